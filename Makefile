@@ -1,0 +1,66 @@
+# `make` lists what there is to do. Needs Python 3.11 or later; the tests with real servers also Java, Maven and Go.
+PYTHON ?= $(shell for p in python3.11 python3 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo fetch test lint format types layers check lock services bench audit clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(INSTALLED) ## .venv with the locked dependencies and the command adapty-sink
+
+$(INSTALLED): requirements.lock pyproject.toml .ci/tools.txt
+	@test -n "$(PYTHON)" || { echo "needs Python 3.11 or later (make PYTHON=...)" >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r .ci/tools.txt
+	$(BIN)/uv pip sync -q --python $(BIN)/python --require-hashes requirements.lock .ci/tools.txt
+	$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
+	touch $@
+
+demo: setup ## the whole thing in one process, without servers or settings
+	$(BIN)/adapty-sink demo $(ARGS)
+
+fetch: setup ## the servers of the tests, into the user's cache folder; says which cannot be had
+	-$(BIN)/python -m tests.services fetch
+
+test: setup fetch ## every test; ARGS='-k name' for some. A server that cannot be had is a skip
+	$(BIN)/pytest -n 2 $(ARGS)
+
+lint: setup ## ruff's rules and format
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+format: setup ## apply what ruff can mend
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+types: setup ## mypy --strict
+	$(BIN)/mypy
+
+layers: setup ## who may import whom
+	$(BIN)/lint-imports
+
+check: lint types layers test ## what CI runs
+
+lock: COMPILE := $(BIN)/uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-header
+lock: setup ## the locks anew from pyproject.toml; UPGRADE=--upgrade for newer versions
+	$(COMPILE) $(UPGRADE) --group dev pyproject.toml -o requirements.lock
+	$(COMPILE) -c requirements.lock pyproject.toml -o deploy/requirements.lock
+	printf 'uv\nhatchling\neditables\n' | $(COMPILE) $(UPGRADE) -c requirements.lock - -o .ci/tools.txt
+
+services: setup ## Kafka, MinIO and a schema registry on loopback until Ctrl-C; prints their addresses
+	$(BIN)/python -m tests.services up
+
+bench: setup ## the benchmarks
+	$(BIN)/python -m benchmarks $(ARGS)
+
+audit: setup ## known vulnerabilities of the locked dependencies; asks PyPI
+	$(BIN)/pip-audit -r requirements.lock --require-hashes --disable-pip --strict
+
+clean: ## remove what can be made again; the cache of servers stays
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage dist build
+	find consumer tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,181 @@
+"""From settings to the parts that commands work with: stores, the cluster's view, judges, and the worker itself."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from consumer import __version__
+from consumer.decode.registry import ConfluentRegistry, Registry
+from consumer.domain.batches import Judge
+from consumer.domain.clock import Clock, SystemClock
+from consumer.domain.offsets import TopicPartition
+from consumer.seal.decide import Schedule
+from consumer.seal.finish import Standing
+from consumer.seal.publish import Publisher
+from consumer.seal.replays import replaced_objects
+from consumer.settings.model import DestinationSettings, Settings, StreamSettings
+from consumer.shape.judge import make_judge
+from consumer.source.kafka import KafkaBroker
+from consumer.source.logview import KafkaLogView
+from consumer.source.port import Broker, LogView
+from consumer.spool.disk import Disk
+from consumer.spool.local import LocalDisk
+from consumer.store.open import open_store
+from consumer.store.port import Store
+from consumer.store.race import require_safe
+from consumer.store.s3_access import S3Options
+from consumer.streams.columns import columns_of
+from consumer.streams.rules import RowRules
+from consumer.worker.bodies import Bodies, count_rows, size_and_digest
+from consumer.worker.desk import Desk, StreamJob
+from consumer.worker.hearing import Hearing
+from consumer.worker.jobs import ThreadJobs
+from consumer.worker.loop import Pace, Worker
+from consumer.worker.pressure import Limits
+from consumer.worker.publishing import Publication
+
+JOB_THREADS = 8
+
+
+def writer_name() -> str:
+    """Who writes records: release and host."""
+    return f"adapty-sink/{__version__} {socket.gethostname()}"
+
+
+def store_of(destination: DestinationSettings) -> Store:
+    """The store of a destination. Nothing is asked of it yet."""
+    options = S3Options(
+        region=destination.region,
+        endpoint_url=destination.endpoint_url,
+        access_key_id=destination.access_key_id,
+        secret_access_key=destination.secret_access_key.get_secret_value(),
+        server_side_encryption=destination.server_side_encryption,
+        kms_key_id=destination.kms_key_id,
+        storage_class=destination.storage_class,
+        role_arn=destination.role_arn,
+        addressing_style=destination.addressing_style,
+        checksums=destination.effective_checksums,
+        multipart_threshold=destination.multipart_threshold,
+    )
+    return open_store(destination.url, options if destination.scheme == "s3" else None)
+
+
+def registry_of(settings: Settings) -> Registry | None:
+    """The schema registry, where one is named."""
+    found = settings.schema_registry
+    return None if found is None else ConfluentRegistry(found.url, found.plain_options())
+
+
+def stream_job(settings: Settings, stream: StreamSettings) -> StreamJob:
+    """One stream as the worker runs it."""
+    return StreamJob(
+        name=stream.name,
+        rules=stream.rules,
+        group=settings.kafka.group_id,
+        begin=stream.start,
+        compression=stream.destination.compression,
+        max_ratio=settings.quarantine.max_ratio,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The outside of a worker."""
+
+    broker: Broker
+    view: LogView
+    disk: Disk
+    clock: Clock
+    stores: Mapping[str, Store]
+    registry: Registry | None
+    scratch: Path
+
+    def close(self) -> None:
+        """Let go of the spool directory. The broker is closed by the worker."""
+        if isinstance(self.disk, LocalDisk):
+            self.disk.close()
+
+
+def ports_of(settings: Settings, *, static: bool) -> Ports:
+    """The real ports. Raises UsageError where the spool is in use or an option is unknown."""
+    disk = LocalDisk(settings.spool.directory)
+    return Ports(
+        broker=KafkaBroker(settings.kafka, static=static),
+        view=KafkaLogView(settings.kafka),
+        disk=disk,
+        clock=SystemClock(),
+        stores={stream.name: store_of(stream.destination) for stream in settings.streams},
+        registry=registry_of(settings),
+        scratch=settings.spool.directory,
+    )
+
+
+def judge_maker(registry: Registry | None) -> Callable[[RowRules], Judge]:
+    """Makes judges that share the registry's cache."""
+
+    def make(rules: RowRules) -> Judge:
+        return make_judge(rules, registry)
+
+    return make
+
+
+def column_names(rules: RowRules) -> tuple[str, ...]:
+    """The CSV columns that these rules write."""
+    return tuple(column.name for column in columns_of(rules))
+
+
+def publisher_of(desk: Desk) -> Publisher:
+    """The publisher of a desk's stream."""
+    first = TopicPartition(desk.job.rules.topic, 0)
+    return Publisher(
+        desk.store,
+        desk.job.name,
+        columns_of=lambda digest: column_names(desk.ask_rules(digest, first)),
+        today=lambda: column_names(desk.job.rules),
+        standing=lambda: Standing(desk.store, count_rows),
+        digest=lambda key: size_and_digest(desk.store, key),
+        replaced=lambda: replaced_objects(desk.store, desk.job.name),
+        now=desk.clock.now,
+    )
+
+
+def worker_of(settings: Settings, ports: Ports, hearing: Hearing, *, through: date | None = None) -> Worker:
+    """The worker of these settings over these ports."""
+    schedule = Schedule(settings.schedule.seal_at, through)
+    desks = {
+        stream.name: Desk(
+            job=stream_job(settings, stream),
+            store=ports.stores[stream.name],
+            view=ports.view,
+            broker=ports.broker,
+            disk=ports.disk,
+            clock=ports.clock,
+            schedule=schedule,
+            writer=writer_name(),
+            make_judge=judge_maker(ports.registry),
+            hearing=hearing,
+            bodies=Bodies(ports.disk, ports.scratch),
+            prove=require_safe,
+        )
+        for stream in settings.streams
+    }
+    return Worker(
+        desks,
+        {name: Publication(desk, publisher_of(desk)) for name, desk in desks.items()},
+        broker=ports.broker,
+        disk=ports.disk,
+        jobs=ThreadJobs(JOB_THREADS, ports.broker.wake),
+        clock=ports.clock,
+        limits=Limits(settings.spool.max_bytes, settings.spool.min_free_bytes),
+        pace=Pace(settings.spool.checkpoint_seconds),
+    )
+
+
+def threads_for_polars() -> None:
+    """Polars starts a thread per core when first imported: two are enough beside the consumer's."""
+    os.environ.setdefault("POLARS_MAX_THREADS", "2")

@@ -1,0 +1,69 @@
+"""The details of an unexpected error: a file for the operator, without local variables and known secrets."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import traceback
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from consumer import __version__
+from consumer.commands.session import Session
+from consumer.settings.secret import MASK, without_userinfo
+
+FOLDER = "crashes"
+KEPT = 10
+LONGEST_LINE = 300
+
+
+def one_line(error: BaseException, session: Session) -> str:
+    """The error in one short line."""
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    return _without_secrets(text, session)[:LONGEST_LINE]
+
+
+def details(error: BaseException, session: Session) -> str:
+    """The traceback, with what made it."""
+    when = datetime.now(UTC).isoformat()
+    trace = "".join(traceback.format_exception(error))
+    return _without_secrets(f"adapty-sink {__version__} {when}\n{trace}", session)
+
+
+def write_details(error: BaseException, session: Session) -> Path | None:
+    """Write the details to the spool directory, or else to the temporary one. None where neither takes them."""
+    text = details(error, session).encode("utf-8", "replace")
+    for folder in _folders(session):
+        with suppress(OSError):
+            return _write(folder, text)
+    return None
+
+
+def _folders(session: Session) -> Iterator[Path]:
+    if session.read is not None and session.read.spool.directory.is_dir():
+        yield session.read.spool.directory / FOLDER
+    with suppress(OSError):
+        yield Path(tempfile.gettempdir())
+
+
+def _write(folder: Path, text: bytes) -> Path:
+    folder.mkdir(exist_ok=True, mode=0o700)
+    handle, name = tempfile.mkstemp(prefix="adapty-sink-crash-", suffix=".txt", dir=folder)
+    with os.fdopen(handle, "wb") as file:
+        file.write(text)
+    if folder.name == FOLDER:  # a crash loop must not fill the spool's disk
+        newest_last = sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime)
+        for old in newest_last[:-KEPT]:
+            old.unlink(missing_ok=True)
+    return Path(name)
+
+
+def _without_secrets(text: str, session: Session) -> str:
+    if session.read is not None:
+        from consumer.settings.masking import secret_values  # noqa: PLC0415 - there are settings: it is loaded already
+
+        for secret in secret_values(session.read):
+            text = text.replace(secret, MASK)
+    return without_userinfo(text)

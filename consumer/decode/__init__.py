@@ -1,0 +1,1 @@
+"""Bytes to columns: bare Avro, Avro by registry, JSON; `exact` is the oracle."""

@@ -1,0 +1,95 @@
+"""Schema references: types that a schema names and another subject defines, written into the schema itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import orjson
+
+from consumer.streams.schema import PRIMITIVES
+
+NAMED = frozenset({"record", "error", "enum", "fixed"})
+
+
+def complete(text: str, parts: Iterable[str]) -> str:
+    """The schema with every type that `parts` define put where it is first named.
+
+    A text that is no JSON comes back as it is: what it is worth is found when it is parsed.
+    """
+    try:
+        whole, others = orjson.loads(text), [orjson.loads(part) for part in parts]
+    except orjson.JSONDecodeError:
+        return text
+    inliner = _Inliner({name: body for other in others for name, body in _definitions(other, "")})
+    return orjson.dumps(inliner.walk(whole, "")).decode()
+
+
+def _definitions(raw: Any, space: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The named types in a schema, outermost first, each under its full name and free of its surroundings."""
+    if isinstance(raw, list):
+        for branch in raw:
+            yield from _definitions(branch, space)
+    if not isinstance(raw, dict):
+        return
+    if raw.get("type") in NAMED and isinstance(raw.get("name"), str):
+        name = _full(raw, space)
+        space = name.rpartition(".")[0]
+        yield name, {**raw, "name": name, "namespace": space}
+    for inner in _inner(raw):
+        yield from _definitions(inner, space)
+
+
+def _inner(raw: dict[str, Any]) -> Iterator[Any]:
+    """The types directly inside an object of a schema."""
+    yield from (raw[key] for key in ("items", "values") if key in raw)
+    if not isinstance(raw.get("type"), str):
+        yield raw.get("type")
+    fields = raw.get("fields")
+    yield from (one["type"] for one in (fields if isinstance(fields, list) else ()) if "type" in one)
+
+
+def _full(raw: dict[str, Any], space: str) -> str:
+    name, own = raw["name"], raw.get("namespace", space)
+    return name if "." in name or not own else f"{own}.{name}"
+
+
+class _Inliner:
+    """Walks a schema in writing order; `_done` are the types defined so far."""
+
+    def __init__(self, definitions: dict[str, dict[str, Any]]) -> None:
+        self._definitions = definitions
+        self._done: set[str] = set()
+
+    def walk(self, raw: Any, space: str) -> Any:
+        if isinstance(raw, str):
+            return self._mention(raw, space)
+        if isinstance(raw, list):
+            return [self.walk(branch, space) for branch in raw]
+        return self._object(raw, space) if isinstance(raw, dict) else raw
+
+    def _mention(self, name: str, space: str) -> Any:
+        if name in PRIMITIVES or name in NAMED or name in {"array", "map"}:
+            return name
+        for full in (f"{space}.{name}" if space and "." not in name else name, name):
+            if full in self._done:
+                return full
+            if full in self._definitions:
+                return self.walk(self._definitions[full], "")
+        return name
+
+    def _object(self, raw: dict[str, Any], space: str) -> Any:
+        if raw.get("type") in NAMED and isinstance(raw.get("name"), str):
+            full = _full(raw, space)
+            if full in self._done:
+                return full
+            self._done.add(full)
+            space = full.rpartition(".")[0]
+            raw = {**raw, "name": full, "namespace": space}
+        made = {key: self.walk(raw[key], space) if key in {"items", "values", "type"} else raw[key] for key in raw}
+        if isinstance(raw.get("fields"), list):
+            made["fields"] = [self._field(one, space) for one in raw["fields"]]
+        return made
+
+    def _field(self, raw: Any, space: str) -> Any:
+        return {**raw, "type": self.walk(raw["type"], space)} if isinstance(raw, dict) and "type" in raw else raw

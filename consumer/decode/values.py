@@ -1,0 +1,73 @@
+"""What a decoded field can be: Python's own types, and a few that Python has no exact type for.
+
+None, bool, int, float, str, Decimal, list and dict (text keys) stand for themselves. Bytes are text by now, a fixed is
+hexadecimal text. Instants and dates carry numbers of any size: whether they have a year is for the cell to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import TypeAlias, Union
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """An instant in epoch microseconds."""
+
+    micros: int
+
+
+@dataclass(frozen=True, slots=True)
+class DayNumber:
+    """A date as days since 1970-01-01."""
+
+    days: int
+
+
+@dataclass(frozen=True, slots=True)
+class TimeOfDay:
+    """A time as microseconds since midnight."""
+
+    micros: int
+
+
+Value: TypeAlias = Union[  # noqa: UP007 - a recursive alias needs quotes, which | does not take
+    None, bool, int, float, str, Decimal, Stamp, DayNumber, TimeOfDay, "list[Value]", "dict[str, Value]"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """One record's fields by column name; a column without a value is missing or None.
+
+    `unknown` are the input names that belong to no column. `mended` counts the texts in which invalid UTF-8 or lone
+    surrogates became U+FFFD.
+    """
+
+    values: Mapping[str, Value]
+    unknown: tuple[str, ...] = ()
+    mended: int = field(default=0)
+
+
+DEEPEST = 200
+"""Levels of lists and objects in one record. orjson writes 254, Python's own parser reads some more."""
+
+
+def nested_too_deep(value: Value, left: int = DEEPEST) -> bool:
+    """Whether lists and objects lie in one another deeper than `DEEPEST`."""
+    if isinstance(value, dict):
+        return left == 0 or any(nested_too_deep(inner, left - 1) for inner in value.values())
+    if isinstance(value, list):
+        return left == 0 or any(nested_too_deep(inner, left - 1) for inner in value)
+    return False
+
+
+LONGEST_NAME = 100
+"""Unknown field names are cut to this many characters: they become labels."""
+
+
+def label(name: str) -> str:
+    """An unknown field's name as something that can be counted."""
+    return name.encode("utf-8", "replace").decode()[:LONGEST_NAME]

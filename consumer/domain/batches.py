@@ -1,0 +1,138 @@
+"""What flows: a batch of raw records, and the rows it became. Consumed span and surviving rows stay apart."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Protocol
+
+from consumer.domain.offsets import Span, TopicPartition
+
+
+@dataclass(frozen=True, slots=True)
+class RawBatch:
+    """Records of one partition in offset order, as they came from the log.
+
+    `span` is what was consumed: it may begin before the first record and end after the last one (compaction,
+    transaction markers). `timestamps` are epoch ms, -1 where the record has none. A value of None is a tombstone.
+    """
+
+    partition: TopicPartition
+    span: Span
+    offsets: Sequence[int]
+    timestamps: Sequence[int]
+    values: Sequence[bytes | None]
+    keys: Sequence[bytes | None]
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+    def clip(self, span: Span) -> RawBatch:
+        """The part of this batch that lies in `span`."""
+        inner = self.span.clip(span)
+        if inner == self.span:
+            return self
+        low, high = bisect_left(self.offsets, inner.start), bisect_left(self.offsets, inner.end)
+        return RawBatch(
+            self.partition,
+            Span(inner.start, max(inner.start, inner.end)),
+            self.offsets[low:high],
+            self.timestamps[low:high],
+            self.values[low:high],
+            self.keys[low:high],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class DayRows:
+    """The rows of one UTC day in one batch, in offset order.
+
+    `body` is their text without a header (CSV lines, or JSON Lines where `quarantine`); empty where the caller did
+    not want the day. Offsets are those of the first and the last row, both inclusive.
+    """
+
+    day: date
+    quarantine: bool
+    rows: int
+    first_offset: int
+    last_offset: int
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What became of the records read. `read` is the sum of the others but `already_sealed` overlaps none of them."""
+
+    read: int = 0
+    kept: int = 0
+    filtered: int = 0
+    quarantined: int = 0
+    already_sealed: int = 0
+    tombstones: int = 0
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(
+            self.read + other.read,
+            self.kept + other.kept,
+            self.filtered + other.filtered,
+            self.quarantined + other.quarantined,
+            self.already_sealed + other.already_sealed,
+            self.tombstones + other.tombstones,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A judged batch: the rows it became by day, and what is worth counting.
+
+    `days` is sorted by (day, quarantine) and holds every day that has rows, wanted or not. `unknown_schemas` maps a
+    schema id that the registry did not know to the offset after the last record judged so. `exact_path` maps the
+    reason why records left the fast path to their number.
+    """
+
+    partition: TopicPartition
+    span: Span
+    days: tuple[DayRows, ...] = ()
+    counts: Counts = Counts()
+    filtered: Mapping[str, int] = field(default_factory=Counter)
+    oddities: Mapping[str, int] = field(default_factory=Counter)
+    unknown_fields: Mapping[str, int] = field(default_factory=Counter)
+    unknown_schemas: Mapping[int, int] = field(default_factory=dict)
+    exact_path: Mapping[str, int] = field(default_factory=Counter)
+    first_timestamp: int | None = None
+
+
+Wanted = Callable[[date, bool], bool]
+"""Whether the text of (day, quarantine) is needed; a day not wanted costs no formatting."""
+
+
+def all_days(day: date, quarantine: bool) -> bool:  # noqa: ARG001, FBT001 - the shape of `Wanted`
+    """Want everything."""
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """How to judge: which days' text is wanted, the columns of the object to be, and the schema ids to take as unknown.
+
+    `unknown_schemas` maps a schema id to the offset below which the registry did not know it (from a covering seal
+    record). It is None for records that no seal covers yet: then the registry is asked.
+    """
+
+    columns: tuple[str, ...]
+    wanted: Wanted = all_days
+    unknown_schemas: Mapping[int, int] | None = None
+
+
+class Judge(Protocol):
+    """Raw records to rows by ONE set of row rules: decode, day, filter, cells. A verdict never depends on the batch."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The CSV columns that these rules write, in order."""
+
+    def judge(self, batch: RawBatch, how: Judgement) -> Judged:
+        """Judge every record of the batch. Raises TransientError while the registry is out of reach."""

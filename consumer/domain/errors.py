@@ -1,0 +1,65 @@
+"""Errors by what the operator does about them: wait, look at one record, decide, or mend the settings."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class SinkError(Exception):
+    """Root of everything that this project raises on purpose."""
+
+
+class TransientError(SinkError):
+    """An outage: try again with backoff. Nothing is known to be wrong with data or settings."""
+
+
+class UnknownOutcomeError(TransientError):
+    """A request went out and no answer came: it may or may not have taken effect. Read back before going on."""
+
+
+class LeaseLostError(SinkError):
+    """The partition is no longer ours: forget what was under way, report nothing."""
+
+
+class BadRecordError(SinkError):
+    """A record that cannot become a row: it goes to quarantine with `reason`."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason = reason
+
+
+class HaltReason(StrEnum):
+    """Why a partition stopped until an operator decides (design.md, section 8)."""
+
+    RETENTION_HOLE = "retention_hole"
+    LOG_TRUNCATED = "log_truncated"
+    TOPIC_RECREATED = "topic_recreated"
+    ROWS_VANISHED = "rows_vanished"
+    CHAIN_DAMAGED = "chain_damaged"
+    CHAIN_NEWER = "chain_newer"
+    SETTINGS_CONFLICT = "settings_conflict"
+    FOREIGN_CHAIN = "foreign_chain"
+    OBJECT_MISMATCH = "object_mismatch"
+    QUARANTINE_RATIO = "quarantine_ratio"
+    UNSAFE_STORE = "unsafe_store"
+    MISSING_TOPIC = "missing_topic"
+    MISSING_BUCKET = "missing_bucket"
+    COMPACTED_TOPIC = "compacted_topic"
+
+
+class HaltError(SinkError):
+    """Going on could lose or repeat rows: stop here; `message` says what was seen and the way out."""
+
+    def __init__(self, reason: HaltReason, message: str) -> None:
+        super().__init__(f"{reason}: {message}")
+        self.reason = reason
+        self.message = message
+
+
+class UsageError(SinkError):
+    """Bad usage or settings: exit 2. The text lists every mistake found."""
+
+
+class GaveUpError(SinkError):
+    """A one-shot command ended on an outage (exit 4)."""

@@ -1,0 +1,49 @@
+"""Partitions and half-open spans of offsets. An offset is always the NEXT to read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class TopicPartition:
+    """One partition of one topic."""
+
+    topic: str
+    partition: int
+
+    def __str__(self) -> str:
+        return f"{self.topic}:{self.partition}"
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The offsets `start <= o < end` of one partition; empty where `end <= start`."""
+
+    start: int
+    end: int
+
+    def __contains__(self, offset: int) -> bool:
+        return self.start <= offset < self.end
+
+    @property
+    def empty(self) -> bool:
+        return self.end <= self.start
+
+    def clip(self, other: Span) -> Span:
+        """The offsets that lie in both."""
+        return Span(max(self.start, other.start), min(self.end, other.end))
+
+
+@dataclass(frozen=True, slots=True)
+class LogEnds:
+    """Where a partition's log lies: `low` is its start, `lso` the last stable offset, `high` the high watermark."""
+
+    low: int
+    lso: int
+    high: int
+
+    @property
+    def transaction_open(self) -> bool:
+        """A producer's transaction holds the stable end below the log's end."""
+        return self.lso < self.high

@@ -1,0 +1,1 @@
+"""Metrics, HTTP, logs and the status page."""

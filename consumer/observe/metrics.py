@@ -1,0 +1,218 @@
+"""Every metric of the sink, declared once (design.md, section 10). One `Metrics` for one process, no global registry.
+
+Labels hold names from the settings, partition numbers, or words of the sets below. Field names come from records and
+may be hostile: they are cut, cleaned, and beyond `MOST_FIELDS` of one stream counted together as `other`.
+"""
+
+from __future__ import annotations
+
+import platform
+import threading
+from dataclasses import dataclass
+from functools import cache
+from typing import Annotated, Any, get_origin, get_type_hints
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from consumer import __version__
+from consumer.domain.batches import Judged
+from consumer.domain.offsets import TopicPartition
+
+NAMESPACE = "adapty_sink"
+MOST_FIELDS = 100
+LONGEST_LABEL = 64
+OTHER = "other"
+
+STREAM = ("stream",)
+TOPIC = ("stream", "topic")
+PARTITION = ("stream", "topic", "partition")
+
+ROW_OUTCOMES = ("kept", "filtered", "quarantined", "already_sealed", "tombstone")
+SEAL_OUTCOMES = ("sealed", "spilled", "obeyed", "halted")
+"""Of a seal: made, made to free the disk, left to another worker's record, stopped for an operator."""
+UPLOAD_OUTCOMES = ("written", "already_there", "failed")
+COMMIT_OUTCOMES = ("done", "lease_lost", "unknown", "failed")
+"""Of a commit: done, the lease was gone, no answer (it is read back), refused or out of reach."""
+
+UPLOAD_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+SEAL_SECONDS = (1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 7200.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Meta:
+    """What a metric is called, by what it is told apart, and what it means."""
+
+    name: str
+    labels: tuple[str, ...]
+    meaning: str
+    buckets: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """The metrics, made by `declare`. Any thread may use them."""
+
+    registry: CollectorRegistry
+    field_names: FieldNames
+
+    records_read: Annotated[Counter, Meta("records_read_total", PARTITION, "Records read from Kafka.")]
+    rows: Annotated[
+        Counter,
+        Meta("rows_total", (*PARTITION, "outcome"), f"Records by what became of them: {', '.join(ROW_OUTCOMES)}."),
+    ]
+    rows_filtered: Annotated[
+        Counter,
+        Meta("rows_filtered_total", (*PARTITION, "reason"), "Filtered records by the filter that dropped them."),
+    ]
+    oddities: Annotated[
+        Counter,
+        Meta(
+            "oddities_total",
+            ("stream", "reason"),
+            "Values that did not fit and were written all the same, by what was odd about them.",
+        ),
+    ]
+    unknown_fields: Annotated[
+        Counter,
+        Meta(
+            "unknown_fields_total",
+            ("stream", "field"),
+            f"Records with a field that the schema lacks, by field; after {MOST_FIELDS} names the rest is {OTHER}.",
+        ),
+    ]
+    exact_path_batches: Annotated[
+        Counter,
+        Meta(
+            "exact_path_batches_total", ("stream", "reason"), "Batches with records that left the fast path, by reason."
+        ),
+    ]
+    read_lag: Annotated[
+        Gauge, Meta("read_lag_records", PARTITION, "Offsets between the reading position and the end of the log.")
+    ]
+    held: Annotated[
+        Gauge,
+        Meta("held_records", PARTITION, "Offsets between the commit and the end; normal until the day is sealed."),
+    ]
+    committed_offset: Annotated[Gauge, Meta("committed_offset", PARTITION, "Committed offset: the next to read.")]
+    assigned_partitions: Annotated[
+        Gauge, Meta("assigned_partitions", TOPIC, "Partitions of the topic assigned to this worker.")
+    ]
+    rebalances: Annotated[Counter, Meta("rebalances_total", (), "Assignments that this worker was given.")]
+    spool_bytes: Annotated[Gauge, Meta("spool_bytes", (), "Bytes of rows in the spool.")]
+    spool_free_bytes: Annotated[Gauge, Meta("spool_free_bytes", (), "Bytes free on the disk of the spool.")]
+    paused: Annotated[
+        Gauge, Meta("paused", (*PARTITION, "reason"), "1 while reading the partition is paused, by reason.")
+    ]
+    seals: Annotated[
+        Counter, Meta("seals_total", (*PARTITION, "outcome"), f"Seals by outcome: {', '.join(SEAL_OUTCOMES)}.")
+    ]
+    seal_duration: Annotated[
+        Histogram,
+        Meta(
+            "seal_duration_seconds", STREAM, "Seconds from the decision of a seal to the commit.", buckets=SEAL_SECONDS
+        ),
+    ]
+    last_sealed_day: Annotated[
+        Gauge,
+        Meta(
+            "last_sealed_day_timestamp_seconds",
+            PARTITION,
+            "Midnight UTC (Unix seconds) that begins the partition's last sealed day.",
+        ),
+    ]
+    last_complete_day: Annotated[
+        Gauge,
+        Meta(
+            "last_complete_day_timestamp_seconds",
+            STREAM,
+            "Midnight UTC (Unix seconds) that begins the stream's last published complete day.",
+        ),
+    ]
+    upload_bytes: Annotated[Counter, Meta("upload_bytes_total", STREAM, "Bytes of objects written to the store.")]
+    uploads: Annotated[
+        Counter, Meta("uploads_total", ("stream", "outcome"), f"Uploads by outcome: {', '.join(UPLOAD_OUTCOMES)}.")
+    ]
+    upload_duration: Annotated[
+        Histogram, Meta("upload_duration_seconds", STREAM, "Seconds that one upload took.", buckets=UPLOAD_SECONDS)
+    ]
+    commits: Annotated[
+        Counter, Meta("commits_total", (*PARTITION, "outcome"), f"Commits by outcome: {', '.join(COMMIT_OUTCOMES)}.")
+    ]
+    retention_headroom: Annotated[
+        Gauge, Meta("retention_headroom_seconds", PARTITION, "Seconds until retention reaches the committed offset.")
+    ]
+    halted: Annotated[
+        Gauge, Meta("halted", (*PARTITION, "reason"), "1 while the partition is halted and an operator must decide.")
+    ]
+    build_info: Annotated[Gauge, Meta("build_info", ("version", "python"), "1, with the versions as labels.")]
+
+    def count_judged(self, stream: str, judged: Judged) -> None:
+        """Count what became of a judged batch. Call it once for records that were read for the first time."""
+        place = _place(stream, judged.partition)
+        counts = judged.counts
+        self.records_read.labels(**place).inc(counts.read)
+        numbers = (counts.kept, counts.filtered, counts.quarantined, counts.already_sealed, counts.tombstones)
+        for outcome, number in zip(ROW_OUTCOMES, numbers, strict=True):
+            self.rows.labels(**place, outcome=outcome).inc(number)
+        for reason, number in judged.filtered.items():
+            self.rows_filtered.labels(**place, reason=reason).inc(number)
+        for reason, number in judged.oddities.items():
+            self.oddities.labels(stream, reason).inc(number)
+        for reason in judged.exact_path:
+            self.exact_path_batches.labels(stream, reason).inc()
+        for name, number in judged.unknown_fields.items():
+            self.unknown_fields.labels(stream, self.field_names.label(stream, name)).inc(number)
+
+    def mark(self, gauge: Gauge, stream: str, partition: TopicPartition, reason: str | None) -> None:
+        """Set `paused` or `halted` of a partition to this reason alone; None takes the mark away."""
+        place = _place(stream, partition)
+        gauge.remove_by_labels(place)
+        if reason is not None:
+            gauge.labels(**place, reason=reason).set(1)
+
+    def forget(self, stream: str, partition: TopicPartition) -> None:
+        """Take away every gauge of a partition that is no longer ours: its new owner shows it."""
+        for name, (make, meta) in _declared().items():
+            if make is Gauge and "partition" in meta.labels:
+                getattr(self, name).remove_by_labels(_place(stream, partition))
+
+
+class FieldNames:
+    """Names of unknown fields as label values: few, short and printable, whatever producers send."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._seen: dict[str, set[str]] = {}
+
+    def label(self, stream: str, name: str) -> str:
+        """The label for this field of this stream."""
+        cut = "".join(c if c.isprintable() else "?" for c in name[:LONGEST_LABEL])
+        with self._lock:
+            seen = self._seen.setdefault(stream, set())
+            if cut not in seen and len(seen) >= MOST_FIELDS:
+                return OTHER
+            seen.add(cut)
+            return cut
+
+
+@cache
+def _declared() -> dict[str, tuple[type[Counter | Gauge | Histogram], Meta]]:
+    """Type and meaning of each metric, by the name of its field."""
+    hints = get_type_hints(Metrics, include_extras=True).items()
+    return {name: (hint.__origin__, hint.__metadata__[0]) for name, hint in hints if get_origin(hint) is Annotated}
+
+
+def declare(registry: CollectorRegistry | None = None) -> Metrics:
+    """Make every metric in `registry`, or in a new one."""
+    home = CollectorRegistry() if registry is None else registry
+    made: dict[str, Any] = {}
+    for name, (make, meta) in _declared().items():
+        more: dict[str, Any] = {"buckets": meta.buckets} if meta.buckets else {}
+        made[name] = make(meta.name, meta.meaning, meta.labels, namespace=NAMESPACE, registry=home, **more)
+    metrics = Metrics(registry=home, field_names=FieldNames(), **made)
+    metrics.build_info.labels(__version__, platform.python_version()).set(1)
+    return metrics
+
+
+def _place(stream: str, partition: TopicPartition) -> dict[str, str]:
+    return {"stream": stream, "topic": partition.topic, "partition": str(partition.partition)}

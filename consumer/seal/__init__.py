@@ -1,0 +1,1 @@
+"""Deciding, recording, uploading and publishing a day."""

@@ -1,0 +1,76 @@
+"""A partition's seal log as a value: which record covers an offset, which rows are taken, where to resume."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+
+from consumer.domain.offsets import Span
+from consumer.seal.record import Reach, Record, RecordKind, due_by
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """The records 0, 1, 2 ... of one partition, whole. `digests` are the sha256 of their texts."""
+
+    records: tuple[Record, ...] = ()
+    digests: tuple[str, ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        """Nothing was sealed in this folder yet."""
+        return not self.records
+
+    @property
+    def identity(self) -> str:
+        """What tells this chain from one in another folder; "" where there is none."""
+        return self.digests[0][:16] if self.digests else ""
+
+    @property
+    def head(self) -> Record:
+        """The newest record."""
+        return self.records[-1]
+
+    @property
+    def reach(self) -> Reach:
+        """How far the chain has come."""
+        return self.records[-1].reach if self.records else Reach(None, 0)
+
+    @property
+    def last_seal(self) -> Record | None:
+        """The newest record of kind seal: the only one that can be unfinished."""
+        return next((record for record in reversed(self.records) if record.kind is RecordKind.SEAL), None)
+
+    def before(self, n: int) -> Chain:
+        """The chain as it was when record `n` was decided."""
+        return Chain(self.records[:n], self.digests[:n])
+
+    def then(self, record: Record, data: bytes) -> Chain:
+        """The chain with one record more."""
+        return Chain((*self.records, record), (*self.digests, hashlib.sha256(data).hexdigest()))
+
+    def covering(self, offset: int) -> Record | None:
+        """The record that decides for ever how `offset` is judged; None where no seal reached it yet."""
+        low, high = 0, len(self.records)
+        while low < high:
+            middle = (low + high) // 2
+            if self.records[middle].through > offset:
+                high = middle
+            else:
+                low = middle + 1
+        return self.records[low] if low < len(self.records) else None
+
+    def segments(self, span: Span) -> Iterator[tuple[Span, Record | None]]:
+        """`span` cut where the covering record changes."""
+        at = span.start
+        while at < span.end:
+            record = self.covering(at)
+            end = span.end if record is None else min(span.end, record.through)
+            yield Span(at, end), record
+            at = end
+
+    def took(self, day: date, covering: Record | None) -> bool:
+        """Whether a row of `day` in an offset that `covering` covers lies in an object already."""
+        return covering is not None and due_by(day, self.reach.cutoff, covering.sealed_at)

@@ -1,0 +1,104 @@
+"""After the record: put its objects, each exactly once, and tell whether a seal's objects all stand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import date
+
+import orjson
+
+from consumer.domain.errors import HaltError, HaltReason
+from consumer.seal.keys import manifest_key
+from consumer.seal.record import ObjectEntry, Record
+from consumer.store.port import Absent, Body, Facts, Store, Written
+
+CountRows = Callable[[Store, ObjectEntry], int]
+"""Counts the rows of a stored object by reading it: for stores that keep no metadata."""
+
+
+def object_metadata(record: Record, entry: ObjectEntry, body: Body) -> dict[str, str]:
+    """The row facts that an object carries (design.md, section 2)."""
+    return {
+        "topic": record.partition.topic,
+        "partition": str(record.partition.partition),
+        "rows": str(entry.rows),
+        "first-offset": "" if entry.first_offset is None else str(entry.first_offset),
+        "last-offset": "" if entry.last_offset is None else str(entry.last_offset),
+        "sha256": body.sha256,
+    }
+
+
+def put_object(store: Store, record: Record, entry: ObjectEntry, body: Body, count_rows: CountRows) -> bool:
+    """Put one object of a seal: True where this call wrote it, False where the same rows stood there already.
+
+    Raises TransientError, or HaltError `object_mismatch` where other rows stand under the key.
+    """
+    metadata = object_metadata(record, entry, body)
+    outcome = store.put(entry.key, body, condition=Absent(), metadata=metadata)
+    if isinstance(outcome, Written):
+        return True
+    facts = store.head(entry.key)
+    if facts is None or not _same_rows(store, facts, metadata, entry, count_rows):
+        raise HaltError(
+            HaltReason.OBJECT_MISMATCH,
+            f"{store.location}/{entry.key} holds other rows than seal {record.n} of {record.partition} says "
+            f"(found {dict(facts.metadata) if facts else 'nothing'}). It was not written by this chain: move it out "
+            "of the folder, and the seal goes on",
+        )
+    return False
+
+
+def _same_rows(
+    store: Store, facts: Facts, wanted: Mapping[str, str], entry: ObjectEntry, count_rows: CountRows
+) -> bool:
+    if not store.keeps_metadata:
+        return count_rows(store, entry) == entry.rows
+    names = ("topic", "partition", "rows", "first-offset", "last-offset")
+    return all(facts.metadata.get(name, "") == wanted[name] for name in names)
+
+
+class Standing:
+    """Looks up whether the objects of a seal stand in the bucket, or in the manifest of their day.
+
+    `lossy` allows an object of fewer rows: a gap took the others before the seal was finished.
+    """
+
+    def __init__(self, store: Store, count_rows: CountRows) -> None:
+        self._store = store
+        self._count_rows = count_rows
+        self._listed: dict[tuple[str, date], set[str]] = {}
+
+    def finished(self, record: Record, *, lossy: bool = False) -> bool:
+        """Every object of the record stands with its row facts, or was published (and may have been moved since)."""
+        return all(self.stands(record, entry, lossy=lossy) for entry in record.objects)
+
+    def stands(self, record: Record, entry: ObjectEntry, *, lossy: bool = False) -> bool:
+        """One object stands with its row facts, or was published."""
+        facts = self._store.head(entry.key)
+        if facts is None:
+            return not entry.quarantine and entry.key in self._published(entry)
+        if not self._store.keeps_metadata:
+            rows = self._count_rows(self._store, entry)
+            return rows <= entry.rows if lossy else rows == entry.rows
+        said = facts.metadata
+        if said.get("replay"):
+            return True  # a later replay wrote it anew over the seal's object
+        same = said.get("topic") == record.partition.topic and said.get("partition") == str(record.partition.partition)
+        rows_text = said.get("rows", "")
+        if not same or not rows_text.isdigit():
+            return False
+        return int(rows_text) <= entry.rows if lossy else _pins(said, entry)
+
+    def _published(self, entry: ObjectEntry) -> set[str]:
+        place = (entry.stream, entry.day)
+        if place not in self._listed:
+            stored = self._store.get(manifest_key(entry.stream, entry.day))
+            listed = orjson.loads(stored.data)["objects"] if stored else []
+            self._listed[place] = {item["key"] for item in listed}
+        return self._listed[place]
+
+
+def _pins(said: Mapping[str, str], entry: ObjectEntry) -> bool:
+    first = "" if entry.first_offset is None else str(entry.first_offset)
+    last = "" if entry.last_offset is None else str(entry.last_offset)
+    return (said.get("rows"), said.get("first-offset"), said.get("last-offset")) == (str(entry.rows), first, last)

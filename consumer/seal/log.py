@@ -1,0 +1,148 @@
+"""The seal log in the bucket: read whole, extended by put-if-absent. The truth that all else follows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+import orjson
+
+from consumer.domain.errors import HaltError, HaltReason, TransientError, UnknownOutcomeError
+from consumer.domain.offsets import TopicPartition
+from consumer.seal.chain import Chain
+from consumer.seal.keys import chain_prefix, record_key, settings_key
+from consumer.seal.record import NewerRecordError, Record, RecordError, record_from
+from consumer.store.port import Absent, BytesBody, Store, Written
+from consumer.streams.rules import ROWS_VERSION, RowRules, rules_from_document
+
+_NAME = re.compile(r"(\d{8,})\.json")
+_T = TypeVar("_T")
+Fetch = Callable[[Iterable[Callable[[], _T]]], list[_T]]
+
+
+def _damaged(partition: TopicPartition, what: str) -> HaltError:
+    return HaltError(
+        HaltReason.CHAIN_DAMAGED,
+        f"seal log {chain_prefix(partition)} {what}. Restore the record from a backup or an older object version; "
+        "where that cannot be done, seal into a new folder",
+    )
+
+
+def _in_turn(calls: Iterable[Callable[[], _T]]) -> list[_T]:
+    return [call() for call in calls]
+
+
+def parse_record(partition: TopicPartition, n: int, data: bytes) -> Record:
+    """One record's text as a record of this partition. Raises HaltError `chain_damaged` or `chain_newer`."""
+    try:
+        record = record_from(data)
+    except NewerRecordError as error:
+        raise HaltError(
+            HaltReason.CHAIN_NEWER,
+            f"{record_key(partition, n)} was written by a newer release ({error}): deploy that release again",
+        ) from error
+    except RecordError as error:
+        raise _damaged(partition, f"record {n} cannot be read ({error})") from error
+    if record.n != n or record.partition != partition:
+        raise _damaged(partition, f"record {n} says it is record {record.n} of {record.partition}")
+    return record
+
+
+class SealLog:
+    """One partition's chain in one destination. Any thread may call; remembers what it has read (records never change).
+
+    `fetch` runs several reads; a caller with threads to spare passes one that runs them side by side.
+    """
+
+    def __init__(self, store: Store, partition: TopicPartition, fetch: Fetch[bytes] = _in_turn) -> None:
+        self._store = store
+        self._partition = partition
+        self._fetch = fetch
+        self._chain = Chain()
+
+    def read(self) -> Chain:
+        """The chain as the bucket has it now. Raises HaltError where it is damaged or newer than this release."""
+        known = len(self._chain.records)
+        numbers = self._numbers(after=record_key(self._partition, known - 1) if known else "")
+        expected = list(range(known, known + len(numbers)))
+        if numbers != expected:
+            missing = next(n for n, found in zip(expected, numbers, strict=True) if n != found)
+            raise _damaged(self._partition, f"lacks record {missing}")
+        chain = self._chain
+        for n, data in zip(numbers, self._fetch([self._getter(n) for n in numbers]), strict=True):
+            chain = self._extended(chain, n, data)
+        self._chain = chain
+        return chain
+
+    def _numbers(self, after: str) -> list[int]:
+        found = []
+        for facts in self._store.list(chain_prefix(self._partition), after=after):
+            match = _NAME.fullmatch(facts.key.removeprefix(chain_prefix(self._partition)))
+            if match is None:
+                raise _damaged(self._partition, f"holds {facts.key}, which is no record")
+            found.append(int(match[1]))
+        return found
+
+    def _getter(self, n: int) -> Callable[[], bytes]:
+        def get() -> bytes:
+            stored = self._store.get(record_key(self._partition, n))
+            if stored is None:
+                raise _damaged(self._partition, f"lists record {n} but does not give it")
+            return stored.data
+
+        return get
+
+    def _extended(self, chain: Chain, n: int, data: bytes) -> Chain:
+        record = parse_record(self._partition, n, data)
+        previous = None if chain.empty else chain.reach
+        if record.previous != previous:
+            raise _damaged(self._partition, f"record {n} does not follow record {n - 1}")
+        if record.previous_sha256 and record.previous_sha256 != chain.digests[-1]:
+            raise _damaged(self._partition, f"record {n - 1} was altered after record {n} was written")
+        return chain.then(record, data)
+
+    def append(self, record: Record) -> bool:
+        """Put the record under its number: True where it is ours, False where another worker decided first.
+
+        Raises TransientError; an unknown outcome is read back here.
+        """
+        data = record.document()
+        key = record_key(self._partition, record.n)
+        body = BytesBody(data)
+        try:
+            outcome = self._store.put(key, body, condition=Absent(), metadata={"sha256": body.sha256})
+        except UnknownOutcomeError:
+            outcome = None
+        if isinstance(outcome, Written):
+            return True
+        stored = self._store.get(key)
+        if stored is None:
+            raise TransientError(f"{key}: the write got no answer and took no effect")
+        return stored.data == data
+
+
+def put_rules(store: Store, rules: RowRules) -> None:
+    """Put the row rules under their digest, before the first record that names them."""
+    key, body = settings_key(rules.digest), BytesBody(rules.document())
+    if store.head(key) is None:
+        store.put(key, body, condition=Absent(), metadata={"sha256": body.sha256})
+
+
+def get_rules(store: Store, digest: str, partition: TopicPartition) -> RowRules:
+    """The row rules that a record names. Raises HaltError where they are missing, unreadable or newer."""
+    key = settings_key(digest)
+    stored = store.get(key)
+    if stored is None:
+        raise _damaged(partition, f"names the settings {key}, which are missing")
+    try:
+        if orjson.loads(stored.data)["version"] > ROWS_VERSION:
+            raise HaltError(
+                HaltReason.CHAIN_NEWER, f"{key} has the row rules of a newer release: deploy that release again"
+            )
+        rules = rules_from_document(stored.data)
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged(partition, f"names the settings {key}, which cannot be read") from error
+    if rules.digest != digest:
+        raise _damaged(partition, f"names the settings {key}, which were altered")
+    return rules

@@ -1,0 +1,204 @@
+"""Seal records: what one seal decided, immutable, as it stands in the bucket (design.md, section 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import date, datetime
+from enum import StrEnum
+from typing import Any
+
+import orjson
+
+from consumer.domain.batches import Counts
+from consumer.domain.days import ABSURD_DAYS
+from consumer.domain.offsets import Span, TopicPartition
+
+RECORD_VERSION = 1
+
+
+class RecordError(ValueError):
+    """The text is not a seal record."""
+
+
+class NewerRecordError(RecordError):
+    """The record was written by a newer release: its version or kind is not known here."""
+
+
+class RecordKind(StrEnum):
+    """What a record decides."""
+
+    SEAL = "seal"
+    GAP = "gap"
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectEntry:
+    """One object of a seal: which rows it holds. Offsets are its first and last row's; None where it is empty."""
+
+    key: str
+    stream: str
+    day: date
+    rows: int
+    first_offset: int | None
+    last_offset: int | None
+    quarantine: bool = False
+
+    def document(self) -> dict[str, Any]:
+        """The entry as it stands in a record."""
+        raw = asdict(self)
+        if not self.quarantine:
+            del raw["quarantine"]
+        return raw
+
+
+def entry_from(raw: Mapping[str, Any]) -> ObjectEntry:
+    """Read an entry back."""
+    return ObjectEntry(
+        raw["key"],
+        raw["stream"],
+        date.fromisoformat(raw["day"]),
+        int(raw["rows"]),
+        raw["first_offset"],
+        raw["last_offset"],
+        bool(raw.get("quarantine", False)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How far a chain had come: the last day closed (None: none yet) and the NEXT offset to judge."""
+
+    cutoff: date | None
+    through: int
+
+
+def due_by(day: date, cutoff: date | None, sealed_at: datetime) -> bool:
+    """Whether a seal with this cutoff takes a row of `day` whose covering record was sealed at `sealed_at`.
+
+    Beside the days up to the cutoff a seal takes days so far ahead that waiting for them would hold the resume offset.
+    """
+    return (cutoff is not None and day <= cutoff) or day > sealed_at.date() + ABSURD_DAYS
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Record `n` of one partition's seal log."""
+
+    kind: RecordKind
+    stream: str
+    partition: TopicPartition
+    topic_id: str
+    group: str
+    n: int
+    previous: Reach | None
+    cutoff: date | None
+    caught_up: bool
+    start: int
+    through: int
+    resume: int
+    lso: int
+    high: int
+    settings: str
+    sealed_at: datetime
+    writer: str
+    unknown_schemas: Mapping[int, int] = field(default_factory=dict)
+    objects: tuple[ObjectEntry, ...] = ()
+    counts: Counts = Counts()
+    first_timestamp: int | None = None
+    lost: Span | None = None
+    previous_sha256: str = ""
+
+    @property
+    def reach(self) -> Reach:
+        """How far the chain has come with this record."""
+        return Reach(self.cutoff, self.through)
+
+    @property
+    def open_transaction(self) -> bool:
+        """The seal gave up waiting for a producer's transaction: the days that it is the first to close say so."""
+        return self.kind is RecordKind.SEAL and self.caught_up and self.lso < self.high
+
+    def document(self) -> bytes:
+        """The record as it is put."""
+        raw: dict[str, Any] = {
+            "version": RECORD_VERSION,
+            "kind": self.kind,
+            "stream": self.stream,
+            "topic": self.partition.topic,
+            "topic_id": self.topic_id,
+            "partition": self.partition.partition,
+            "group": self.group,
+            "n": self.n,
+            "previous": asdict(self.previous) if self.previous else None,
+            "cutoff": self.cutoff,
+            "caught_up": self.caught_up,
+            "start": self.start,
+            "through": self.through,
+            "resume": self.resume,
+            "lso": self.lso,
+            "high": self.high,
+            "settings": self.settings,
+            "unknown_schemas": {str(key): value for key, value in sorted(self.unknown_schemas.items())},
+            "objects": [entry.document() for entry in self.objects],
+            "counts": asdict(self.counts),
+            "sealed_at": self.sealed_at.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            "writer": self.writer,
+        }
+        if self.n == 0:
+            raw["first_timestamp"] = self.first_timestamp
+        else:
+            raw["previous_sha256"] = self.previous_sha256
+        if self.lost is not None:
+            raw["lost"] = [self.lost.start, self.lost.end]
+        return orjson.dumps(raw, option=orjson.OPT_INDENT_2)
+
+
+def _day(text: str | None) -> date | None:
+    return None if text is None else date.fromisoformat(text)
+
+
+def _known(raw: Mapping[str, Any]) -> RecordKind:
+    if int(raw["version"]) > RECORD_VERSION:
+        raise NewerRecordError(f"version {raw['version']}")
+    try:
+        return RecordKind(raw["kind"])
+    except ValueError as error:
+        raise NewerRecordError(f"kind {raw['kind']!r}") from error
+
+
+def record_from(data: bytes) -> Record:
+    """Read a record back. Raises NewerRecordError, or RecordError where the text is not a record."""
+    try:
+        raw = orjson.loads(data)
+        kind = _known(raw)
+        previous, lost = raw["previous"], raw.get("lost")
+        return Record(
+            kind=kind,
+            stream=raw["stream"],
+            partition=TopicPartition(raw["topic"], int(raw["partition"])),
+            topic_id=raw["topic_id"],
+            group=raw["group"],
+            n=int(raw["n"]),
+            previous=None if previous is None else Reach(_day(previous["cutoff"]), int(previous["through"])),
+            cutoff=_day(raw["cutoff"]),
+            caught_up=bool(raw["caught_up"]),
+            start=int(raw["start"]),
+            through=int(raw["through"]),
+            resume=int(raw["resume"]),
+            lso=int(raw["lso"]),
+            high=int(raw["high"]),
+            settings=raw["settings"],
+            sealed_at=datetime.fromisoformat(raw["sealed_at"]),
+            writer=raw["writer"],
+            unknown_schemas={int(key): int(value) for key, value in raw["unknown_schemas"].items()},
+            objects=tuple(entry_from(entry) for entry in raw["objects"]),
+            counts=Counts(**raw["counts"]),
+            first_timestamp=raw.get("first_timestamp"),
+            lost=None if lost is None else Span(int(lost[0]), int(lost[1])),
+            previous_sha256=raw.get("previous_sha256", ""),
+        )
+    except NewerRecordError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise RecordError(f"{type(error).__name__}: {error}") from error

@@ -1,0 +1,53 @@
+"""`${NAME}` in the settings: taken from the environment inside any text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from consumer.settings.mistakes import Mistakes, Path
+
+_REFERENCE = re.compile(r"(?P<literal>\$\$\{)|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)\}|(?P<broken>\$\{)")
+_DEEPEST = 16
+
+
+class FromEnvironment(str):
+    """Text that came, wholly or in part, from the environment: it may stand for a number or a switch."""
+
+    __slots__ = ()
+
+
+def filled_in(tree: Mapping[str, Any], environ: Mapping[str, str], mistakes: Mistakes) -> dict[str, Any]:
+    """The settings with every `${NAME}` replaced. A value that cannot be made is reported and left out."""
+    return {key: value for key, raw in tree.items() if (value := _value(raw, environ, mistakes, (key,))) is not None}
+
+
+def _value(raw: object, environ: Mapping[str, str], mistakes: Mistakes, path: Path) -> Any | None:
+    if isinstance(raw, str):
+        return _text(raw, environ, mistakes, path)
+    if not isinstance(raw, (Mapping, list)):
+        return raw
+    if len(path) >= _DEEPEST:
+        mistakes.add(path, "is nested too deep; no setting lies there")
+        return None
+    items = raw.items() if isinstance(raw, Mapping) else enumerate(raw)
+    pairs = [(key, _value(item, environ, mistakes, (*path, str(key)))) for key, item in items]
+    kept = [(key, item) for key, item in pairs if item is not None]
+    return dict(kept) if isinstance(raw, Mapping) else [item for _, item in kept]
+
+
+def _text(raw: str, environ: Mapping[str, str], mistakes: Mistakes, path: Path) -> str | None:
+    if "${" not in raw:
+        return raw
+    missing = []
+    for match in _REFERENCE.finditer(raw):
+        if match["broken"]:
+            missing.append('holds "${" without a name and "}"; write ${NAME}, or $${ for the characters themselves')
+        elif match["name"] and match["name"] not in environ:
+            name = match["name"]
+            missing.append(f"takes ${{{name}}} from the environment, where it is not set; set {name} or write a value")
+    if missing:
+        mistakes.add_each(path, missing)
+        return None
+    return FromEnvironment(_REFERENCE.sub(lambda match: environ[match["name"]] if match["name"] else "${", raw))

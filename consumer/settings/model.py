@@ -1,0 +1,272 @@
+"""The settings as the rest of the program sees them: frozen, complete, secrets masked in every print.
+
+Each field says in its description what it means; `docs/settings.md` is checked against these by a test.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import unquote, urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, InstanceOf, SecretStr
+
+from consumer.settings import addresses, values
+from consumer.settings.table import GIB, MIB, Duration, OptionValue, Size, Table, Text, key, revealed
+from consumer.streams.rules import RowRules
+
+_STORAGE_CLASS = r"(?!GLACIER$|DEEP_ARCHIVE$)[A-Z0-9_-]{1,64}"
+
+
+class KafkaSettings(Table):
+    """`[kafka]`: the cluster and our group in it."""
+
+    bootstrap_servers: Annotated[str, BeforeValidator(addresses.servers)] = key(
+        "", "Brokers to ask first: `host:port`, more by comma.", default="", example='"localhost:9092"'
+    )
+    group_id: Text = key(
+        '"adapty-sink"',
+        "Consumer group. A second export of the same topics needs another group and another folder.",
+        default="adapty-sink",
+    )
+    instance_id: Annotated[str, BeforeValidator(values.instance_id)] = key(
+        '""',
+        "Static member name, different on every worker: a restart within the session costs no rebalance. Empty: none.",
+        default="",
+        example='"${HOSTNAME}"',
+    )
+    options: dict[str, OptionValue] = key(
+        "{}",
+        "Any librdkafka setting but those that the sink's promises rest on; names in quotes or dotted.",
+        default={},
+        example='{ "security.protocol" = "SASL_SSL" }',
+    )
+
+    def plain_options(self) -> dict[str, str]:
+        """The options as librdkafka takes them. Holds secrets in clear: never print it."""
+        return {name: _as_text(value) for name, value in revealed(self.options).items()}
+
+
+class RegistrySettings(Table):
+    """`[schema_registry]`: needed by `avro-registry` streams alone."""
+
+    url: Annotated[str, BeforeValidator(addresses.registry_urls)] = key(
+        "",
+        "URL of the registry, more by comma. A `user:password@` in it becomes the option `basic.auth.user.info`.",
+        default="",
+        example='"http://localhost:8081"',
+    )
+    options: dict[str, OptionValue] = key(
+        "{}",
+        "Options of confluent-kafka's registry client.",
+        default={},
+        example='{ "basic.auth.user.info" = "${REGISTRY_USER}:${REGISTRY_PASSWORD}" }',
+    )
+
+    def plain_options(self) -> dict[str, str | int | float | bool]:
+        """The options as the registry's client takes them. Holds secrets in clear: never print it."""
+        return revealed(self.options)
+
+
+class DestinationSettings(Table):
+    """`[destination]`: the folder that the sink owns, and how to write there. `[streams.X.destination]` overrides."""
+
+    url: Annotated[str, BeforeValidator(addresses.destination_url)] = key(
+        "", "`s3://bucket/folder` or `file:///folder`.", default="", example='"s3://adapty-events/com.sample-app"'
+    )
+    region: Annotated[
+        str, BeforeValidator(values.matching(r"[a-z0-9-]{1,64}", 'is no region; write e.g. "eu-central-1"'))
+    ] = key('""', "AWS region. Empty: as the AWS chain says.", default="", example='"eu-central-1"')
+    endpoint_url: Annotated[str, BeforeValidator(addresses.plain_http_url)] = key(
+        '""', "Address of another S3 store (MinIO and friends). Empty: AWS.", default="", example='"https://minio:9000"'
+    )
+    access_key_id: Text = key(
+        '""',
+        "Access key. Empty: the standard AWS chain (IRSA, Pod Identity, profile, instance role).",
+        default="",
+        example='"${AWS_ACCESS_KEY_ID}"',
+    )
+    secret_access_key: Annotated[SecretStr, BeforeValidator(values.text)] = key(
+        '""', "Its secret. Both or neither.", default=SecretStr(""), example='"${AWS_SECRET_ACCESS_KEY}"'
+    )
+    role_arn: Annotated[
+        str,
+        BeforeValidator(
+            values.matching(
+                r"arn:aws[a-z-]*:iam::[0-9]{12}:role/[\w+=,.@/-]{1,512}",
+                'is no role; write e.g. "arn:aws:iam::123456789012:role/sink"',
+            )
+        ),
+    ] = key(
+        '""', "Role to assume on top of the credentials.", default="", example='"arn:aws:iam::123456789012:role/sink"'
+    )
+    compression: Literal["none", "gzip", "zstd"] = key(
+        '"none"', "Compression of data objects: `none`, `gzip` (`.csv.gz`) or `zstd` (`.csv.zst`).", default="none"
+    )
+    server_side_encryption: Literal["", "AES256", "aws:kms"] = key(
+        '""',
+        "Encryption to ask for: `AES256` or `aws:kms`. Empty: the bucket's default.",
+        default="",
+        example='"AES256"',
+    )
+    kms_key_id: Text = key(
+        '""', "Key for `aws:kms`.", default="", example='"arn:aws:kms:eu-central-1:123456789012:key/1234abcd"'
+    )
+    storage_class: Annotated[
+        str,
+        BeforeValidator(
+            values.matching(
+                _STORAGE_CLASS,
+                'is no storage class that can be read back at once; write e.g. "STANDARD_IA"',
+            )
+        ),
+    ] = key(
+        '""',
+        "Storage class of all objects; one that can be read back at once. Empty: the bucket's default.",
+        default="",
+        example='"STANDARD_IA"',
+    )
+    addressing_style: Literal["auto", "path", "virtual"] = key(
+        '"auto"', "Bucket in the path or in the host name. Some S3 stores know `path` alone.", default="auto"
+    )
+    checksums: Literal["auto", "when_supported", "when_required"] = key(
+        '"auto"',
+        "Checksums that go with each request. `auto`: `when_supported` on AWS, `when_required` with an"
+        " `endpoint_url`, as some stores refuse the newer ones.",
+        default="auto",
+    )
+    multipart_threshold: Annotated[
+        Size, AfterValidator(values.within(5 * MIB, 5 * GIB, "is out of range; write 5MiB to 5GiB"))
+    ] = key('"16MiB"', "Objects above this size go up in parts; between 5 MiB and 5 GiB.", default=16 * MIB)
+
+    @property
+    def scheme(self) -> str:
+        """`s3` or `file`."""
+        return urlsplit(self.url).scheme
+
+    @property
+    def bucket(self) -> str:
+        """The bucket's name; empty for a local folder."""
+        return urlsplit(self.url).netloc
+
+    @property
+    def folder(self) -> str:
+        """The folder inside the bucket, without slashes at its ends; empty at the bucket's root."""
+        return urlsplit(self.url).path.strip("/") if self.scheme == "s3" else ""
+
+    @property
+    def directory(self) -> Path:
+        """The local folder of a `file://` destination."""
+        return Path(unquote(urlsplit(self.url).path))
+
+    @property
+    def effective_checksums(self) -> Literal["when_supported", "when_required"]:
+        """What `checksums` comes to."""
+        if self.checksums == "auto":
+            return "when_required" if self.endpoint_url else "when_supported"
+        return self.checksums
+
+
+class SpoolSettings(Table):
+    """`[spool]`: the local disk."""
+
+    directory: Annotated[Path, BeforeValidator(values.folder)] = key(
+        '"/var/lib/adapty-sink"',
+        "Folder of the spool, one worker in it; relative to the settings file.",
+        default=Path("/var/lib/adapty-sink"),
+    )
+    checkpoint_seconds: Annotated[
+        float,
+        BeforeValidator(values.number),
+        AfterValidator(values.within(0.1, 3600.0, "must lie between 0.1 and 3600")),
+    ] = key("5", "How often the spool is made to outlive a crash: what is newer is read again from Kafka.", default=5.0)
+    max_bytes: Annotated[Size, AfterValidator(values.within(1, 1 << 62, 'must be more than 0; write e.g. "20GiB"'))] = (
+        key(
+            '"20GiB"', "Size above which reading pauses (polling goes on) and what is due is spilled.", default=20 * GIB
+        )
+    )
+    min_free_bytes: Size = key('"2GiB"', "The same where the disk has less free space than this.", default=2 * GIB)
+
+
+class ScheduleSettings(Table):
+    """`[schedule]`: when days are sealed."""
+
+    seal_at: Annotated[timedelta, BeforeValidator(values.time_of_day)] = key(
+        '"04:00"', "UTC time at which the day before is sealed.", default=timedelta(hours=4)
+    )
+    give_up_after: Annotated[
+        Duration,
+        AfterValidator(values.within(timedelta(seconds=1), timedelta(days=7), 'must lie between "1s" and "7d"')),
+    ] = key(
+        '"10m"',
+        "One-shot commands end with 4 when an outage lasts this long without progress.",
+        default=timedelta(minutes=10),
+    )
+
+
+class HttpSettings(Table):
+    """`[http]`: health, metrics and status."""
+
+    listen: Annotated[str, BeforeValidator(addresses.listen)] = key(
+        '"0.0.0.0:8080"', 'Address of the HTTP server, `host:port`. `""`: off.', default="0.0.0.0:8080"
+    )
+
+    @property
+    def address(self) -> tuple[str, int] | None:
+        """Host and port to listen on, or None where the server is off."""
+        if not self.listen:
+            return None
+        host, _, port = self.listen.rpartition(":")
+        return host.strip("[]"), int(port)
+
+
+class QuarantineSettings(Table):
+    """`[quarantine]`: how much of a seal may be unreadable."""
+
+    max_ratio: Annotated[
+        float, BeforeValidator(values.number), AfterValidator(values.within(0.0, 1.0, "must lie between 0 and 1"))
+    ] = key(
+        "0.05",
+        "Share of a seal's records (and at least 10) in quarantine above which the partition halts.",
+        default=0.05,
+    )
+
+
+class StreamSettings(BaseModel):
+    """One stream, complete. `rules` decide its rows; `start` counts where there is neither chain nor commit."""
+
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+
+    name: str
+    kind: str
+    topic: str
+    start: Literal["earliest", "latest"] | datetime
+    rules: InstanceOf[RowRules]
+    destination: DestinationSettings
+
+
+class Settings(BaseModel):
+    """One settings file, complete."""
+
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+
+    kafka: KafkaSettings
+    schema_registry: RegistrySettings | None
+    spool: SpoolSettings
+    schedule: ScheduleSettings
+    http: HttpSettings
+    quarantine: QuarantineSettings
+    streams: tuple[StreamSettings, ...]
+
+    def stream(self, name: str) -> StreamSettings | None:
+        """The stream of this name, or None."""
+        return next((stream for stream in self.streams if stream.name == name), None)
+
+    def stream_of(self, topic: str) -> StreamSettings | None:
+        """The stream that this topic feeds, or None."""
+        return next((stream for stream in self.streams if stream.topic == topic), None)
+
+
+def _as_text(value: str | float | bool) -> str:  # noqa: FBT001 - a value, no switch
+    return str(value).lower() if isinstance(value, bool) else str(value)

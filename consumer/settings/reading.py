@@ -1,0 +1,97 @@
+"""One table of the file -> its model. Every mistake in it is noted, and what is wrong is left at its default."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from pydantic import SecretStr, ValidationError
+from pydantic_core import ErrorDetails
+
+from consumer.settings.mistakes import Mistakes, Path, noun, suggestion
+from consumer.settings.secret import is_secret_name, without_userinfo
+from consumer.settings.table import OptionValue, Table
+
+T = TypeVar("T", bound=Table)
+
+
+def as_table(raw: object, path: Path, mistakes: Mistakes) -> dict[str, Any]:
+    """The table itself; an empty one where something else, or nothing, stands there."""
+    if isinstance(raw, Mapping):
+        return dict(raw)
+    if raw is not None:
+        mistakes.no_table(path, raw)
+    return {}
+
+
+def read_table(
+    model: type[T],
+    raw: Mapping[str, Any],
+    path: Path,
+    mistakes: Mistakes,
+    *,
+    place: Callable[[str], Path] | None = None,
+) -> T:
+    """The table as `model`. `place` tells where a key was written, if that is not below `path`."""
+    where = place or (lambda name: (*path, name))
+    try:
+        return model.model_validate(raw)
+    except ValidationError as error:
+        details = error.errors(include_url=False, include_input=False)
+    wrong = {str(detail["loc"][0]) for detail in details}
+    for detail in details:
+        name = str(detail["loc"][0])
+        mistakes.add(where(name), _explained(model, name, detail, mistakes.shown(where(name))))
+    return model.model_validate({name: value for name, value in raw.items() if name not in wrong})
+
+
+def _explained(model: type[Table], name: str, detail: ErrorDetails, shown: str) -> str:
+    if detail["type"] == "extra_forbidden":
+        return f"unknown key; {suggestion(name, known_keys(model))}"
+    if detail["type"] == "value_error":
+        return f"{shown}{detail['ctx']['error']}"
+    if detail["type"] == "literal_error":
+        return f"{shown}is not known here; write {detail['ctx']['expected']}".replace("'", '"')
+    return f"{shown}does not fit: {detail['msg'].lower()}"
+
+
+def known_keys(model: type[Table]) -> list[str]:
+    """The keys of a table as the file names them."""
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def require(name: str, table: Table, path: Path, mistakes: Mistakes) -> None:
+    """Note a mistake where a key without a default is missing or empty."""
+    if not getattr(table, name):
+        field = type(table).model_fields[name]
+        key = field.alias or name
+        mistakes.add((*path, key), f"is missing; write e.g. {key} = {(field.examples or [''])[0]}")
+
+
+def read_options(raw: object, path: Path, mistakes: Mistakes) -> dict[str, OptionValue]:
+    """Options of a client library: dotted names, single values, secrets wrapped."""
+    found: dict[str, OptionValue] = {}
+    for parts, value in _leaves(as_table(raw, path, mistakes)):
+        name = ".".join(parts)
+        if isinstance(value, bool | int | float):
+            found[name] = SecretStr(str(value)) if is_secret_name(name) else value
+        elif isinstance(value, str):
+            found[name] = SecretStr(value) if _is_secret(name, value) else str(value)
+        else:
+            mistakes.add((*path, *parts), f"must be text, a number, true or false, not {noun(value)}")
+    return found
+
+
+def _is_secret(name: str, value: str) -> bool:
+    return is_secret_name(name) or without_userinfo(value) != value
+
+
+def _leaves(table: Mapping[str, Any], above: Path = ()) -> list[tuple[Path, object]]:
+    """Every single value; `security.protocol` without quotes makes tables of TOML, and means the same."""
+    leaves: list[tuple[Path, object]] = []
+    for name, value in table.items():
+        if isinstance(value, Mapping):
+            leaves += _leaves(value, (*above, name))
+        else:
+            leaves.append(((*above, name), value))
+    return leaves

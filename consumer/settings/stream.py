@@ -1,0 +1,151 @@
+"""`[streams.X]`: what arrives, which of it is kept, and where it goes -> the stream with its row rules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path as Folder
+from typing import Any
+
+from consumer.settings import values
+from consumer.settings.destination import read_destination
+from consumer.settings.mistakes import Mistakes, Path, suggestion
+from consumer.settings.model import StreamSettings
+from consumer.settings.reading import as_table, read_table, require
+from consumer.settings.schemas import normal, read_schema
+from consumer.settings.stream_table import FilterTable, StreamTable
+from consumer.streams.check import check_rules, lacking
+from consumer.streams.columns import columns_of
+from consumer.streams.kinds import CUSTOM, KINDS
+from consumer.streams.rules import DayBy, Filter, Format, RowRules
+
+_FILTERS = frozenset(FilterTable.model_fields)
+_ADVICE = {
+    "schema": "mend the file",
+    "writer_schema": 'leave it out, or write format = "avro" and a schema file',
+    "time_field": "write a field of the schema",
+}
+_LEAVE_OUT = "leave it out"
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What a stream's table is read against: the file's folder, the base destination, whether a registry is named."""
+
+    folder: Folder
+    destination: Mapping[str, Any]
+    registry: bool
+
+
+def read_stream(name: str, raw: object, around: Around, mistakes: Mistakes) -> StreamSettings:
+    """One stream. After a mistake the result is of no use but for finding more of them."""
+    path = ("streams", name)
+    if wrong := values.stream_name_mistake(name):
+        mistakes.add(path, wrong)
+    given = as_table(raw, path, mistakes)
+    parts = {
+        part: as_table(given.pop(part, None), (*path, part), mistakes)
+        for part in ("event_types", "filter", "destination")
+    }
+    table = read_table(StreamTable, given, path, mistakes)
+    require("topic", table, path, mistakes)
+    if table.format == "avro-registry" and not around.registry:
+        mistakes.add((*path, "format"), '"avro-registry" needs the table [schema_registry]; write it, with its url')
+    rules = _rules(name, table, parts, around, mistakes)
+    if rules.kind and rules.schema:
+        _check(rules, parts, path, mistakes)
+    destination = read_destination(around.destination, parts["destination"], (*path, "destination"), mistakes)
+    return StreamSettings(
+        name=name, kind=rules.kind, topic=table.topic, start=table.start, rules=rules, destination=destination
+    )
+
+
+def _rules(
+    name: str, table: StreamTable, parts: Mapping[str, Mapping[str, Any]], around: Around, mistakes: Mistakes
+) -> RowRules:
+    path = ("streams", name)
+    kind = _kind(name, table, path, mistakes)
+    switches = _event_types(parts["event_types"], (*path, "event_types"), mistakes)
+    wanted = read_table(FilterTable, parts["filter"], (*path, "filter"), mistakes)
+    shipped = KINDS.get(kind)
+    own = read_schema(table.schema_file, around.folder, (*path, "schema"), mistakes) if table.schema_file else ""
+    writer = table.writer_schema
+    return RowRules(
+        stream=name,
+        kind=kind,
+        topic=table.topic,
+        format=Format(table.format),
+        schema=own if table.schema_file or shipped is None else normal(shipped.schema),
+        time_field=table.time_field or (shipped.time_field if shipped else ""),
+        writer_schema=read_schema(writer, around.folder, (*path, "writer_schema"), mistakes) if writer else None,
+        day_by=DayBy(table.day_by),
+        filter=Filter(
+            event_types={name: on for name, on in switches.items() if name != "default"},
+            event_type_default=switches.get("default", True),
+            include_without_profile=wanted.include_without_profile,
+            exclude_historical=wanted.exclude_historical,
+            historical_before=wanted.historical_before,
+            environments=wanted.environments,
+        ),
+        send_user_attributes=wanted.send_user_attributes,
+    )
+
+
+def _kind(name: str, table: StreamTable, path: Path, mistakes: Mistakes) -> str:
+    """The stream's kind; empty, with a mistake noted, where it has none."""
+    kind = table.kind or (name if name in KINDS else CUSTOM)
+    if kind in KINDS:
+        return kind
+    if kind != CUSTOM:
+        place = (*path, "kind")
+        mistakes.add(place, f"{mistakes.shown(place)}is no kind; {suggestion(kind, (*KINDS, CUSTOM))}")
+        return ""
+    if not table.kind and not table.schema_file:
+        mistakes.add(
+            (*path, "kind"),
+            f"is missing, as the stream's name is no shipped kind; write {' or '.join(KINDS)},"
+            " or a schema and time_field of your own",
+            also=[(*path, "schema")],
+        )
+        return ""
+    require("schema_file", table, path, mistakes)
+    require("time_field", table, path, mistakes)
+    return kind
+
+
+def _event_types(raw: Mapping[str, Any], path: Path, mistakes: Mistakes) -> dict[str, bool]:
+    """The switches by event type as records are compared: stripped, lower case."""
+    switches: dict[str, bool] = {}
+    for written, value in raw.items():
+        place = (*path, written)
+        try:
+            on = values.flag(value)
+        except ValueError as error:
+            mistakes.add(place, f"{mistakes.shown(place)}{error}")
+            continue
+        if switches.setdefault(written.strip().lower(), on) != on:
+            mistakes.add(place, "is the same event type as another key, with the other switch; leave one of them out")
+    return switches
+
+
+def _check(rules: RowRules, parts: Mapping[str, Mapping[str, Any]], path: Path, mistakes: Mistakes) -> None:
+    """What the rules say against each other and against the schema's columns."""
+    before = (*path, "filter", "historical_before")
+    for problem in check_rules(rules):
+        setting, _, why = problem.partition(": ")
+        if setting == "exclude_historical" and rules.filter.historical_before is None and "needs" in why:
+            mistakes.add(before, f'is missing: {why}; write e.g. historical_before = "2026-11-01T00:00:00Z"')
+        else:
+            place = _place(setting, path)
+            # a value from the environment is repeated as it was written
+            told = why.replace(repr(rules.time_field), mistakes.shown(place).strip() or repr(rules.time_field))
+            mistakes.add(place, f"{told}; {_ADVICE.get(setting, _LEAVE_OUT)}")
+    if not mistakes.about((*path, "schema")):
+        given = {*parts["filter"], *(["event_types"] if parts["event_types"] else [])} - {"send_user_attributes"}
+        for setting, why in lacking(rules.kind, columns_of(rules)).items():
+            if setting in given:
+                mistakes.add(_place(setting, path), f"{why}; {_LEAVE_OUT}")
+
+
+def _place(setting: str, path: Path) -> Path:
+    return (*path, "filter", setting) if setting in _FILTERS else (*path, setting)

@@ -1,0 +1,177 @@
+"""One value at a time: what the user wrote -> what the program works with. Each raises ValueError with the way out.
+
+The texts follow the value in the message: `"20 apples" is no size; write ...`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, time, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from consumer.settings.environment import FromEnvironment
+
+N = TypeVar("N", int, float, timedelta)
+Start = Literal["earliest", "latest"] | datetime
+
+_SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,6})?) ?([KMGT]?i?B)", re.IGNORECASE)
+_POWER = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
+_DURATION = re.compile(r"(?:([0-9]{1,6})d)?(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,6})s)?")
+_TIME = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])(?::([0-5][0-9]))?")
+_INSTANT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?([Zz]|[+-]\d\d:?\d\d)", re.ASCII)
+_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
+_STREAM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+def text(value: object) -> str:
+    """Text without control characters."""
+    if not isinstance(value, str):
+        raise ValueError("must be text; put it in quotes")  # noqa: TRY004 - pydantic collects ValueError alone
+    if not value.isprintable():
+        raise ValueError("holds a line break or another control character; write it on one line")
+    return str(value)
+
+
+def flag(value: object) -> bool:
+    """A switch; text may say it only where it came from the environment."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, FromEnvironment) and value in {"true", "false"}:
+        return value == "true"
+    raise ValueError("must be true or false, without quotes")
+
+
+def number(value: object) -> float:
+    """A number; text may say it only where it came from the environment."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= 1e15:  # noqa: PLR2004
+        return float(value)
+    if isinstance(value, FromEnvironment) and re.fullmatch(r"[0-9]{1,15}(\.[0-9]{1,15})?", value):
+        return float(value)
+    raise ValueError("must be a number without quotes")
+
+
+def byte_size(value: object) -> int:
+    """Bytes: a whole number, or text with a unit."""
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 63:
+        return value
+    if isinstance(value, FromEnvironment) and re.fullmatch(r"[0-9]{1,18}", value):
+        return int(value)
+    match = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError('is no size; write a whole number of bytes, or "500MB" or "20GiB"')
+    unit = match[2].lower()
+    base = 1024 if "i" in unit else 1000
+    return int(Decimal(match[1]) * base ** _POWER[unit.rstrip("b").rstrip("i")])
+
+
+def duration(value: object) -> timedelta:
+    """A length of time, as text with units."""
+    match = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
+    if match is None or not match[0]:
+        raise ValueError('is no length of time; write e.g. "90s", "10m" or "1h30m"')
+    days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
+    return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+
+
+def time_of_day(value: object) -> timedelta:
+    """A time of the UTC day, as the time that has passed since midnight."""
+    if isinstance(value, time) and value.tzinfo is None and not value.microsecond:
+        return timedelta(hours=value.hour, minutes=value.minute, seconds=value.second)
+    match = _TIME.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError('is no time of day; write UTC hours and minutes, e.g. "04:00"')
+    return timedelta(hours=int(match[1]), minutes=int(match[2]), seconds=int(match[3] or 0))
+
+
+def instant(value: object) -> datetime:
+    """An instant with an offset, in UTC."""
+    advice = 'is no instant; write date, time and offset, e.g. "2026-11-01T00:00:00Z"'
+    if isinstance(value, str) and _INSTANT.fullmatch(value):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            raise ValueError(advice) from None
+    if not isinstance(value, datetime) or value.tzinfo is None:
+        raise ValueError(advice)
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(advice) from None
+
+
+def start(value: object) -> Start:
+    """Where a stream begins that has no chain and no commit."""
+    if value == "earliest" or value == "latest":  # noqa: PLR1714 - so the type checker narrows it
+        return value
+    try:
+        return instant(value)
+    except ValueError:
+        raise ValueError('is no start; write "earliest", "latest" or an instant, e.g. "2026-11-01T00:00:00Z"') from None
+
+
+def folder(value: object) -> Path:
+    """A local folder, as written."""
+    found = text(value).strip()
+    if not found:
+        raise ValueError('names no folder; write e.g. "/var/lib/adapty-sink"')
+    return Path(found)
+
+
+def topic(value: object) -> str:
+    """A topic's name, by Kafka's own rule."""
+    name = text(value)
+    if not _TOPIC.fullmatch(name) or name in {".", ".."}:
+        raise ValueError("is no topic name; use letters, digits, '.', '_' and '-', 249 at most")
+    return name
+
+
+def instance_id(value: object) -> str:
+    """A static member's name; empty for none."""
+    name = text(value)
+    if name and not _TOPIC.fullmatch(name):
+        raise ValueError("is no instance id; use letters, digits, '.', '_' and '-', 249 at most")
+    return name
+
+
+def stream_name_mistake(name: str) -> str | None:
+    """What is wrong with the name of a stream, which is a folder in the bucket."""
+    if not _STREAM.fullmatch(name):
+        return "is no stream name; use letters, digits, '.', '_' and '-', a letter or digit first, 100 at most"
+    if name.lower() == "exports":
+        return "is a folder of the sink itself; choose another name"
+    return None
+
+
+def names(value: object) -> tuple[str, ...]:
+    """Names in any case and order, as the comparison wants them: stripped, lower case, sorted."""
+    found = value if isinstance(value, list) else []
+    if not found or not all(isinstance(name, str) and name.strip() for name in found):
+        raise ValueError('must be a list of names, e.g. ["Production"]; leave it out to keep all')
+    return tuple(sorted({name.strip().lower() for name in found}))
+
+
+def matching(pattern: str, advice: str) -> Callable[[object], str]:
+    """A parser of text that must match `pattern`, or be empty."""
+    compiled = re.compile(pattern)
+
+    def check(value: object) -> str:
+        found = text(value)
+        if found and not compiled.fullmatch(found):
+            raise ValueError(advice)
+        return found
+
+    return check
+
+
+def within(low: N, high: N, advice: str) -> Callable[[N], N]:
+    """A check that a value lies between two bounds, both included."""
+
+    def check(value: N) -> N:
+        if not low <= value <= high:
+            raise ValueError(advice)
+        return value
+
+    return check

@@ -1,0 +1,1 @@
+"""Columns to the rows that count: day, filter, cells, CSV text."""

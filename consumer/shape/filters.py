@@ -1,0 +1,122 @@
+"""Which rows are kept: four filters in their order, each drop with its reason. Row by row, and for columns at once.
+
+A filter whose column the stream lacks does not apply. Comparisons are made on text without NUL, as it is written.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from consumer.decode.values import Value
+from consumer.shape.cells import cell, time_of
+from consumer.shape.instants import Moment, micros_of
+from consumer.streams.columns import Column
+from consumer.streams.kinds import HISTORICAL_BEFORE, INSTALL_DATE, kind_of
+from consumer.streams.rules import RowRules
+
+EVENT_TYPE, PROFILE, HISTORICAL, ENVIRONMENT = "event_type", "profile", "historical", "environment"
+_NOBODY = re.compile("[0\0-]*")
+_NOBODY_COLUMN = r"^[0\x00-]*$"
+
+
+def normal(text: str) -> str:
+    """An event type or an environment as it is compared."""
+    return text.replace("\0", "").strip().lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """The filters of one stream that apply. A column is None where its filter does not."""
+
+    event_type: Column | None
+    profile: Column | None
+    install: Column | None
+    environment: Column | None
+    before: int | None
+    types: Mapping[str, bool]
+    types_default: bool
+    environments: frozenset[str]
+
+    def keeps_type(self, event_type: str | None) -> bool:
+        """Whether rows of this type (as `normal` gives it) are kept; null follows the default."""
+        return self.types_default if event_type is None else self.types.get(event_type, self.types_default)
+
+    def drop(self, values: Mapping[str, Value], time: Moment | None) -> str | None:
+        """Why the row is dropped, or None."""
+        if self.event_type and not self.keeps_type(_normal_text(self.event_type, values)):
+            return EVENT_TYPE
+        if self.profile and _NOBODY.fullmatch(_text(self.profile, values) or ""):
+            return PROFILE
+        if self._historical(values, time):
+            return HISTORICAL
+        if self.environment and _normal_text(self.environment, values) not in self.environments:
+            return ENVIRONMENT
+        return None
+
+    def _historical(self, values: Mapping[str, Value], time: Moment | None) -> bool:
+        if time is None or not time.has_year:
+            return False
+        bound = self.before
+        if self.install:
+            found = time_of(self.install.kind, values.get(self.install.name))
+            bound = found.micros if found and found.has_year else None
+        return bound is not None and time.micros < bound
+
+    def drops(
+        self, frame: pl.DataFrame, time: Callable[[], pl.Series], install: Callable[[], pl.Series]
+    ) -> Iterator[tuple[str, pl.Series]]:
+        """For each filter that may drop something its reason and a mask of all rows it would drop, in order.
+
+        `time` and `install` give the instants of the rows in epoch microseconds, null for none. A mask may be null
+        for a row that it keeps.
+        """
+        if self.event_type and (not self.types_default or not all(self.types.values())):
+            column = frame.get_column(self.event_type.name).cast(pl.String)
+            yield EVENT_TYPE, _among(column, self.keeps_type)
+        if self.profile:
+            column = frame.get_column(self.profile.name).cast(pl.String)
+            yield PROFILE, column.str.contains(_NOBODY_COLUMN).fill_null(value=True)
+        if self.install:
+            yield HISTORICAL, time() < install()
+        elif self.before is not None:
+            yield HISTORICAL, time() < self.before
+        if self.environment:
+            column = frame.get_column(self.environment.name).cast(pl.String)
+            yield ENVIRONMENT, _among(column, self.environments.__contains__)
+
+
+def filters_of(rules: RowRules, columns: Sequence[Column]) -> Filters:
+    """The filters that apply to a stream with these columns."""
+    by_name = {column.name: column for column in columns}
+    wanted, historical = rules.filter, kind_of(rules.kind).historical
+    return Filters(
+        event_type=by_name.get("event_type"),
+        profile=None if wanted.include_without_profile else by_name.get("profile_id"),
+        install=by_name.get(INSTALL_DATE) if wanted.exclude_historical and historical == INSTALL_DATE else None,
+        environment=None if wanted.environments is None else by_name.get("environment"),
+        before=micros_of(wanted.historical_before)
+        if wanted.exclude_historical and historical == HISTORICAL_BEFORE and wanted.historical_before
+        else None,
+        types={normal(name): keep for name, keep in wanted.event_types.items()},
+        types_default=wanted.event_type_default,
+        environments=frozenset(normal(name) for name in wanted.environments or ()),
+    )
+
+
+def _text(column: Column, values: Mapping[str, Value]) -> str | None:
+    return cell(column.kind, values.get(column.name))[0]
+
+
+def _normal_text(column: Column, values: Mapping[str, Value]) -> str | None:
+    text = _text(column, values)
+    return None if text is None else normal(text)
+
+
+def _among(column: pl.Series, keep: Callable[[str | None], bool]) -> pl.Series:
+    """A mask of the rows whose text, as it is compared, is not kept. Looks at each different text once."""
+    dropped = [text for text in column.unique() if not keep(None if text is None else normal(text))]
+    return column.is_in(dropped, nulls_equal=True)

@@ -1,0 +1,111 @@
+"""Records decoded together become a table of the stream's columns, in which every value is vouched for.
+
+The table has the places of its rows in the batch (`AT`) beside the stream's columns. Rows with a value that columns do
+not vouch for are taken out and left to the exact path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import polars as pl
+
+from consumer.decode.avro import ODD_SCHEMA
+from consumer.decode.pack import ODD_VALUE
+from consumer.decode.raw import Fast, Raw, Source
+from consumer.shape.csv_text import REALS
+from consumer.shape.fit import DTYPES, fitter
+from consumer.shape.instants import DAY_MICROS, FIRST_MICROS, LAST_MICROS
+from consumer.streams.columns import Column, ColumnKind
+
+AT = "\0at"
+"""The column of places. No field has such a name: `check_rules` sees to that."""
+BOUNDS = {
+    ColumnKind.INSTANT: (FIRST_MICROS, LAST_MICROS),
+    ColumnKind.DATE: (FIRST_MICROS // DAY_MICROS, LAST_MICROS // DAY_MICROS),
+}
+"""What has a year."""
+
+
+def table_of(fast: Fast, columns: Sequence[Column]) -> pl.DataFrame | None:
+    """The table of all records that the fast path decoded, in their order; None where there are none.
+
+    What does not come into the table is added to `fast.left`.
+    """
+    groups: dict[tuple[tuple[str, Source], ...], list[Raw]] = {}
+    for raw in fast.raws:
+        groups.setdefault(tuple(raw.sources.items()), []).append(raw)
+    frames = [frame for raws in groups.values() if (frame := _fitted(raws, columns, fast)) is not None]
+    if not frames:
+        return None
+    frame = frames[0] if len(frames) == 1 else pl.concat(frames)
+    if not frame.get_column(AT).is_sorted():
+        frame = frame.sort(AT)
+    frame = without(frame, fast.left)
+    odd = _out_of_bounds(frame, columns)
+    fast.left.update(dict.fromkeys(odd, ODD_VALUE))
+    return without(frame, odd)
+
+
+def without(frame: pl.DataFrame, places: Iterable[int]) -> pl.DataFrame:
+    """The table without the rows at these places."""
+    gone = pl.Series([*places], dtype=pl.UInt32)
+    return frame.filter(~frame.get_column(AT).is_in(gone.implode())) if len(gone) else frame
+
+
+def _fitted(raws: Sequence[Raw], columns: Sequence[Column], fast: Fast) -> pl.DataFrame | None:
+    """Raw columns that hold the same as columns of the stream."""
+    sources = raws[0].sources
+    places = [place for raw in raws for place in raw.places]
+    made, odd = [], []
+    for column in columns:
+        source = sources.get(column.name)
+        if source is None:
+            made.append(pl.lit(None, dtype=DTYPES[column.kind]).alias(column.name))
+            continue
+        way = fitter(column.kind, source)
+        if way is None:
+            fast.left.update(dict.fromkeys(places, ODD_SCHEMA))
+            return None
+        given = pl.col(column.name)
+        fit = way(given)
+        if fit.odd is not None:
+            odd.append(fit.odd)
+        if fit.value is not given:
+            made.append(fit.value.alias(column.name))
+    frame = pl.concat([raw.frame for raw in raws]) if len(raws) > 1 else raws[0].frame
+    if odd:
+        strange = frame.select(pl.any_horizontal(odd).fill_null(value=False)).to_series()
+        fast.left.update((places[row], ODD_VALUE) for row in strange.arg_true())
+    at = pl.Series(AT, places, dtype=pl.UInt32)
+    return frame.with_columns(made).select(at, *[column.name for column in columns])
+
+
+def _out_of_bounds(frame: pl.DataFrame, columns: Sequence[Column]) -> list[int]:
+    """The places of rows with a double that is not finite, or an instant or a date outside the years 1 to 9999."""
+    strange = None
+    for kinds in (REALS, {ColumnKind.INSTANT}, {ColumnKind.DATE}):
+        names = [column.name for column in columns if column.kind in kinds]
+        if not names or frame.is_empty():
+            continue
+        values = pl.concat([frame.get_column(name).alias("") for name in names])
+        wrong = _wrong(values, BOUNDS.get(next(iter(kinds))))
+        if wrong is not None:
+            for turn in range(len(names)):
+                part = wrong.slice(turn * frame.height, frame.height)
+                strange = part if strange is None else strange | part
+    return [] if strange is None else frame.get_column(AT).filter(strange).to_list()
+
+
+def _wrong(values: pl.Series, bounds: tuple[int, int] | None) -> pl.Series | None:
+    """A mask of the values that cannot be written as they are, or None where all can."""
+    low, high = values.min(), values.max()
+    if low is None or high is None:
+        return None
+    if bounds is None:
+        fine = values.is_finite() | values.is_null()
+        return None if fine.all() else ~fine
+    first, last = bounds
+    if first <= low and high <= last:  # type: ignore[operator] # integers, since the column is
+        return None
+    return ((values < first) | (values > last)).fill_null(value=False)

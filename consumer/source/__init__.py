@@ -1,0 +1,1 @@
+"""Kafka in: the one thread that owns the consumer, leases, positions."""

@@ -1,0 +1,67 @@
+"""Commits on their way: asked for by the worker, sent by the reader's thread, answered inside a later `consume`."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+
+from confluent_kafka import Consumer, KafkaError, KafkaException
+from confluent_kafka import TopicPartition as Place
+
+from consumer.domain.errors import LeaseLostError, SinkError, UnknownOutcomeError
+from consumer.domain.offsets import TopicPartition
+from consumer.source.faults import cause, commit_error
+from consumer.source.port import Commit, Lease
+
+Answer = Future[None]
+
+
+class Commits:
+    """Sends without waiting, so that polling goes on. Used by the reader's thread alone."""
+
+    def __init__(self) -> None:
+        self._pending: dict[TopicPartition, tuple[Lease, Commit, Answer]] = {}
+
+    @property
+    def pending(self) -> bool:
+        """Whether an answer is awaited."""
+        return bool(self._pending)
+
+    def send(self, consumer: Consumer, lease: Lease, commit: Commit, answer: Answer) -> Lease | None:
+        """Send one. Returns the lease where the member was refused at once."""
+        partition = lease.partition
+        place = Place(partition.topic, partition.partition, commit.offset, commit.metadata)
+        self._pending[partition] = (lease, commit, answer)
+        try:
+            consumer.commit(offsets=[place], asynchronous=True)
+        except KafkaException as exception:
+            return self._settle(partition, commit_error(cause(exception)))
+        return None
+
+    def answered(self, error: KafkaError | None, places: list[Place]) -> list[Lease]:
+        """Take an answer. Returns the leases that it calls into question.
+
+        An answer to a commit that nobody waits for any more is passed over: offset and metadata tell them apart.
+        """
+        refused = []
+        for place in places:
+            partition = TopicPartition(place.topic, place.partition)
+            waiting = self._pending.get(partition)
+            if waiting is None or waiting[1] != Commit(place.offset, place.metadata or ""):
+                continue
+            failure = place.error or error
+            if (lease := self._settle(partition, commit_error(failure) if failure else None)) is not None:
+                refused.append(lease)
+        return refused
+
+    def abandon(self) -> None:
+        """The client is gone: what was sent may have arrived."""
+        for partition in list(self._pending):
+            self._settle(partition, UnknownOutcomeError(f"commit of {partition}: the client was given up"))
+
+    def _settle(self, partition: TopicPartition, failure: SinkError | None) -> Lease | None:
+        lease, _commit, answer = self._pending.pop(partition)
+        if failure is None:
+            answer.set_result(None)
+        else:
+            answer.set_exception(failure)
+        return lease if isinstance(failure, LeaseLostError) else None

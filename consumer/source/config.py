@@ -1,0 +1,78 @@
+"""Settings of the clients: the ones that the seal log rests on, ours, the user's, in that order of weight."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from consumer.domain.errors import UsageError
+from consumer.settings.model import KafkaSettings
+
+FIXED: Mapping[str, Any] = {
+    "enable.auto.commit": False,
+    "enable.auto.offset.store": False,
+    "auto.offset.reset": "error",
+    "isolation.level": "read_committed",
+    "enable.partition.eof": True,
+}
+"""What nobody overrides (design.md, section 3): offsets move by seals alone, a lost position is never skipped."""
+
+_OURS = {*FIXED, "bootstrap.servers", "metadata.broker.list", "group.id", "group.instance.id"}
+_ASSIGNOR = "partition.assignment.strategy"
+
+CONSUMER_DEFAULTS: Mapping[str, Any] = {
+    "client.id": "adapty-sink",
+    # Memory: librdkafka's queue and one fetch under way stay small beside the inbox (see inbox.py).
+    "queued.max.messages.kbytes": 32 * 1024,
+    "fetch.max.bytes": 16 * 1024 * 1024,
+    # A full queue is looked at again soon: with the default of a second it would run dry between two fetches.
+    "fetch.queue.backoff.ms": 20,
+    # Rows are needed at 04:00, not at once: fewer and larger fetches. An end of partition shows after one such wait.
+    "fetch.min.bytes": 64 * 1024,
+    "fetch.wait.max.ms": 250,
+    "check.crcs": True,
+    "topic.metadata.refresh.interval.ms": 60_000,
+    "reconnect.backoff.max.ms": 5_000,
+    "socket.keepalive.enable": True,
+    "log.connection.close": False,
+    "statistics.interval.ms": 5_000,
+}
+
+_CONSUMER_ONLY = ("auto.", "check.crcs", "enable.", "fetch.", "group.", "heartbeat.", "isolation.", "max.p", "queued.",
+                  "session.", "consume.")  # fmt: skip
+
+
+def consumer_config(settings: KafkaSettings, *, static: bool = True) -> dict[str, Any]:
+    """What a group member is made from. `static` False leaves the instance id out (one-shot commands).
+
+    Raises UsageError that names every option which is not the user's to set.
+    """
+    options = settings.plain_options()
+    modern = speaks_consumer_protocol(options)
+    if wrong := sorted(_OURS.union({_ASSIGNOR}).intersection(options)):
+        raise UsageError(f"kafka.options: not yours to set: {', '.join(wrong)}")
+    return {
+        **CONSUMER_DEFAULTS,
+        **options,
+        "bootstrap.servers": settings.bootstrap_servers,
+        "group.id": settings.group_id,
+        **({"group.instance.id": settings.instance_id} if static and settings.instance_id else {}),
+        **({} if modern else {_ASSIGNOR: "cooperative-sticky"}),
+        **FIXED,
+    }
+
+
+def admin_config(settings: KafkaSettings) -> dict[str, Any]:
+    """What a client that asks questions is made from: the address, security and sockets of the options."""
+    options = {k: v for k, v in settings.plain_options().items() if not k.startswith(_CONSUMER_ONLY)}
+    return {
+        "client.id": CONSUMER_DEFAULTS["client.id"],
+        "log_level": 0,  # what fails is raised, each time
+        **options,
+        "bootstrap.servers": settings.bootstrap_servers,
+    }
+
+
+def speaks_consumer_protocol(options: Mapping[str, str]) -> bool:
+    """Whether the options choose the newer group protocol (KIP-848)."""
+    return options.get("group.protocol", "classic").lower() == "consumer"

@@ -1,0 +1,103 @@
+"""Kafka's errors by what they mean here: a lost lease, an unknown outcome, an outage, a mistake in the settings."""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+from confluent_kafka import KafkaError, KafkaException
+
+from consumer.domain.errors import LeaseLostError, SinkError, TransientError, UnknownOutcomeError
+
+_NOT_OURS = frozenset(
+    {
+        KafkaError.REBALANCE_IN_PROGRESS,
+        KafkaError.ILLEGAL_GENERATION,
+        KafkaError.UNKNOWN_MEMBER_ID,
+        KafkaError.STALE_MEMBER_EPOCH,
+        KafkaError.FENCED_MEMBER_EPOCH,
+        KafkaError.FENCED_INSTANCE_ID,
+        KafkaError._ASSIGNMENT_LOST,  # noqa: SLF001 - a public constant of librdkafka
+        KafkaError._FATAL,  # noqa: SLF001
+    }
+)
+"""The coordinator refused the commit, or librdkafka did not send it: the member is not who it was."""
+
+_REFUSED = frozenset(
+    {
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.GROUP_AUTHORIZATION_FAILED,
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.OFFSET_METADATA_TOO_LARGE,
+        KafkaError.INVALID_COMMIT_OFFSET_SIZE,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError._INVALID_ARG,  # noqa: SLF001
+        KafkaError._NO_OFFSET,  # noqa: SLF001
+    }
+)
+"""Answers that say for certain that nothing was written."""
+
+
+class Verdict(Enum):
+    """What to do about a client that librdkafka has given up."""
+
+    RENEW = auto()
+    """Make a new client."""
+    WAIT = auto()
+    """Make a new client, for one session timeout at most: the instance id is held by one who may be dead."""
+    LEAVE = auto()
+    """End the process: a new client would be refused again, or would fence the one that fenced us."""
+
+
+_VERDICTS = {
+    KafkaError.UNRELEASED_INSTANCE_ID: Verdict.WAIT,
+    KafkaError.FENCED_INSTANCE_ID: Verdict.LEAVE,
+    KafkaError.UNSUPPORTED_VERSION: Verdict.LEAVE,
+    KafkaError.UNSUPPORTED_ASSIGNOR: Verdict.LEAVE,
+    KafkaError._UNSUPPORTED_FEATURE: Verdict.LEAVE,  # noqa: SLF001
+}
+_ADVICE = {
+    KafkaError.UNRELEASED_INSTANCE_ID: "another live worker holds this kafka.instance_id; give each its own",
+    KafkaError.FENCED_INSTANCE_ID: "another worker came with this kafka.instance_id and took over; give each its own",
+    KafkaError.UNSUPPORTED_VERSION: 'the brokers do not speak "group.protocol" = "consumer"; leave that option out',
+    KafkaError.UNSUPPORTED_ASSIGNOR: "the brokers lack the assignor named in group.remote.assignor",
+    KafkaError._UNSUPPORTED_FEATURE: 'the brokers do not speak "group.protocol" = "consumer"; leave that option out',  # noqa: SLF001
+}
+
+
+def is_fatal(error: KafkaError) -> bool:
+    """Whether librdkafka has given up this client for good."""
+    return error.fatal() or error.code() == KafkaError._FATAL  # noqa: SLF001
+
+
+def verdict(error: KafkaError) -> tuple[Verdict, str]:
+    """What to do after a fatal error, and the text for the operator.
+
+    The error reaches Python as `_FATAL`; the cause stands in its text alone.
+    """
+    for code, what in _VERDICTS.items():
+        if error.code() == code or KafkaError(code).str() in error.str():
+            return what, f"{KafkaError(code).str()}: {_ADVICE[code]}"
+    return Verdict.RENEW, error.str()
+
+
+def commit_error(error: KafkaError) -> SinkError:
+    """What a commit that failed raises. What is not known to be a refusal may have taken effect."""
+    text = f"commit: {error.name()}: {error.str()}"
+    if error.code() in _NOT_OURS:
+        return LeaseLostError(text)
+    if error.code() in _REFUSED:
+        return TransientError(text)
+    return UnknownOutcomeError(text)
+
+
+def cause(exception: BaseException) -> KafkaError:
+    """The Kafka error inside an exception of the client library."""
+    if isinstance(exception, KafkaException) and exception.args and isinstance(exception.args[0], KafkaError):
+        return exception.args[0]
+    return KafkaError(KafkaError._FAIL, f"{type(exception).__name__}: {exception}")  # noqa: SLF001
+
+
+def outage(what: str, error: KafkaError) -> TransientError:
+    """An error to wait out."""
+    return TransientError(f"{what}: {error.str()} ({error.name()})")

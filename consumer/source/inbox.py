@@ -1,0 +1,175 @@
+"""Between the two threads: leases, positions, events that wait. The only state that both touch, under one lock."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import count
+from threading import Condition
+
+from consumer.domain.errors import TransientError
+from consumer.domain.offsets import TopicPartition
+from consumer.source.columns import Columns
+from consumer.source.port import Assigned, Event, Lease, Revoked
+from consumer.source.seat import Seat
+
+MEMORY_LIMIT = 32 * 1024 * 1024
+"""Undelivered records above this many bytes stop the reading (never the polling)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What the reader is to make of one partition: fetch it from `offset` for this `turn`, or leave it alone."""
+
+    lease: Lease
+    wanted: bool
+    turn: int
+    offset: int
+
+
+class Inbox:
+    """Filled by the reader's thread, emptied by the worker's loop. Every method is safe from any thread."""
+
+    def __init__(self, limit: int = MEMORY_LIMIT) -> None:
+        self._changed = Condition()
+        self._limit = limit
+        self._generations = count(1)
+        self._seats: dict[TopicPartition, Seat] = {}
+        self._notices: deque[Assigned | Revoked] = deque()
+        self._outage: TransientError | None = None
+        self._end: BaseException | None = None
+        self._woken = False
+
+    # The worker's side
+
+    def poll(self, timeout: float) -> list[Event]:
+        """Events in order; waits for the first one. Raises an outage reported since, or the reader's last words."""
+        with self._changed:
+            self._changed.wait_for(self._has_news, timeout)
+            self._woken = False
+            events: list[Event] = list(self._notices)
+            self._notices.clear()
+            for seat in self._seats.values():
+                events += seat.take()
+            if events:
+                self._changed.notify_all()
+                return events
+            if self._end is not None:
+                raise self._end
+            outage, self._outage = self._outage, None
+            if outage is not None:
+                raise outage
+            return []
+
+    def wake(self) -> None:
+        """Make the poll under way, or the next one, return at once."""
+        with self._changed:
+            self._woken = True
+            self._changed.notify_all()
+
+    def start(self, lease: Lease, offset: int) -> None:
+        """Want this partition from `offset` on."""
+        self._move(lease, lambda seat: seat.start(offset))
+
+    def pause(self, lease: Lease) -> None:
+        """Want nothing of this partition."""
+        self._move(lease, Seat.pause)
+
+    def resume(self, lease: Lease) -> None:
+        """Want this partition again from where it was paused."""
+        self._move(lease, Seat.resume)
+
+    def is_live(self, lease: Lease) -> bool:
+        """Whether this lease is not void."""
+        with self._changed:
+            return self._seat(lease) is not None
+
+    # The reader's side
+
+    def assign(self, partitions: Iterable[TopicPartition]) -> tuple[Lease, ...]:
+        """New leases of partitions that had none; the worker is told."""
+        with self._changed:
+            leases = tuple(Lease(p, next(self._generations)) for p in sorted(partitions))
+            for lease in leases:
+                self._seats[lease.partition] = Seat(lease)
+            if leases:
+                self._notices.append(Assigned(leases))
+            self._changed.notify_all()
+            return leases
+
+    def void(self, partitions: Iterable[TopicPartition], *, lost: bool = False) -> None:
+        """End the leases of these partitions now and drop what waits; the worker is told."""
+        with self._changed:
+            gone = [seat.lease for p in sorted(partitions) if (seat := self._seats.pop(p, None)) is not None]
+            if gone:
+                self._notices.append(Revoked(tuple(gone), lost))
+            self._changed.notify_all()
+
+    def targets(self) -> list[Target]:
+        """What to read, and from where."""
+        with self._changed:
+            return [Target(s.lease, s.wanted, s.turn, s.received) for s in self._seats.values()]
+
+    def put_records(self, lease: Lease, turn: int, found: Columns) -> bool:
+        """Take records fetched for this turn. False: not wanted (any more)."""
+        return self._put(lease, turn, lambda seat: seat.put_records(found))
+
+    def put_end(self, lease: Lease, turn: int, offset: int) -> bool:
+        """Take an end-of-partition event fetched for this turn. False: not wanted (any more)."""
+        return self._put(lease, turn, lambda seat: seat.put_end(offset))
+
+    def put_out_of_range(self, lease: Lease, turn: int, detail: str) -> bool:
+        """Take the news that the place to read from is not in the log. False: not wanted (any more)."""
+        return self._put(lease, turn, lambda seat: seat.put_out_of_range(detail))
+
+    def report(self, outage: TransientError) -> None:
+        """An outage for the next poll that has nothing better; a newer one replaces an older one."""
+        with self._changed:
+            self._outage = outage
+            self._changed.notify_all()
+
+    def end(self, error: BaseException) -> None:
+        """The reader's last words: raised by every poll once the events are out."""
+        with self._changed:
+            self._end = error
+            self._changed.notify_all()
+
+    @property
+    def full(self) -> bool:
+        """Whether reading must wait."""
+        with self._changed:
+            return not self._has_room()
+
+    def wait_for_room(self, timeout: float) -> None:
+        """Wait until the worker has taken enough."""
+        with self._changed:
+            self._changed.wait_for(self._has_room, timeout)
+
+    # Under the lock
+
+    def _has_room(self) -> bool:
+        return sum(seat.size for seat in self._seats.values()) < self._limit
+
+    def _has_news(self) -> bool:
+        waiting = self._notices or any(seat.has_news for seat in self._seats.values())
+        return bool(waiting or self._woken or self._outage or self._end)
+
+    def _seat(self, lease: Lease) -> Seat | None:
+        seat = self._seats.get(lease.partition)
+        return seat if seat is not None and seat.lease == lease else None
+
+    def _move(self, lease: Lease, change: Callable[[Seat], None]) -> None:
+        with self._changed:
+            if (seat := self._seat(lease)) is not None:
+                change(seat)
+                self._changed.notify_all()
+
+    def _put(self, lease: Lease, turn: int, change: Callable[[Seat], None]) -> bool:
+        with self._changed:
+            seat = self._seat(lease)
+            if seat is None or not seat.wanted or seat.turn != turn:
+                return False
+            change(seat)
+            self._changed.notify_all()
+            return True

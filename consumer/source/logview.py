@@ -1,0 +1,156 @@
+"""Questions to the cluster that need no membership: topics, ends of logs, committed offsets, who owns what."""
+
+from __future__ import annotations
+
+import concurrent.futures
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from datetime import datetime
+from functools import cached_property
+from typing import Any, TypeVar
+
+from confluent_kafka import (
+    ConsumerGroupState,
+    ConsumerGroupTopicPartitions,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    TopicCollection,
+)
+from confluent_kafka import TopicPartition as Place
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # exported there, but not in the way mypy wants it
+    AdminClient,
+    ConfigResource,
+    OffsetSpec,
+    ResourceType,
+)
+
+from consumer.domain.errors import TransientError, UsageError
+from consumer.domain.offsets import LogEnds, TopicPartition
+from consumer.settings.model import KafkaSettings
+from consumer.source.config import admin_config
+from consumer.source.faults import cause, outage
+from consumer.source.port import Commit, TopicFacts, millis_from
+
+ANSWER_SECONDS = 5.0
+"""How long one request may take."""
+_GRACE_SECONDS = 1.0
+
+T = TypeVar("T")
+
+
+class KafkaLogView:
+    """The port `LogView` over the admin client. Connects when first asked; any thread may ask."""
+
+    def __init__(self, settings: KafkaSettings, *, seconds: float = ANSWER_SECONDS) -> None:
+        self._config = admin_config(settings)
+        self._seconds = seconds
+
+    @cached_property
+    def _admin(self) -> AdminClient:
+        try:
+            return AdminClient(self._config)
+        except KafkaException as error:
+            raise UsageError(f"kafka.options: {cause(error).str()}") from error
+
+    def topic(self, name: str) -> TopicFacts | None:
+        """The topic's facts, or None where it does not exist."""
+        asked = self._admin.describe_topics(TopicCollection([name]), request_timeout=self._seconds)[name]
+        try:
+            found = self._answer(f"topic {name}", asked)
+        except _RefusedError as error:
+            if error.code == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                return None
+            raise
+        return TopicFacts(name, str(found.topic_id), len(found.partitions), self._settings_of(name))
+
+    def ends(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, LogEnds]:
+        """Where each partition's log begins and ends now."""
+        wanted = list(partitions)
+        specs = (
+            (OffsetSpec.earliest(), IsolationLevel.READ_UNCOMMITTED),  # type: ignore[no-untyped-call]
+            (OffsetSpec.latest(), IsolationLevel.READ_COMMITTED),  # type: ignore[no-untyped-call]
+            (OffsetSpec.latest(), IsolationLevel.READ_UNCOMMITTED),  # type: ignore[no-untyped-call]
+        )
+        # Asked in this order and all at once: the high watermark is never older than the stable offset.
+        asked = [self._list(wanted, spec, isolation) for spec, isolation in specs]
+        low, stable, high = [self._offsets(wanted, answers) for answers in asked]
+        return {p: LogEnds(low[p], stable[p], max(stable[p], high[p])) for p in wanted}
+
+    def committed(self, group: str, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, Commit | None]:
+        """What the group has committed; None where nothing is, or it expired."""
+        wanted = list(partitions)
+        if not wanted:
+            return {}
+        request = ConsumerGroupTopicPartitions(group, list(map(_place, wanted)))
+        asked = self._admin.list_consumer_group_offsets([request], request_timeout=self._seconds)[group]
+        answer = self._answer(f"committed offsets of {group}", asked)
+        found: dict[TopicPartition, Commit | None] = dict.fromkeys(wanted)
+        for place in answer.topic_partitions:
+            if place.error is not None:
+                raise outage(f"committed offset of {place.topic}:{place.partition}", place.error)
+            if place.offset >= 0:
+                found[TopicPartition(place.topic, place.partition)] = Commit(place.offset, place.metadata or "")
+        return found
+
+    def offset_at(self, partition: TopicPartition, instant: datetime) -> int | None:
+        """The offset of the first record stamped at or after `instant`; None where there is none."""
+        # Uncommitted, so that a record of an open transaction counts: what follows it must not be passed over.
+        spec = OffsetSpec.for_timestamp(millis_from(instant))
+        asked = self._list([partition], spec, IsolationLevel.READ_UNCOMMITTED)
+        offset = self._offsets([partition], asked)[partition]
+        return offset if offset >= 0 else None
+
+    def unowned(self, group: str, topics: Sequence[str]) -> set[TopicPartition]:
+        """The partitions of these topics that no member of a stable group is assigned; empty while it rebalances."""
+        asked = self._admin.describe_consumer_groups([group], request_timeout=self._seconds)[group]
+        found = self._answer(f"group {group}", asked)
+        if found.state != ConsumerGroupState.STABLE:
+            return set()
+        described = self._admin.describe_topics(TopicCollection(list(topics)), request_timeout=self._seconds)
+        every = {
+            TopicPartition(name, part.id)
+            for name, answer in described.items()
+            for part in self._answer(f"topic {name}", answer).partitions
+        }
+        owned = {(p.topic, p.partition) for member in found.members for p in member.assignment.topic_partitions}
+        return {p for p in every if (p.topic, p.partition) not in owned}
+
+    def _settings_of(self, name: str) -> Mapping[str, str]:
+        resource = ConfigResource(ResourceType.TOPIC, name)
+        asked = self._admin.describe_configs([resource], request_timeout=self._seconds)[resource]
+        entries = self._answer(f"settings of topic {name}", asked)
+        return {key: entry.value for key, entry in entries.items() if entry.value is not None}
+
+    def _list(
+        self, wanted: Iterable[TopicPartition], spec: OffsetSpec, isolation: IsolationLevel
+    ) -> dict[Place, Future[Any]]:
+        request = {_place(p): spec for p in wanted}
+        if not request:
+            return {}
+        return self._admin.list_offsets(request, isolation_level=isolation, request_timeout=self._seconds)
+
+    def _offsets(
+        self, wanted: Iterable[TopicPartition], answers: Mapping[Place, Future[Any]]
+    ) -> dict[TopicPartition, int]:
+        return {p: self._answer(f"ends of {p}", answers[_place(p)]).offset for p in wanted}
+
+    def _answer(self, what: str, asked: Future[T]) -> T:
+        try:
+            return asked.result(self._seconds + _GRACE_SECONDS)
+        except KafkaException as error:
+            raise _RefusedError(what, cause(error)) from error
+        except concurrent.futures.TimeoutError:
+            raise TransientError(f"{what}: no answer in {self._seconds:.0f} s") from None
+
+
+class _RefusedError(TransientError):
+    """Kafka's answer was an error."""
+
+    def __init__(self, what: str, error: KafkaError) -> None:
+        super().__init__(f"{what}: {error.str()} ({error.name()})")
+        self.code = error.code()
+
+
+def _place(partition: TopicPartition) -> Place:
+    return Place(partition.topic, partition.partition)

@@ -1,0 +1,151 @@
+"""Kafka as the core sees it: leases, events, positions. Implemented by `kafka.py` and by `memory.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+from consumer.domain.batches import RawBatch
+from consumer.domain.offsets import LogEnds, TopicPartition
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to work on a partition, from one assignment to its revocation. Never valid again after that."""
+
+    partition: TopicPartition
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """A committed offset (the NEXT to read) and its metadata text ("" where there is none)."""
+
+    offset: int
+    metadata: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Assigned:
+    """The group gave us these partitions. Nothing is delivered of one before `Broker.start`."""
+
+    leases: tuple[Lease, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Revoked:
+    """These leases are void already; `lost` where the group went on without us."""
+
+    leases: tuple[Lease, ...]
+    lost: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """Records of one lease, next in line: spans of successive events tile without hole or overlap."""
+
+    lease: Lease
+    batch: RawBatch
+
+
+@dataclass(frozen=True, slots=True)
+class EndReached:
+    """The reader stands at the stable end: nothing readable lies below `offset`, and the position is `offset`."""
+
+    lease: Lease
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class OutOfRange:
+    """The position asked for is not in the log (retention, truncation). Nothing more comes before `Broker.start`."""
+
+    lease: Lease
+    detail: str
+
+
+Event = Assigned | Revoked | Records | EndReached | OutOfRange
+
+
+class Broker(Protocol):
+    """A member of the consumer group. Called by one thread, the worker's loop; `wake` by any."""
+
+    def subscribe(self, topics: Sequence[str]) -> None:
+        """Join the group for these topics."""
+
+    def poll(self, timeout: float) -> list[Event]:
+        """Events in order; waits at most `timeout` seconds for the first one.
+
+        Raises TransientError while brokers are out of reach, UsageError when the group refuses us for good (another
+        worker has our instance id, the brokers do not speak the protocol asked for).
+        """
+
+    def wake(self) -> None:
+        """Make a `poll` under way, or the next one, return at once."""
+
+    def start(self, lease: Lease, offset: int) -> None:
+        """Deliver this partition from `offset` on. Called again it moves there: nothing of the old place follows.
+
+        Void lease: no effect.
+        """
+
+    def pause(self, lease: Lease) -> None:
+        """Deliver nothing of this partition until `resume`, even after a `start`; the position stays.
+
+        Void lease: no effect.
+        """
+
+    def resume(self, lease: Lease) -> None:
+        """Take delivery up again where it was paused. Void lease: no effect."""
+
+    def commit(self, lease: Lease, commit: Commit) -> None:
+        """Commit, and wait for the answer.
+
+        Raises LeaseLostError (nothing was committed; a `Revoked` of this lease follows, and an `Assigned` with a new
+        one where the partition stays ours), UnknownOutcomeError (read back), or TransientError (nothing committed).
+        """
+
+    def rejoin(self) -> None:
+        """Force a rebalance: some partitions of our topics are nobody's."""
+
+    def alive_at(self) -> float:
+        """The monotonic moment of the last poll of the real consumer, for /livez."""
+
+    def close(self) -> None:
+        """Leave the group. Never commits."""
+
+
+@dataclass(frozen=True, slots=True)
+class TopicFacts:
+    """What the cluster says of a topic. `settings` holds cleanup.policy, retention.ms and the like as text."""
+
+    name: str
+    topic_id: str
+    partitions: int
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+class LogView(Protocol):
+    """Questions to the cluster that need no group membership. Any thread may ask. All raise TransientError."""
+
+    def topic(self, name: str) -> TopicFacts | None:
+        """The topic's facts, or None where it does not exist."""
+
+    def ends(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, LogEnds]:
+        """Where each partition's log begins and ends now."""
+
+    def committed(self, group: str, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, Commit | None]:
+        """What the group has committed; None where nothing is, or it expired."""
+
+    def offset_at(self, partition: TopicPartition, instant: datetime) -> int | None:
+        """The offset of the first record stamped at or after `instant`; None where there is none."""
+
+    def unowned(self, group: str, topics: Sequence[str]) -> set[TopicPartition]:
+        """The partitions of these topics that no member of a stable group is assigned; empty while it rebalances."""
+
+
+def millis_from(instant: datetime) -> int:
+    """The first millisecond, since 1970, at or after `instant`: what `offset_at` compares record timestamps with."""
+    return -((datetime(1970, 1, 1, tzinfo=UTC) - instant) // timedelta(milliseconds=1))

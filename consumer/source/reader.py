@@ -1,0 +1,154 @@
+"""The one thread that owns the consumer: polls, serves rebalances, moves positions, commits. It waits for nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from queue import SimpleQueue
+from threading import Event, Thread
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message
+
+from consumer.domain.clock import Clock
+from consumer.domain.offsets import TopicPartition
+from consumer.source import faults
+from consumer.source.columns import Columns, Trouble, runs
+from consumer.source.health import Health
+from consumer.source.inbox import Inbox
+from consumer.source.member import Member
+from consumer.source.tap import Tap
+
+BATCH = 10_000
+"""Messages of one `consume` call at most."""
+SLICE_SECONDS = 0.03
+"""How long one `consume` call waits: what is asked of this thread waits no longer than that."""
+HURRY_SECONDS = 0.005
+"""The same while the worker waits for a commit."""
+STALL_SECONDS = 2.0
+"""Inbox full for that long: fetching is paused. Until then librdkafka's own full queue holds the brokers back."""
+HOLD_SECONDS = 1.0
+"""A partition that gave an error is read on after that."""
+
+_END = KafkaError._PARTITION_EOF  # noqa: SLF001 - a public constant of librdkafka
+_LOST_PLACE = frozenset(
+    {KafkaError._AUTO_OFFSET_RESET, KafkaError._LOG_TRUNCATION, KafkaError.OFFSET_OUT_OF_RANGE}  # noqa: SLF001
+)
+
+
+class Reader:
+    """Fills the inbox from `member`'s client."""
+
+    def __init__(self, member: Member, inbox: Inbox, health: Health, clock: Clock) -> None:
+        self._member = member
+        self._inbox = inbox
+        self._health = health
+        self._clock = clock
+        self._thread = Thread(target=self._run, name="kafka-reader", daemon=True)
+        self._commands: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._closing = Event()
+        self._full_since: float | None = None
+        self.alive_at = clock.monotonic()
+
+    def ask(self, command: Callable[[], None]) -> None:
+        """Have the thread do something between two polls; the first time, the thread begins."""
+        self._commands.put(command)
+        if self._thread.ident is None and not self._closing.is_set():
+            self._thread.start()
+
+    def close(self, seconds: float) -> bool:
+        """Leave the group and end the thread. False: it has not ended in time."""
+        self._closing.set()
+        if self._thread.ident is None:
+            self._member.leave()
+            return True
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        try:
+            while not self._closing.is_set():
+                self._turn()
+        except BaseException as error:  # noqa: BLE001 - raised again by the worker's next poll
+            self._inbox.end(error)
+        finally:
+            self._member.leave()
+
+    def _turn(self) -> None:
+        """What was asked, then where to read, then one poll."""
+        while not self._commands.empty():
+            self._commands.get()()
+        consumer = self._member.client()
+        if consumer is None:
+            self._closing.wait(SLICE_SECONDS)
+            return
+        try:
+            self._move_taps(consumer)
+            messages = self._receive(consumer)
+        except KafkaException as error:
+            self._failed("Kafka", faults.cause(error))
+            return
+        finally:
+            self.alive_at = self._clock.monotonic()
+        for run in runs(messages):
+            if isinstance(run, Trouble):
+                self._heed(run)
+            else:
+                self._deliver(*run)
+
+    def _move_taps(self, consumer: Consumer) -> None:
+        now = self._clock.monotonic()
+        stalled = self._full_since is not None and now - self._full_since >= STALL_SECONDS
+        for target in self._inbox.targets():
+            tap = self._member.taps.get(target.lease.partition)
+            if tap is not None and tap.lease == target.lease:
+                tap.apply(consumer, target, now, stalled=stalled)
+
+    def _receive(self, consumer: Consumer) -> list[Message[Any, Any]]:
+        """The next messages; one at a time while the inbox is full, which serves the callbacks all the same."""
+        seconds = HURRY_SECONDS if self._member.commits.pending else SLICE_SECONDS
+        if not self._inbox.full:
+            self._full_since = None
+            return consumer.consume(BATCH, seconds)
+        if self._full_since is None:
+            self._full_since = self._clock.monotonic()
+        self._inbox.wait_for_room(seconds)
+        return consumer.consume(1, 0)
+
+    def _deliver(self, partition: TopicPartition, found: Columns) -> None:
+        tap = self._member.taps.get(partition)
+        if tap is None:
+            return
+        if self._inbox.put_records(tap.lease, tap.turn, found):
+            tap.heard()
+        else:
+            tap.fetching = True  # it fetches though it should not, or for an older turn: to be parked or moved
+
+    def _heed(self, trouble: Trouble) -> None:
+        """An event in place of a record."""
+        tap = self._member.taps.get(trouble.partition) if trouble.partition is not None else None
+        code = trouble.error.code()
+        if code == _END:
+            if tap is not None and self._inbox.put_end(tap.lease, tap.turn, trouble.offset):
+                tap.heard()
+        elif tap is None:
+            self._failed("Kafka", trouble.error)
+        elif code in _LOST_PLACE:
+            self._lose_place(tap, trouble)
+        else:
+            # librdkafka may go on behind a record that it could not read: hold, and ask for that record again.
+            tap.hold(self._clock.monotonic(), HOLD_SECONDS)
+            self._failed(str(trouble.partition), trouble.error)
+
+    def _lose_place(self, tap: Tap, trouble: Trouble) -> None:
+        """The fetcher stopped. It is news if it stood where we expect to read, else late news of an older place."""
+        expected = {target.lease: target.offset for target in self._inbox.targets()}.get(tap.lease)
+        tap.dead = True
+        if trouble.offset in {expected, -1}:
+            self._inbox.put_out_of_range(tap.lease, tap.turn, trouble.error.str())
+        tap.turn = -1
+
+    def _failed(self, what: str, error: KafkaError) -> None:
+        if faults.is_fatal(error):
+            self._member.give_up(error)
+        else:
+            self._health.failed(what, error)

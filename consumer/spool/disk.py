@@ -1,0 +1,50 @@
+"""The local disk as the core sees it: append-only files and one checkpoint document per partition."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import BinaryIO, Protocol
+
+
+class Disk(Protocol):
+    """One spool directory. Called by the worker's loop; `read` by any thread. Names are relative paths.
+
+    Raises OSError as the system does (disk full included). After a crash a file has any prefix of what was appended
+    since its last `sync`, never less than what was synced; a checkpoint is the last one saved, whole.
+    """
+
+    def append(self, name: str, data: bytes) -> None:
+        """Append to the file, made where it is missing."""
+
+    def sync(self, names: Iterable[str]) -> None:
+        """Make these files, and their names, outlive a crash."""
+
+    def length(self, name: str) -> int | None:
+        """Bytes in the file, or None where it is missing."""
+
+    def truncate(self, name: str, length: int) -> None:
+        """Cut the file to `length` bytes."""
+
+    def read(self, name: str) -> BinaryIO:
+        """A reader at the start of the file."""
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Delete the files; missing ones are passed over."""
+
+    def set_aside(self, names: Iterable[str]) -> None:
+        """Move the files out of the way, kept for a look; the newest few are kept, older ones deleted."""
+
+    def names(self, folder: str) -> list[str]:
+        """The files below `folder`, as names for the other methods."""
+
+    def folders(self) -> list[str]:
+        """The folders that hold files, set-aside ones left out."""
+
+    def free_bytes(self) -> int:
+        """What the file system still takes."""
+
+    def save(self, key: str, document: bytes | None) -> None:
+        """Replace the checkpoint `key` durably; None deletes it."""
+
+    def load(self, key: str) -> bytes | None:
+        """The checkpoint, or None."""

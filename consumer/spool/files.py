@@ -1,0 +1,265 @@
+"""The files of one partition's spool: one per (day, quarantine), and the checkpoint that says how far they reach."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+from datetime import date
+from typing import Any
+
+import orjson
+
+from consumer.domain.batches import Counts, DayRows
+from consumer.domain.errors import SinkError, TransientError
+from consumer.domain.offsets import TopicPartition
+from consumer.spool.disk import Disk
+
+SPOOL_VERSION = 1
+
+
+class SpoolFullError(TransientError):
+    """The disk takes no more rows now; what was taken before stands."""
+
+
+class SpoolDamagedError(SinkError):
+    """A spool file is not what was written: set the spool aside and read the log again."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolFile:
+    """Rows of one day on the disk. `crc` runs over the `length` bytes that count; anything after them does not."""
+
+    name: str
+    day: date
+    quarantine: bool
+    rows: int
+    first_offset: int
+    last_offset: int
+    length: int
+    crc: int
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What the rows of a spool build on: the log, today's rules, and the chain up to record `builds_on` (-1: none).
+
+    `start` is where the rows begin that no seal up to that record took.
+    """
+
+    topic_id: str
+    settings: str
+    chain: str
+    builds_on: int
+    start: int
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the reading has come: the NEXT offset, and what it met in the offsets that no record covers yet.
+
+    `dropped` has the first offset dropped of each day that had to leave the spool for want of room.
+    """
+
+    position: int
+    counts: Counts = Counts()
+    unknown_schemas: Mapping[int, int] = field(default_factory=dict)
+    dropped: Mapping[date, int] = field(default_factory=dict)
+    first_timestamp: int | None = None
+
+
+class PartitionSpool:
+    """One partition's rows on the disk. `take` appends, `checkpoint` makes it durable, `restore` finds it again."""
+
+    def __init__(self, disk: Disk, partition: TopicPartition) -> None:
+        self._disk = disk
+        self._key = f"{partition.topic}-{partition.partition}"
+        self._files: dict[tuple[date, bool], SpoolFile] = {}
+        self._touched: set[str] = set()
+        self._sequence = 0
+        self._dirty = False
+        self.basis: Basis | None = None
+        self.progress = Progress(0)
+
+    @property
+    def files(self) -> list[SpoolFile]:
+        """All files, by day."""
+        return [self._files[key] for key in sorted(self._files)]
+
+    @property
+    def size(self) -> int:
+        """Bytes of rows held."""
+        return sum(file.length for file in self._files.values())
+
+    def restore(self) -> bool:
+        """Take the checkpoint up again; False where there is none or its files are not as it says (then set aside)."""
+        self._forget()
+        document = self._disk.load(self._key)
+        if document is None:
+            self.clear()
+            return False
+        try:
+            if self._load(document):
+                return True
+        except (ValueError, KeyError, TypeError):
+            pass  # not a checkpoint of ours: treated like one whose files are gone
+        self.set_aside()
+        return False
+
+    def _load(self, document: bytes) -> bool:
+        raw = orjson.loads(document)
+        if raw["version"] != SPOOL_VERSION:
+            return False
+        files = [_file_from(entry) for entry in raw["files"]]
+        for file in files:
+            length = self._disk.length(file.name)
+            if length is None or length < file.length:
+                return False
+            if length > file.length:
+                self._disk.truncate(file.name, file.length)
+        known = {file.name for file in files}
+        self._disk.remove([name for name in self._disk.names(self._key) if name not in known])
+        self._files = {(file.day, file.quarantine): file for file in files}
+        self._sequence = int(raw["sequence"])
+        self.basis = Basis(**raw["basis"])
+        self.progress = _progress_from(raw["progress"])
+        return True
+
+    def begin(self, basis: Basis, position: int) -> None:
+        """Start empty at `position`. The old checkpoint goes first: a crash now finds no spool."""
+        self.clear()
+        self.basis = basis
+        self.progress = Progress(position)
+        self._dirty = True
+
+    def clear(self) -> None:
+        """Delete all files and the checkpoint."""
+        self._leave(self._disk.remove)
+
+    def set_aside(self) -> None:
+        """Keep the files for a look, out of the way, and start without any."""
+        self._leave(self._disk.set_aside)
+
+    def _leave(self, how: Callable[[Iterable[str]], None]) -> None:
+        try:
+            self._disk.save(self._key, None)
+            how(self._disk.names(self._key))
+        except OSError as error:
+            raise SpoolFullError(f"the spool cannot be emptied: {error.strerror or error}") from error
+        self._forget()
+
+    def _forget(self) -> None:
+        self._files, self._touched, self._dirty = {}, set(), False
+        self.basis, self.progress = None, Progress(0)
+
+    def take(self, slices: Iterable[DayRows], progress: Progress) -> None:
+        """Append these rows and move to `progress`, all of it or nothing. Raises SpoolFullError."""
+        grown: dict[tuple[date, bool], SpoolFile] = {}
+        try:
+            for rows in slices:
+                key = (rows.day, rows.quarantine)
+                grown[key] = self._append(grown.get(key) or self._files.get(key), rows)
+        except OSError as error:
+            self._undo()
+            raise SpoolFullError(f"the spool takes no rows: {error.strerror or error}") from error
+        self._files.update(grown)
+        self._touched.update(file.name for file in grown.values())
+        self.progress = progress
+        self._dirty = True
+
+    def _append(self, file: SpoolFile | None, rows: DayRows) -> SpoolFile:
+        if file is None:
+            self._sequence += 1
+            ending = "jsonl" if rows.quarantine else "csv"
+            name = f"{self._key}/{rows.day}.{self._sequence}.{ending}"
+            file = SpoolFile(name, rows.day, rows.quarantine, 0, rows.first_offset, rows.last_offset, 0, 0)
+        self._disk.append(file.name, rows.body)
+        return replace(
+            file,
+            rows=file.rows + rows.rows,
+            last_offset=rows.last_offset,
+            length=file.length + len(rows.body),
+            crc=zlib.crc32(rows.body, file.crc),
+        )
+
+    def _undo(self) -> None:
+        """Cut every file back to what counts. Raises SpoolDamagedError where the disk refuses even that."""
+        lengths = {file.name: file.length for file in self._files.values()}
+        try:
+            for name in self._disk.names(self._key):
+                if name in lengths:
+                    self._disk.truncate(name, lengths[name])
+                else:
+                    self._disk.remove([name])
+        except OSError as error:
+            raise SpoolDamagedError(f"a half-written file cannot be cut back: {error.strerror or error}") from error
+
+    def drop(self, leaves: Callable[[date], bool]) -> None:
+        """Let go of the days for which `leaves` holds; they are read again after the next seal."""
+        dropped = dict(self.progress.dropped)
+        gone = [file for file in self._files.values() if leaves(file.day)]
+        for file in gone:
+            dropped[file.day] = min(file.first_offset, dropped.get(file.day, file.first_offset))
+            del self._files[(file.day, file.quarantine)]
+        self.progress = replace(self.progress, dropped=dropped)
+        self._dirty = True
+        # the checkpoint lets go first: a crash in between must not find it naming files that are gone
+        self.checkpoint()
+        self._disk.remove([file.name for file in gone])
+
+    def checkpoint(self) -> None:
+        """Make all that was taken outlive a crash. Raises SpoolFullError."""
+        if not self._dirty or self.basis is None:
+            return
+        try:
+            self._disk.sync(sorted(self._touched & {file.name for file in self._files.values()}))
+            self._disk.save(self._key, self._document())
+        except OSError as error:
+            raise SpoolFullError(f"the spool takes no checkpoint: {error.strerror or error}") from error
+        self._touched.clear()
+        self._dirty = False
+
+    def _document(self) -> bytes:
+        assert self.basis is not None
+        return orjson.dumps(
+            {
+                "version": SPOOL_VERSION,
+                "sequence": self._sequence,
+                "basis": asdict(self.basis),
+                "progress": {
+                    **asdict(self.progress),
+                    "unknown_schemas": {str(key): value for key, value in self.progress.unknown_schemas.items()},
+                    "dropped": {day.isoformat(): offset for day, offset in self.progress.dropped.items()},
+                },
+                "files": [asdict(file) for file in self.files],
+            }
+        )
+
+    def rebase(self, basis: Basis, taken: Iterable[SpoolFile]) -> None:
+        """A seal took these files: let go of them and build on it. Counting starts anew."""
+        gone = list(taken)
+        for file in gone:
+            del self._files[(file.day, file.quarantine)]
+        self.basis = basis
+        self.progress = Progress(self.progress.position)
+        self._dirty = True
+        # a full disk refuses the checkpoint until the files are gone; the old one builds on an older record, so it
+        # is void whether it finds its files or not
+        with suppress(SpoolFullError):
+            self.checkpoint()
+        self._disk.remove([file.name for file in gone])
+
+
+def _file_from(raw: Mapping[str, Any]) -> SpoolFile:
+    return SpoolFile(**{**raw, "day": date.fromisoformat(raw["day"])})
+
+
+def _progress_from(raw: Mapping[str, Any]) -> Progress:
+    return Progress(
+        int(raw["position"]),
+        Counts(**raw["counts"]),
+        {int(key): int(value) for key, value in raw["unknown_schemas"].items()},
+        {date.fromisoformat(key): int(value) for key, value in raw["dropped"].items()},
+        raw["first_timestamp"],
+    )

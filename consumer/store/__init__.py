@@ -1,0 +1,1 @@
+"""Put-if-absent over S3 and over a folder."""

@@ -1,0 +1,199 @@
+"""Bodies frozen from local files: a header line and raw pieces, sent as they are or packed into a temporary file."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import tempfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Literal, Protocol, Self
+
+import zstandard
+
+from consumer.domain.errors import TransientError
+from consumer.store.port import Body
+
+Compression = Literal["none", "gzip", "zstd"]
+SUFFIXES: Mapping[Compression, str] = {"none": "", "gzip": ".gz", "zstd": ".zst"}
+"""What a key ends with, after `.csv`."""
+
+BLOCK = 1024 * 1024
+TEMPORARY = "packed-"
+"""How the names of temporary files begin."""
+GZIP_LEVEL = 6
+ZSTD_LEVEL = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """The first `length` bytes of what `open` reads; None: all that is there when the body is frozen."""
+
+    open: Callable[[], BinaryIO]
+    length: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FileBody:
+    """A body whose bytes lie on the local disk. `temporary` is a file of its own, gone with `close`."""
+
+    size: int
+    sha256: str
+    opener: Callable[[], BinaryIO]
+    temporary: Path | None = None
+
+    def open(self) -> BinaryIO:
+        """A fresh reader at the start. The caller closes it."""
+        return self.opener()
+
+    def close(self) -> None:
+        """Give the temporary file back; the body cannot be opened any more if it had one."""
+        if self.temporary is not None:
+            self.temporary.unlink(missing_ok=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def freeze(
+    pieces: Sequence[Piece], *, header: bytes = b"", compression: Compression = "none", folder: Path
+) -> FileBody:
+    """One body of the header and the pieces, in that order.
+
+    Nothing is copied without compression: the pieces are read once for the digest, and again by each `open`. With
+    compression the result lies in a temporary file in `folder`. The same bytes in give the same bytes out. Raises
+    TransientError where the local disk fails or is full.
+    """
+    with local_disk("read the spool" if compression == "none" else f"pack into {folder}"):
+        return _plain(pieces, header) if compression == "none" else _packed(pieces, header, compression, folder)
+
+
+def blocks(body: Body, size: int) -> Iterator[bytes]:
+    """The body's bytes in blocks of `size`, the last one shorter, read once.
+
+    Raises TransientError after the last block where length or digest are not what the body says, or the disk fails.
+    """
+    digest, length = hashlib.sha256(), 0
+    with local_disk("read a body"), body.open() as reader:
+        while block := reader.read(size):
+            digest.update(block)
+            length += len(block)
+            yield block
+    if length != body.size or digest.hexdigest() != body.sha256:
+        raise TransientError(
+            f"local bytes changed while they were read: {length} bytes with sha256 {digest.hexdigest()},"
+            f" expected {body.size} with {body.sha256}; nothing of them was published"
+        )
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete the temporary files of a crashed run. Only while nobody packs into `folder`."""
+    for path in folder.glob(f"{TEMPORARY}*"):
+        path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def local_disk(doing: str) -> Iterator[None]:
+    """Turn an OSError of the local disk into TransientError: room or rights may come back."""
+    try:
+        yield
+    except OSError as error:
+        raise TransientError(f"local disk: cannot {doing}: {error}") from error
+
+
+def _plain(pieces: Sequence[Piece], header: bytes) -> FileBody:
+    digest, size, frozen = hashlib.sha256(header), len(header), []
+    for piece in pieces:
+        length = 0
+        with _Chain(b"", (piece,)) as reader:
+            for block in iter(lambda: reader.read(BLOCK), b""):
+                digest.update(block)
+                length += len(block)
+        frozen.append(replace(piece, length=length))
+        size += length
+    return FileBody(size, digest.hexdigest(), lambda: _buffered(header, frozen))
+
+
+def _packed(pieces: Sequence[Piece], header: bytes, compression: Compression, folder: Path) -> FileBody:
+    digest, size = hashlib.sha256(), 0
+    packer = _packer(compression)
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=TEMPORARY, delete=False) as out:
+        path = Path(out.name)
+        try:
+            with _Chain(header, pieces) as reader:
+                for block in iter(lambda: reader.read(BLOCK), b""):
+                    packed = packer.compress(block)
+                    digest.update(packed)
+                    size += out.write(packed)
+            packed = packer.flush()
+            digest.update(packed)
+            size += out.write(packed)
+            out.flush()
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+    return FileBody(size, digest.hexdigest(), lambda: path.open("rb"), path)
+
+
+class _Packer(Protocol):
+    def compress(self, data: bytes, /) -> bytes: ...
+    def flush(self) -> bytes: ...
+
+
+def _packer(compression: Compression) -> _Packer:
+    if compression == "gzip":
+        return zlib.compressobj(GZIP_LEVEL, wbits=31)  # a gzip header without name and time
+    return zstandard.ZstdCompressor(level=ZSTD_LEVEL, write_checksum=True).compressobj()
+
+
+def _buffered(header: bytes, pieces: Sequence[Piece]) -> BinaryIO:
+    return io.BufferedReader(_Chain(header, pieces), BLOCK)
+
+
+class _Chain(io.RawIOBase):
+    """The header, then each piece, as one stream. Holds one piece open at a time."""
+
+    def __init__(self, header: bytes, pieces: Sequence[Piece]) -> None:
+        self._rest = iter(pieces)
+        self._reader: BinaryIO = io.BytesIO(header)
+        self._left: int | None = len(header)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override] # narrower than any writable buffer
+        while not (data := self._next(len(buffer))):
+            if not self._advance():
+                return 0
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        self._reader.close()
+        super().close()
+
+    def _next(self, wanted: int) -> bytes:
+        data = self._reader.read(wanted if self._left is None else min(wanted, self._left))
+        if self._left is not None:
+            if not data and self._left:
+                raise OSError(f"a piece ended {self._left} bytes early")
+            self._left -= len(data)
+        return data
+
+    def _advance(self) -> bool:
+        self._reader.close()
+        piece = next(self._rest, None)
+        if piece is None:
+            self._reader, self._left = io.BytesIO(), 0
+            return False
+        self._reader, self._left = piece.open(), piece.length
+        return True

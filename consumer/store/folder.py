@@ -1,0 +1,295 @@
+"""`file://`: a local folder as a destination. Put-if-absent is an exclusive hard link, If-Match a lock and a rename."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import io
+import os
+import stat
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO
+
+from consumer.domain.errors import HaltError, HaltReason, TransientError, UnknownOutcomeError
+from consumer.store.body import BLOCK, blocks, local_disk
+from consumer.store.port import Absent, Body, Condition, Facts, Match, Refused, Stored, Written
+from consumer.store.starting_line import cross
+
+TEMPORARY = ".adapty-sink-tmp"
+"""Half-written files and the lock, in the root; never listed."""
+LOCK = "lock"
+LEFTOVER_SECONDS = 24 * 3600
+LOCK_SECONDS = 30.0
+NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS})
+
+
+class FolderStore:
+    """A store in one folder of a file system with hard links. Safe for many threads and processes at once."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._temporary = root / TEMPORARY
+        self._durable: set[Path] = set()
+        self._swept = False
+
+    @property
+    def keeps_metadata(self) -> bool:
+        """No: a recount serves instead."""
+        return False
+
+    @property
+    def location(self) -> str:
+        """The folder as a file url."""
+        return self._root.as_uri()
+
+    def put(
+        self,
+        key: str,
+        body: Body,
+        *,
+        condition: Condition,
+        metadata: Mapping[str, str] | None = None,  # noqa: ARG002 - a folder keeps none
+    ) -> Written | Refused:
+        """Write a temporary file, make it durable, then let it appear under its name at once."""
+        target = self._path(key)
+        with self._outage(f"write {target}"):
+            self._prepare(target.parent)
+            if not _holds(condition, target):
+                _sync_folder(target.parent)  # what refuses us is obeyed: it must outlive a crash
+                return Refused()
+            temporary = self._write(body)
+            try:
+                cross()
+                if isinstance(condition, Match):
+                    return self._swap(temporary, target, condition)
+                return self._link(temporary, target)
+            finally:
+                temporary.unlink(missing_ok=True)
+
+    def get(self, key: str) -> Stored | None:
+        """The file whole, or None."""
+        reader = self.open(key)
+        if reader is None:
+            return None
+        with self._outage(f"read {key}"), reader:
+            facts = _facts(key, os.fstat(reader.fileno()))
+            return Stored(facts, reader.read())
+
+    def head(self, key: str) -> Facts | None:
+        """Size and ETag, or None."""
+        path = self._path(key)
+        with self._outage(f"look at {path}"):
+            status = _status(path)
+            if status is None:
+                self._require_parent()
+                return None
+            return _facts(key, status)
+
+    def open(self, key: str) -> BinaryIO | None:
+        """The file as a stream, or None. Its reads raise TransientError."""
+        path = self._path(key)
+        with self._outage(f"open {path}"):
+            try:
+                return io.BufferedReader(_Reader(path), BLOCK)
+            except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+                self._require_parent()
+                return None
+
+    def list(self, prefix: str, *, after: str = "") -> Iterator[Facts]:
+        """Files in the order of their keys, folder by folder."""
+        with self._outage(f"list {self._root}"):
+            if not self._root.is_dir():
+                self._require_parent()
+            yield from self._walk("", prefix, after)
+
+    def now(self) -> datetime:
+        """The file system's clock: the time it stamps on a fresh file."""
+        with self._outage(f"write to {self._root}"):
+            self._prepare(self._root)
+            with tempfile.TemporaryFile(dir=self._temporary) as file:
+                nanoseconds = os.fstat(file.fileno()).st_mtime_ns
+        return datetime.fromtimestamp(nanoseconds / 1e9, UTC)
+
+    def _path(self, key: str) -> Path:
+        parts = key.split("/")
+        if {"", ".", ".."} & set(parts) or parts[0] == TEMPORARY or "\0" in key:
+            raise ValueError(f"not a key of ours: {key!r}")
+        return self._root.joinpath(*parts)
+
+    @contextlib.contextmanager
+    def _outage(self, doing: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise TransientError(f"{self.location}: cannot {doing}: {error.strerror or error}") from error
+
+    def _require_parent(self) -> None:
+        if not self._root.parent.is_dir():
+            raise HaltError(
+                HaltReason.MISSING_BUCKET,
+                f"{self._root.parent} does not exist: mount or make it, or correct the destination's url",
+            )
+
+    def _prepare(self, folder: Path) -> None:
+        """Make the folder durable, from the root down; a folder once seen to be durable is not synced again."""
+        if not self._root.is_dir():
+            self._require_parent()
+        for path in (*reversed(folder.parents), folder):
+            if path.is_relative_to(self._root):
+                self._make(path)
+        self._make(self._temporary)
+        if not self._swept:
+            self._sweep()
+            self._swept = True
+
+    def _make(self, folder: Path) -> None:
+        if folder in self._durable and folder.is_dir():
+            return
+        folder.mkdir(exist_ok=True)
+        _sync_folder(folder.parent)
+        self._durable.add(folder)
+
+    def _sweep(self) -> None:
+        """Delete what crashed runs left half-written more than a day ago."""
+        oldest = time.time() - LEFTOVER_SECONDS
+        for path in self._temporary.iterdir():
+            status = _status(path)
+            if path.name != LOCK and status and status.st_mtime < oldest:
+                path.unlink(missing_ok=True)
+
+    def _write(self, body: Body) -> Path:
+        path = self._temporary / f"{os.getpid()}-{os.urandom(12).hex()}"
+        try:
+            with path.open("xb") as out:
+                for block in blocks(body, BLOCK):
+                    out.write(block)
+                out.flush()
+                os.fsync(out.fileno())
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+        return path
+
+    def _link(self, temporary: Path, target: Path) -> Written | Refused:
+        try:
+            os.link(temporary, target)
+        except FileExistsError:
+            if temporary.stat().st_nlink == 1:  # more: NFS repeated a request of ours whose answer was lost
+                _sync_folder(target.parent)
+                return Refused()
+        except OSError as error:
+            if error.errno not in NO_LINKS:
+                raise
+            raise HaltError(
+                HaltReason.UNSAFE_STORE,
+                f"{self._root} lies on a file system without hard links, so that two writers could overwrite each"
+                f" other: choose another one ({error.strerror})",
+            ) from error
+        return self._written(target)
+
+    def _swap(self, temporary: Path, target: Path, condition: Match) -> Written | Refused:
+        with self._lock():
+            if not _holds(condition, target):
+                return Refused()
+            _make_newer(temporary, target)
+            temporary.replace(target)
+            return self._written(target)
+
+    def _written(self, target: Path) -> Written:
+        try:
+            etag = _etag(target.stat())
+            _sync_folder(target.parent)
+        except OSError as error:
+            raise UnknownOutcomeError(f"{target} may or may not outlive a crash: {error}") from error
+        return Written(etag)
+
+    @contextlib.contextmanager
+    def _lock(self) -> Iterator[None]:
+        """One compare-and-rename at a time, across threads and processes."""
+        deadline = time.monotonic() + LOCK_SECONDS
+        with (self._temporary / LOCK).open("ab") as file:
+            while True:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > deadline:
+                        raise
+                    time.sleep(0.005)
+            yield
+
+    def _walk(self, folder: str, prefix: str, after: str) -> Iterator[Facts]:
+        """Files below `folder` ("" or ending with a slash) in the order of their keys."""
+        try:
+            with os.scandir(self._root / folder) as entries:
+                found = sorted((entry.name + "/" if entry.is_dir() else entry.name, entry) for entry in entries)
+        except FileNotFoundError:
+            return
+        for name, entry in found:
+            key = folder + name
+            if key == f"{TEMPORARY}/":
+                continue
+            if name.endswith("/"):
+                if _may_hold(key, prefix, after):
+                    yield from self._walk(key, prefix, after)
+            elif key.startswith(prefix) and key > after and (status := _status(Path(entry.path))):
+                yield _facts(key, status)
+
+
+class _Reader(io.FileIO):
+    """A file whose failing disk is an outage."""
+
+    def readinto(self, buffer: memoryview) -> int | None:  # type: ignore[override] # narrower than any writable buffer
+        with local_disk(f"read {self.name!r}"):
+            return super().readinto(buffer)
+
+    def readall(self) -> bytes:
+        with local_disk(f"read {self.name!r}"):
+            return super().readall()
+
+
+def _may_hold(folder: str, prefix: str, after: str) -> bool:
+    return (folder.startswith(prefix) or prefix.startswith(folder)) and (folder > after or after.startswith(folder))
+
+
+def _status(path: Path) -> os.stat_result | None:
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return status if stat.S_ISREG(status.st_mode) else None
+
+
+def _holds(condition: Condition, target: Path) -> bool:
+    if isinstance(condition, Absent):
+        return not os.path.lexists(target)
+    status = _status(target)
+    return status is not None and _etag(status) == condition.etag
+
+
+def _facts(key: str, status: os.stat_result) -> Facts:
+    return Facts(key, status.st_size, _etag(status))
+
+
+def _etag(status: os.stat_result) -> str:
+    return f'"{status.st_mtime_ns:x}-{status.st_size:x}-{status.st_ino:x}"'
+
+
+def _make_newer(temporary: Path, target: Path) -> None:
+    """Let no two versions of an object share a time of change: an ETag must never come back."""
+    old, new = target.stat().st_mtime_ns, temporary.stat()
+    if new.st_mtime_ns <= old:
+        os.utime(temporary, ns=(new.st_atime_ns, old + 1))
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

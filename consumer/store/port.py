@@ -1,0 +1,129 @@
+"""The bucket as the core sees it: keys, conditions, facts. Implemented by `s3.py`, `folder.py` and `memory.py`."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import BinaryIO, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """Write only where no object is (`If-None-Match: *`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Write only over the version with this ETag (`If-Match`)."""
+
+    etag: str
+
+
+Condition = Absent | Match
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The write took effect, by us."""
+
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The condition did not hold (412): another object or another version stands there."""
+
+
+class Body(Protocol):
+    """Bytes that can be read again from the start, of known size and digest: a frozen file or a short text."""
+
+    @property
+    def size(self) -> int:
+        """Length in bytes."""
+
+    @property
+    def sha256(self) -> str:
+        """Hex digest of the bytes."""
+
+    def open(self) -> BinaryIO:
+        """A fresh reader at the start. The caller closes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class BytesBody:
+    """A body held in memory."""
+
+    data: bytes
+
+    @property
+    def size(self) -> int:
+        """Length in bytes."""
+        return len(self.data)
+
+    @property
+    def sha256(self) -> str:
+        """Hex digest of the bytes."""
+        return hashlib.sha256(self.data).hexdigest()
+
+    def open(self) -> BinaryIO:
+        """A fresh reader at the start. The caller closes it."""
+        return io.BytesIO(self.data)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a store says of an object without its body. `metadata` is empty where the store keeps none (a folder)."""
+
+    key: str
+    size: int
+    etag: str
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An object read whole."""
+
+    facts: Facts
+    data: bytes
+
+
+class Store(Protocol):
+    """One destination folder. Keys are relative to it. Any thread may call; no call sleeps or retries for long.
+
+    Every call may raise TransientError (outage, refused credentials, throttling) or HaltError (`missing_bucket`).
+    """
+
+    @property
+    def keeps_metadata(self) -> bool:
+        """Whether `Facts.metadata` of an object is what was put with it."""
+
+    @property
+    def location(self) -> str:
+        """The destination as a URL without secrets, for messages."""
+
+    def put(
+        self, key: str, body: Body, *, condition: Condition, metadata: Mapping[str, str] | None = None
+    ) -> Written | Refused:
+        """Write the object under the condition, whole or not at all, however large it is.
+
+        Raises UnknownOutcomeError where the answer was lost: the caller reads back.
+        """
+
+    def get(self, key: str) -> Stored | None:
+        """The object whole (records, manifests), or None."""
+
+    def head(self, key: str) -> Facts | None:
+        """The object's facts, or None."""
+
+    def open(self, key: str) -> BinaryIO | None:
+        """A stream over the object's bytes, or None. The caller closes it. Its reads raise TransientError."""
+
+    def list(self, prefix: str, *, after: str = "") -> Iterator[Facts]:
+        """Objects whose key begins with `prefix` and sorts after `after`, in key order; without metadata."""
+
+    def now(self) -> datetime:
+        """The store's own clock (the `Date` of an answer)."""

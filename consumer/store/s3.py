@@ -1,0 +1,250 @@
+"""`s3://`: conditional writes, whole or in parts. Deletes nothing but its own failed multipart uploads.
+
+boto repeats no conditional write: a lost answer and a second try would meet our own object as 412. The caller reads
+back instead (UnknownOutcomeError) or compares (Refused).
+"""
+
+from __future__ import annotations
+
+import base64
+import email.utils
+import hashlib
+import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+from urllib.parse import urlsplit
+
+import structlog
+
+from consumer.domain.errors import HaltError, TransientError
+from consumer.store import s3_errors
+from consumer.store.body import blocks
+from consumer.store.port import Absent, Body, Condition, Facts, Refused, Stored, Written
+from consumer.store.s3_access import MIB, MOST_PARTS, S3Access, S3Options
+from consumer.store.s3_errors import Call, MissingKeyError, UnmetError
+from consumer.store.starting_line import held_back
+
+if TYPE_CHECKING:
+    from botocore.response import StreamingBody
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import CompletedPartTypeDef, ListObjectsV2OutputTypeDef
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+PAGE = 1000
+"""Objects a list request asks for: the most that S3 gives."""
+
+
+class S3Store:
+    """One folder of one bucket. Any thread may call; a call ends within a few timeouts of the options."""
+
+    def __init__(self, options: S3Options) -> None:
+        self._options = options
+        self._access = S3Access(options)
+        self._prefix = f"{options.prefix.strip('/')}/" if options.prefix.strip("/") else ""
+
+    @property
+    def keeps_metadata(self) -> bool:
+        """Yes."""
+        return True
+
+    @property
+    def location(self) -> str:
+        """Bucket and folder; the endpoint too where it is not AWS."""
+        place = f"s3://{self._options.bucket}/{self._prefix}".rstrip("/")
+        if not self._options.endpoint_url:
+            return place
+        endpoint = urlsplit(self._options.endpoint_url)
+        return f"{place}?endpoint={endpoint.scheme}://{endpoint.netloc.rpartition('@')[2]}"
+
+    def put(
+        self, key: str, body: Body, *, condition: Condition, metadata: Mapping[str, str] | None = None
+    ) -> Written | Refused:
+        """See `Store.put`. A body above the threshold goes up in parts, and counts from their completion on."""
+        if body.size > self._options.multipart_threshold:
+            if isinstance(condition, Absent) and self.head(key):
+                return Refused()  # known before gigabytes are sent in vain
+            return self.put_in_parts(key, body, condition=condition, metadata=metadata)
+        data = b"".join(blocks(body, MIB))
+        try:
+            answer = self._call(
+                s3_errors.PUT,
+                key,
+                lambda client: client.put_object(
+                    Body=held_back(data), **self._about(key, metadata), **_if(condition), **self._md5(data)
+                ),
+            )
+        except UnmetError:
+            return Refused()
+        return Written(answer["ETag"])
+
+    def put_in_parts(
+        self, key: str, body: Body, *, condition: Condition, metadata: Mapping[str, str] | None = None
+    ) -> Written | Refused:
+        """`put` as a multipart upload, of whatever size but empty. What fails is aborted."""
+        create = self._about(key, metadata)
+        created = self._call(s3_errors.CREATE, key, lambda client: client.create_multipart_upload(**create))
+        upload = {"UploadId": created["UploadId"], **self._at(key)}
+        try:
+            parts = {"MultipartUpload": {"Parts": self._send_parts(key, body, upload)}, **upload, **_if(condition)}
+            answer = self._call(s3_errors.COMPLETE, key, lambda client: client.complete_multipart_upload(**parts))
+        except UnmetError:
+            self._abort(key, upload)
+            return Refused()
+        except BaseException:
+            self._abort(key, upload)
+            raise
+        return Written(answer["ETag"])
+
+    def get(self, key: str) -> Stored | None:
+        """The object whole, or None."""
+
+        def read(client: S3Client) -> Stored:
+            answer = client.get_object(**self._at(key))
+            data = answer["Body"].read()
+            return Stored(Facts(key, len(data), answer["ETag"], _metadata(answer["Metadata"])), data)
+
+        try:
+            return self._call(s3_errors.GET, key, read)
+        except MissingKeyError:
+            return None
+
+    def head(self, key: str) -> Facts | None:
+        """The object's facts, or None."""
+        try:
+            answer = self._call(s3_errors.HEAD, key, lambda client: client.head_object(**self._at(key)))
+        except MissingKeyError:
+            self._page("", "", limit=1)  # HEAD cannot tell a missing object from a missing bucket; this can
+            return None
+        return Facts(key, answer["ContentLength"], answer["ETag"], _metadata(answer["Metadata"]))
+
+    def open(self, key: str) -> BinaryIO | None:
+        """The object as a stream, or None. Its reads raise TransientError."""
+        try:
+            answer = self._call(s3_errors.GET, key, lambda client: client.get_object(**self._at(key)))
+        except MissingKeyError:
+            return None
+        return io.BufferedReader(_ObjectReader(answer["Body"], self._where(key)), MIB)
+
+    def list(self, prefix: str, *, after: str = "") -> Iterator[Facts]:
+        """Objects in key order, page by page."""
+        last, token = after, ""
+        while True:
+            page = self._page(prefix, after, token)
+            for item in page.get("Contents", []):
+                key = item["Key"].removeprefix(self._prefix)
+                if key > last:  # a store may not know StartAfter; a console's folder marker is not ours
+                    yield Facts(key, item["Size"], item["ETag"])
+                    last = key
+            if not page["IsTruncated"]:
+                return
+            token = page["NextContinuationToken"]
+
+    def now(self) -> datetime:
+        """The `Date` of an answer to the cheapest list; whole seconds."""
+        date = self._page("", "", limit=1)["ResponseMetadata"]["HTTPHeaders"].get("date", "")
+        try:
+            now = email.utils.parsedate_to_datetime(date)
+        except ValueError as error:
+            raise TransientError(f"{self.location}: the store's answer has no usable Date: {date!r}") from error
+        if now.tzinfo is None:
+            raise TransientError(f"{self.location}: the store's Date has no zone: {date!r}")
+        return now
+
+    def _send_parts(self, key: str, body: Body, upload: Mapping[str, Any]) -> Sequence[CompletedPartTypeDef]:
+        size = max(self._options.part_size, -(-body.size // MOST_PARTS))
+        return [self._send_part(key, number, data, upload) for number, data in enumerate(blocks(body, size), start=1)]
+
+    def _send_part(self, key: str, number: int, data: bytes, upload: Mapping[str, Any]) -> CompletedPartTypeDef:
+        answer = self._call(
+            s3_errors.PART,
+            key,
+            lambda client: client.upload_part(PartNumber=number, Body=data, **upload, **self._md5(data)),
+        )
+        return {"PartNumber": number, "ETag": answer["ETag"]}
+
+    def _abort(self, key: str, upload: Mapping[str, Any]) -> None:
+        """Give the parts back. Where that fails too, a lifecycle rule of the bucket has to; the first error counts."""
+        try:
+            self._call(s3_errors.ABORT, key, lambda client: client.abort_multipart_upload(**upload))
+        except (TransientError, HaltError) as error:
+            log.warning("multipart_upload_left", key=key, upload=upload["UploadId"], error=str(error))
+
+    def _page(self, prefix: str, after: str, token: str = "", limit: int = 0) -> ListObjectsV2OutputTypeDef:
+        place: dict[str, Any] = {
+            "Bucket": self._options.bucket,
+            "Prefix": self._prefix + prefix,
+            "MaxKeys": limit or PAGE,
+        }
+        if token:
+            place["ContinuationToken"] = token
+        elif after:
+            place["StartAfter"] = self._prefix + after
+        return self._call(s3_errors.LIST, prefix, lambda client: client.list_objects_v2(**place))
+
+    def _call(self, call: Call, key: str, do: Callable[[S3Client], T]) -> T:
+        try:
+            clients = self._access.clients()
+        except s3_errors.CAUGHT as error:
+            raise s3_errors.unprepared(error, call, self._where(key)) from error
+        try:
+            return do(clients.once if call.writes else clients.again)
+        except s3_errors.CAUGHT as error:
+            if s3_errors.credentials_refused(error):
+                self._access.renew(clients)
+            raise s3_errors.explain(error, call, self._where(key)) from error
+
+    def _at(self, key: str) -> dict[str, Any]:
+        return {"Bucket": self._options.bucket, "Key": self._prefix + key}
+
+    def _where(self, key: str) -> str:
+        return f"s3://{self._options.bucket}/{self._prefix}{key}"
+
+    def _about(self, key: str, metadata: Mapping[str, str] | None) -> dict[str, Any]:
+        """Where the object lies, what is said of it, and how it is kept."""
+        wanted = {
+            "Metadata": dict(metadata or {}),
+            "ServerSideEncryption": self._options.server_side_encryption,
+            "SSEKMSKeyId": self._options.kms_key_id,
+            "StorageClass": self._options.storage_class,
+        }
+        return self._at(key) | {name: value for name, value in wanted.items() if value}
+
+    def _md5(self, data: bytes) -> dict[str, Any]:
+        """The oldest guard against bytes garbled on the way, for stores that know no newer one."""
+        if self._options.checksums == "when_supported":
+            return {}
+        return {"ContentMD5": base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()}
+
+
+class _ObjectReader(io.RawIOBase):
+    """An object's bytes as they come; a connection lost on the way is TransientError, never a short read."""
+
+    def __init__(self, body: StreamingBody, where: str) -> None:
+        self._body = body
+        self._where = where
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override] # narrower than any writable buffer
+        try:
+            data = self._body.read(len(buffer))
+        except s3_errors.CAUGHT as error:
+            raise s3_errors.explain(error, s3_errors.GET, self._where) from error
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        self._body.close()
+        super().close()
+
+
+def _if(condition: Condition) -> dict[str, Any]:
+    return {"IfNoneMatch": "*"} if isinstance(condition, Absent) else {"IfMatch": condition.etag}
+
+
+def _metadata(given: Mapping[str, str]) -> dict[str, str]:
+    return {name.lower(): value for name, value in given.items()}

@@ -1,0 +1,175 @@
+"""What S3 and boto say, as errors by what the operator does about them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import urllib3.exceptions
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectTimeoutError,
+    CredentialRetrievalError,
+    EndpointConnectionError,
+    MetadataRetrievalError,
+    NoAuthTokenError,
+    NoCredentialsError,
+    ParamValidationError,
+    PartialCredentialsError,
+    ProfileNotFound,
+    ProxyConnectionError,
+    SSOError,
+    TokenRetrievalError,
+)
+
+from consumer.domain.errors import HaltError, HaltReason, SinkError, TransientError, UnknownOutcomeError
+
+CAUGHT: Final = (ClientError, BotoCoreError, urllib3.exceptions.HTTPError, OSError)
+"""What a call through boto may raise."""
+
+NO_CREDENTIALS: Final = (
+    NoCredentialsError,
+    PartialCredentialsError,
+    CredentialRetrievalError,
+    MetadataRetrievalError,
+    NoAuthTokenError,
+    ProfileNotFound,
+    SSOError,
+    TokenRetrievalError,
+)
+NEVER_SENT: Final = (
+    *NO_CREDENTIALS,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    ParamValidationError,
+    ProxyConnectionError,
+)
+"""No byte of the request reached a store: a write had no effect."""
+REFUSED_CODES: Final = frozenset(
+    {"ExpiredToken", "ExpiredTokenException", "InvalidToken", "TokenRefreshRequired", "InvalidTokenId"}
+)
+"""Refused credentials that do not answer 401 or 403."""
+LOST_STATUS: Final = frozenset({500, 502, 504})
+"""After these the write may have happened: they come from behind, or from a proxy that lost the answer."""
+
+HTTP_NOT_FOUND, HTTP_CONFLICT, HTTP_UNMET, HTTP_BAD = 404, 409, 412, 400
+HTTP_UNKNOWN_CALL = 501
+
+
+class MissingKeyError(SinkError):
+    """No object of that key. Never leaves the store."""
+
+
+class UnmetError(SinkError):
+    """The condition of a write did not hold. Never leaves the store."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One kind of request: its name in boto and the permission it needs. `writes`: a lost answer matters."""
+
+    name: str
+    permission: str
+    writes: bool = False
+
+
+PUT = Call("PutObject", "s3:PutObject", writes=True)
+CREATE = Call("CreateMultipartUpload", "s3:PutObject")
+PART = Call("UploadPart", "s3:PutObject")
+COMPLETE = Call("CompleteMultipartUpload", "s3:PutObject", writes=True)
+ABORT = Call("AbortMultipartUpload", "s3:AbortMultipartUpload")
+GET = Call("GetObject", "s3:GetObject (and s3:ListBucket: without it a missing object is refused too)")
+HEAD = Call("HeadObject", "s3:GetObject (and s3:ListBucket: without it a missing object is refused too)")
+LIST = Call("ListObjectsV2", "s3:ListBucket")
+
+
+def explain(error: Exception, call: Call, where: str) -> SinkError:
+    """The error to raise for `error`, which `call` met at `where` (an object's URL)."""
+    if isinstance(error, ClientError):
+        return _answered(error, call, where)
+    if isinstance(error, NO_CREDENTIALS):
+        return unprepared(error, call, where)
+    if call.writes and not isinstance(error, NEVER_SENT):
+        return UnknownOutcomeError(f"{where}: no answer to {call.name}, which may have taken effect: {error}")
+    return TransientError(f"{where}: {call.name} did not get through: {error}")
+
+
+def unprepared(error: Exception, call: Call, where: str) -> TransientError:
+    """The error to raise where there is nobody to ask as: nothing was sent."""
+    return TransientError(
+        f"{where}: no usable AWS credentials for {call.name}: {error}. They are looked for again with each try"
+    )
+
+
+def credentials_refused(error: Exception) -> bool:
+    """Whether other credentials might be taken: then they are read again."""
+    if isinstance(error, ClientError):
+        status, code = _status(error), _code(error)
+        bare = status == HTTP_BAD and error.operation_name == HEAD.name  # no body: it may be an expired token
+        return status in {401, 403} or code in REFUSED_CODES or bare or _of_sts(error)
+    return isinstance(error, NO_CREDENTIALS)
+
+
+def _answered(error: ClientError, call: Call, where: str) -> SinkError:
+    status, code = _status(error), _code(error)
+    if code == "NoSuchBucket":
+        return HaltError(
+            HaltReason.MISSING_BUCKET,
+            f"{where}: the bucket does not exist: make it, or correct the destination's url, region or endpoint_url",
+        )
+    if credentials_refused(error):
+        return _refused(error, call, where)
+    if status == HTTP_UNMET or (call is PUT and code == "NoSuchKey"):  # If-Match where nothing is
+        return UnmetError(where)
+    if code == "NoSuchKey" or (call is HEAD and status == HTTP_NOT_FOUND):
+        return MissingKeyError(where)
+    return _failed(error, call, where)
+
+
+def _failed(error: ClientError, call: Call, where: str) -> SinkError:
+    status, said = _status(error), _said(error)
+    if call.writes and status == HTTP_UNKNOWN_CALL:
+        return HaltError(
+            HaltReason.UNSAFE_STORE,
+            f"{where}: the store does not know what {call.name} asked for: {said}. If that is the condition, two"
+            " workers could overwrite each other: use another store. If it is encryption or the storage class, leave"
+            " them to the store",
+        )
+    if call.writes and status in LOST_STATUS:
+        return UnknownOutcomeError(f"{where}: {call.name} failed and may have taken effect: {said}")
+    if status == HTTP_CONFLICT:
+        return TransientError(f"{where}: {call.name} met another write at the same moment: {said}")
+    return TransientError(f"{where}: {call.name} failed: {said}")
+
+
+def _refused(error: ClientError, call: Call, where: str) -> TransientError:
+    if _code(error) == "RequestTimeTooSkewed":
+        return TransientError(f"{where}: {_said(error)}. Set this machine's clock")
+    if _of_sts(error):
+        return TransientError(
+            f"{where}: credentials could not be obtained: {error.operation_name} answered {_said(error)}."
+            " Check role_arn, its trust policy and the credentials it is assumed with; they are read again with each"
+            " try"
+        )
+    return TransientError(
+        f"{where}: {call.name} was refused: {_said(error)}. Allow {call.permission}, with aws:kms also the use of"
+        " the key, or mend the credentials: they are read again with each try, those in the settings at start only"
+    )
+
+
+def _of_sts(error: ClientError) -> bool:
+    return error.operation_name.startswith(("AssumeRole", "GetRoleCredentials", "GetSessionToken"))
+
+
+def _said(error: ClientError) -> str:
+    text = error.response.get("Error", {}).get("Message", "") or "no reason given"
+    return f"{_status(error)} {_code(error)}: {text}"
+
+
+def _status(error: ClientError) -> int:
+    return error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+
+
+def _code(error: ClientError) -> str:
+    return error.response.get("Error", {}).get("Code", "")

@@ -1,0 +1,1 @@
+"""The loop: receive, judge, spool; when due: seal."""

@@ -1,0 +1,102 @@
+"""Frozen spool files as the bodies of objects, and the rows of a stored object counted."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from consumer.domain.errors import TransientError
+from consumer.seal.record import ObjectEntry
+from consumer.spool.disk import Disk
+from consumer.spool.files import SpoolDamagedError, SpoolFile
+from consumer.store.body import Compression, FileBody, Piece, freeze
+from consumer.store.contents import BLOCK, count_lines
+from consumer.store.port import Store
+
+
+def header(columns: tuple[str, ...]) -> bytes:
+    """The header line of a CSV object. Column names are Avro names: they need no quotes."""
+    return (",".join(columns) + "\n").encode()
+
+
+class _Checked(io.RawIOBase):
+    """Reads a spool file's `length` bytes and compares their running checksum at the end."""
+
+    def __init__(self, file: SpoolFile, reader: BinaryIO) -> None:
+        self._file, self._reader = file, reader
+        self._left, self._crc = file.length, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._reader.read(self._left if size < 0 else min(size, self._left))
+        self._left -= len(data)
+        self._crc = zlib.crc32(data, self._crc)
+        if self._left and not data:
+            raise SpoolDamagedError(f"spool file {self._file.name} ends {self._left} bytes early")
+        if not self._left and self._crc != self._file.crc:
+            raise SpoolDamagedError(f"spool file {self._file.name} is not what was written to it")
+        return data
+
+    def close(self) -> None:
+        self._reader.close()
+        super().close()
+
+
+@dataclass(frozen=True, slots=True)
+class Bodies:
+    """Makes the bodies of a seal's objects. Compressed ones lie in `folder` until they are closed."""
+
+    disk: Disk
+    folder: Path
+
+    def freeze(self, file: SpoolFile | None, columns: tuple[str, ...], compression: str) -> FileBody:
+        """The object of one spool file; None is an object without rows.
+
+        Raises SpoolDamagedError where the file is not what was written, TransientError where the disk is full.
+        """
+        quarantine = file is not None and file.quarantine
+        pieces = [] if file is None else [Piece(lambda: self._open(file), file.length)]
+        top = b"" if quarantine else header(columns)
+        return freeze(
+            pieces,
+            header=top,
+            compression="none" if quarantine else cast("Compression", compression),
+            folder=self.folder,
+        )
+
+    def _open(self, file: SpoolFile) -> BinaryIO:
+        try:
+            return cast("BinaryIO", _Checked(file, self.disk.read(file.name)))
+        except FileNotFoundError as error:
+            raise SpoolDamagedError(f"spool file {file.name} is gone") from error
+
+
+def count_rows(store: Store, entry: ObjectEntry) -> int:
+    """The rows of a stored object, by reading it; -1 where it is gone or unreadable."""
+    reader = store.open(entry.key)
+    if reader is None:
+        return -1
+    with reader:
+        try:
+            return count_lines(entry.key, reader)
+        except ValueError:
+            return -1
+
+
+def size_and_digest(store: Store, key: str) -> tuple[int, str]:
+    """Size and sha256 of a stored object, by reading it. Raises TransientError where it is gone."""
+    reader = store.open(key)
+    if reader is None:
+        raise TransientError(f"{store.location}/{key} is gone")
+    digest, size = hashlib.sha256(), 0
+    with reader:
+        for block in iter(lambda: reader.read(BLOCK), b""):
+            digest.update(block)
+            size += len(block)
+    return size, digest.hexdigest()

@@ -1,0 +1,127 @@
+"""What all partitions of one stream share: settings, store, cluster, rules, clock, and who hears what happens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from threading import Lock
+
+from consumer.domain.batches import Judge
+from consumer.domain.clock import Clock
+from consumer.domain.errors import HaltError, HaltReason
+from consumer.domain.offsets import LogEnds, TopicPartition
+from consumer.seal.decide import Schedule
+from consumer.seal.finish import Standing
+from consumer.seal.log import SealLog, get_rules
+from consumer.source.port import Broker, LogView, TopicFacts
+from consumer.spool.disk import Disk
+from consumer.store.port import Store
+from consumer.streams.rules import RowRules
+from consumer.worker.bodies import Bodies, count_rows
+from consumer.worker.hearing import Hearing
+
+JudgeMaker = Callable[[RowRules], Judge]
+
+
+@dataclass(frozen=True, slots=True)
+class StreamJob:
+    """One stream as the worker runs it. `begin` is "earliest", "latest" or an instant."""
+
+    name: str
+    rules: RowRules
+    group: str
+    begin: str | datetime = "earliest"
+    compression: str = "none"
+    max_ratio: float = 0.05
+
+
+@dataclass(slots=True)
+class Desk:
+    """What the partitions of one stream work with. Methods named `ask_*` may wait: call them as jobs."""
+
+    job: StreamJob
+    store: Store
+    view: LogView
+    broker: Broker
+    disk: Disk
+    clock: Clock
+    schedule: Schedule
+    writer: str
+    make_judge: JudgeMaker
+    hearing: Hearing
+    bodies: Bodies
+    prove: Callable[[Store], None] = lambda _: None
+    _proven: bool = False
+    _proving: Lock = field(default_factory=Lock)
+    _rules: dict[str, RowRules] = field(default_factory=dict)
+    _judges: dict[str, Judge] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._rules[self.job.rules.digest] = self.job.rules
+
+    @property
+    def today(self) -> str:
+        """The digest of today's row rules."""
+        return self.job.rules.digest
+
+    def log(self, partition: TopicPartition) -> SealLog:
+        """The seal log of one partition."""
+        return SealLog(self.store, partition)
+
+    def standing(self) -> Standing:
+        """A fresh look at which objects stand."""
+        return Standing(self.store, count_rows)
+
+    def ask_safe(self) -> None:
+        """Have the store proved once: raises HaltError `unsafe_store` where its conditional writes do not hold."""
+        with self._proving:
+            if not self._proven:
+                self.prove(self.store)
+                self._proven = True
+
+    def ask_topic(self) -> TopicFacts:
+        """The topic's facts. Raises HaltError where it is missing or compacted."""
+        name = self.job.rules.topic
+        facts = self.view.topic(name)
+        if facts is None:
+            raise HaltError(
+                HaltReason.MISSING_TOPIC,
+                f"topic {name} does not exist: create it, or mend streams.{self.job.name}.topic",
+            )
+        if "compact" in facts.settings.get("cleanup.policy", ""):
+            raise HaltError(
+                HaltReason.COMPACTED_TOPIC,
+                f"topic {name} has cleanup.policy={facts.settings['cleanup.policy']}: compaction deletes rows before "
+                "they are sealed. Set cleanup.policy=delete",
+            )
+        return facts
+
+    def ask_ends(self, partition: TopicPartition) -> LogEnds:
+        """Where the partition's log begins and ends now."""
+        return self.view.ends([partition])[partition]
+
+    def ask_rules(self, digest: str, partition: TopicPartition) -> RowRules:
+        """The row rules of this digest, from the bucket once and from memory after that."""
+        if digest not in self._rules:
+            self._rules[digest] = get_rules(self.store, digest, partition)
+        return self._rules[digest]
+
+    def ask_judge(self, digest: str, partition: TopicPartition) -> Judge:
+        """The judge by the row rules of this digest."""
+        if digest not in self._judges:
+            self._judges[digest] = self.make_judge(self.ask_rules(digest, partition))
+        return self._judges[digest]
+
+    def ask_begin(self, partition: TopicPartition, ends: LogEnds) -> int:
+        """Where a stream that nothing was sealed or committed of starts."""
+        match self.job.begin:
+            case "earliest":
+                return ends.low
+            case "latest":
+                return ends.lso
+            case str() as text:
+                raise ValueError(f"start {text!r}")
+            case instant:
+                offset = self.view.offset_at(partition, instant)
+                return ends.lso if offset is None else offset

@@ -1,0 +1,186 @@
+"""Taking records in: what the broker delivers of one partition is judged and goes into its spool, in order."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import date
+
+from consumer.domain.batches import DayRows, Judged, RawBatch
+from consumer.domain.days import ABSURD_DAYS
+from consumer.domain.errors import TransientError
+from consumer.domain.offsets import Span
+from consumer.seal.record import Record
+from consumer.source.port import EndReached, Lease, OutOfRange, Records
+from consumer.spool.files import PartitionSpool, Progress, SpoolFullError
+from consumer.worker.desk import Desk
+from consumer.worker.lens import Lens
+
+STALL_SECONDS = 1.0
+"""How long a batch waits before it is tried again while the registry or the disk takes nothing."""
+
+
+class Intake:
+    """The reading side of one partition. Open while it has a lens; held while the spool has no room.
+
+    `lost` says why reading cannot go on from here (the position left the log): the partition is looked at anew.
+    """
+
+    def __init__(self, desk: Desk, lease: Lease, spool: PartitionSpool) -> None:
+        self._desk = desk
+        self._lease = lease
+        self._spool = spool
+        self._lens: Lens | None = None
+        self._backlog: deque[Records | EndReached] = deque()
+        self._retry_at = 0.0
+        self._delivering = False
+        self.stalled: TransientError | None = None
+        self.held = False
+        self.lost = ""
+        self.drop_above: date | None = None
+
+    @property
+    def position(self) -> int:
+        """The NEXT offset to read."""
+        return self._spool.progress.position
+
+    @property
+    def full(self) -> bool:
+        """The disk took no more rows."""
+        return isinstance(self.stalled, SpoolFullError)
+
+    def open(self, lens: Lens, position: int) -> None:
+        """Read from `position` on; what was on its way from elsewhere is forgotten."""
+        self._lens, self.lost, self.stalled = lens, "", None
+        self._backlog.clear()
+        self._desk.broker.start(self._lease, position)
+        self._delivering = True
+        self._regulate()
+
+    def reopen(self, lens: Lens) -> None:
+        """Go on reading where it was shut."""
+        self._lens = lens
+        self._regulate()
+
+    def shut(self) -> None:
+        """Take nothing in until it is opened again; what still arrives waits in order."""
+        self._lens = None
+        self._regulate()
+
+    def hold(self, *, held: bool) -> None:
+        """Wait for room in the spool, or go on."""
+        self.held = held
+        self._regulate()
+
+    def _regulate(self) -> None:
+        wanted = self._lens is not None and not self.held and self.stalled is None
+        if wanted == self._delivering:
+            return
+        self._delivering = wanted
+        self._desk.hearing.paused(self._lease.partition, None if wanted else self._why())
+        if wanted:
+            self._desk.broker.resume(self._lease)
+        else:
+            self._desk.broker.pause(self._lease)
+
+    def _why(self) -> str:
+        if self._lens is None:
+            return "sealing"
+        return "spool" if self.held or self.full else "outage"
+
+    def receive(self, event: Records | EndReached | OutOfRange) -> None:
+        """What the broker delivered."""
+        if isinstance(event, OutOfRange):
+            self.lost = event.detail
+            return
+        self._backlog.append(event)
+        self.drain()
+
+    def drain(self) -> bool:
+        """Take in what waits; True where anything was taken. A registry or disk out of reach stalls it for a while."""
+        taken = False
+        while self._backlog and self._lens is not None and self._due():
+            try:
+                self._take(self._lens, self._backlog[0])
+            except TransientError as error:
+                self.stalled = error
+                self._retry_at = self._desk.clock.monotonic() + STALL_SECONDS
+                self._desk.hearing.outage(self._lease.partition, error)
+                break
+            self._backlog.popleft()
+            taken = True
+            self._recovered()
+        self._regulate()
+        return taken
+
+    def _due(self) -> bool:
+        """Held, it takes nothing in; but one batch that the disk refused is tried again: only that shows new room."""
+        if self.stalled is None:
+            return not self.held
+        return (self.full or not self.held) and self._desk.clock.monotonic() >= self._retry_at
+
+    def _recovered(self) -> None:
+        if self.stalled is not None:
+            self.stalled = None
+            self._desk.hearing.outage(self._lease.partition, None)
+
+    def _take(self, lens: Lens, event: Records | EndReached) -> None:
+        if isinstance(event, EndReached):
+            if event.offset > self.position:
+                self._spool.take((), replace(self._spool.progress, position=event.offset))
+            return
+        batch = event.batch
+        if batch.span.start > self.position:
+            self.lost = f"delivery jumped from {self.position} to {batch.span.start}"
+            return
+        self._take_batch(lens, batch.clip(Span(self.position, batch.span.end)))
+
+    def _take_batch(self, lens: Lens, batch: RawBatch) -> None:
+        keep: list[DayRows] = []
+        told: list[tuple[Judged, int]] = []
+        progress = replace(self._spool.progress, position=max(self.position, batch.span.end))
+        for judged, covering in lens.judge(batch, self._leaves):
+            wanted = [rows for rows in judged.days if lens.wants(rows.day, covering)]
+            keep.extend(rows for rows in wanted if not self._leaves(rows.day))
+            dropped = [rows for rows in wanted if self._leaves(rows.day)]
+            progress = _advanced(progress, judged, covering, dropped)
+            told.append((judged, sum(rows.rows for rows in judged.days) - sum(rows.rows for rows in wanted)))
+        self._spool.take(keep, progress)
+        for judged, already_sealed in told:
+            self._desk.hearing.judged(judged, already_sealed)
+
+    def _leaves(self, day: date) -> bool:
+        """Days that have no room while older ones are to be sealed; days absurdly far ahead are sealed with them."""
+        if self.drop_above is None:
+            return False
+        return self.drop_above < day <= self._desk.clock.now().date() + ABSURD_DAYS
+
+    def make_room(self, cutoff: date) -> None:
+        """Let go of the days after `cutoff`, now and until the next seal."""
+        self.drop_above = cutoff
+        self._spool.drop(self._leaves)
+
+
+def _advanced(progress: Progress, judged: Judged, covering: Record | None, dropped: list[DayRows]) -> Progress:
+    gone = _with_dropped(progress.dropped, dropped)
+    if covering is not None:
+        return replace(progress, dropped=gone)
+    unknown = dict(progress.unknown_schemas)
+    for schema_id, end in judged.unknown_schemas.items():
+        unknown[schema_id] = max(end, unknown.get(schema_id, 0))
+    first = progress.first_timestamp
+    return replace(
+        progress,
+        counts=progress.counts + judged.counts,
+        unknown_schemas=unknown,
+        dropped=gone,
+        first_timestamp=judged.first_timestamp if first is None else first,
+    )
+
+
+def _with_dropped(before: Mapping[date, int], dropped: list[DayRows]) -> dict[date, int]:
+    after = dict(before)
+    for rows in dropped:
+        after[rows.day] = min(rows.first_offset, after.get(rows.day, rows.first_offset))
+    return after

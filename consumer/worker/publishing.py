@@ -1,0 +1,74 @@
+"""When a stream is published: after its seals and on every assignment, once per stream and not per partition."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date
+
+from consumer.domain.errors import HaltError, TransientError
+from consumer.domain.offsets import TopicPartition
+from consumer.seal.log import SealLog
+from consumer.seal.publish import Published, Publisher
+from consumer.worker.desk import Desk
+from consumer.worker.steps import Pause, Steps, Until, patiently
+
+HALT_SECONDS = 60.0
+
+
+class Publication:
+    """One stream's publishing. `request` it; `sealed` is the last day that every partition has sealed, as last seen.
+
+    `busy` says whether a partition of the stream is in the middle of a seal: then it waits.
+    """
+
+    def __init__(self, desk: Desk, publisher: Publisher) -> None:
+        self._desk = desk
+        self.busy: Callable[[], bool] = lambda: False
+        self._publisher = publisher
+        self._logs: list[SealLog] = []
+        self._requested = False
+        self.running = False
+        self.sealed: date | None = None
+        self.outage: TransientError | None = None
+        self.halted: HaltError | None = None
+
+    def request(self) -> None:
+        """Publish soon: once no partition of the stream is in the middle of a seal."""
+        self._requested = True
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is asked for and nothing is under way."""
+        return not self._requested and not self.running
+
+    def steps(self) -> Steps[None]:
+        """Publish whenever asked."""
+        while True:
+            yield Until(lambda: self._requested and not self.busy())
+            self._requested, self.running = False, True
+            try:
+                published = yield from patiently(self._publish, self._told)
+            except HaltError as halt:
+                # the partition itself halts for the same reason; here it only delays the stream's days
+                self.halted = halt
+                self._desk.hearing.delayed(self._desk.job.name, halt)
+                self.running = False
+                yield Pause(HALT_SECONDS)
+                self._requested = True
+            else:
+                self.running, self.halted, self.sealed = False, None, published.sealed
+                self._desk.hearing.published(self._desk.job.name, published)
+
+    def _publish(self) -> Published:
+        return self._publisher.publish(self._all_logs)
+
+    def _all_logs(self) -> list[SealLog]:
+        topic = self._desk.ask_topic()
+        for partition in range(len(self._logs), topic.partitions):
+            self._logs.append(self._desk.log(TopicPartition(topic.name, partition)))
+        return self._logs
+
+    def _told(self, error: TransientError | None) -> None:
+        if error is not None or self.outage is not None:
+            self._desk.hearing.publish_outage(self._desk.job.name, error)
+        self.outage = error

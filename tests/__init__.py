@@ -1,0 +1,1 @@
+"""The project's tests: unit, contract, simulation, integration, crash."""

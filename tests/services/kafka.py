@@ -1,0 +1,192 @@
+"""Kafka 4 with KRaft: one node that is broker and controller."""
+
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+from uuid import uuid4
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from tests.services import fetch, ports
+from tests.services.errors import ServerError
+from tests.services.process import Server
+
+_JAVA = 17
+_CLUSTER = "adapty-sink-tests-0000"  # 22 characters of base64url, as the format tool wants
+_QUIET = {"log_level": 0, "socket.connection.setup.timeout.ms": 1000}  # a broker that is still coming up is no news
+
+# Timers that a test would else wait for.
+_FAST = {
+    "broker.session.timeout.ms": "3000",  # a killed broker's name is free again after that
+    "broker.heartbeat.interval.ms": "500",
+    "auto.create.topics.enable": "false",
+    "group.initial.rebalance.delay.ms": "0",
+    "group.min.session.timeout.ms": "500",
+    "group.coordinator.rebalance.protocols": "classic,consumer",
+    "group.consumer.min.session.timeout.ms": "500",
+    "group.consumer.min.heartbeat.interval.ms": "100",
+    "group.consumer.session.timeout.ms": "6000",
+    "group.consumer.heartbeat.interval.ms": "300",
+    "offsets.topic.num.partitions": "4",
+    "offsets.topic.replication.factor": "1",
+    "transaction.state.log.num.partitions": "2",
+    "transaction.state.log.replication.factor": "1",
+    "transaction.state.log.min.isr": "1",
+    "transaction.abort.timed.out.transaction.cleanup.interval.ms": "500",
+    "share.coordinator.state.topic.replication.factor": "1",
+    "share.coordinator.state.topic.min.isr": "1",
+    "log.initial.task.delay.ms": "500",
+    "log.retention.check.interval.ms": "500",
+    "log.segment.delete.delay.ms": "100",
+    "num.network.threads": "2",
+    "num.io.threads": "4",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Detour:
+    """A listener whose clients are told to come through another port, where a proxy can stand in the way."""
+
+    upstream: str
+    """Address of the listener: where the proxy sends what it gets."""
+    address: str
+    """Address that clients use and that the broker tells them; nothing listens there until a proxy does."""
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaAddress:
+    """Where a Kafka is."""
+
+    bootstrap_servers: str
+    detours: tuple[Detour, ...] = ()
+
+    def admin(self) -> AdminClient:
+        """A client for topics, groups and settings."""
+        return AdminClient({"bootstrap.servers": self.bootstrap_servers})
+
+    def create_topic(self, name: str, partitions: int = 1, config: Mapping[str, str] | None = None) -> None:
+        """Create a topic and wait until each partition has a leader."""
+        admin = self.admin()
+        new = NewTopic(name, num_partitions=partitions, replication_factor=1, config=dict(config or {}))
+        admin.create_topics([new])[name].result(30)
+        until = time.monotonic() + 30
+        while not _has_leaders(admin, name, partitions):
+            if time.monotonic() > until:
+                raise ServerError(f"topic {name} has no leaders after 30 s")
+            time.sleep(0.02)
+
+    def delete_topic(self, name: str) -> None:
+        """Delete a topic; the broker forgets it a moment later."""
+        admin = self.admin()  # a client that nobody holds is destroyed before it answers
+        admin.delete_topics([name])[name].result(30)
+
+
+def _has_leaders(admin: AdminClient, name: str, partitions: int) -> bool:
+    found = admin.list_topics(name, timeout=10).topics[name].partitions
+    return len(found) == partitions and all(p.leader >= 0 and p.error is None for p in found.values())
+
+
+class Kafka(Server):
+    """One broker. `extra` are server properties; `listeners` names further listeners with their security protocol."""
+
+    name: ClassVar[str] = "kafka"
+    start_seconds: ClassVar[float] = 90
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        extra: Mapping[str, str] | None = None,
+        listeners: Mapping[str, str] | None = None,
+        detours: int = 0,
+        heap: str = "1g",
+    ) -> None:
+        super().__init__(folder)
+        self._heap = heap
+        self._extra = dict(extra or {})
+        self._protocols = {
+            "PLAINTEXT": "PLAINTEXT",
+            **(listeners or {}),
+            **{f"DETOUR{n}": "PLAINTEXT" for n in range(detours)},
+        }
+        self._ports = {name: ports.free() for name in (*self._protocols, "CONTROLLER")}
+        self._detours = {f"DETOUR{n}": ports.free() for n in range(detours)}
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """The address without security."""
+        return self.listener("PLAINTEXT")
+
+    def listener(self, name: str) -> str:
+        """The address of a listener."""
+        return f"{ports.HOST}:{self._ports[name]}"
+
+    @property
+    def address(self) -> KafkaAddress:
+        """Its addresses, for those who need no process."""
+        detours = tuple(Detour(self.listener(name), f"{ports.HOST}:{port}") for name, port in self._detours.items())
+        return KafkaAddress(self.bootstrap_servers, detours)
+
+    def admin(self) -> AdminClient:
+        """A client for topics, groups and settings."""
+        return self.address.admin()
+
+    def create_topic(self, name: str, partitions: int = 1, config: Mapping[str, str] | None = None) -> None:
+        """Create a topic and wait until each partition has a leader."""
+        self.address.create_topic(name, partitions, config)
+
+    def command(self) -> list[str]:
+        """The broker on its properties; the first time its folder is formatted."""
+        properties = self.folder / "server.properties"
+        properties.write_text("".join(f"{key}={value}\n" for key, value in self.properties().items()))
+        jars = f"{fetch.kafka()}/*"
+        java = str(fetch.java(_JAVA))
+        if not (self.folder / "data" / "meta.properties").exists():
+            tool = [java, "-cp", jars, "kafka.tools.StorageTool", "format", "--standalone", "-t", _CLUSTER]
+            _format([*tool, "-c", str(properties)])
+        return [java, f"-Xmx{self._heap}", "-Xms256m", "-XX:+UseG1GC", "-cp", jars, "kafka.Kafka", str(properties)]
+
+    def is_ready(self) -> bool:
+        """Whether it lists itself as a broker."""
+        admin = AdminClient({"bootstrap.servers": self.bootstrap_servers, **_QUIET})
+        try:
+            return len(admin.list_topics(timeout=1).brokers) == 1
+        except KafkaException:
+            return False
+
+    def properties(self) -> dict[str, str]:
+        """The whole server.properties."""
+        listeners = {name: self.listener(name) for name in self._ports}
+        told = {name: f"{ports.HOST}:{self._detours.get(name, port)}" for name, port in self._ports.items()}
+        told.pop("CONTROLLER")
+        return {
+            "process.roles": "broker,controller",
+            "node.id": "1",
+            "controller.quorum.bootstrap.servers": self.listener("CONTROLLER"),
+            "controller.listener.names": "CONTROLLER",
+            "listeners": ",".join(f"{name}://{address}" for name, address in listeners.items()),
+            "advertised.listeners": ",".join(f"{name}://{address}" for name, address in told.items()),
+            "listener.security.protocol.map": ",".join(
+                f"{name}:{protocol}" for name, protocol in {"CONTROLLER": "PLAINTEXT", **self._protocols}.items()
+            ),
+            "inter.broker.listener.name": "PLAINTEXT",
+            "log.dirs": str(self.folder / "data"),
+            **_FAST,
+            **self._extra,
+        }
+
+
+def _format(command: list[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    if done.returncode:
+        raise ServerError(f"kafka: its folder could not be formatted: {done.stdout[-2000:]}{done.stderr[-2000:]}")
+
+
+def unique_topic(prefix: str = "topic") -> str:
+    """A name that no other test has."""
+    return f"{prefix}-{uuid4().hex[:12]}"

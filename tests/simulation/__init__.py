@@ -1,0 +1,1 @@
+"""The whole worker under a fake clock and fake neighbours."""

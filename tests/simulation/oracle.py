@@ -1,0 +1,289 @@
+"""What must hold after, and during, any schedule: told from the log, the chains and the bucket alone."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+
+from consumer.domain.offsets import TopicPartition
+from consumer.seal.record import Record, RecordKind, record_from
+from consumer.store.memory import MemoryStore
+from consumer.streams.rules import RowRules, rules_from_document
+from tests.simulation.cluster import Cluster, Entry
+from tests.simulation.rows import Verdict, verdict
+
+SKEW = timedelta(seconds=60)
+"""How far a worker's clock may be ahead of the store's."""
+ABSURD = timedelta(days=2)
+
+
+class Violation(AssertionError):  # noqa: N818 - the field's word
+    """An invariant does not hold."""
+
+
+def records_of(bucket: MemoryStore, partition: TopicPartition) -> list[Record]:
+    """The chain, read without the code under test."""
+    prefix = f"_seals/{partition.topic}/{partition.partition}/"
+    found = [bucket.get(facts.key) for facts in bucket.list(prefix)]
+    return [record_from(stored.data) for stored in found if stored is not None]
+
+
+def rules_of(bucket: MemoryStore, digest: str) -> RowRules:
+    stored = bucket.get(f"_seals/_settings/{digest}.json")
+    if stored is None:
+        raise Violation(f"settings {digest} are missing")
+    return rules_from_document(stored.data)
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """A row that the log and the chain together put into the bucket, by which seal."""
+
+    offset: int
+    day: date
+    quarantine: bool
+    cells: Mapping[str, str]
+    seal: int
+
+
+def covering(records: list[Record], offset: int) -> Record | None:
+    return next((record for record in records if record.through > offset), None)
+
+
+def due(day: date, cutoff: date | None, cover: Record) -> bool:
+    return (cutoff is not None and day <= cutoff) or day > cover.sealed_at.date() + ABSURD
+
+
+def expected_rows(bucket: MemoryStore, records: list[Record], entries: list[Entry]) -> Iterator[Expected]:
+    """Each row below the chain's reach that some seal takes, with the first seal that does."""
+    rules = {digest: rules_of(bucket, digest) for digest in {record.settings for record in records}}
+    lost = [record.lost for record in records if record.lost is not None]
+    for entry in entries:
+        cover = covering(records, entry.offset)
+        if cover is None or entry.offset < records[0].start or entry.hidden:
+            continue
+        if any(entry.offset in span for span in lost):
+            continue
+        found = verdict(rules[cover.settings], entry.value, entry.timestamp)
+        if isinstance(found, Verdict):
+            seal = first_taker(records, entry.offset, found.day, cover)
+            if seal is not None:
+                columns = {item["name"] for item in json.loads(rules[cover.settings].schema)["fields"]}
+                cells = {name: cell for name, cell in (found.cells or {}).items() if name in columns}
+                yield Expected(entry.offset, found.day, found.cells is None, cells, seal)
+
+
+def first_taker(records: list[Record], offset: int, day: date, cover: Record) -> int | None:
+    for record in records:
+        if record.kind is RecordKind.SEAL and record.through > offset and due(day, record.cutoff, cover):
+            return record.n
+    return None
+
+
+def check_folder(bucket: MemoryStore, cluster: Cluster) -> int:
+    """The bucket holds exactly the rows that log and chains say, each once, in order. Returns their number."""
+    total = 0
+    for partition in cluster.partitions():
+        records = records_of(bucket, partition)
+        check_chain(records)
+        if records:
+            total += _check_partition(bucket, partition, records, cluster.log(partition).entries)
+    _check_strays(bucket, cluster)
+    _check_manifests(bucket, cluster)
+    return total
+
+
+def check_chain(records: list[Record]) -> None:
+    """One successor per record; cutoff and through never shrink, and one grows or a spill is closed."""
+    for n, record in enumerate(records):
+        if record.n != n:
+            raise Violation(f"record {n} says {record.n}")
+        if n == 0:
+            continue
+        before = records[n - 1]
+        if record.previous != before.reach:
+            raise Violation(f"record {n} does not follow")
+        shrinks = record.through < before.through or (before.cutoff and (record.cutoff or date.min) < before.cutoff)
+        grows = record.through > before.through or record.cutoff != before.cutoff
+        closes = record.caught_up and not before.caught_up
+        if shrinks or not (grows or closes or record.kind is RecordKind.GAP):
+            raise Violation(f"record {n} shrinks or stands still: {before.reach} -> {record.reach}")
+
+
+def _check_partition(
+    bucket: MemoryStore, partition: TopicPartition, records: list[Record], entries: list[Entry]
+) -> int:
+    wanted: dict[tuple[int, date, bool], list[Expected]] = {}
+    count = 0
+    for row in expected_rows(bucket, records, entries):
+        wanted.setdefault((row.seal, row.day, row.quarantine), []).append(row)
+        count += 1
+    _check_resume(partition, bucket, records, entries)
+    named = {(record.n, entry.day, entry.quarantine): entry for record in records for entry in record.objects}
+    for place in wanted:
+        if place not in named:
+            raise Violation(f"{partition}: rows {[row.offset for row in wanted[place]]} are in no object {place}")
+    for (n, day, quarantine), entry in named.items():
+        rows = wanted.get((n, day, quarantine), [])
+        stored = bucket.get(entry.key)
+        if stored is None:
+            raise Violation(f"{partition}: {entry.key} of seal {n} is missing")
+        columns = [item["name"] for item in json.loads(rules_of(bucket, records[n].settings).schema)["fields"]]
+        if stored.data.decode() != _text(rows, columns, quarantine=quarantine):
+            raise Violation(
+                f"{partition}: {entry.key} of seal {n} holds other rows:\n{stored.data.decode()}\nexpected offsets"
+                f" {[row.offset for row in rows]}\n{_text(rows, columns, quarantine=quarantine)}"
+            )
+    return count
+
+
+def _check_resume(
+    partition: TopicPartition, bucket: MemoryStore, records: list[Record], entries: list[Entry]
+) -> None:
+    """No row below the resume offset waits for a later seal: else the commit would lose it."""
+    for row in expected_rows(bucket, records, entries):
+        for record in records[: row.seal]:
+            if record.kind is RecordKind.SEAL and record.through > row.offset and record.resume > row.offset:
+                raise Violation(f"{partition}: seal {record.n} resumes beyond {row.offset}, taken by seal {row.seal}")
+
+
+def _text(rows: list[Expected], columns: list[str], *, quarantine: bool) -> str:
+    if quarantine:
+        return "".join(json.dumps({"offset": row.offset}) + "\n" for row in rows)
+    lines = [",".join(columns)]
+    lines.extend(",".join(row.cells.get(name, "") for name in columns) for row in rows)
+    return "\n".join(lines) + "\n"
+
+
+def _check_strays(bucket: MemoryStore, cluster: Cluster) -> None:
+    """No object without a record."""
+    named = {
+        entry.key
+        for partition in cluster.partitions()
+        for record in records_of(bucket, partition)
+        for entry in record.objects
+    }
+    for facts in bucket.list(""):
+        if facts.key.endswith((".csv", ".jsonl")) and facts.key not in named:
+            raise Violation(f"{facts.key} belongs to no record")
+
+
+def _check_manifests(bucket: MemoryStore, cluster: Cluster) -> None:
+    """After all is quiet each day up to the smallest cutoff is published with just its objects."""
+    chains = [records_of(bucket, partition) for partition in cluster.partitions()]
+    if not all(chains):
+        return
+    last = min(max((r.cutoff for r in chain if r.caught_up and r.cutoff), default=date.min) for chain in chains)
+    objects: dict[date, set[str]] = {}
+    for entry in (entry for chain in chains for record in chain for entry in record.objects):
+        if not entry.quarantine:
+            objects.setdefault(entry.day, set()).add(entry.key)
+    first = min(next(record.cutoff for record in chain if record.cutoff) for chain in chains)
+    days = {day for day in objects if day <= last}
+    days.update(first + timedelta(days=n) for n in range((last - first).days + 1))
+    for day in days:
+        stored = bucket.get(f"sim/dt={day}/_manifest.json")
+        if stored is None or bucket.get(f"sim/dt={day}/_SUCCESS") is None:
+            raise Violation(f"day {day} is not published though all partitions sealed {last}")
+        listed = {item["key"] for item in json.loads(stored.data)["objects"]}
+        if listed != objects.get(day, set()):
+            raise Violation(f"the manifest of {day} lists {listed}, not {objects.get(day, set())}")
+    for facts in bucket.list("sim/"):
+        if facts.key.endswith("_SUCCESS") and date.fromisoformat(facts.key.split("dt=")[1][:10]) not in days:
+            raise Violation(f"{facts.key} was published too early")
+
+
+class Watch:
+    """Looks at each write when it takes effect."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    def wrote(self, bucket: MemoryStore, key: str) -> None:
+        if key.endswith((".csv", ".jsonl")):
+            self._object(bucket, key)
+        elif key.endswith("_SUCCESS"):
+            self._published(bucket, date.fromisoformat(key.split("dt=")[1][:10]))
+
+    def _object(self, bucket: MemoryStore, key: str) -> None:
+        """No object before its record."""
+        for partition in self._cluster.partitions():
+            if any(entry.key == key for record in records_of(bucket, partition) for entry in record.objects):
+                return
+        raise Violation(f"{key} was written before its record")
+
+    def _published(self, bucket: MemoryStore, day: date) -> None:
+        """No day published before all its rows up to E are in the bucket."""
+        manifest = bucket.get(f"sim/dt={day}/_manifest.json")
+        if manifest is None:
+            raise Violation(f"{day}: _SUCCESS before the manifest")
+        if "open_transaction" in json.loads(manifest.data)["why"]:
+            return  # its rows were given up, and the manifest says so
+        due_at = datetime.combine(day, datetime.min.time(), tzinfo=UTC) + timedelta(days=1, hours=4)
+        for partition in self._cluster.partitions():
+            records = records_of(bucket, partition)
+            closing = next((r for r in records if r.caught_up and r.cutoff is not None and r.cutoff >= day), None)
+            if closing is None:
+                raise Violation(f"{day} was published before {partition} sealed it")
+            for record in records[: closing.n + 1]:
+                for entry in record.objects:
+                    if bucket.get(entry.key) is None:
+                        raise Violation(f"{day} was published before {entry.key} of seal {record.n}")
+            self._rows_in(bucket, partition, records, day, due_at - SKEW)
+
+    def _rows_in(
+        self, bucket: MemoryStore, partition: TopicPartition, records: list[Record], day: date, before: datetime
+    ) -> None:
+        lost = [record.lost for record in records if record.lost is not None]
+        log = self._cluster.log(partition)
+        for entry in log.entries[: log.lso]:
+            if entry.hidden or entry.offset < records[0].start or entry.written_at >= before:
+                continue
+            if any(entry.offset in span for span in lost):
+                continue
+            cover = covering(records, entry.offset)
+            if cover is None:
+                if _plain(entry) == day:
+                    raise Violation(f"{day} was published before {partition}@{entry.offset} was sealed")
+                continue
+            said = verdict(rules_of(bucket, cover.settings), entry.value, entry.timestamp)
+            if isinstance(said, Verdict) and said.day == day and first_taker(records, entry.offset, day, cover) is None:
+                raise Violation(f"{day} was published without {partition}@{entry.offset}")
+
+
+def _plain(entry: Entry) -> date | None:
+    """The day of a record that any settings keep."""
+    try:
+        raw = json.loads(entry.value or b"")
+        return date.fromisoformat(raw["at"]) if raw["kind"] == "a" else None
+    except (ValueError, KeyError):
+        return None
+
+
+def _identity(bucket: MemoryStore, partition: TopicPartition) -> str:
+    first = bucket.get(f"_seals/{partition.topic}/{partition.partition}/{0:08d}.json")
+    return hashlib.sha256(first.data).hexdigest()[:16] if first else ""
+
+
+def check_commits(bucket: MemoryStore, cluster: Cluster) -> None:
+    """The committed offset lies at or below every row that is not in the bucket."""
+    for partition in cluster.partitions():
+        commit = cluster.group.commits.get(partition)
+        records = records_of(bucket, partition)
+        if commit is None or not records or not commit.metadata:
+            continue
+        said = json.loads(commit.metadata)
+        if said["chain"] != _identity(bucket, partition):
+            continue  # committed while another folder was sealed into
+        n = int(said["seal"])
+        if n >= len(records):
+            raise Violation(f"{partition}: the commit names seal {n}, which does not exist")
+        for record in records[: n + 1]:
+            for entry in record.objects:
+                if bucket.get(entry.key) is None:
+                    raise Violation(f"{partition}: committed {commit} before {entry.key} of seal {record.n}")
+        if commit.offset != records[n].resume:
+            raise Violation(f"{partition}: committed {commit.offset}, seal {n} resumes at {records[n].resume}")

@@ -1,0 +1,93 @@
+"""Records and row rules of the simulation: small enough to check by eye, judged with settings that may change."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from consumer.domain.batches import Counts, DayRows, Judged, Judgement, RawBatch
+from consumer.domain.days import day_of_millis
+from consumer.streams.rules import Filter, Format, RowRules
+
+SCHEMA = '{"type":"record","name":"Sim","fields":[{"name":"id","type":"string"},{"name":"at","type":"string"}]}'
+WIDE = (
+    '{"type":"record","name":"Sim","fields":[{"name":"id","type":"string"},{"name":"at","type":"string"},'
+    '{"name":"kind","type":"string"}]}'
+)
+
+
+def rules(topic: str, *, keep: tuple[str, ...] = ("a", "b"), wide: bool = False) -> RowRules:
+    """Rules that keep the record kinds in `keep`; `wide` has one more column."""
+    kept = {kind: kind in keep for kind in ("a", "b")}
+    return RowRules(
+        "sim", "custom", topic, Format.JSON, WIDE if wide else SCHEMA, "at", filter=Filter(event_types=kept)
+    )
+
+
+def value(identity: str, kind: str, day: date) -> bytes:
+    """A record that becomes a row of `day`."""
+    return json.dumps({"id": identity, "kind": kind, "at": day.isoformat()}).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What one record becomes under one set of rules. `cells` None: it is in quarantine."""
+
+    day: date
+    cells: dict[str, str] | None
+
+
+def verdict(rules: RowRules, data: bytes | None, timestamp: int, *, unknown: bool = False) -> Verdict | str:
+    """The oracle's and the judge's common definition of a row: a verdict, or why there is no row."""
+    if data is None:
+        return "tombstone"
+    recorded = day_of_millis(timestamp)
+    try:
+        raw = json.loads(data)
+        day = date.fromisoformat(raw["at"])
+        schema_known = not (unknown and raw["kind"] == "u")
+    except (ValueError, KeyError):
+        return Verdict(recorded, None)
+    if not schema_known or day > recorded + timedelta(days=1) and raw["kind"] != "f":
+        return Verdict(recorded, None)
+    if not rules.filter.event_types.get(raw["kind"], True):
+        return "filtered"
+    return Verdict(day, raw)
+
+
+class SimJudge:
+    """`Judge` by these rules, record by record."""
+
+    def __init__(self, rules: RowRules) -> None:
+        self._rules = rules
+        names = [field["name"] for field in json.loads(rules.schema)["fields"]]
+        self.columns = tuple(names)
+
+    def judge(self, batch: RawBatch, how: Judgement) -> Judged:
+        groups: dict[tuple[date, bool], list[tuple[int, bytes]]] = {}
+        tally: Counter[str] = Counter()
+        for offset, timestamp, data in zip(batch.offsets, batch.timestamps, batch.values, strict=True):
+            found = verdict(self._rules, data, timestamp)
+            if isinstance(found, str):
+                tally[found] += 1
+                continue
+            tally["kept" if found.cells else "quarantined"] += 1
+            line = self._line(offset, found, how)
+            groups.setdefault((found.day, found.cells is None), []).append((offset, line))
+        days = tuple(_slice(key, groups[key], how) for key in sorted(groups))
+        counts = Counts(len(batch), tally["kept"], tally["filtered"], tally["quarantined"], 0, tally["tombstone"])
+        first = batch.timestamps[0] if len(batch) else None
+        return Judged(batch.partition, batch.span, days, counts, first_timestamp=first)
+
+    def _line(self, offset: int, found: Verdict, how: Judgement) -> bytes:
+        if found.cells is None:
+            return json.dumps({"offset": offset}).encode() + b"\n"
+        cells = [found.cells[name] if name in self.columns else "" for name in how.columns]
+        return ",".join(cells).encode() + b"\n"
+
+
+def _slice(key: tuple[date, bool], lines: list[tuple[int, bytes]], how: Judgement) -> DayRows:
+    body = b"".join(line for _, line in lines) if how.wanted(*key) else b""
+    return DayRows(*key, len(lines), lines[0][0], lines[-1][0], body)

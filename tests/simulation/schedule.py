@@ -1,0 +1,327 @@
+"""One schedule: a seed's worth of days, with all that may go wrong in them, then quiet, then the oracle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from consumer.seal.decide import Schedule
+from consumer.source.port import Commit
+from consumer.store.memory import MemoryStore
+from tests.simulation import rows
+from tests.simulation.cluster import Log
+from tests.simulation.oracle import Violation, Watch, check_commits, check_folder, records_of
+from tests.simulation.world import SEAL_AT, START, Machine, World
+
+STEPS = 45
+QUIET_DAYS = 3
+MOST_TURNS = 60_000
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a schedule went through."""
+
+    rows: int = 0
+    seals: int = 0
+    spills: int = 0
+    kills: int = 0
+    frozen: int = 0
+    turns: int = 0
+    halts: list[str] = field(default_factory=list)
+    actions: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+class Script:
+    """Draws what happens next."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.world = World(seed)
+        world = self.world
+        world.cluster.logs = [Log() for _ in range(world.random.choice([1, 2, 3]))]
+        if world.random.random() < 0.4:
+            self._small_spool()
+        self.outcome = Outcome()
+        self.transactions: dict[tuple[int, int], float] = {}
+        self.serial = 0
+        watch = Watch(world.cluster)
+        world.watchers.append(watch.wrote)
+        self.actions: list[tuple[int, Callable[[], None]]] = [
+            (30, self.produce),
+            (6, self.kill),
+            (8, self.start),
+            (4, self.freeze),
+            (5, self.thaw),
+            (3, self.evict),
+            (3, self.transaction),
+            (3, self.expire_offset),
+            (2, self.move_offset),
+            (2, self.retention),
+            (2, self.change_settings),
+            (1, self.new_folder),
+            (1, self.grow),
+            (2, self.hurt_spool),
+            (2, self.weather),
+        ]
+
+    def _small_spool(self) -> None:
+        self.world.spool_bytes = self.world.random.choice([300, 700, 2000])
+        for machine in self.world.machines:
+            machine.disk.capacity = self.world.spool_bytes * self.world.random.choice([2, 4])
+
+    def run(self) -> Outcome:
+        """The schedule, from its first record to the oracle's word."""
+        world = self.world
+        for machine in world.machines[: world.random.choice([1, 2, 2, 3])]:
+            world.start(machine, self._skew())
+        weights = [weight for weight, _ in self.actions]
+        for _ in range(STEPS):
+            action = world.random.choices([action for _, action in self.actions], weights)[0]
+            self.outcome.actions.append(action.__name__)
+            action()
+            self.go(world.random.choice([3, 20, 60]), world.random.choice([0.0, 60.0, 1800.0, 7200.0, 14_400.0]))
+        self.quiet()
+        self.judge()
+        return self.outcome
+
+    def go(self, turns: int, seconds: float) -> None:
+        """Let the processes run for some turns, and then until some time has passed."""
+        world, end = self.world, self.world.hub.seconds + seconds
+        while turns > 0 or world.hub.seconds < end:
+            turns -= 1
+            self.outcome.turns += 1
+            if self.outcome.turns > MOST_TURNS:
+                raise Violation(f"no end after {MOST_TURNS} turns: {self.outcome.notes[-5:]}")
+            if not world.hub.turn():
+                world.hub.seconds = max(world.hub.seconds, end)
+                return
+            self._end_transactions()
+            for bucket in world.buckets[-1:]:
+                if turns % 16 == 0 and not world.commits_moved:
+                    check_commits(bucket, world.cluster)
+
+    def _skew(self) -> timedelta:
+        return timedelta(seconds=self.world.random.choice([0, 0, 0, -30, 50, -600, 300]))
+
+    # -- what happens ------------------------------------------------------------------------------------------------
+
+    def produce(self) -> None:
+        world = self.world
+        for _ in range(world.random.randint(1, 25)):
+            log = world.random.randrange(len(world.cluster.logs))
+            self._append(log)
+
+    def _append(self, number: int, transaction: int | None = None) -> None:
+        world, random = self.world, self.world.random
+        self.serial += 1
+        now = world.hub.now()
+        day = now.date() + timedelta(days=random.choices([0, -1, -2, -3, 1, 3, 5, 9], [60, 14, 5, 3, 4, 2, 2, 1])[0])
+        kind = random.choices(["a", "b", "f"], [70, 25, 5])[0]
+        data = random.choices([rows.value(str(self.serial), kind, day), b"bad", None], [92, 5, 3])[0]
+        world.cluster.logs[number].append(data, int(now.timestamp() * 1000), now, transaction)
+
+    def transaction(self) -> None:
+        """Open one; it ends by itself, mostly soon."""
+        world = self.world
+        number = world.random.randrange(len(world.cluster.logs))
+        log = world.cluster.logs[number]
+        log.next_transaction += 1
+        lasts = world.random.choice([10.0, 600.0, 1200.0, 4000.0])
+        self.transactions[(number, log.next_transaction)] = world.hub.seconds + lasts
+        for _ in range(world.random.randint(1, 6)):
+            self._append(number, log.next_transaction)
+
+    def _end_transactions(self) -> None:
+        world = self.world
+        for (number, transaction), end in list(self.transactions.items()):
+            if world.hub.seconds >= end:
+                del self.transactions[(number, transaction)]
+                commit = world.random.random() < 0.6
+                world.cluster.logs[number].end_transaction(transaction, world.hub.now(), commit=commit)
+
+    def _running(self) -> list[Machine]:
+        return [machine for machine in self.world.machines if machine.process is not None]
+
+    def kill(self) -> None:
+        running = self._running()
+        if running:
+            self.outcome.kills += 1
+            self.world.kill(self.world.random.choice(running))
+
+    def start(self) -> None:
+        idle = [machine for machine in self.world.machines if machine.process is None]
+        if idle:
+            self.world.start(self.world.random.choice(idle), self._skew())
+
+    def freeze(self) -> None:
+        awake = [machine for machine in self._running() if machine.process and not machine.process.frozen]
+        if awake:
+            self.outcome.frozen += 1
+            process = self.world.random.choice(awake).process
+            assert process is not None
+            process.frozen = True
+
+    def evict(self) -> None:
+        """A session runs out: mostly of one that is frozen."""
+        running = self._running()
+        frozen = [machine for machine in running if machine.process and machine.process.frozen]
+        chosen = frozen or running
+        if chosen:
+            process = self.world.random.choice(chosen).process
+            assert process is not None
+            self.world.cluster.leave(process.name)
+
+    def thaw(self) -> None:
+        for machine in self._running():
+            if machine.process is not None:
+                machine.process.frozen = False
+
+    def expire_offset(self) -> None:
+        """The group forgets what it has committed: only where a chain stands, or it is a new start."""
+        partition = self.world.random.choice(self.world.cluster.partitions())
+        if records_of(self.world.bucket, partition):
+            self.world.cluster.group.commits.pop(partition, None)
+
+    def move_offset(self) -> None:
+        """Somebody moves the group's offset by hand, and keeps or drops the metadata."""
+        partition = self.world.random.choice(self.world.cluster.partitions())
+        old = self.world.cluster.group.commits.get(partition)
+        if old is None or not records_of(self.world.bucket, partition):
+            return
+        log = self.world.cluster.log(partition)
+        offset = self.world.random.randint(log.low, log.high)
+        self.world.cluster.group.commits[partition] = Commit(offset, "")
+        self.world.commits_moved = True
+
+    def retention(self) -> None:
+        """The log loses what lies below the committed offset, and below every pending seal."""
+        partition = self.world.random.choice(self.world.cluster.partitions())
+        records = records_of(self.world.bucket, partition)
+        if not records:
+            return
+        floor = min(record.resume for record in records[-1:])
+        seal = records[-1]
+        if any(self.world.bucket.get(entry.key) is None for entry in seal.objects):
+            floor = min(floor, seal.start)
+        log = self.world.cluster.log(partition)
+        log.low = max(log.low, self.world.random.randint(log.low, max(log.low, floor)))
+
+    def change_settings(self) -> None:
+        """New settings come with a restart of all workers: a rolling one has both for a while."""
+        random = self.world.random
+        keep = random.choice([("a", "b"), ("a",), ("b",)])
+        self.world.rules = rows.rules("t", keep=keep, wide=random.random() < 0.5)
+        for machine in self._running():
+            if random.random() < 0.7:
+                self.world.kill(machine)
+                self.world.start(machine, self._skew())
+
+    def new_folder(self) -> None:
+        """The destination moves to another folder under the same group; all workers restart."""
+        for machine in self._running():
+            self.world.kill(machine)
+        self.world.bucket = MemoryStore(self.world.clock)
+        self.world.buckets.append(self.world.bucket)
+        for machine in self.world.machines[: self.world.random.choice([1, 2])]:
+            self.world.start(machine, self._skew())
+
+    def grow(self) -> None:
+        if len(self.world.cluster.logs) < 4:
+            self.world.cluster.grow()
+
+    def hurt_spool(self) -> None:
+        """A disk is lost, comes back from an older time, or rots, while its worker is down."""
+        machine = self.world.random.choice(self.world.machines)
+        if machine.process is not None:
+            self.world.kill(machine)
+        disk, random = machine.disk, self.world.random
+        how = random.choice(["lost", "snapshot", "rot", "cut"])
+        if how == "lost":
+            disk.files.clear()
+            disk.synced.clear()
+            disk.documents.clear()
+        elif how == "snapshot":
+            self._swap_snapshot(machine)
+        else:
+            for name in random.sample(sorted(disk.files), min(1, len(disk.files))):
+                content = disk.files[name]
+                if how == "rot" and content:
+                    content[random.randrange(len(content))] ^= 1 << random.randrange(8)
+                elif content:
+                    disk.truncate(name, random.randrange(len(content)))
+
+    def _swap_snapshot(self, machine: Machine) -> None:
+        disk = machine.disk
+        now = {name: bytes(content) for name, content in disk.files.items()}, dict(disk.documents)
+        if disk.aside:
+            older = disk.aside.pop()
+            disk.files = {name: bytearray(content) for name, content in older.items() if not name.startswith("doc:")}
+            disk.documents = {name[4:]: content for name, content in older.items() if name.startswith("doc:")}
+            disk.synced = {name: len(content) for name, content in disk.files.items()}
+        files, documents = now
+        disk.aside.append({**files, **{f"doc:{name}": content for name, content in documents.items()}})
+
+    def weather(self) -> None:
+        """Better or worse networks."""
+        level = self.world.random.choice([0.0, 0.02, 0.15])
+        self.world.faults.store = self.world.faults.lost_answer = self.world.faults.cluster = level
+
+    # -- the end -----------------------------------------------------------------------------------------------------
+
+    def quiet(self) -> None:
+        """All heals; the days that are left come due and are sealed."""
+        world = self.world
+        world.faults.store = world.faults.lost_answer = world.faults.cluster = 0.0
+        for machine in self._running():
+            if world.random.random() < 0.5:
+                world.kill(machine)
+        for machine in world.machines:
+            machine.disk.capacity = 1 << 40
+        self.thaw()
+        for machine in self._running():
+            if machine.process is not None:
+                machine.process.skew = timedelta()
+        if not self._running():
+            world.start(world.machines[0])
+        for _ in range(QUIET_DAYS * 6):
+            self.go(40, 4 * 3600.0)
+        self.go(40, (START - world.hub.now()) % timedelta(days=1) / timedelta(seconds=1))  # no seal is under way then
+
+    def judge(self) -> None:
+        """The oracle's word on every folder, the last one being whole."""
+        world = self.world
+        for bucket in world.buckets[:-1]:
+            for partition in world.cluster.partitions():
+                records_of(bucket, partition)
+        self.outcome.notes = world.ear.notes
+        self.outcome.halts = [str(halt.reason) for halt in world.ear.halts]
+        self.outcome.seals = len(world.ear.seals)
+        self.outcome.spills = sum(not record.caught_up for record in world.ear.seals)
+        if world.ear.halts:
+            raise Violation(f"halted: {world.ear.halts[0]}")
+        self.outcome.rows = check_folder(world.bucket, world.cluster)
+        check_commits(world.bucket, world.cluster)
+        self._all_closed()
+
+    def _all_closed(self) -> None:
+        world = self.world
+        last = Schedule(SEAL_AT).cutoff(world.hub.now() - timedelta(hours=8))
+        for partition in world.cluster.partitions():
+            records = records_of(world.bucket, partition)
+            if not records or records[-1].cutoff is None or records[-1].cutoff < last or not records[-1].caught_up:
+                head = records[-1].reach if records else None
+                raise Violation(f"{partition} has not closed {last}: {head}, notes {world.ear.notes[-5:]}")
+
+
+def run_schedule(seed: int) -> Outcome:
+    """Run the schedule of this seed. Raises Violation, with the seed in its text."""
+    script = Script(seed)
+    try:
+        return script.run()
+    except Exception as error:
+        raise Violation(
+            f"seed {seed}: {type(error).__name__}: {error}\nactions: {' '.join(script.outcome.actions)}"
+        ) from error
