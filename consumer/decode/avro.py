@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-import polars as pl
-
-from consumer.decode.datum import Reader, bad, decode, reader
+from consumer.decode.datum import decode, reader
 from consumer.decode.frame import Layout, layout_of, read_frames
-from consumer.decode.raw import Fast, Raw, Source
+from consumer.decode.leaves import UNDECODABLE, Reader, bad
+from consumer.decode.raw import Fast, Held, Raw
 from consumer.decode.values import Decoded, Value, label
 from consumer.domain.errors import BadRecordError
 from consumer.streams.columns import Column
-from consumer.streams.schema import Schema
+from consumer.streams.nodes import Schema
 
 ODD_SCHEMA = "schema"
 """Why records take the exact path: polars has no columns for what the writer's schema says."""
@@ -33,8 +32,8 @@ class Writer:
             column.name: found for column in columns if (found := [name for name in column.inputs if name in names])
         }
         self._unknown = tuple(label(name) for name in names if name not in known)
-        layout = layout_of(schema.root)
-        self._layout, self._sources = layout, _sources(layout, self._inputs) if layout else None
+        self._layout = layout_of(schema.root)
+        self._held = _held(self._layout, self._inputs) if self._layout else None
 
     def exact(self, body: bytes) -> Decoded:
         """Decode one body. Raises BadRecordError (undecodable)."""
@@ -45,22 +44,13 @@ class Writer:
 
     def fast(self, bodies: Sequence[bytes], places: Sequence[int], into: Fast) -> None:
         """Decode bodies, which stand at `places` of the batch, as columns as far as that is certain."""
-        if self._layout is None or self._sources is None:
+        if self._layout is None or self._held is None:
             into.left.update(dict.fromkeys(places, ODD_SCHEMA))
             return
         good, failed = read_frames(self._layout, bodies, places)
-        into.left.update(dict.fromkeys(failed, bad("").reason))
+        into.left.update(dict.fromkeys(failed, UNDECODABLE))
         for rows, frame in good:
-            unknown = dict.fromkeys(self._unknown, rows)
-            into.raws.append(Raw(rows, frame.select(self._picked(self._layout)), self._sources, unknown))
-
-    def _picked(self, layout: Layout) -> list[pl.Expr]:
-        chosen = []
-        for column, names in self._inputs.items():
-            parts = [pl.col(layout.fields[name].name) for name in names if name in layout.fields]
-            if parts:
-                chosen.append((parts[0] if len(parts) == 1 else pl.coalesce(parts)).alias(column))
-        return chosen
+            into.raws.append(Raw(rows, frame, self._held, dict.fromkeys(self._unknown, rows)))
 
 
 def pick(fields: Mapping[str, Value], inputs: Mapping[str, Sequence[str]]) -> dict[str, Value]:
@@ -74,15 +64,15 @@ def pick(fields: Mapping[str, Value], inputs: Mapping[str, Sequence[str]]) -> di
     return values
 
 
-def _sources(layout: Layout, inputs: Mapping[str, Sequence[str]]) -> Mapping[str, Source] | None:
-    """What each column holds, or None where the inputs of one differ."""
+def _held(layout: Layout, inputs: Mapping[str, Sequence[str]]) -> Mapping[str, Held] | None:
+    """Where the frame holds each column, or None where the writer has more than one input of a column."""
     found = {}
     for column, names in inputs.items():
         places = [layout.fields[name] for name in names if name in layout.fields]
-        if len({place.source for place in places}) > 1:
+        if len(places) > 1:
             return None
         if places:
-            found[column] = places[0].source
+            found[column] = Held(places[0].name, places[0].source)
     return found
 
 

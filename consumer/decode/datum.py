@@ -8,208 +8,63 @@ memory or time beyond the size of the datum: `Budget` bounds the items and the d
 
 from __future__ import annotations
 
-import struct
-import uuid
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from decimal import Context, Decimal
-from typing import TypeAlias
+from collections.abc import Mapping
 
-from consumer.decode.values import DayNumber, Stamp, TimeOfDay, Value, nested_too_deep
-from consumer.domain.errors import BadRecordError
-from consumer.streams.schema import Array, Dictionary, Enumeration, Fixed, Node, Primitive, Record, Reference, Union
+from consumer.decode.leaves import Budget, Reader, bad, fixed, long, primitive, text
+from consumer.decode.values import Value, nested_too_deep
+from consumer.streams.nodes import Array, Dictionary, Enumeration, Fixed, Node, Primitive, Record, Reference, Union
 
-UNDECODABLE = "undecodable"
-DEEPEST = 64
-"""Levels of a recursive type. More than any record of ours, fewer than Python's stack takes."""
 SPARE_ITEMS = 1_000
 """Array and map items allowed beyond one for each byte: only items without bytes can need them."""
-_MASK = (1 << 64) - 1
-_LONGEST_VARINT = 10
-_EXACT = Context(prec=5_000)
-
-
-@dataclass(slots=True)
-class Budget:
-    """What one datum may still use up. `mended` counts texts whose invalid UTF-8 was replaced."""
-
-    items: int
-    depth: int = DEEPEST
-    mended: int = 0
-
-
-Reader: TypeAlias = Callable[[bytes, int, Budget], tuple[Value, int]]
-
-
-def bad(detail: str) -> BadRecordError:
-    """The error of a datum that is not what its schema says."""
-    return BadRecordError(UNDECODABLE, detail)
-
-
-def long(buffer: bytes, position: int, _budget: Budget) -> tuple[int, int]:
-    """A zigzag varint of at most ten bytes; what they hold above 64 bits is lost, as in every decoder."""
-    byte = buffer[position]
-    if byte < 0x80:  # noqa: PLR2004 - one byte: nearly always
-        return (byte >> 1) ^ -(byte & 1), position + 1
-    raw, shift, start = byte & 0x7F, 7, position
-    while True:
-        position += 1
-        if position - start >= _LONGEST_VARINT:
-            raise bad("a varint of more than ten bytes")
-        byte = buffer[position]
-        raw |= (byte & 0x7F) << shift
-        if byte < 0x80:  # noqa: PLR2004 - the last byte
-            break
-        shift += 7
-    raw &= _MASK
-    return (raw >> 1) ^ -(raw & 1), position + 1
-
-
-def _chunk(buffer: bytes, position: int, budget: Budget) -> tuple[bytes, int]:
-    """Bytes after their length."""
-    length, position = long(buffer, position, budget)
-    end = position + length
-    if length < 0 or end > len(buffer):
-        raise bad("a length beyond the end")
-    return buffer[position:end], end
-
-
-def _text(buffer: bytes, position: int, budget: Budget) -> tuple[str, int]:
-    raw, position = _chunk(buffer, position, budget)
-    try:
-        return raw.decode(), position
-    except UnicodeDecodeError:
-        budget.mended += 1
-        return raw.decode("utf-8", "replace"), position
-
-
-def _null(_buffer: bytes, position: int, _budget: Budget) -> tuple[None, int]:
-    return None, position
-
-
-def _boolean(buffer: bytes, position: int, _budget: Budget) -> tuple[bool, int]:
-    byte = buffer[position]
-    if byte > 1:
-        raise bad(f"a boolean byte of {byte}")
-    return byte == 1, position + 1
-
-
-def _packed(form: str) -> Reader:
-    unpack, size = struct.Struct(form).unpack_from, struct.calcsize(form)
-
-    def read(buffer: bytes, position: int, _budget: Budget) -> tuple[float, int]:
-        if position + size > len(buffer):
-            raise bad("a number beyond the end")
-        return unpack(buffer, position)[0], position + size
-
-    return read
-
-
-def _scaled(wrap: Callable[[int], Value]) -> Reader:
-    """A varint with a meaning."""
-
-    def read(buffer: bytes, position: int, budget: Budget) -> tuple[Value, int]:
-        number, position = long(buffer, position, budget)
-        return wrap(number), position
-
-    return read
-
-
-NUMBERS: Mapping[str, Callable[[int], Value]] = {
-    "date": DayNumber,
-    "time-millis": lambda number: TimeOfDay(number * 1_000),
-    "time-micros": TimeOfDay,
-    "timestamp-millis": lambda number: Stamp(number * 1_000),
-    "timestamp-micros": Stamp,
-    "timestamp-nanos": lambda number: Stamp(number // 1_000),
-}
-"""What the integers of a logical type are. A local timestamp is read as if its zone were UTC."""
-PLAIN: Mapping[str, Reader] = {
-    "null": _null,
-    "boolean": _boolean,
-    "int": long,
-    "long": long,
-    "float": _packed("<f"),
-    "double": _packed("<d"),
-    "bytes": _text,
-    "string": _text,
-}
-
-
-def decimal_of(raw: bytes, scale: int) -> Decimal:
-    """The decimal whose unscaled value is the two's complement number in `raw`."""
-    return Decimal(int.from_bytes(raw, "big", signed=True)).scaleb(-scale, _EXACT)
-
-
-def _decimal(raw: bytes, scale: int, budget: Budget) -> Value:
-    if len(raw) > 1_000:  # noqa: PLR2004 - more digits than any precision that `schema` accepts
-        budget.mended += 1
-        return raw.decode("utf-8", "replace")
-    return decimal_of(raw, scale)
 
 
 def reader(node: Node, names: Mapping[str, Node]) -> Reader:
     """The function that reads a value of this type. `names` holds the types that references mean."""
-    made: dict[str, Reader] = {}
+    return _Builder(names).build(node)
 
-    def build(one: Node) -> Reader:
-        match one:
+
+class _Builder:
+    """Makes readers; those of references are made when they are first used, for a type may lie within itself."""
+
+    def __init__(self, names: Mapping[str, Node]) -> None:
+        self._names = names
+        self._made: dict[str, Reader] = {}
+
+    def build(self, node: Node) -> Reader:
+        match node:
             case Primitive():
-                return _primitive(one)
+                return primitive(node)
             case Fixed():
-                return _fixed(one)
+                return fixed(node)
             case Enumeration(symbols):
                 return _enumeration(symbols)
-            case Union(branches):
-                return _union(branches, [build(branch) for branch in branches])
-            case Array(items):
-                return _array(build(items))
-            case Dictionary(values):
-                return _dictionary(build(values))
-            case Record(fields=fields):
-                return _record([(field.name, build(field.type)) for field in fields])
             case Reference(name):
-                return late(name)
+                return self._late(name)
+        return self._nesting(node)
 
-    def late(name: str) -> Reader:
+    def _nesting(self, node: Union | Array | Dictionary | Record) -> Reader:
+        match node:
+            case Union(branches):
+                return _union(branches, [self.build(branch) for branch in branches])
+            case Array(items):
+                return _array(self.build(items))
+            case Dictionary(values):
+                return _dictionary(self.build(values))
+            case Record(fields=fields):
+                return _record([(field.name, self.build(field.type)) for field in fields])
+
+    def _late(self, name: str) -> Reader:
         def read(buffer: bytes, position: int, budget: Budget) -> tuple[Value, int]:
-            if name not in made:
-                made[name] = build(names[name])
+            if name not in self._made:
+                self._made[name] = self.build(self._names[name])
             budget.depth -= 1
             if budget.depth < 0:
                 raise bad("a type within itself too often")
-            value, position = made[name](buffer, position, budget)
+            value, position = self._made[name](buffer, position, budget)
             budget.depth += 1
             return value, position
 
         return read
-
-    return build(node)
-
-
-def _primitive(node: Primitive) -> Reader:
-    if node.logical == "decimal":
-
-        def read(buffer: bytes, position: int, budget: Budget) -> tuple[Value, int]:
-            raw, position = _chunk(buffer, position, budget)
-            return _decimal(raw, node.scale, budget), position
-
-        return read
-    wrap = NUMBERS.get((node.logical or "").removeprefix("local-"))
-    return _scaled(wrap) if wrap else PLAIN[node.type]
-
-
-def _fixed(node: Fixed) -> Reader:
-    def read(buffer: bytes, position: int, budget: Budget) -> tuple[Value, int]:
-        end = position + node.size
-        if end > len(buffer):
-            raise bad("a fixed beyond the end")
-        raw = buffer[position:end]
-        if node.logical == "decimal":
-            return _decimal(raw, node.scale, budget), end
-        return str(uuid.UUID(bytes=raw)) if node.logical == "uuid" else raw.hex(), end
-
-    return read
 
 
 def _enumeration(symbols: tuple[str, ...]) -> Reader:
@@ -282,7 +137,7 @@ def _dictionary(item: Reader) -> Reader:
             if count == 0:
                 return found, position
             for _ in range(count):
-                key, position = _text(buffer, position, budget)
+                key, position = text(buffer, position, budget)
                 found[key], position = item(buffer, position, budget)
 
     return read

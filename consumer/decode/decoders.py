@@ -72,8 +72,8 @@ class OneDecoder:
         self._decoder = decoder
 
     def split(self, batch: RawBatch, places: Sequence[int], unknown: Mapping[int, int] | None) -> Split:  # noqa: ARG002 - the shape of `Decoders`
-        bodies = [value for value in batch.values if value] if len(places) < len(batch) else batch.values
-        return Split([Group(self._decoder, places, bodies)])  # type: ignore[list-item] # no None among them by now
+        bodies = [value for value in batch.values if value]
+        return Split([Group(self._decoder, places, bodies)])
 
     def exact(self, value: bytes) -> Decoded:
         return self._decoder.exact(value)
@@ -115,7 +115,9 @@ class ByRegistry:
             bodies = [(batch.values[place] or b"")[HEAD:] for place in places]
             split.groups.append(Group(writer, places, bodies))
         elif unknown is not None:
-            raise TransientError(f"schema {number} was known when the records with it were sealed; the registry says 404")
+            raise TransientError(
+                f"schema {number} was known when the records with it were sealed; the registry says 404"
+            )
         else:
             split.refused.update(dict.fromkeys(places, SCHEMA_UNKNOWN))
             split.unknown[number] = batch.offsets[places[-1]] + 1

@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 
 from consumer.decode.avro import pick
-from consumer.decode.datum import bad
+from consumer.decode.leaves import bad
 from consumer.decode.pack import Pack
 from consumer.decode.raw import Fast
 from consumer.decode.values import DEEPEST, Decoded, Value, label
@@ -36,7 +36,7 @@ def _whole(digits: str) -> int | Decimal:
     return int(digits) if len(digits) < LONG_DIGITS else Decimal(digits)
 
 
-_PATIENT = json.JSONDecoder(parse_int=_whole)  # type: ignore[arg-type] # any value may stand for an integer
+_PATIENT = json.JSONDecoder(parse_int=_whole)
 
 
 def parse(value: bytes) -> tuple[Value, int]:

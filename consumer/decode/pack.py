@@ -13,7 +13,7 @@ import orjson
 import polars as pl
 
 from consumer.decode.compact import EXPONENT, compact
-from consumer.decode.raw import Fast, Raw, Source
+from consumer.decode.raw import Fast, Held, Raw, Source
 from consumer.decode.values import label
 from consumer.streams.columns import Column, ColumnKind
 
@@ -44,14 +44,14 @@ class Pack:
         self._sources: dict[str, Source] = {}
         self._unknown: dict[str, list[int]] = {}
 
-    def add(
-        self, rows: Sequence[Mapping[str, Any]], places: Sequence[int], known: Collection[str], into: Fast
-    ) -> None:
+    def add(self, rows: Sequence[Mapping[str, Any]], places: Sequence[int], known: Collection[str], into: Fast) -> None:
         """Take in rows that stand at `places`; those with a value of the wrong type are left to the exact path too."""
         shapes = set(map(tuple, rows))
         names = set().union(*shapes)
         if len(shapes) == 1:
-            table = dict(zip(shapes.pop(), zip(*[row.values() for row in rows], strict=True), strict=True))
+            table: dict[str, Sequence[Any]] = dict(
+                zip(shapes.pop(), zip(*[row.values() for row in rows], strict=True), strict=True)
+            )
         else:
             table = {name: [row.get(name) for row in rows] for name in names.intersection(known)}
         for column in self._columns:
@@ -68,13 +68,9 @@ class Pack:
     def raw(self) -> Raw:
         """All rows taken in."""
         sources = {column.name: self._sources.get(column.name, Source.TEXT) for column in self._columns}
-        frame = pl.DataFrame(
-            [
-                pl.concat([part.cast(_DTYPES[sources[name]]) for part in parts]).alias(name)
-                for name, parts in self._parts.items()
-            ]
-        )
-        return Raw(self.places, frame, sources, self._unknown)
+        frame = pl.DataFrame([_joined(name, parts, _DTYPES[sources[name]]) for name, parts in self._parts.items()])
+        held = {name: Held(name, source) for name, source in sources.items()}
+        return Raw(self.places, frame, held, self._unknown)
 
     def _series(self, column: Column, values: Sequence[Any]) -> tuple[pl.Series, list[int]]:
         """The values as a series, and the rows among them that it does not hold."""
@@ -96,6 +92,11 @@ class Pack:
             except (TypeError, OverflowError):
                 pass
         return _sifted(values, _SIEVES[source], _DTYPES[source])
+
+
+def _joined(name: str, parts: Sequence[pl.Series], dtype: type[pl.DataType]) -> pl.Series:
+    """The parts as one column; what has nothing but nulls takes any type."""
+    return pl.concat([part if part.dtype == dtype else part.cast(dtype) for part in parts]).alias(name)
 
 
 def _first(inputs: Sequence[Sequence[Any]]) -> list[Any]:

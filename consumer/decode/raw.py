@@ -23,15 +23,24 @@ class Source(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Raw:
-    """Records at `places` of a batch, in order. `frame` has the columns in `sources`; others are missing in them all.
+class Held:
+    """A column of a raw frame."""
 
+    name: str
+    source: Source
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """Records at `places` of a batch, in order.
+
+    `columns` tells which column of `frame` holds a column of the stream, and what; others are missing in all records.
     `unknown` maps the name of an input that belongs to no column to the places that have it.
     """
 
     places: Sequence[int]
     frame: pl.DataFrame
-    sources: Mapping[str, Source]
+    columns: Mapping[str, Held]
     unknown: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from consumer.streams.schema import PRIMITIVES
+from consumer.streams.nodes import PRIMITIVES
 
 NAMED = frozenset({"record", "error", "enum", "fixed"})
 

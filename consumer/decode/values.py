@@ -33,8 +33,8 @@ class TimeOfDay:
     micros: int
 
 
-Value: TypeAlias = Union[  # noqa: UP007 - a recursive alias needs quotes, which | does not take
-    None, bool, int, float, str, Decimal, Stamp, DayNumber, TimeOfDay, "list[Value]", "dict[str, Value]"
+Value: TypeAlias = Union[
+    bool, int, float, str, Decimal, Stamp, DayNumber, TimeOfDay, "list[Value]", "dict[str, Value]", None
 ]
 
 

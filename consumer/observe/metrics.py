@@ -97,9 +97,35 @@ class Metrics:
     assigned_partitions: Annotated[
         Gauge, Meta("assigned_partitions", TOPIC, "Partitions of the topic assigned to this worker.")
     ]
-    rebalances: Annotated[Counter, Meta("rebalances_total", (), "Assignments that this worker was given.")]
+    rebalances: Annotated[
+        Counter, Meta("rebalances_total", (), "Assignments and revocations that the client took part in.")
+    ]
+    last_poll: Annotated[
+        Gauge, Meta("last_poll_timestamp_seconds", (), "Unix time at which the Kafka client was last polled.")
+    ]
+    broker_round_trip: Annotated[
+        Gauge, Meta("broker_round_trip_seconds", (), "Mean round trip to the slowest broker, of the last seconds.")
+    ]
+    fetch_queue_records: Annotated[
+        Gauge, Meta("fetch_queue_records", (), "Records that the Kafka client has fetched and not handed out.")
+    ]
+    fetch_queue_bytes: Annotated[
+        Gauge, Meta("fetch_queue_bytes", (), "Bytes that the Kafka client has fetched and not handed out.")
+    ]
+    broker_reachable: Annotated[
+        Gauge, Meta("broker_reachable", (), "1 while the brokers answer questions about our topics, else 0.")
+    ]
+    store_reachable: Annotated[
+        Gauge, Meta("store_reachable", STREAM, "1 while the stream's destination answers reads, else 0.")
+    ]
     spool_bytes: Annotated[Gauge, Meta("spool_bytes", (), "Bytes of rows in the spool.")]
     spool_free_bytes: Annotated[Gauge, Meta("spool_free_bytes", (), "Bytes free on the disk of the spool.")]
+    spool_limit_bytes: Annotated[
+        Gauge, Meta("spool_limit_bytes", (), "The setting spool.max_bytes: above it reading waits.")
+    ]
+    spool_floor_bytes: Annotated[
+        Gauge, Meta("spool_floor_bytes", (), "The setting spool.min_free_bytes: with less free, reading waits.")
+    ]
     paused: Annotated[
         Gauge, Meta("paused", (*PARTITION, "reason"), "1 while reading the partition is paused, by reason.")
     ]

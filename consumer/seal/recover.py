@@ -176,9 +176,10 @@ def _sealed(found: Found) -> Plan | Stop:
 
 def _pending(found: Found, seal: Record, notes: tuple[str, ...]) -> Plan | Stop:
     gap = found.chain.head if found.chain.head.kind is RecordKind.GAP else None
-    if gap is None and _spool_fits(found, seal.n - 1, seal.start):
+    if gap is None and seal.settings == found.rules.digest and _spool_fits(found, seal.n - 1, seal.start):
         assert found.spool is not None
-        # the spool's files hold whole days: they are the seal's rows only where both end at the same offset
+        # the spool's files hold whole days by today's rules: they are the seal's rows only where both end at the same
+        # offset, and another worker with other settings did not decide it
         if found.spool.position == seal.through:
             return Plan(seal.start, seal.through, spool=True, pending=seal, notes=(*notes, f"seal {seal.n} pending"))
     start = seal.start if gap is None else max(seal.start, gap.resume)

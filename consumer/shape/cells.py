@@ -41,15 +41,17 @@ def natural(value: Value) -> Cell:
             return value, None
         case bool():
             return ("true" if value else "false"), None
-        case int():
-            return str(value), None
-        case float():
-            return (real_text(value), None) if value - value == 0 else (None, NOT_FINITE)
-        case Decimal():
-            return format(value, "f"), None
         case list() | dict():
             return compact(value), None
+        case int() | float() | Decimal():
+            return _numeric(value)
     return _timely(value)
+
+
+def _numeric(value: float | Decimal) -> Cell:
+    if isinstance(value, float):
+        return (real_text(value), None) if value - value == 0 else (None, NOT_FINITE)
+    return format(value, "f") if isinstance(value, Decimal) else str(value), None
 
 
 def _timely(value: Stamp | DayNumber | TimeOfDay) -> Cell:

@@ -1,4 +1,4 @@
-"""CSV by RFC 4180: `,` and `"`, rows end with `\\n`, no header here. One writer for a line, one for many columns.
+"""CSV by RFC 4180: comma, quote, rows end with a line feed, no header here. One writer for a line, one for many columns.
 
 Python's own csv module is no help: before 3.11.9 it leaves a bare carriage return unquoted.
 """
@@ -44,32 +44,36 @@ def lines(frame: pl.DataFrame) -> bytes:
 
 
 def writable(kind: ColumnKind, values: pl.Series) -> pl.Series:
-    """A column of a frame as something that polars writes like `line` does.
+    """A column of a table as something that polars writes like `line` does, doubles aside.
 
-    Instants come as epoch microseconds, dates as days, both within the years 1 to 9999; doubles are finite.
+    Instants come as epoch microseconds, dates as days, both within the years 1 to 9999.
     """
     if kind is ColumnKind.INSTANT:
         return values.cast(pl.Datetime("us"))
     if kind is ColumnKind.DATE:
         return values.cast(pl.Int32).cast(pl.Date)
-    if kind in REALS and values.null_count() < len(values):
-        return _real(values)
     return values
 
 
-def _real(values: pl.Series) -> pl.Series:
-    """Zeros lose their sign; columns with very large or very small values become text."""
+def writable_reals(reals: list[pl.Series]) -> list[pl.Series]:
+    """Columns of finite doubles as something that polars writes like `line` does. Mostly they are that already."""
+    values = pl.concat([series.alias("") for series in reals]) if reals else pl.Series(dtype=pl.Float64)
     low, high = values.min(), values.max()
-    wide = not isinstance(low, float) or not isinstance(high, float) or max(-low, high) >= LARGEST_PLAIN
+    if not isinstance(low, float) or not isinstance(high, float):
+        return reals
     small = (values < SMALLEST_PLAIN) & (values > -SMALLEST_PLAIN)
-    if not wide and not small.any():
-        return values
-    frame = values.alias("").to_frame()
-    value = pl.when(pl.col("") == 0).then(pl.lit(0.0)).otherwise(pl.col(""))
-    frame = frame.select(value)
-    if not wide and not (small & (values != 0)).any():
-        return frame.to_series()
-    return _as_text(frame)
+    if max(-low, high) < LARGEST_PLAIN and not small.any():
+        return reals
+    return [_careful(series) for series in reals]
+
+
+def _careful(values: pl.Series) -> pl.Series:
+    """Zeros lose their sign; a column with very large or very small values becomes text."""
+    value, size = pl.col(values.name), pl.col(values.name).abs()
+    unsigned = pl.when(value == 0).then(pl.lit(0.0)).otherwise(value).alias(values.name)
+    odd = (size >= LARGEST_PLAIN) | ((size < SMALLEST_PLAIN) & (size > 0))
+    frame = values.to_frame().select(unsigned)
+    return _as_text(frame) if frame.select(odd.any()).item() else frame.to_series()
 
 
 def _as_text(frame: pl.DataFrame) -> pl.Series:
@@ -77,4 +81,5 @@ def _as_text(frame: pl.DataFrame) -> pl.Series:
     out = io.BytesIO()
     frame.write_csv(out, include_header=False, float_scientific=False)
     digits = out.getvalue().decode().split("\n")[:-1]
-    return pl.Series([text + ".0" if text and "." not in text else text or None for text in digits], dtype=pl.String)
+    texts = [text + ".0" if text and "." not in text else text or None for text in digits]
+    return pl.Series(frame.columns[0], texts, dtype=pl.String)

@@ -13,9 +13,10 @@ from consumer.domain.days import day_of_millis
 from consumer.shape.day import to_date
 from consumer.shape.exact import NO_INSTALL, UNLISTED, ExactRules, Row
 from consumer.shape.filters import Filters, normal
+from consumer.shape.fit import times
 from consumer.shape.quarantine import quarantine_line
-from consumer.shape.sorting import DAY, times_of, with_year
-from consumer.shape.table import AT, without
+from consumer.shape.sorting import DAY, with_year
+from consumer.shape.table import AT
 from consumer.shape.text import gap_column, interleave, ready, with_nul
 from consumer.streams.columns import Column
 
@@ -44,7 +45,7 @@ class DayWriter:
 
     def __init__(self, columns: Sequence[Column], filters: Filters, exact: ExactRules) -> None:
         self._columns = {column.name: column for column in columns}
-        self._filters, self._exact = filters, exact
+        self._exact, self._install = exact, filters.install
         self._types = filters.event_type.name if filters.event_type and exact.normal_types else None
 
     def write(self, batch: RawBatch, how: Judgement, kept: Kept) -> list[DayRows]:
@@ -52,35 +53,35 @@ class DayWriter:
         exact: dict[int, dict[int, Row]] = {}
         for place in sorted(kept.rows):
             exact.setdefault(kept.rows[place].day, {})[place] = kept.rows[place]
-        tables = _by_day(kept.table)
+        tables = Tables(kept.table, lambda table: ready(table, self._columns, how.columns, self._types))
         found = []
-        for day in sorted(tables.keys() | exact.keys()):
-            table, rows, date = tables.get(day), exact.get(day, {}), to_date(day)
+        for day in sorted(exact.keys() | tables.days):
+            rows, at, date = exact.get(day, {}), tables.column(AT, day), to_date(day)
             wanted = how.wanted(date, False)  # noqa: FBT003 - the shape of `Wanted`
-            body = self._text(how.columns, kept, table, rows) if wanted else b""
-            places = [*rows, *_ends(table)]
+            body = self._text(how.columns, kept, tables, day, rows) if wanted else b""
+            places = [*rows, *([at[0], at[-1]] if len(at) else [])]
             first, last = batch.offsets[min(places)], batch.offsets[max(places)]
-            found.append(DayRows(date, False, len(rows) + (0 if table is None else table.height), first, last, body))  # noqa: FBT003 - not quarantine
+            found.append(DayRows(date, False, len(rows) + len(at), first, last, body))  # noqa: FBT003 - not quarantine
         return found
 
-    def _text(self, names: Sequence[str], kept: Kept, table: pl.DataFrame | None, rows: Mapping[int, Row]) -> bytes:
+    def _text(self, names: Sequence[str], kept: Kept, tables: Tables, day: int, rows: Mapping[int, Row]) -> bytes:
         written = {place: self._line(row, names, kept) for place, row in rows.items()}
-        if table is None:
+        if day not in tables.days:
             return b"".join(written.values())
-        frame = ready(table, self._columns, names, self._types)
+        frame, at = tables.ready(day), tables.column(AT, day)
         column = gap_column(frame)
         if column is None:
-            self._rewrite(table.get_column(AT), ODD_COLUMNS, names, kept, written)
+            self._rewrite(at, ODD_COLUMNS, names, kept, written)
             return b"".join(text for _, text in sorted(written.items()))
-        body = interleave(frame, written, column)
+        body = interleave(frame, at, written, column)
+        gone = None
         if body is None:
-            nul = with_nul(frame)
-            self._rewrite(nul, NUL_VALUE, names, kept, written)
-            table = without(table, nul)
-            body = interleave(without(frame, nul), written, column)
-        self._count_oddities(table, kept)
+            gone = with_nul(frame)
+            self._rewrite(at.filter(gone), NUL_VALUE, names, kept, written)
+            body = interleave(frame.filter(~gone), at.filter(~gone), written, column)
         if body is None:
             raise RuntimeError("a NUL in rows that have none")
+        self._count_oddities(tables, day, gone, kept)
         return body
 
     def _rewrite(
@@ -96,31 +97,53 @@ class DayWriter:
         kept.oddities += oddities
         return text
 
-    def _count_oddities(self, table: pl.DataFrame, kept: Kept) -> None:
-        """What is odd about vouched rows and no reason to doubt them."""
-        if self._filters.install is not None:
-            missing = with_year(times_of(table, self._filters.install)).null_count()
+    def _count_oddities(self, tables: Tables, day: int, gone: pl.Series | None, kept: Kept) -> None:
+        """What is odd about vouched rows and no reason to doubt them. `gone` is a mask of rows written exactly."""
+        if self._install is not None:
+            column = tables.column(self._install.name, day)
+            column = column if gone is None else column.filter(~gone)
+            missing = with_year(times(self._install.kind, column).values).null_count()
             kept.oddities.update({NO_INSTALL: missing} if missing else {})
-        if self._exact.listed and self._filters.event_type is not None:
-            types = table.get_column(self._filters.event_type.name).cast(pl.String)
-            unlisted = [text for text in types.unique() if text is not None and normal(text) not in self._exact.listed]
-            if unlisted:
-                kept.oddities[UNLISTED] += int(types.is_in(unlisted).sum())
+        if self._exact.listed and self._types is not None and (unlisted := tables.unlisted(self._types, self._exact)):
+            column = tables.column(self._types, day).cast(pl.String)
+            column = column if gone is None else column.filter(~gone)
+            number = int(column.is_in(unlisted).sum())
+            kept.oddities.update({UNLISTED: number} if number else {})
 
 
-def _ends(table: pl.DataFrame | None) -> tuple[int, ...]:
-    """The first and the last place of a table."""
-    return () if table is None else (table.get_column(AT)[0], table.get_column(AT)[-1])
+class Tables:
+    """A table by day. What concerns all days is made once, when it is first asked for."""
 
+    def __init__(self, table: pl.DataFrame | None, make: Callable[[pl.DataFrame], pl.DataFrame]) -> None:
+        """`make` makes a table ready to be written."""
+        self._whole = pl.DataFrame({AT: [], DAY: []}, schema={AT: pl.UInt32, DAY: pl.Int32}) if table is None else table
+        self._make = make
+        self._ready: pl.DataFrame | None = None
+        self._unlisted: list[str] | None = None
+        self._numbers = self._whole.get_column(DAY)
+        low, high = self._numbers.min(), self._numbers.max()
+        self.days: set[int] = set(self._numbers[:1]) if low == high else set(self._numbers.unique())
+        self._masks = {day: self._numbers == day for day in self.days} if len(self.days) > 1 else {}
 
-def _by_day(table: pl.DataFrame | None) -> dict[int, pl.DataFrame]:
-    """The rows of each day, in their order."""
-    if table is None or table.is_empty():
-        return {}
-    days = table.get_column(DAY)
-    if days.min() == days.max():
-        return {days[0]: table}
-    return {day: table.filter(days == day) for day in days.unique().to_list()}
+    def column(self, name: str, day: int) -> pl.Series:
+        """A column of the day's rows."""
+        if day not in self.days:
+            return self._whole.get_column(name).clear()
+        column = self._whole.get_column(name)
+        return column.filter(self._masks[day]) if self._masks else column
+
+    def ready(self, day: int) -> pl.DataFrame:
+        """The day's rows as the CSV writer takes them."""
+        if self._ready is None:
+            self._ready = self._make(self._whole)
+        return self._ready.filter(self._masks[day]) if self._masks else self._ready
+
+    def unlisted(self, types: str, exact: ExactRules) -> list[str]:
+        """The event types, as they came, that are not published ones."""
+        if self._unlisted is None:
+            found = self._whole.get_column(types).cast(pl.String).unique()
+            self._unlisted = [text for text in found if text is not None and normal(text) not in exact.listed]
+        return self._unlisted
 
 
 def quarantine_days(batch: RawBatch, how: Judgement, reasons: Mapping[int, str]) -> list[DayRows]:

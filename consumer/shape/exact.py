@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from consumer.decode.values import Decoded, Value
@@ -73,7 +73,7 @@ class ExactRules:
     def _is_type(self, name: str) -> bool:
         return self.normal_types and self._filters.event_type is not None and name == self._filters.event_type.name
 
-    def _oddities(self, values: dict[str, Value], time: Moment | None) -> tuple[str, ...]:
+    def _oddities(self, values: Mapping[str, Value], time: Moment | None) -> tuple[str, ...]:
         found = []
         if time is not None and time.oddity is not None and self._time.kind not in _SAID_BY_CELL:
             found.append(time.oddity)

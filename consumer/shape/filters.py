@@ -79,7 +79,8 @@ class Filters:
             yield EVENT_TYPE, _among(column, self.keeps_type)
         if self.profile:
             column = frame.get_column(self.profile.name).cast(pl.String)
-            yield PROFILE, column.str.contains(_NOBODY_COLUMN).fill_null(value=True)
+            nobody = column.str.contains(_NOBODY_COLUMN)
+            yield PROFILE, nobody.fill_null(value=True) if nobody.null_count() else nobody
         if self.install:
             yield HISTORICAL, time() < install()
         elif self.before is not None:

@@ -59,19 +59,21 @@ def micros_of(instant: datetime) -> int:
 def moment(value: Value) -> Moment | None:
     """The instant that a value means, or None where it means none."""
     match value:
-        case bool():
-            return None
         case Stamp(micros):
             return Moment(micros)
         case DayNumber(days):
             return Moment(days * DAY_MICROS)
-        case int():
-            return Moment(epoch_micros(value))
-        case float() | Decimal():
-            return _number_text(format(Decimal(repr(value)) if isinstance(value, float) else value, "f"))
         case str():
             return _text_moment(value.replace("\0", "").strip(" \t\r\n"))
+        case int() | float() | Decimal() if not isinstance(value, bool):
+            return _number_moment(value)
     return None
+
+
+def _number_moment(value: float | Decimal) -> Moment | None:
+    if isinstance(value, int):
+        return Moment(epoch_micros(value))
+    return _number_text(format(Decimal(repr(value)) if isinstance(value, float) else value, "f"))
 
 
 def day_number(value: Value) -> Moment | None:

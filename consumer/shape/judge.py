@@ -5,7 +5,7 @@
                   └─── places left over ─────┴──> exact: decode, verdict, line ─────────> DayWriter
 
 Every decision about a record is a pure function of the record, the rules, and what the registry (or the covering seal
-record) says of its schema id. The fast path may leave a record to the exact one for any reason: only time depends on it.
+record) says of its schema id. The fast path may leave any record to the exact one: only time depends on that.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from consumer.decode.decoders import Decoders, Split, decoders_for
+from consumer.decode.pack import ODD_VALUE
 from consumer.decode.raw import Fast
 from consumer.decode.registry import Registry
-from consumer.domain.batches import Counts, Judge, Judged, Judgement, RawBatch
+from consumer.domain.batches import Counts, DayRows, Judge, Judged, Judgement, RawBatch
 from consumer.domain.errors import BadRecordError, HaltError, HaltReason
 from consumer.shape.days import DayWriter, Kept, quarantine_days
 from consumer.shape.exact import ExactRules, Row
 from consumer.shape.filters import filters_of
 from consumer.shape.sorting import Sorter
 from consumer.shape.table import table_of, without
-from consumer.decode.pack import ODD_VALUE
 from consumer.streams.check import check_rules
 from consumer.streams.columns import columns_of
 from consumer.streams.rules import ROWS_VERSION, RowRules
 
 EMPTY_VALUE = "empty_value"
-FEW = 24
+FEW = 40
 """A batch of fewer records is judged one by one: that is quicker (measured)."""
 
 
@@ -144,7 +144,7 @@ def _live(batch: RawBatch) -> tuple[Sequence[int], list[int]]:
     return live, [place for place, value in enumerate(batch.values) if value == b""]
 
 
-def _judged(work: _Work, days: list, kept: Kept, tombstones: int) -> Judged:
+def _judged(work: _Work, days: list[DayRows], kept: Kept, tombstones: int) -> Judged:
     batch = work.batch
     filtered, quarantined = work.filtered.total(), len(work.quarantined)
     first = batch.timestamps[0] if len(batch) else -1

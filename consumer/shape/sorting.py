@@ -10,7 +10,7 @@ import polars as pl
 
 from consumer.shape.day import NO_TIME, OUT_OF_RANGE, days_by_event, days_by_record, millis
 from consumer.shape.filters import Filters
-from consumer.shape.fit import DTYPES, times
+from consumer.shape.fit import DTYPES, TIMED, times
 from consumer.shape.table import AT, BOUNDS
 from consumer.streams.columns import Column, ColumnKind
 from consumer.streams.rules import DayBy, RowRules
@@ -37,25 +37,22 @@ class Sorter:
         self._filters = filters
         self._time = next(column for column in columns if column.name == rules.time_field)
         compared = [one for one in (filters.event_type, filters.profile, filters.environment) if one is not None]
-        timed = [self._time, *([filters.install] if filters.install else [])]
+        self._timed = [self._time, *([filters.install] if filters.install else [])]
         self.able = (
             all(column.kind in DTYPES for column in columns)
             and all(column.kind in _COMPARABLE for column in compared)
-            and all(times(column.kind, pl.col("")) is not None for column in timed)
+            and all(column.kind in TIMED for column in self._timed)
         )
         """Whether these rules have a vectorised form at all."""
 
     def odd_times(self, frame: pl.DataFrame) -> list[int]:
         """The places of rows whose time, or install date, is text or a number that only the exact path reads."""
-        strange = []
-        for column in (self._time, self._filters.install):
-            fit = None if column is None else times(column.kind, pl.col(column.name))
-            if fit is not None and fit.odd is not None:
-                strange.append(fit.odd)
-        if not strange:
-            return []
-        mask = frame.select(pl.any_horizontal(strange).fill_null(value=False)).to_series()
-        return frame.get_column(AT).filter(mask).to_list()
+        strange = None
+        for column in self._timed:
+            if column.kind is ColumnKind.TEXT:
+                odd = times(column.kind, frame.get_column(column.name)).odd
+                strange = odd if strange is None else strange if odd is None else strange | odd
+        return [] if strange is None else frame.get_column(AT).filter(strange).to_list()
 
     def sort_out(self, frame: pl.DataFrame, timestamps: Sequence[int]) -> Sorted:
         """Sort the rows of a table without odd times. `timestamps` are those of the whole batch."""
@@ -87,13 +84,8 @@ class Sorter:
 
 
 def times_of(frame: pl.DataFrame, column: Column) -> pl.Series:
-    """A column of a table as instants in epoch microseconds. It is one for which `times` knows a way."""
-    if column.kind is ColumnKind.INSTANT:
-        return frame.get_column(column.name)
-    fit = times(column.kind, pl.col(column.name))
-    if fit is None:  # pragma: no cover - `able` says so before
-        raise TypeError(f"{column.name} gives no time")
-    return frame.select(fit.value).to_series()
+    """A column of a table as instants in epoch microseconds. It is one that `times` reads."""
+    return times(column.kind, frame.get_column(column.name)).values
 
 
 def with_year(times: pl.Series) -> pl.Series:

@@ -12,7 +12,7 @@ import polars as pl
 
 from consumer.decode.avro import ODD_SCHEMA
 from consumer.decode.pack import ODD_VALUE
-from consumer.decode.raw import Fast, Raw, Source
+from consumer.decode.raw import Fast, Raw
 from consumer.shape.csv_text import REALS
 from consumer.shape.fit import DTYPES, fitter
 from consumer.shape.instants import DAY_MICROS, FIRST_MICROS, LAST_MICROS
@@ -32,9 +32,9 @@ def table_of(fast: Fast, columns: Sequence[Column]) -> pl.DataFrame | None:
 
     What does not come into the table is added to `fast.left`.
     """
-    groups: dict[tuple[tuple[str, Source], ...], list[Raw]] = {}
+    groups: dict[tuple[object, ...], list[Raw]] = {}
     for raw in fast.raws:
-        groups.setdefault(tuple(raw.sources.items()), []).append(raw)
+        groups.setdefault((*raw.columns.items(), *raw.frame.columns), []).append(raw)
     frames = [frame for raws in groups.values() if (frame := _fitted(raws, columns, fast)) is not None]
     if not frames:
         return None
@@ -55,30 +55,25 @@ def without(frame: pl.DataFrame, places: Iterable[int]) -> pl.DataFrame:
 
 def _fitted(raws: Sequence[Raw], columns: Sequence[Column], fast: Fast) -> pl.DataFrame | None:
     """Raw columns that hold the same as columns of the stream."""
-    sources = raws[0].sources
+    held = raws[0].columns
     places = [place for raw in raws for place in raw.places]
-    made, odd = [], []
+    frame = pl.concat([raw.frame for raw in raws]) if len(raws) > 1 else raws[0].frame
+    made = [pl.Series(AT, places, dtype=pl.UInt32)]
     for column in columns:
-        source = sources.get(column.name)
-        if source is None:
-            made.append(pl.lit(None, dtype=DTYPES[column.kind]).alias(column.name))
+        given = held.get(column.name)
+        if given is None:
+            empty = pl.Series(column.name, [None], dtype=DTYPES[column.kind])
+            made.append(empty.new_from_index(0, frame.height))
             continue
-        way = fitter(column.kind, source)
+        way = fitter(column.kind, given.source)
         if way is None:
             fast.left.update(dict.fromkeys(places, ODD_SCHEMA))
             return None
-        given = pl.col(column.name)
-        fit = way(given)
+        fit = way(frame.get_column(given.name))
+        made.append(fit.values.alias(column.name))
         if fit.odd is not None:
-            odd.append(fit.odd)
-        if fit.value is not given:
-            made.append(fit.value.alias(column.name))
-    frame = pl.concat([raw.frame for raw in raws]) if len(raws) > 1 else raws[0].frame
-    if odd:
-        strange = frame.select(pl.any_horizontal(odd).fill_null(value=False)).to_series()
-        fast.left.update((places[row], ODD_VALUE) for row in strange.arg_true())
-    at = pl.Series(AT, places, dtype=pl.UInt32)
-    return frame.with_columns(made).select(at, *[column.name for column in columns])
+            fast.left.update((places[row], ODD_VALUE) for row in fit.odd.arg_true())
+    return pl.DataFrame(made)
 
 
 def _out_of_bounds(frame: pl.DataFrame, columns: Sequence[Column]) -> list[int]:
@@ -103,8 +98,8 @@ def _wrong(values: pl.Series, bounds: tuple[int, int] | None) -> pl.Series | Non
     if low is None or high is None:
         return None
     if bounds is None:
-        fine = values.is_finite() | values.is_null()
-        return None if fine.all() else ~fine
+        fine = values.is_finite()
+        return None if fine.all() else (~fine).fill_null(value=False)
     first, last = bounds
     if first <= low and high <= last:  # type: ignore[operator] # integers, since the column is
         return None

@@ -20,6 +20,7 @@ _NO_OUTAGE = frozenset(
     {KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._MAX_POLL_EXCEEDED}  # noqa: SLF001 - public constants
 )
 """One connection, which is made again, and a process that slept: logged, no more."""
+_UNREACHABLE = "Kafka: no broker is reachable"
 
 
 class Health:
@@ -35,6 +36,8 @@ class Health:
         """An error that may pass by itself."""
         if error.code() in _NO_OUTAGE:
             log.warning("%s: %s", what, error.str())
+        elif error.code() == KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - a public constant
+            self.report(TransientError(_UNREACHABLE))
         else:
             self.report(outage(what, error))
 
@@ -53,4 +56,4 @@ class Health:
         """Librdkafka's `stats_cb`. Two looks without a broker are an outage: its own error comes only once."""
         before, self.stats = self.stats, read_stats(document)
         if before is not None and not before.brokers_up and not self.stats.brokers_up:
-            self.report(TransientError("Kafka: no broker is reachable"))
+            self.report(TransientError(_UNREACHABLE))

@@ -135,8 +135,7 @@ class Inbox:
             self._end = error
             self._changed.notify_all()
 
-    @property
-    def full(self) -> bool:
+    def is_full(self) -> bool:
         """Whether reading must wait."""
         with self._changed:
             return not self._has_room()

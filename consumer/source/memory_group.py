@@ -103,10 +103,11 @@ class MemoryGroup:
     def rebalance(self) -> None:
         """Share out anew: everyone keeps what it has as far as that is fair."""
         self.generation += 1
-        existing = {TopicPartition(topic, n) for topic, count in self._partitions.items() for n in range(count)}
-        self._holder = {p: m for p, m in self._holder.items() if p in existing}
+        existing = [
+            TopicPartition(topic, n) for topic in sorted(self._partitions) for n in range(self._partitions[topic])
+        ]
         topics = {member_id: member.topics for member_id, member in self._members.items()}
-        self._target = share_out(sorted(existing), topics, self._target)
+        self._target = share_out(existing, topics, self._target)
 
     def unowned(self, topics: Iterable[str]) -> set[TopicPartition]:
         """Partitions that nobody is assigned; empty without members and while a rebalance is under way."""

@@ -66,27 +66,27 @@ class Reader:
 
     def _run(self) -> None:
         try:
-            while not self._closing.is_set():
-                self._turn()
+            try:
+                while not self._closing.is_set():
+                    self._turn()
+            finally:
+                self._member.leave()
         except BaseException as error:  # noqa: BLE001 - raised again by the worker's next poll
             self._inbox.end(error)
-        finally:
-            self._member.leave()
 
     def _turn(self) -> None:
         """What was asked, then where to read, then one poll."""
-        while not self._commands.empty():
-            self._commands.get()()
-        consumer = self._member.client()
-        if consumer is None:
-            self._closing.wait(SLICE_SECONDS)
-            return
+        messages: list[Message[Any, Any]] = []
         try:
+            while not self._commands.empty():
+                self._commands.get()()
+            if (consumer := self._member.client()) is None:
+                self._closing.wait(SLICE_SECONDS)
+                return
             self._move_taps(consumer)
             messages = self._receive(consumer)
         except KafkaException as error:
             self._failed("Kafka", faults.cause(error))
-            return
         finally:
             self.alive_at = self._clock.monotonic()
         for run in runs(messages):
@@ -106,7 +106,7 @@ class Reader:
     def _receive(self, consumer: Consumer) -> list[Message[Any, Any]]:
         """The next messages; one at a time while the inbox is full, which serves the callbacks all the same."""
         seconds = HURRY_SECONDS if self._member.commits.pending else SLICE_SECONDS
-        if not self._inbox.full:
+        if not self._inbox.is_full():
             self._full_since = None
             return consumer.consume(BATCH, seconds)
         if self._full_since is None:
@@ -130,8 +130,10 @@ class Reader:
         if code == _END:
             if tap is not None and self._inbox.put_end(tap.lease, tap.turn, trouble.offset):
                 tap.heard()
-        elif tap is None:
+        elif trouble.partition is None:
             self._failed("Kafka", trouble.error)
+        elif tap is None:
+            return  # late news of a partition that is not ours any more
         elif code in _LOST_PLACE:
             self._lose_place(tap, trouble)
         else:

@@ -75,10 +75,8 @@ def _time_problems(rules: RowRules, columns: Sequence[Column]) -> list[str]:
     if found is None:
         return [f"time_field: the schema has no field {rules.time_field!r}"]
     if found.kind not in TIME_KINDS:
-        return [
-            f"time_field: {rules.time_field!r} is of type {found.kind}; it takes an instant, a date, an epoch number"
-            " or ISO text"
-        ]
+        takes = "it takes an instant, a date, an epoch number or ISO text"
+        return [f"time_field: {rules.time_field!r} is of type {found.kind}; {takes}"]
     return []
 
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from consumer.streams.kinds import ATTRIBUTES, ATTRIBUTES_ALIAS, kind_of
+from consumer.streams.nodes import Array, Dictionary, Enumeration, Field, Fixed, Node, Primitive, Record, Union
 from consumer.streams.rules import RowRules
-from consumer.streams.schema import Array, Dictionary, Enumeration, Field, Fixed, Node, Primitive, Record, Union, parse
+from consumer.streams.schema import parse
 
 MARK = "adapty.type"
 """The field property that says what an Avro type cannot."""

@@ -8,12 +8,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import orjson
 
-PRIMITIVES = frozenset({"null", "boolean", "int", "long", "float", "double", "bytes", "string"})
+from consumer.streams.nodes import (
+    PRIMITIVES,
+    Array,
+    Dictionary,
+    Enumeration,
+    Field,
+    Fixed,
+    Node,
+    Primitive,
+    Record,
+    Reference,
+    Schema,
+    Union,
+)
+
+Named = TypeVar("Named", Enumeration, Fixed)
+
 LOGICAL = {
     "int": {"date", "time-millis"},
     "long": {
@@ -39,89 +54,6 @@ class SchemaError(ValueError):
     """The text is not an Avro schema of a record."""
 
 
-@dataclass(frozen=True, slots=True)
-class Primitive:
-    """A type without a name. `scale` belongs to the logical type decimal."""
-
-    type: str
-    logical: str | None = None
-    scale: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Enumeration:
-    """An enum: its symbols in order."""
-
-    symbols: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Fixed:
-    """A fixed number of bytes."""
-
-    size: int
-    logical: str | None = None
-    scale: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Array:
-    """A list of one type."""
-
-    items: Node
-
-
-@dataclass(frozen=True, slots=True)
-class Dictionary:
-    """An Avro map: text to one type."""
-
-    values: Node
-
-
-@dataclass(frozen=True, slots=True)
-class Union:
-    """One of several types."""
-
-    branches: tuple[Node, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """A record's field. `properties` holds what its JSON object says beside name and type."""
-
-    name: str
-    type: Node
-    aliases: tuple[str, ...] = ()
-    properties: Mapping[str, Any] = field(default_factory=dict, hash=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """A record: its fields in the order they are written."""
-
-    name: str
-    fields: tuple[Field, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """A named type that stands elsewhere in the schema, perhaps around this very place."""
-
-    name: str
-
-
-Named = TypeVar("Named", Enumeration, Fixed)
-Node = Primitive | Enumeration | Fixed | Array | Dictionary | Union | Record | Reference
-
-
-@dataclass(frozen=True, slots=True)
-class Schema:
-    """A record schema: its root, and every named type by full name."""
-
-    root: Record
-    names: Mapping[str, Node] = field(hash=False)
-
-
 def parse(text: str) -> Schema:
     """Read a record schema. Raises SchemaError, which says what is wrong and where."""
     try:
@@ -129,7 +61,7 @@ def parse(text: str) -> Schema:
     except orjson.JSONDecodeError as error:
         raise SchemaError(f"not JSON: {error}") from error
     if not isinstance(raw, dict) or raw.get("type") != "record":
-        raise SchemaError("not a record: expected a JSON object with \"type\": \"record\"")
+        raise SchemaError('not a record: expected a JSON object with "type": "record"')
     parser = _Parser()
     try:
         root = parser.node(raw, "")

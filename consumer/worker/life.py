@@ -131,8 +131,9 @@ class PartitionLife:
         self.sealing = True
         yield from self._upload(seal, entries if plan.lossy else seal.objects, files, columns)
         yield from self._commit(commit_for(self.chain))
-        self._build_on_head(list(files.values()), again=not plan.spool)
-        if plan.spool:
+        again = not plan.spool or bool(self.spool.progress.dropped)
+        self._build_on_head(list(files.values()), again=again)
+        if not again:
             self.intake.open(self._lens(), self.intake.position)
         self.sealing = False
         self.desk.hearing.sealed(seal, self.desk.clock.monotonic() - began)

@@ -206,7 +206,7 @@ def _tenant(index: int, life: PartitionLife) -> Tenant:
     return Tenant(
         index=index,
         due=due,
-        open=life.spool.size - due,
+        open=life.spool.size - due if life.ready else 0,
         closing=life.ready and life.cutoff_due() is not None,
         sealing=life.sealing or life.spill_wanted,
         needed=life.rebuilding or life.intake.position < life.chain.reach.through,

@@ -33,7 +33,8 @@ class Room:
 class Tenant:
     """One partition as the pressure sees it.
 
-    `due` and `open` are bytes of rows that a seal would take now and of those it would leave. `closing` says that a
+    `due` and `open` are bytes of rows that a seal would take now and of those it would leave (none while the partition
+    is being recovered: nobody may touch its rows then). `closing` says that a
     day is due and not closed. `needed` says that a seal cannot come before more was read (a rebuild, or reading again
     below what the chain reached): holding it would hold everything.
     """

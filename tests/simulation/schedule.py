@@ -16,6 +16,8 @@ from tests.simulation.world import SEAL_AT, START, Machine, World
 
 STEPS = 45
 QUIET_DAYS = 3
+SMALL = 10_000
+"""A spool of fewer bytes is a small one."""
 MOST_TURNS = 60_000
 
 
@@ -288,7 +290,19 @@ class Script:
             world.start(world.machines[0])
         for _ in range(QUIET_DAYS * 6):
             self.go(40, 4 * 3600.0)
+        if world.spool_bytes < SMALL:
+            self._late_flood()
+            self.go(40, 6 * 3600.0)
         self.go(40, (START - world.hub.now()) % timedelta(days=1) / timedelta(seconds=1))  # no seal is under way then
+
+    def _late_flood(self) -> None:
+        """More late rows than the spool takes: the spill that they force has to be closed the same day."""
+        now = self.world.hub.now()
+        for number in range(len(self.world.cluster.logs)):
+            for _ in range(60):
+                self.serial += 1
+                late = rows.value(str(self.serial), "a", now.date() - timedelta(days=2))
+                self.world.cluster.logs[number].append(late, int(now.timestamp() * 1000), now)
 
     def judge(self) -> None:
         """The oracle's word on every folder, the last one being whole."""
@@ -321,7 +335,7 @@ def run_schedule(seed: int) -> Outcome:
     script = Script(seed)
     try:
         return script.run()
+    except Violation as error:
+        raise Violation(f"seed {seed}: {error}\nactions: {' '.join(script.outcome.actions)}") from error
     except Exception as error:
-        raise Violation(
-            f"seed {seed}: {type(error).__name__}: {error}\nactions: {' '.join(script.outcome.actions)}"
-        ) from error
+        raise RuntimeError(f"seed {seed} broke: {error}") from error

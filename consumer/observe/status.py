@@ -1,0 +1,91 @@
+"""Where every partition stands: what `status` prints and `/status` answers (design.md, section 8). Data alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any
+
+from consumer.domain.offsets import TopicPartition
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionStatus:
+    """One partition. None: not known, or there is none.
+
+    `end` is the stable end of the log (LSO), which is what a reader of committed records can reach. `held` is
+    end - committed: normal until the day is sealed. `position`, `lag` (end - position) and `open_days` (days with rows
+    that no seal took yet) are known to the worker alone. `next_seal` lies in the past while a seal is overdue.
+    `retention_hours` are those until retention reaches the committed offset; None where nothing expires by age.
+    """
+
+    stream: str
+    partition: TopicPartition
+    committed: int | None = None
+    end: int | None = None
+    position: int | None = None
+    open_days: tuple[date, ...] | None = None
+    last_cutoff: date | None = None
+    next_seal: datetime | None = None
+    retention_hours: float | None = None
+
+    @property
+    def held(self) -> int | None:
+        """Offsets between the commit and the end."""
+        return None if self.end is None or self.committed is None else max(0, self.end - self.committed)
+
+    @property
+    def lag(self) -> int | None:
+        """Offsets between the reading position and the end."""
+        return None if self.end is None or self.position is None else max(0, self.end - self.position)
+
+    def to_json(self) -> dict[str, Any]:
+        """The entry under `partitions`."""
+        return {
+            "stream": self.stream,
+            "topic": self.partition.topic,
+            "partition": self.partition.partition,
+            "committed": self.committed,
+            "end": self.end,
+            "held": self.held,
+            "position": self.position,
+            "lag": self.lag,
+            "open_days": None if self.open_days is None else [day.isoformat() for day in self.open_days],
+            "last_cutoff": None if self.last_cutoff is None else self.last_cutoff.isoformat(),
+            "next_seal": None if self.next_seal is None else _instant(self.next_seal),
+            "retention_hours": None if self.retention_hours is None else round(self.retention_hours, 2),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Halted:
+    """A partition that stopped until an operator decides. `message` says the way out; it is for people."""
+
+    stream: str
+    partition: TopicPartition
+    reason: str
+    message: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """The entry under `halted`."""
+        return {"stream": self.stream, "partition": self.partition.partition, "reason": self.reason}
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """All partitions looked at, and those of them that are halted."""
+
+    partitions: tuple[PartitionStatus, ...] = ()
+    halted: tuple[Halted, ...] = ()
+
+    def to_json(self) -> Mapping[str, Any]:
+        """The document."""
+        return {
+            "partitions": [partition.to_json() for partition in self.partitions],
+            "halted": [halt.to_json() for halt in self.halted],
+        }
+
+
+def _instant(when: datetime) -> str:
+    return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,90 @@
+"""What is looked at beside the work: the cluster, the lists of days in the bucket. Jobs, and what they found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+
+import orjson
+
+from consumer.domain.clock import Clock
+from consumer.domain.offsets import LogEnds, TopicPartition
+from consumer.observe.calendar import PublishedDay
+from consumer.seal.keys import days_key
+from consumer.source.port import Commit, LogView, TopicFacts
+from consumer.store.port import Store
+
+LATE_SECONDS = 45.0
+"""Without an answer for so long, what is asked counts as out of reach."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterLook:
+    """What the cluster said of our topics (None: there is no such topic) and of our partitions."""
+
+    topics: Mapping[str, TopicFacts | None] = field(default_factory=dict)
+    ends: Mapping[TopicPartition, LogEnds] = field(default_factory=dict)
+    committed: Mapping[TopicPartition, Commit | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class DaysLook:
+    """`_days.json` as last read; `etag` tells whether it changed since ("": there is none)."""
+
+    etag: str = ""
+    days: Mapping[date, PublishedDay] = field(default_factory=dict)
+
+
+def look_at_cluster(
+    view: LogView, group: str, topics: Iterable[str], partitions: Iterable[TopicPartition]
+) -> ClusterLook:
+    """Ask the cluster. A job: it may wait. Raises TransientError."""
+    facts = {name: view.topic(name) for name in topics}
+    known = [p for p in partitions if (found := facts.get(p.topic)) is not None and p.partition < found.partitions]
+    return ClusterLook(facts, view.ends(known), view.committed(group, known))
+
+
+def look_at_days(store: Store, stream: str, before: DaysLook) -> DaysLook:
+    """Ask the bucket for the stream's published days; read only where they changed. A job: it may wait.
+
+    Raises TransientError and HaltError, and ValueError or KeyError where the list is none of ours.
+    """
+    facts = store.head(days_key(stream))
+    if facts is None:
+        return DaysLook()
+    if facts.etag == before.etag:
+        return before
+    stored = store.get(days_key(stream))
+    if stored is None:
+        return DaysLook()
+    entries = orjson.loads(stored.data)["days"]
+    days = {
+        date.fromisoformat(item["day"]): PublishedDay(item["revision"], item["rows"], item["complete"])
+        for item in entries
+    }
+    return DaysLook(stored.facts.etag, days)
+
+
+class Probe:
+    """Whether something answers: not, while its last answer was an error or is long ago."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._at = clock.monotonic()
+        self._asked = False
+        self._error: str = ""
+
+    def answered(self, error: str = "") -> None:
+        """An answer came, or this error in its place."""
+        self._at, self._asked, self._error = self._clock.monotonic(), True, error
+
+    @property
+    def trouble(self) -> str:
+        """What is wrong; "" where it answers."""
+        if self._error:
+            return self._error
+        silent = self._clock.monotonic() - self._at
+        if silent > LATE_SECONDS:
+            return f"no answer for {silent:.0f} s"
+        return "" if self._asked else "not asked yet"

@@ -1,0 +1,155 @@
+"""The protocol broken on purpose: the simulation has to catch each break, or it proves nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import date
+from typing import Any
+
+import orjson
+import pytest
+
+from consumer.seal import decide, finish, recover
+from consumer.seal.chain import Chain
+from consumer.seal.publish import Publisher
+from consumer.seal.record import Record
+from consumer.source.port import Commit
+from consumer.store.port import Absent
+from consumer.worker import life as life_module
+from consumer.worker import survey as survey_module
+from consumer.worker.lens import Lens
+from consumer.worker.life import PartitionLife
+from tests.simulation import world as world_module
+from tests.simulation.oracle import Violation
+from tests.simulation.schedule import run_schedule
+
+SCHEDULES = 400
+"""A break that so many schedules do not show is not caught."""
+
+Break = Callable[[pytest.MonkeyPatch], None]
+
+
+def commit_before_upload(patch: pytest.MonkeyPatch) -> None:
+    upload = PartitionLife._upload
+
+    def early(self: PartitionLife, *args: Any) -> Any:
+        yield from self._commit(recover.commit_for(self.chain))
+        yield from upload(self, *args)
+
+    patch.setattr(PartitionLife, "_upload", early)
+
+
+def no_record(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(PartitionLife, "_put_record", lambda self, record: True)
+
+
+def record_after_objects(patch: pytest.MonkeyPatch) -> None:
+    upload, put_record = PartitionLife._upload, PartitionLife._put_record
+
+    def late(self: PartitionLife, record: Record, *args: Any) -> Any:
+        yield from upload(self, record, *args)
+        yield from self._ask(lambda: put_record(self, record))
+
+    patch.setattr(PartitionLife, "_put_record", lambda self, record: True)
+    patch.setattr(PartitionLife, "_upload", late)
+
+
+def objects_overwritten(patch: pytest.MonkeyPatch) -> None:
+    """Keys by start offset and plain puts, as the usual sink does it."""
+    put = world_module.SimStore.put
+
+    def over(self: Any, key: str, body: Any, *, condition: Any, metadata: Any = None) -> Any:
+        if key.endswith(".csv") and isinstance(condition, Absent):
+            self._bucket._objects.pop(key, None)
+        return put(self, key, body, condition=condition, metadata=metadata)
+
+    def cut(key_of: Any) -> Any:
+        return lambda stream, day, partition, through, compression: key_of(stream, day, partition, 0, compression)
+
+    patch.setattr(decide, "data_key", cut(decide.data_key))
+    patch.setattr(world_module.SimStore, "put", over)
+
+
+def offset_proves_finished(patch: pytest.MonkeyPatch) -> None:
+    def proves(chain: Chain, commit: Commit | None) -> bool:
+        seal = chain.last_seal
+        return seal is None or (commit is not None and commit.offset >= seal.resume)
+
+    patch.setattr(survey_module, "commit_proves", proves)
+    patch.setattr(finish.Standing, "finished", lambda self, record, lossy=False: False)
+
+
+def metadata_without_identity(patch: pytest.MonkeyPatch) -> None:
+    def proves(chain: Chain, commit: Commit | None) -> bool:
+        seal = chain.last_seal
+        if seal is None or commit is None or not commit.metadata:
+            return seal is None
+        return int(orjson.loads(commit.metadata)["seal"]) >= seal.n
+
+    patch.setattr(survey_module, "commit_proves", proves)
+
+
+def todays_settings_below_head(patch: pytest.MonkeyPatch) -> None:
+    judge = Lens.judge
+
+    def today(self: Lens, batch: Any, leaves: Any) -> Any:
+        judges = dict.fromkeys(self.judges, self.judges[self.today])
+        return judge(replace(self, judges=judges), batch, leaves)
+
+    patch.setattr(Lens, "judge", today)
+
+
+def spill_never_closed(patch: pytest.MonkeyPatch) -> None:
+    def lazy(chain: Chain, schedule: Any, now: Any) -> date | None:
+        wanted = schedule.cutoff(now)
+        return wanted if chain.reach.cutoff is None or wanted > chain.reach.cutoff else None
+
+    patch.setattr(life_module, "cutoff_to_close", lazy)
+
+
+def published_on_records_alone(patch: pytest.MonkeyPatch) -> None:
+    class Blind:
+        def finished(self, record: Record, *, lossy: bool = False) -> bool:
+            return True
+
+    init = Publisher.__init__
+
+    def blind(self: Publisher, *args: Any, **kwargs: Any) -> None:
+        init(self, *args, **{**kwargs, "standing": Blind})
+        self._stored = lambda entry, known: (0, "")  # type: ignore[method-assign]
+
+    patch.setattr(Publisher, "__init__", blind)
+
+
+def cutoff_later_than_end(patch: pytest.MonkeyPatch) -> None:
+    seal = PartitionLife._seal
+
+    def late(self: PartitionLife, cutoff: date, ends: Any, *, caught_up: bool) -> Any:
+        cutoff = max(cutoff, self.desk.schedule.cutoff(self.desk.clock.now()))
+        yield from seal(self, cutoff, ends, caught_up=caught_up)
+
+    patch.setattr(PartitionLife, "_seal", late)
+
+
+BREAKS: list[Break] = [
+    commit_before_upload,
+    no_record,
+    record_after_objects,
+    objects_overwritten,
+    offset_proves_finished,
+    metadata_without_identity,
+    todays_settings_below_head,
+    spill_never_closed,
+    published_on_records_alone,
+    cutoff_later_than_end,
+]
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("broken", BREAKS, ids=lambda broken: broken.__name__)
+def test_the_simulation_catches(broken: Break, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken(monkeypatch)
+    with pytest.raises(Violation):
+        for seed in range(SCHEDULES):
+            run_schedule(seed)

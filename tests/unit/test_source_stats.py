@@ -1,0 +1,104 @@
+"""librdkafka's statistics, and what is reported as an outage."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+
+import orjson
+import pytest
+from confluent_kafka import KafkaError
+
+from consumer.domain.errors import TransientError
+from consumer.source.health import REPEAT_SECONDS, Health
+from consumer.source.inbox import Inbox
+from consumer.source.stats import SourceStats, read_stats
+
+
+class HandClock:
+    """Stands until it is moved."""
+
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+
+    def now(self) -> datetime:
+        return datetime.fromtimestamp(self.seconds, UTC)
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+
+def document(*states: str) -> str:
+    brokers = {
+        f"b{n}": {"nodename": f"host:{n}", "state": state, "rtt": {"avg": 1500 * (n + 1)}}
+        for n, state in enumerate(states)
+    }
+    parts = {"0": {"fetchq_cnt": 2, "fetchq_size": 300}, "-1": {}}
+    raw = {
+        "brokers": {**brokers, "coordinator": {"nodename": "host:0", "state": states[0], "rtt": {"avg": 10}}},
+        "topics": {"topic": {"partitions": parts}},
+        "cgrp": {"rebalance_cnt": 4, "join_state": "steady"},
+    }
+    return orjson.dumps(raw).decode()
+
+
+@pytest.fixture
+def clock() -> HandClock:
+    return HandClock()
+
+
+@pytest.fixture
+def inbox() -> Inbox:
+    return Inbox()
+
+
+@pytest.fixture
+def health(inbox: Inbox, clock: HandClock) -> Health:
+    return Health(inbox, clock)
+
+
+def outage(inbox: Inbox) -> str | None:
+    try:
+        inbox.poll(0)
+    except TransientError as error:
+        return str(error)
+    return None
+
+
+def test_one_look() -> None:
+    assert read_stats(document("UP", "UP", "DOWN")) == SourceStats(
+        brokers_up=2, round_trip_seconds=0.003, queued_records=2, queued_bytes=300, rebalances=4, group_state="steady"
+    )
+    assert read_stats("{}") == SourceStats(0, 0.0, 0, 0, 0, "")
+
+
+def test_no_broker_at_two_looks_is_an_outage(health: Health, inbox: Inbox) -> None:
+    health.on_stats(document("DOWN"))
+    assert outage(inbox) is None
+    health.on_stats(document("DOWN"))
+    assert outage(inbox) == "Kafka: no broker is reachable"
+    health.on_stats(document("UP"))
+    assert outage(inbox) is None
+    assert health.stats is not None
+    assert health.stats.brokers_up == 1
+
+
+def test_the_same_outage_is_told_again_after_a_while(health: Health, inbox: Inbox, clock: HandClock) -> None:
+    error = KafkaError(KafkaError._ALL_BROKERS_DOWN, "1/1 brokers are down")
+    health.on_error(error)
+    assert outage(inbox) == "Kafka: no broker is reachable"
+    clock.seconds += REPEAT_SECONDS - 1
+    health.on_error(error)
+    assert outage(inbox) is None
+    health.on_error(KafkaError(KafkaError._AUTHENTICATION, "wrong password"))
+    assert outage(inbox) == "Kafka: wrong password (_AUTHENTICATION)"
+    clock.seconds += 1
+    health.on_error(error)
+    assert outage(inbox) == "Kafka: no broker is reachable"
+
+
+def test_one_lost_connection_is_logged_alone(health: Health, inbox: Inbox, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        health.failed("Kafka", KafkaError(KafkaError._TRANSPORT, "host:1 went away"))
+    assert outage(inbox) is None
+    assert "host:1 went away" in caplog.text
