@@ -96,6 +96,7 @@ def _banner(settings: Settings) -> None:
 
 def _work(settings: Settings, ports: Ports, stop: _Stop, *, once: bool, through: date | None) -> None:
     from consumer.commands.assembly import worker_of  # noqa: PLC0415 - slow, --help does without
+    from consumer.commands.watching import watching  # noqa: PLC0415
     from consumer.observe.metrics import declare  # noqa: PLC0415
     from consumer.worker.telling import Telling  # noqa: PLC0415
 
@@ -104,13 +105,15 @@ def _work(settings: Settings, ports: Ports, stop: _Stop, *, once: bool, through:
     worker = worker_of(settings, ports, hearing, through=through)
     watch = _watch(worker, settings, ports.clock, through) if once else None
     ended = None
-    worker.start()
-    try:
-        while not stop.asked.is_set() and ended is None:
-            worker.step(POLL_SECONDS)
-            ended = watch() if watch else None
-    finally:
-        worker.stop()
+    with watching(settings, ports, worker, metrics, serve=not once) as monitor:
+        worker.start()
+        try:
+            while not stop.asked.is_set() and ended is None:
+                worker.step(POLL_SECONDS)
+                monitor.advance()
+                ended = watch() if watch else None
+        finally:
+            worker.stop()
     stop.finish()
     if ended is not None:
         _conclude(ended)

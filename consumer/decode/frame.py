@@ -1,7 +1,9 @@
 """Many Avro bodies in one go: the items of an Avro file's block are nothing but bodies in a row.
 
 N bodies, joined behind a file header, are one block that polars reads into columns without any Python per record.
-What polars does not check is checked by `certain`: a frame is either right in every row or not given. A batch that fails is halved until the records at fault stand in small groups; those go to the exact path.
+What polars does not check is checked by `certain`: a frame is either right in every row or not given. A batch that
+fails is halved until the records at fault stand in small groups; those go to the exact path. Where a body makes polars
+panic, it writes a line to stderr before we catch that: nothing in a library can stop it.
 """
 
 from __future__ import annotations

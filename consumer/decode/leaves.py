@@ -1,4 +1,4 @@
-"""The leaves of an Avro datum: numbers, text, bytes; each a function (buffer, position, budget) -> (value, position)."""
+"""The leaves of an Avro datum: numbers, text, bytes. Each reader takes (buffer, position, budget)."""
 
 from __future__ import annotations
 

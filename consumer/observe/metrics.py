@@ -189,6 +189,21 @@ class Metrics:
         for name, number in judged.unknown_fields.items():
             self.unknown_fields.labels(stream, self.field_names.label(stream, name)).inc(number)
 
+    def expect(self, stream: str, partition: TopicPartition) -> None:
+        """Show a partition's counters from 0 on: what only appears when it grows cannot be seen growing."""
+        place = _place(stream, partition)
+        self.records_read.labels(**place)
+        for counter, outcomes in (
+            (self.rows, ROW_OUTCOMES), (self.seals, SEAL_OUTCOMES), (self.commits, COMMIT_OUTCOMES)
+        ):  # fmt: skip
+            for outcome in outcomes:
+                counter.labels(**place, outcome=outcome)
+        for outcome in UPLOAD_OUTCOMES:
+            self.uploads.labels(stream, outcome)
+        self.upload_bytes.labels(stream)
+        self.upload_duration.labels(stream)
+        self.seal_duration.labels(stream)
+
     def mark(self, gauge: Gauge, stream: str, partition: TopicPartition, reason: str | None) -> None:
         """Set `paused` or `halted` of a partition to this reason alone; None takes the mark away."""
         place = _place(stream, partition)

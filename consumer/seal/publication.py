@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
+
+import orjson
 
 from consumer.domain.days import ONE_DAY, day_of_millis, days_between
 from consumer.seal.chain import Chain
@@ -51,12 +54,14 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class DayPlan:
-    """What a published day consists of."""
+    """What a published day consists of. `digests` are the sha256 of the records in `seals`; `quarantine` its own keys."""
 
     day: date
     parts: tuple[Part, ...]
     why: tuple[str, ...]
     seals: Mapping[str, int]
+    digests: Mapping[str, str]
+    quarantine: tuple[str, ...]
 
     @property
     def rows(self) -> int:
@@ -94,7 +99,20 @@ def plan_days(states: Sequence[PartitionState], replaced: Mapping[str, ObjectEnt
     days = {day for day in parts if day <= last} | set(days_between(first, last))
     reasons = _reasons(states)
     seals = {str(state.partition): state.published.head.n for state in states}
-    return [DayPlan(day, _ordered(parts.get(day, ())), _why(day, reasons), seals) for day in sorted(days)]
+    digests = {str(state.partition): state.published.digests[-1] for state in states}
+    bad = _quarantined(states)
+    return [
+        DayPlan(day, _ordered(parts.get(day, ())), _why(day, reasons), seals, digests, tuple(bad.get(day, ())))
+        for day in sorted(days)
+    ]
+
+
+def _quarantined(states: Sequence[PartitionState]) -> dict[date, list[str]]:
+    found: dict[date, list[str]] = {}
+    for entry in (entry for state in states for record in state.published.records for entry in record.objects):
+        if entry.quarantine:
+            found.setdefault(entry.day, []).append(entry.key)
+    return found
 
 
 def _ordered(parts: Iterable[Part]) -> tuple[Part, ...]:
@@ -201,3 +219,9 @@ def list_days(old: Sequence[Mapping[str, Any]], news: Sequence[Mapping[str, Any]
         if known is None or known["revision"] <= item["revision"]:
             merged[item["day"]] = dict(item)
     return [merged[day] for day in sorted(merged)[-DAYS_LISTED:]]
+
+
+def manifest_digest(document: Mapping[str, Any]) -> str:
+    """What a manifest says under `sha256`: the digest of all the rest of it, as it is written."""
+    rest = {name: value for name, value in document.items() if name != "sha256"}
+    return hashlib.sha256(orjson.dumps(rest, option=orjson.OPT_INDENT_2)).hexdigest()

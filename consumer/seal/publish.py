@@ -19,6 +19,7 @@ from consumer.seal.publication import (
     Part,
     PartitionState,
     list_days,
+    manifest_digest,
     plan_days,
     sealed_everywhere,
 )
@@ -164,6 +165,7 @@ class Publisher:
         wrote = known is None or _content(known) != _content(document)
         if wrote:
             document["revision"] = (known["revision"] if known else 0) + 1
+            document["sha256"] = manifest_digest(document)
             self._write(manifest_key(self._stream, plan.day), _json(document), _condition(old))
         else:
             document = known or document
@@ -173,7 +175,8 @@ class Publisher:
         return item, wrote
 
     def _write(self, key: str, data: bytes, condition: Condition) -> None:
-        if isinstance(self._store.put(key, BytesBody(data), condition=condition), Refused):
+        body = BytesBody(data)
+        if isinstance(self._store.put(key, body, condition=condition, metadata={"sha256": body.sha256}), Refused):
             raise _StartOver
 
     def _manifest(self, plan: DayPlan, known: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -193,7 +196,16 @@ class Publisher:
             "seals": dict(plan.seals),
             "objects": objects,
             "written_at": self._now().strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            "pins": {"seals": dict(plan.digests), "quarantine": self._pinned(plan, known)},
         }
+
+    def _pinned(self, plan: DayPlan, known: Mapping[str, Any] | None) -> dict[str, str]:
+        """The sha256 of the day's quarantine objects, for `verify`, where no metadata says it."""
+        if self._store.keeps_metadata:
+            return {}
+        before = known["pins"]["quarantine"] if known and "pins" in known else {}
+        standing = [key for key in plan.quarantine if self._store.head(key) is not None]
+        return {key: before.get(key) or self._digest(key)[1] for key in standing}
 
     def _objects(
         self, plan: DayPlan, before: Mapping[str, Mapping[str, Any]], newest: tuple[str, ...]

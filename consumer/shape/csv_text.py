@@ -1,4 +1,4 @@
-"""CSV by RFC 4180: comma, quote, rows end with a line feed, no header here. One writer for a line, one for many columns.
+"""CSV by RFC 4180: comma, quote, rows end with a line feed, no header here. For one line, and for many at once.
 
 Python's own csv module is no help: before 3.11.9 it leaves a bare carriage return unquoted.
 """

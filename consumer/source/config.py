@@ -23,7 +23,7 @@ _ASSIGNOR = "partition.assignment.strategy"
 CONSUMER_DEFAULTS: Mapping[str, Any] = {
     "client.id": "adapty-sink",
     # Memory: librdkafka's queue and one fetch under way stay small beside the inbox (see inbox.py).
-    "queued.max.messages.kbytes": 32 * 1024,
+    "queued.max.messages.kbytes": 16 * 1024,
     "fetch.max.bytes": 16 * 1024 * 1024,
     # A full queue is looked at again soon: with the default of a second it would run dry between two fetches.
     "fetch.queue.backoff.ms": 20,

@@ -107,7 +107,7 @@ class MemoryGroup:
             TopicPartition(topic, n) for topic in sorted(self._partitions) for n in range(self._partitions[topic])
         ]
         topics = {member_id: member.topics for member_id, member in self._members.items()}
-        self._target = share_out(existing, topics, self._target)
+        self._target = share_out(sorted(existing), topics, self._target)
 
     def unowned(self, topics: Iterable[str]) -> set[TopicPartition]:
         """Partitions that nobody is assigned; empty without members and while a rebalance is under way."""

@@ -44,7 +44,7 @@ class Transaction:
             raise ValueError("the transaction has ended")
         self.outcome = outcome
         for log in self._logs:
-            log.append(None, None, -1, control=True)
+            log.end_transaction(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +74,7 @@ class MemoryLog:
         self.low = 0
         self.high = 0
         self._records: list[StoredRecord] = []
+        self._open: dict[Transaction, int] = {}
 
     def append(
         self,
@@ -85,12 +86,20 @@ class MemoryLog:
         control: bool = False,
     ) -> int:
         """Add a record; returns its offset."""
+        if transaction is not None and transaction.outcome is not Outcome.OPEN:
+            raise ValueError("the transaction has ended")
         offset = self.high
         self._records.append(StoredRecord(offset, timestamp, key, value, transaction, control))
         self.high += 1
         if transaction is not None:
+            self._open.setdefault(transaction, offset)
             transaction.wrote_to(self)
         return offset
+
+    def end_transaction(self, transaction: Transaction) -> None:
+        """Put the control record behind it, which frees the stable end."""
+        self._open.pop(transaction, None)
+        self.append(None, None, -1, control=True)
 
     @property
     def ends(self) -> LogEnds:
@@ -100,14 +109,14 @@ class MemoryLog:
     @property
     def lso(self) -> int:
         """The first offset of a transaction that is still open, else the end."""
-        open_ones = (r.offset for r in self._records if r.transaction and r.transaction.outcome is Outcome.OPEN)
-        return next(open_ones, self.high)
+        return min(self._open.values(), default=self.high)
 
     def read(self, position: int, limit: int) -> tuple[list[StoredRecord], int]:
         """At most `limit` readable records from `position` on, and the position after them (the stable end, if all)."""
         end = max(position, self.lso)
         found: list[StoredRecord] = []
-        for record in self._records[self._index(position) : self._index(end)]:
+        for index in range(self._index(position), self._index(end)):
+            record = self._records[index]
             if record.readable:
                 found.append(record)
                 if len(found) == limit:
@@ -126,6 +135,7 @@ class MemoryLog:
     def truncate(self, end: int) -> None:
         """An unclean election: everything at and above `end` never was, and new records reuse its offsets."""
         self.high = max(self.low, min(end, self.high))
+        self._open = {transaction: first for transaction, first in self._open.items() if first < self.high}
         del self._records[self._index(self.high) :]
 
     def compact(self, offsets: Iterable[int]) -> None:

@@ -29,8 +29,9 @@ def read_stats(document: str | bytes) -> SourceStats:
     return SourceStats(
         brokers_up=len({b.get("nodename") for b in brokers}),
         round_trip_seconds=max((b.get("rtt", {}).get("avg", 0) for b in brokers), default=0) / 1e6,
-        queued_records=sum(p.get("fetchq_cnt", 0) for p in parts),
-        queued_bytes=sum(p.get("fetchq_size", 0) for p in parts),
+        # Each partition reports the queue that all of them share.
+        queued_records=max((p.get("fetchq_cnt", 0) for p in parts), default=0),
+        queued_bytes=max((p.get("fetchq_size", 0) for p in parts), default=0),
         rebalances=group.get("rebalance_cnt", 0),
         group_state=group.get("join_state", ""),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 from consumer.streams.columns import Column, ColumnKind, columns_of
@@ -13,6 +14,7 @@ TIME_KINDS = frozenset(
     {ColumnKind.INSTANT, ColumnKind.DATE, ColumnKind.INTEGER, ColumnKind.REAL, ColumnKind.TEXT, ColumnKind.ANY}
 )
 """The columns that can give a day: instants, dates, epoch numbers, ISO text."""
+_CONTROL = re.compile("[\0-\x1f]")
 FILTER_COLUMNS = {
     "event_types": "event_type",
     "include_without_profile": "profile_id",
@@ -61,7 +63,11 @@ def _column_problems(columns: Sequence[Column]) -> list[str]:
     if not columns:
         return ["schema: the record has no fields"]
     claimed: dict[str, str] = {}
-    problems = []
+    problems = [
+        f"schema: the field name {column.name!r} has control characters"
+        for column in columns
+        if _CONTROL.search(column.name)
+    ]
     for column in columns:
         for name in column.inputs:
             other = claimed.setdefault(name, column.name)
@@ -72,6 +78,8 @@ def _column_problems(columns: Sequence[Column]) -> list[str]:
 
 def _time_problems(rules: RowRules, columns: Sequence[Column]) -> list[str]:
     found = next((column for column in columns if column.name == rules.time_field), None)
+    if found is None and not columns:
+        return []
     if found is None:
         return [f"time_field: the schema has no field {rules.time_field!r}"]
     if found.kind not in TIME_KINDS:

@@ -39,17 +39,20 @@ class Gauges:
         self._client(self.stats())
 
     def _partition(self, found: PartitionStatus) -> None:
+        self.metrics.expect(found.stream, found.partition)
         place = (found.stream, found.partition.topic, str(found.partition.partition))
-        hours = found.retention_hours
+        hours, sealed = found.retention_hours, found.last_cutoff
         values = (
             (self.metrics.committed_offset, found.committed),
             (self.metrics.held, found.held),
             (self.metrics.read_lag, found.lag),
             (self.metrics.retention_headroom, None if hours is None else hours * 3600),
-            (self.metrics.last_sealed_day, found.last_cutoff and midnight(found.last_cutoff).timestamp()),
+            (self.metrics.last_sealed_day, None if sealed is None else midnight(sealed).timestamp()),
         )
         for gauge, value in values:
-            if value is not None:
+            if value is None:
+                gauge.remove(*place)
+            else:
                 gauge.labels(*place).set(value)
 
     def _stream(self, stream: StreamView, store: Probe) -> None:

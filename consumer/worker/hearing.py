@@ -30,6 +30,9 @@ class Hearing(Protocol):
     def uploaded(self, entry: ObjectEntry, size: int, *, written: bool, seconds: float) -> None:
         """An object stands; `written` where this worker wrote it."""
 
+    def upload_failed(self, entry: ObjectEntry) -> None:
+        """An object could not be written; it is tried again."""
+
     def committed(self, partition: TopicPartition, offset: int, outcome: str) -> None:
         """A commit was tried: ok, unknown, refused or failed."""
 
@@ -59,9 +62,3 @@ class Hearing(Protocol):
 
     def paused(self, partition: TopicPartition, reason: str | None) -> None:
         """Reading is paused for this reason; None: it is not."""
-
-    def places(self, partition: TopicPartition, *, position: int, end: int, committed: int | None) -> None:
-        """Where reading, log and commit stand."""
-
-    def headroom(self, partition: TopicPartition, seconds: float) -> None:
-        """How long until retention reaches the committed offset."""

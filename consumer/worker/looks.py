@@ -72,12 +72,12 @@ class Probe:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._at = clock.monotonic()
-        self._asked = False
+        self.asked = False
         self._error: str = ""
 
     def answered(self, error: str = "") -> None:
         """An answer came, or this error in its place."""
-        self._at, self._asked, self._error = self._clock.monotonic(), True, error
+        self._at, self.asked, self._error = self._clock.monotonic(), True, error
 
     @property
     def trouble(self) -> str:
@@ -87,4 +87,4 @@ class Probe:
         silent = self._clock.monotonic() - self._at
         if silent > LATE_SECONDS:
             return f"no answer for {silent:.0f} s"
-        return "" if self._asked else "not asked yet"
+        return "" if self.asked else "not asked yet"

@@ -18,7 +18,8 @@ from consumer.source.port import Assigned, Broker, EndReached, Event, Lease, Out
 from consumer.spool.disk import Disk
 from consumer.worker.desk import Desk
 from consumer.worker.jobs import Jobs
-from consumer.worker.life import PartitionLife
+from consumer.worker.life import live
+from consumer.worker.partition import Partition
 from consumer.worker.pressure import Limits, Relief, Room, Tenant, relieve
 from consumer.worker.publishing import Publication
 from consumer.worker.steps import Pause, Runner, Steps, patiently
@@ -52,12 +53,12 @@ class Worker:
     ) -> None:
         self.desks = desks
         self.publications = publications
-        self.lives: dict[Lease, PartitionLife] = {}
+        self.lives: dict[Lease, Partition] = {}
         for name, publication in publications.items():
             publication.busy = partial(self._sealing, name)
         self._by_topic = {desk.job.rules.topic: name for name, desk in desks.items()}
         self._broker, self._disk, self._jobs, self._clock = broker, disk, jobs, clock
-        self._limits, self._pace = limits, pace
+        self.limits, self._pace = limits, pace
         self._runners: dict[Lease, Runner] = {}
         self._side_runners: list[Runner] = []
         self._hearing = next(iter(desks.values())).hearing
@@ -138,9 +139,9 @@ class Worker:
 
     def _begin(self, lease: Lease) -> None:
         stream = self._by_topic[lease.partition.topic]
-        life = PartitionLife(self.desks[stream], lease, self.publications[stream].request)
+        life = Partition(self.desks[stream], lease, self.publications[stream].request)
         self.lives[lease] = life
-        self._runners[lease] = Runner(life.steps(), self._jobs, self._clock)
+        self._runners[lease] = Runner(live(life), self._jobs, self._clock)
 
     def _end(self, lease: Lease) -> None:
         life = self.lives.pop(lease, None)
@@ -169,7 +170,7 @@ class Worker:
         room = Room(
             sum(life.spool.size for life in lives), self._disk.free_bytes(), any(life.intake.full for life in lives)
         )
-        plan = relieve(self._limits, room, [_tenant(index, life) for index, life in enumerate(lives)], held=self._held)
+        plan = relieve(self.limits, room, [_tenant(index, life) for index, life in enumerate(lives)], held=self._held)
         self._held = any(relief is not Relief.READ for relief in plan.values())
         if self._held:
             self._remove_strays(lives)
@@ -177,9 +178,9 @@ class Worker:
             _relieve(lives[index], relief)
         self._hearing.pressed(room.used, room.free, held=self._held)
 
-    def _remove_strays(self, lives: Sequence[PartitionLife]) -> None:
+    def _remove_strays(self, lives: Sequence[Partition]) -> None:
         """Spools of partitions that are not ours any more go when room is short: Kafka holds their rows."""
-        ours = {f"{life.partition.topic}-{life.partition.partition}" for life in lives}
+        ours = {f"{life.name.topic}-{life.name.partition}" for life in lives}
         for folder in sorted(set(self._disk.folders()) - ours):
             self._disk.save(folder, None)
             self._disk.remove(self._disk.names(folder))
@@ -200,7 +201,7 @@ class Worker:
             before = unowned
 
 
-def _tenant(index: int, life: PartitionLife) -> Tenant:
+def _tenant(index: int, life: Partition) -> Tenant:
     cutoff = life.spill_cutoff()
     due = sum(file.length for file in life.spool.files if file.day <= cutoff)
     return Tenant(
@@ -213,7 +214,7 @@ def _tenant(index: int, life: PartitionLife) -> Tenant:
     )
 
 
-def _relieve(life: PartitionLife, relief: Relief) -> None:
+def _relieve(life: Partition, relief: Relief) -> None:
     cutoff: date | None = life.cutoff_due() or life.chain.reach.cutoff
     if relief is Relief.SPILL and life.ready:
         life.spill_wanted = True

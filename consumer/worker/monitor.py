@@ -86,7 +86,7 @@ class Monitor:
         desk = self._any_desk()
         topics = sorted(desk.job.rules.topic for desk in self.worker.desks.values())
         while True:
-            ours = [life.partition for life in self.worker.lives.values()]
+            ours = [life.name for life in self.worker.lives.values()]
             look = yield from self._ask(
                 self.seen.broker, partial(look_at_cluster, desk.view, desk.job.group, topics, ours)
             )
@@ -107,7 +107,7 @@ class Monitor:
         view = self._any_desk().view
         while True:
             pause = self.rounds.cluster
-            for partition in [life.partition for life in self.worker.lives.values()]:
+            for partition in [life.name for life in self.worker.lives.values()]:
                 yield from self._look_at_headroom(view, partition)
                 pause = self.rounds.headroom
             yield Pause(pause)
@@ -133,7 +133,7 @@ class Monitor:
             answer: _T = yield Beside(call)
         except (TransientError, HaltError) as error:
             probe.answered(str(error))
-        except Exception as error:  # noqa: BLE001 - as above; an error of ours is logged with its trace
+        except Exception as error:
             log.exception("monitor_failed")
             probe.answered(f"{type(error).__name__}: {error}")
         else:
@@ -149,7 +149,7 @@ class Monitor:
     def _publish(self, now: float) -> None:
         snapshot = snapshot_of(self.worker, self.seen, self.clock.now(), joined=self.joined())
         self.board.snapshot = snapshot
-        self.gauges.show(snapshot, self.seen)
+        self.gauges.show(snapshot, self.seen.broker, self.seen.stores)
         positions = {life.lease: life.intake.position for life in self.worker.lives.values() if life.ready}
         left = sum(found.lag or 0 for found in snapshot.status.partitions)
         pace = self._catch_up.look(now, positions, left)

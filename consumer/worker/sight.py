@@ -14,9 +14,9 @@ from consumer.observe.status import Halted, PartitionStatus, Status
 from consumer.seal.chain import Chain
 from consumer.seal.decide import Schedule, cutoff_to_close
 from consumer.worker.headroom import Headroom
-from consumer.worker.life import PartitionLife
 from consumer.worker.looks import ClusterLook, DaysLook, Probe
 from consumer.worker.loop import Worker
+from consumer.worker.partition import Partition
 
 
 @dataclass(slots=True)
@@ -45,7 +45,7 @@ def next_seal(chain: Chain, schedule: Schedule, now: datetime) -> datetime:
 
 def snapshot_of(worker: Worker, seen: Seen, now: datetime, *, joined: bool) -> Snapshot:
     """The worker as it stands. `joined`: the group has taken us in, though it may have no partition for us."""
-    lives = sorted(worker.lives.values(), key=lambda life: (life.desk.job.name, life.partition))
+    lives = sorted(worker.lives.values(), key=lambda life: (life.desk.job.name, life.name))
     streams = tuple(
         _stream(worker, seen, name, [life for life in lives if life.desk.job.name == name], now)
         for name in sorted(worker.desks)
@@ -60,7 +60,7 @@ def snapshot_of(worker: Worker, seen: Seen, now: datetime, *, joined: bool) -> S
     )
 
 
-def _stream(worker: Worker, seen: Seen, name: str, lives: Sequence[PartitionLife], now: datetime) -> StreamView:
+def _stream(worker: Worker, seen: Seen, name: str, lives: Sequence[Partition], now: datetime) -> StreamView:
     desk, publication = worker.desks[name], worker.publications[name]
     facts = seen.cluster.topics.get(desk.job.rules.topic)
     published = seen.days.get(name, DaysLook()).days
@@ -77,9 +77,9 @@ def _stream(worker: Worker, seen: Seen, name: str, lives: Sequence[PartitionLife
     )
 
 
-def _troubles(worker: Worker, seen: Seen, name: str, lives: Sequence[PartitionLife]) -> list[str]:
+def _troubles(worker: Worker, seen: Seen, name: str, lives: Sequence[Partition]) -> list[str]:
     publication = worker.publications[name]
-    found = [f"halted: {life.partition}: {life.halted.reason}: {life.halted.message}" for life in lives if life.halted]
+    found = [f"halted: {life.name}: {life.halted.reason}: {life.halted.message}" for life in lives if life.halted]
     if publication.halted is not None:
         found.append(f"days are not published: {publication.halted}")
     outages = [life.outage or life.intake.stalled for life in lives] + [publication.outage]
@@ -89,14 +89,14 @@ def _troubles(worker: Worker, seen: Seen, name: str, lives: Sequence[PartitionLi
     return found
 
 
-def _partition(life: PartitionLife, seen: Seen, now: datetime) -> PartitionStatus:
-    ends, commit = seen.cluster.ends.get(life.partition), seen.cluster.committed.get(life.partition)
-    headroom = seen.headroom.get(life.partition)
+def _partition(life: Partition, seen: Seen, now: datetime) -> PartitionStatus:
+    ends, commit = seen.cluster.ends.get(life.name), seen.cluster.committed.get(life.name)
+    headroom = seen.headroom.get(life.name)
     known = life.spool.basis is not None
     days = {file.day for file in life.spool.files} | set(life.spool.progress.dropped)
     return PartitionStatus(
         stream=life.desk.job.name,
-        partition=life.partition,
+        partition=life.name,
         committed=None if commit is None else commit.offset,
         end=None if ends is None else ends.lso,
         position=life.intake.position if known else None,
@@ -107,12 +107,12 @@ def _partition(life: PartitionLife, seen: Seen, now: datetime) -> PartitionStatu
     )
 
 
-def _halted(life: PartitionLife) -> Halted:
+def _halted(life: Partition) -> Halted:
     assert life.halted is not None
-    return Halted(life.desk.job.name, life.partition, str(life.halted.reason), life.halted.message)
+    return Halted(life.desk.job.name, life.name, str(life.halted.reason), life.halted.message)
 
 
-def _spool(worker: Worker, lives: Sequence[PartitionLife]) -> SpoolView:
+def _spool(worker: Worker, lives: Sequence[Partition]) -> SpoolView:
     disk = next(iter(worker.desks.values())).disk
     limits = worker.limits
     used = sum(life.spool.size for life in lives)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date
 
 import structlog
 
 from consumer.domain.batches import Judged
-from consumer.domain.days import midnight
 from consumer.domain.errors import HaltError, HaltReason, TransientError
 from consumer.domain.offsets import TopicPartition
 from consumer.observe.metrics import Metrics
@@ -50,8 +48,6 @@ class Telling:
         place = self._place(record.partition)
         self._metrics.seals.labels(*place, "sealed" if record.caught_up else "spilled").inc()
         self._metrics.seal_duration.labels(record.stream).observe(seconds)
-        if record.caught_up and record.cutoff is not None:
-            self._metrics.last_sealed_day.labels(*place).set(_seconds(record.cutoff))
         self._log.info(
             "sealed",
             partition=str(record.partition),
@@ -74,10 +70,12 @@ class Telling:
             self._metrics.upload_duration.labels(entry.stream).observe(seconds)
         self._log.debug("object_stands", object=entry.key, rows=entry.rows, bytes=size, written=written)
 
+    def upload_failed(self, entry: ObjectEntry) -> None:
+        self._metrics.uploads.labels(entry.stream, "failed").inc()
+
     def committed(self, partition: TopicPartition, offset: int, outcome: str) -> None:
         self._metrics.commits.labels(*self._place(partition), COMMIT_OUTCOMES[outcome]).inc()
-        if outcome == "ok":
-            self._metrics.committed_offset.labels(*self._place(partition)).set(offset)
+        self._log.debug("commit", partition=str(partition), offset=offset, outcome=COMMIT_OUTCOMES[outcome])
 
     def outage(self, partition: TopicPartition, error: TransientError | None) -> None:
         self._outage(str(partition), error)
@@ -109,9 +107,6 @@ class Telling:
         self._log.info("partition_left", partition=str(partition), halted=str(reason) if reason else None)
 
     def published(self, stream: str, published: Published) -> None:
-        newest = published.complete
-        if newest is not None:
-            self._metrics.last_complete_day.labels(stream).set(_seconds(newest))
         for plan in published.written:
             self._log.info(
                 "day_published", stream=stream, day=str(plan.day), rows=plan.rows, complete=plan.complete, why=plan.why
@@ -121,9 +116,6 @@ class Telling:
         self._log.error("publishing_halted", stream=stream, reason=str(halt.reason), message=halt.message)
 
     def rebalanced(self, assigned: Mapping[str, int]) -> None:
-        self._metrics.rebalances.inc()
-        for topic, number in assigned.items():
-            self._metrics.assigned_partitions.labels(self._streams[topic], topic).set(number)
         self._log.info("rebalanced", assigned=dict(assigned))
 
     def pressed(self, used: int, free: int, *, held: bool) -> None:
@@ -135,16 +127,3 @@ class Telling:
 
     def paused(self, partition: TopicPartition, reason: str | None) -> None:
         self._metrics.mark(self._metrics.paused, self._stream(partition), partition, reason)
-
-    def places(self, partition: TopicPartition, *, position: int, end: int, committed: int | None) -> None:
-        place = self._place(partition)
-        self._metrics.read_lag.labels(*place).set(max(0, end - position))
-        if committed is not None:
-            self._metrics.held.labels(*place).set(max(0, end - committed))
-
-    def headroom(self, partition: TopicPartition, seconds: float) -> None:
-        self._metrics.retention_headroom.labels(*self._place(partition)).set(seconds)
-
-
-def _seconds(day: date) -> float:
-    return midnight(day).timestamp()

@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 
 from consumer.domain.offsets import TopicPartition
 from consumer.seal.record import Record, RecordKind, record_from
+from consumer.source.port import Commit
 from consumer.store.memory import MemoryStore
 from consumer.streams.rules import RowRules, rules_from_document
 from tests.simulation.cluster import Cluster, Entry
@@ -123,9 +124,9 @@ def _check_partition(
         count += 1
     _check_resume(partition, bucket, records, entries)
     named = {(record.n, entry.day, entry.quarantine): entry for record in records for entry in record.objects}
-    for place in wanted:
+    for place, rows in wanted.items():
         if place not in named:
-            raise Violation(f"{partition}: rows {[row.offset for row in wanted[place]]} are in no object {place}")
+            raise Violation(f"{partition}: rows {[row.offset for row in rows]} are in no object {place}")
     for (n, day, quarantine), entry in named.items():
         rows = wanted.get((n, day, quarantine), [])
         stored = bucket.get(entry.key)
@@ -140,9 +141,7 @@ def _check_partition(
     return count
 
 
-def _check_resume(
-    partition: TopicPartition, bucket: MemoryStore, records: list[Record], entries: list[Entry]
-) -> None:
+def _check_resume(partition: TopicPartition, bucket: MemoryStore, records: list[Record], entries: list[Entry]) -> None:
     """No row below the resume offset waits for a later seal: else the commit would lose it."""
     for row in expected_rows(bucket, records, entries):
         for record in records[: row.seal]:
@@ -176,24 +175,28 @@ def _check_manifests(bucket: MemoryStore, cluster: Cluster) -> None:
     chains = [records_of(bucket, partition) for partition in cluster.partitions()]
     if not all(chains):
         return
-    last = min(max((r.cutoff for r in chain if r.caught_up and r.cutoff), default=date.min) for chain in chains)
     objects: dict[date, set[str]] = {}
     for entry in (entry for chain in chains for record in chain for entry in record.objects):
         if not entry.quarantine:
             objects.setdefault(entry.day, set()).add(entry.key)
+    last = min(max((r.cutoff for r in chain if r.caught_up and r.cutoff), default=date.min) for chain in chains)
     first = min(next(record.cutoff for record in chain if record.cutoff) for chain in chains)
     days = {day for day in objects if day <= last}
     days.update(first + timedelta(days=n) for n in range((last - first).days + 1))
     for day in days:
-        stored = bucket.get(f"sim/dt={day}/_manifest.json")
-        if stored is None or bucket.get(f"sim/dt={day}/_SUCCESS") is None:
-            raise Violation(f"day {day} is not published though all partitions sealed {last}")
-        listed = {item["key"] for item in json.loads(stored.data)["objects"]}
-        if listed != objects.get(day, set()):
-            raise Violation(f"the manifest of {day} lists {listed}, not {objects.get(day, set())}")
+        _check_published(bucket, day, objects.get(day, set()))
     for facts in bucket.list("sim/"):
         if facts.key.endswith("_SUCCESS") and date.fromisoformat(facts.key.split("dt=")[1][:10]) not in days:
             raise Violation(f"{facts.key} was published too early")
+
+
+def _check_published(bucket: MemoryStore, day: date, objects: set[str]) -> None:
+    stored = bucket.get(f"sim/dt={day}/_manifest.json")
+    if stored is None or bucket.get(f"sim/dt={day}/_SUCCESS") is None:
+        raise Violation(f"day {day} is not published though all partitions sealed it")
+    listed = {item["key"] for item in json.loads(stored.data)["objects"]}
+    if listed != objects:
+        raise Violation(f"the manifest of {day} lists {listed}, not {objects}")
 
 
 class Watch:
@@ -276,14 +279,18 @@ def check_commits(bucket: MemoryStore, cluster: Cluster) -> None:
         if commit is None or not records or not commit.metadata:
             continue
         said = json.loads(commit.metadata)
-        if said["chain"] != _identity(bucket, partition):
-            continue  # committed while another folder was sealed into
-        n = int(said["seal"])
-        if n >= len(records):
-            raise Violation(f"{partition}: the commit names seal {n}, which does not exist")
-        for record in records[: n + 1]:
-            for entry in record.objects:
-                if bucket.get(entry.key) is None:
-                    raise Violation(f"{partition}: committed {commit} before {entry.key} of seal {record.n}")
-        if commit.offset != records[n].resume:
-            raise Violation(f"{partition}: committed {commit.offset}, seal {n} resumes at {records[n].resume}")
+        if said["chain"] == _identity(bucket, partition):  # else it was committed while another folder was sealed into
+            _check_commit(bucket, partition, records, commit, int(said["seal"]))
+
+
+def _check_commit(
+    bucket: MemoryStore, partition: TopicPartition, records: list[Record], commit: Commit, n: int
+) -> None:
+    if n >= len(records):
+        raise Violation(f"{partition}: the commit names seal {n}, which does not exist")
+    for record in records[: n + 1]:
+        for entry in record.objects:
+            if bucket.get(entry.key) is None:
+                raise Violation(f"{partition}: committed {commit} before {entry.key} of seal {record.n}")
+    if commit.offset != records[n].resume:
+        raise Violation(f"{partition}: committed {commit.offset}, seal {n} resumes at {records[n].resume}")

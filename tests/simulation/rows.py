@@ -50,7 +50,7 @@ def verdict(rules: RowRules, data: bytes | None, timestamp: int, *, unknown: boo
         schema_known = not (unknown and raw["kind"] == "u")
     except (ValueError, KeyError):
         return Verdict(recorded, None)
-    if not schema_known or day > recorded + timedelta(days=1) and raw["kind"] != "f":
+    if not schema_known or (day > recorded + timedelta(days=1) and raw["kind"] != "f"):
         return Verdict(recorded, None)
     if not rules.filter.event_types.get(raw["kind"], True):
         return "filtered"

@@ -275,6 +275,15 @@ class Script:
 
     def quiet(self) -> None:
         """All heals; the days that are left come due and are sealed."""
+        self._heal()
+        for _ in range(QUIET_DAYS * 6):
+            self.go(40, 4 * 3600.0)
+        if self.world.spool_bytes < SMALL:
+            self._late_flood()
+            self.go(40, 6 * 3600.0)
+        self.go(40, (START - self.world.hub.now()) % timedelta(days=1) / timedelta(seconds=1))  # no seal is due then
+
+    def _heal(self) -> None:
         world = self.world
         world.faults.store = world.faults.lost_answer = world.faults.cluster = 0.0
         for machine in self._running():
@@ -288,12 +297,6 @@ class Script:
                 machine.process.skew = timedelta()
         if not self._running():
             world.start(world.machines[0])
-        for _ in range(QUIET_DAYS * 6):
-            self.go(40, 4 * 3600.0)
-        if world.spool_bytes < SMALL:
-            self._late_flood()
-            self.go(40, 6 * 3600.0)
-        self.go(40, (START - world.hub.now()) % timedelta(days=1) / timedelta(seconds=1))  # no seal is under way then
 
     def _late_flood(self) -> None:
         """More late rows than the spool takes: the spill that they force has to be closed the same day."""

@@ -10,16 +10,17 @@ from typing import Any
 import orjson
 import pytest
 
-from consumer.seal import decide, finish, recover
+from consumer.seal import decide, finish, keys, recover
 from consumer.seal.chain import Chain
 from consumer.seal.publish import Publisher
 from consumer.seal.record import Record
 from consumer.source.port import Commit
 from consumer.store.port import Absent
-from consumer.worker import life as life_module
+from consumer.worker import partition as partition_module
+from consumer.worker import sealing
 from consumer.worker import survey as survey_module
 from consumer.worker.lens import Lens
-from consumer.worker.life import PartitionLife
+from consumer.worker.partition import Partition
 from tests.simulation import world as world_module
 from tests.simulation.oracle import Violation
 from tests.simulation.schedule import run_schedule
@@ -31,28 +32,28 @@ Break = Callable[[pytest.MonkeyPatch], None]
 
 
 def commit_before_upload(patch: pytest.MonkeyPatch) -> None:
-    upload = PartitionLife._upload
+    upload = sealing.upload
 
-    def early(self: PartitionLife, *args: Any) -> Any:
-        yield from self._commit(recover.commit_for(self.chain))
-        yield from upload(self, *args)
+    def early(at: Partition, *args: Any) -> Any:
+        yield from sealing.commit(at, recover.commit_for(at.chain))
+        yield from upload(at, *args)
 
-    patch.setattr(PartitionLife, "_upload", early)
+    patch.setattr(sealing, "upload", early)
 
 
 def no_record(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(PartitionLife, "_put_record", lambda self, record: True)
+    patch.setattr(sealing, "put_record", lambda at, record: True)
 
 
 def record_after_objects(patch: pytest.MonkeyPatch) -> None:
-    upload, put_record = PartitionLife._upload, PartitionLife._put_record
+    upload, put_record = sealing.upload, sealing.put_record
 
-    def late(self: PartitionLife, record: Record, *args: Any) -> Any:
-        yield from upload(self, record, *args)
-        yield from self._ask(lambda: put_record(self, record))
+    def late(at: Partition, record: Record, *args: Any) -> Any:
+        yield from upload(at, record, *args)
+        yield from at.ask(lambda: put_record(at, record))
 
-    patch.setattr(PartitionLife, "_put_record", lambda self, record: True)
-    patch.setattr(PartitionLife, "_upload", late)
+    patch.setattr(sealing, "put_record", lambda at, record: True)
+    patch.setattr(sealing, "upload", late)
 
 
 def objects_overwritten(patch: pytest.MonkeyPatch) -> None:
@@ -67,7 +68,7 @@ def objects_overwritten(patch: pytest.MonkeyPatch) -> None:
     def cut(key_of: Any) -> Any:
         return lambda stream, day, partition, through, compression: key_of(stream, day, partition, 0, compression)
 
-    patch.setattr(decide, "data_key", cut(decide.data_key))
+    patch.setattr(decide, "data_key", cut(keys.data_key))
     patch.setattr(world_module.SimStore, "put", over)
 
 
@@ -105,7 +106,7 @@ def spill_never_closed(patch: pytest.MonkeyPatch) -> None:
         wanted = schedule.cutoff(now)
         return wanted if chain.reach.cutoff is None or wanted > chain.reach.cutoff else None
 
-    patch.setattr(life_module, "cutoff_to_close", lazy)
+    patch.setattr(partition_module, "cutoff_to_close", lazy)
 
 
 def published_on_records_alone(patch: pytest.MonkeyPatch) -> None:
@@ -123,13 +124,13 @@ def published_on_records_alone(patch: pytest.MonkeyPatch) -> None:
 
 
 def cutoff_later_than_end(patch: pytest.MonkeyPatch) -> None:
-    seal = PartitionLife._seal
+    seal = sealing.seal
 
-    def late(self: PartitionLife, cutoff: date, ends: Any, *, caught_up: bool) -> Any:
-        cutoff = max(cutoff, self.desk.schedule.cutoff(self.desk.clock.now()))
-        yield from seal(self, cutoff, ends, caught_up=caught_up)
+    def late(at: Partition, cutoff: date, ends: Any, *, caught_up: bool) -> Any:
+        cutoff = max(cutoff, at.desk.schedule.cutoff(at.desk.clock.now()))
+        yield from seal(at, cutoff, ends, caught_up=caught_up)
 
-    patch.setattr(PartitionLife, "_seal", late)
+    patch.setattr(sealing, "seal", late)
 
 
 BREAKS: list[Break] = [

@@ -163,6 +163,7 @@ class Ear:
         self.seals.append(record)
 
     def uploaded(self, entry: ObjectEntry, size: int, *, written: bool, seconds: float) -> None: ...
+    def upload_failed(self, entry: ObjectEntry) -> None: ...
     def committed(self, partition: TopicPartition, offset: int, outcome: str) -> None:
         self.refused_commits += outcome == "refused"
 
@@ -180,8 +181,6 @@ class Ear:
     def rebalanced(self, assigned: Mapping[str, int]) -> None: ...
     def pressed(self, used: int, free: int, *, held: bool) -> None: ...
     def paused(self, partition: TopicPartition, reason: str | None) -> None: ...
-    def places(self, partition: TopicPartition, *, position: int, end: int, committed: int | None) -> None: ...
-    def headroom(self, partition: TopicPartition, seconds: float) -> None: ...
 
 
 @dataclass(slots=True)
@@ -243,7 +242,7 @@ class World:
         self.hub.spawn(process, run)
 
     def kill(self, machine: Machine) -> None:
-        """kill -9 and a power cut: what was not synced may be gone. The group learns of it later or never."""
+        """Kill -9 and a power cut: what was not synced may be gone. The group learns of it later or never."""
         assert machine.process is not None
         self.hub.kill(machine.process)
         self.cluster.leave(machine.process.name)

@@ -85,6 +85,8 @@ def test_a_log_with_everything_in_it() -> None:
     assert log.ends == LogEnds(0, 8, 8)
     with pytest.raises(ValueError, match="ended"):
         still_open.abort()
+    with pytest.raises(ValueError, match="ended"):
+        log.append(b"late", None, 9, transaction=still_open)
 
 
 def test_retention_and_truncation() -> None:

@@ -33,7 +33,7 @@ def document(*states: str) -> str:
         f"b{n}": {"nodename": f"host:{n}", "state": state, "rtt": {"avg": 1500 * (n + 1)}}
         for n, state in enumerate(states)
     }
-    parts = {"0": {"fetchq_cnt": 2, "fetchq_size": 300}, "-1": {}}
+    parts = {"0": {"fetchq_cnt": 2, "fetchq_size": 300}, "1": {"fetchq_cnt": 2, "fetchq_size": 300}, "-1": {}}
     raw = {
         "brokers": {**brokers, "coordinator": {"nodename": "host:0", "state": states[0], "rtt": {"avg": 10}}},
         "topics": {"topic": {"partitions": parts}},
