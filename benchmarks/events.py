@@ -26,7 +26,11 @@ MOST_LATE = timedelta(hours=12)
 LATE_SHARE = 0.03
 TYPES = ("subscription_renewed", "subscription_started", "trial_started", "trial_converted", "access_level_updated",
          "subscription_renewal_cancelled", "billing_issue_detected", "non_subscription_purchase")  # fmt: skip
-PAYWALLS = ("Default", "[iOS] weekly $9.99 (trial / no trial) + yearly $59.99", 'Spring "50% off", annual', "Onboarding")
+PAYWALLS = (
+    "Default paywall, two products",
+    "[iOS] weekly $9.99 (trial / no trial) + yearly $59.99 + toggle [5sec CLOSE DELAY]",
+    'Spring sale "50% off", annual only, all countries',
+)
 _ID = b"0000000000000000000"
 """Stands where each record gets its own transaction id."""
 
@@ -135,7 +139,7 @@ def _who(chance: random.Random) -> dict[str, Any]:
     country = chance.choice(("US", "DE", "BR", "JP", "GB", "FR"))
     return {
         "profile_id": unique(),
-        "customer_user_id": _maybe(chance, 0.5, f"user-{chance.getrandbits(60)}@example.com"),
+        "customer_user_id": _maybe(chance, 0.55, f"user-{chance.getrandbits(128):032x}@customers.example.com"),
         "store": "app_store" if apple else "play_store",
         "profile_county": country,
         "store_country": country,
@@ -151,7 +155,9 @@ def _who(chance: random.Random) -> dict[str, Any]:
 
 
 def _what(chance: random.Random) -> dict[str, Any]:
-    paid = chance.random() < 0.72
+    paid = chance.random() < 0.62
+    tested = chance.random() < 0.35
+    seen = chance.random() < 0.8
     price = round(chance.uniform(0.99, 99.99), 2) * chance.choice((1.0, 1.0, 1.0, -1.0))
     rate = chance.uniform(0.5, 5.0)
     money = {"revenue": price, "proceeds": price * 0.85, "net_revenue": price * 0.78, "tax_amount": price * 0.07}
@@ -159,32 +165,32 @@ def _what(chance: random.Random) -> dict[str, Any]:
         "event_type": chance.choice(TYPES),
         "event_datetime": _instant(chance),
         "transaction_id": _ID.decode(),
-        "original_transaction_id": f"GPA.{chance.getrandbits(50)}",
+        "original_transaction_id": f"GPA.{chance.getrandbits(60):019d}..{chance.randrange(40)}",
         "subscription_expires_at": _maybe(chance, 0.8, _instant(chance)),
         "environment": "Production" if chance.random() < 0.95 else "Sandbox",
         **({f"{name}_usd": amount for name, amount in money.items()} if paid else {}),
         **({f"{name}_local": amount * rate for name, amount in money.items()} if paid else {}),
         "cancellation_reason": _maybe(chance, 0.2, "voluntarily_cancelled"),
         "product_id": chance.choice(("weekly_8.99", "monthly.premium.2024", "yearly_59.99")),
-        "base_plan_id": _maybe(chance, 0.4, chance.choice(("p3m", "b1", "1year7dt"))),
-        "developer_id": "onboarding_placement",
-        "ab_test_name": _maybe(chance, 0.5, "onboarding_ab_test"),
-        "ab_test_revision": _maybe(chance, 0.5, chance.randrange(1, 9)),
-        "paywall_name": _maybe(chance, 0.9, chance.choice(PAYWALLS)),
-        "paywall_revision": _maybe(chance, 0.9, chance.randrange(1, 200)),
+        "base_plan_id": _maybe(chance, 0.3, chance.choice(("p3m", "b1", "1year7dt"))),
+        "developer_id": "onboarding_placement_after_quiz",
+        "ab_test_name": "onboarding_ab_test: yearly first" if tested else None,
+        "ab_test_revision": chance.randrange(1, 9) if tested else None,
+        "paywall_name": chance.choice(PAYWALLS) if seen else None,
+        "paywall_revision": chance.randrange(1, 200) if seen else None,
         "currency": chance.choice(("USD", "EUR", "BRL", "JPY")) if paid else None,
     }
 
 
 def _where_from(chance: random.Random) -> dict[str, Any]:
-    if chance.random() < 0.2:
+    if chance.random() < 0.3:
         return {"attribution_source": "appsflyer", "attribution_status": "organic"}
     return {
         "attribution_source": chance.choice(("appsflyer", "apple_search_ads", "adjust")),
         "attribution_network_user_id": f"{chance.getrandbits(43)}-{chance.getrandbits(62)}",
         "attribution_status": "non_organic",
         "attribution_channel": chance.choice(("Apple Search Ads", "Google Ads", "Facebook Ads")),
-        "attribution_campaign": chance.choice(("Social media influencers - Rest of the world", "US, iOS, broad")),
+        "attribution_campaign": chance.choice(("Social media influencers - Rest of the world", "US, CA and GB, iOS 17 and later, broad")),
         "attribution_ad_group": "Fit_333 - nenue - v2",
         "attribution_ad_set": _maybe(chance, 0.8, f"Keywords {chance.randrange(100)}.12"),
         "attribution_creative": str(chance.getrandbits(59)),

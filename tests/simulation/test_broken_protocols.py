@@ -152,5 +152,9 @@ BREAKS: list[Break] = [
 def test_the_simulation_catches(broken: Break, monkeypatch: pytest.MonkeyPatch) -> None:
     broken(monkeypatch)
     with pytest.raises(Violation):
-        for seed in range(SCHEDULES):
-            run_schedule(seed)
+        run_many()
+
+
+def run_many() -> None:
+    for seed in range(SCHEDULES):
+        run_schedule(seed)

@@ -1,0 +1,43 @@
+"""Documents of ours as they stand in the bucket: is the text still the one that was put?"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import orjson
+
+from consumer.store.port import Stored
+
+MANY_DIGITS = 64
+
+
+def unlike_written(stored: Stored) -> str:
+    """How the text differs from any that we put; "" where it does not.
+
+    The digest in the metadata says it where the store keeps any. Everywhere the text must be formatted as we do.
+    """
+    said = stored.facts.metadata.get("sha256", "")
+    found = hashlib.sha256(stored.data).hexdigest()
+    if said and said != found:
+        return f"it was altered: its sha256 is {found}, it was put with {said}"
+    try:
+        same = orjson.dumps(orjson.loads(stored.data), option=orjson.OPT_INDENT_2) == stored.data
+    except ValueError:
+        return "it is no JSON"
+    return "" if same else "it was altered: it is not formatted as it is written"
+
+
+def without_metadata(stored: Stored, *, keeps_metadata: bool) -> str:
+    """Whether the store should know the digest of this text, and does not: somebody else put it. "" where all is well."""
+    if keeps_metadata and len(stored.facts.metadata.get("sha256", "")) != MANY_DIGITS:
+        return "it was put anew by other hands: its metadata has no sha256"
+    return ""
+
+
+def parsed(data: bytes) -> dict[str, Any]:
+    """The document as a mapping. Raises ValueError where it is none."""
+    raw = orjson.loads(data)
+    if not isinstance(raw, dict):
+        raise TypeError("not a JSON object")
+    return raw
