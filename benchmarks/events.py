@@ -19,7 +19,7 @@ from typing import Any
 import fastavro
 
 SCHEMA_FILE = Path(__file__).parents[1] / "schemas" / "events.avsc"
-SCHEMA = fastavro.parse_schema(json.loads(SCHEMA_FILE.read_text()))
+SCHEMA: Any = fastavro.parse_schema(json.loads(SCHEMA_FILE.read_text()))
 COLUMNS: tuple[str, ...] = tuple(field["name"] for field in SCHEMA["fields"])
 PATTERNS = 6_000
 MOST_LATE = timedelta(hours=12)
@@ -135,27 +135,28 @@ def _record(chance: random.Random) -> dict[str, Any]:
 
 def _who(chance: random.Random) -> dict[str, Any]:
     apple = chance.random() < 0.6
-    unique = lambda: str(uuid.UUID(int=chance.getrandbits(128)))  # noqa: E731 - four ids of one form
     country = chance.choice(("US", "DE", "BR", "JP", "GB", "FR"))
     return {
-        "profile_id": unique(),
+        "profile_id": _unique(chance),
         "customer_user_id": _maybe(chance, 0.55, f"user-{chance.getrandbits(128):032x}@customers.example.com"),
         "store": "app_store" if apple else "play_store",
         "profile_county": country,
         "store_country": country,
         "install_date": _instant(chance),
-        "idfv": unique().upper() if apple else None,
-        "idfa": _maybe(chance, 0.6, unique().upper()) if apple else None,
-        "advertising_id": "" if apple else unique(),
+        "idfv": _unique(chance).upper() if apple else None,
+        "idfa": _maybe(chance, 0.6, _unique(chance).upper()) if apple else None,
+        "advertising_id": "" if apple else _unique(chance),
         "ip_address": _maybe(chance, 0.9, ".".join(str(chance.randrange(256)) for _ in range(4))),
-        "android_app_set_id": None if apple else unique(),
+        "android_app_set_id": None if apple else _unique(chance),
         "android_id": None if apple else f"{chance.getrandbits(64):016x}",
-        "device": chance.choice(("iPhone 14 Pro", "iPad13,4")) if apple else chance.choice(("SM-G990E", "Pixel 8")),
+        "device": chance.choice(("iPhone 14 Pro", "iPad13,4-A2379"))
+        if apple
+        else chance.choice(("SM-G990E", "Pixel 8")),
     }
 
 
 def _what(chance: random.Random) -> dict[str, Any]:
-    paid = chance.random() < 0.62
+    paid = chance.random() < 0.58
     tested = chance.random() < 0.35
     seen = chance.random() < 0.8
     price = round(chance.uniform(0.99, 99.99), 2) * chance.choice((1.0, 1.0, 1.0, -1.0))
@@ -166,13 +167,13 @@ def _what(chance: random.Random) -> dict[str, Any]:
         "event_datetime": _instant(chance),
         "transaction_id": _ID.decode(),
         "original_transaction_id": f"GPA.{chance.getrandbits(60):019d}..{chance.randrange(40)}",
-        "subscription_expires_at": _maybe(chance, 0.8, _instant(chance)),
+        "subscription_expires_at": _maybe(chance, 0.7, _instant(chance)),
         "environment": "Production" if chance.random() < 0.95 else "Sandbox",
         **({f"{name}_usd": amount for name, amount in money.items()} if paid else {}),
         **({f"{name}_local": amount * rate for name, amount in money.items()} if paid else {}),
         "cancellation_reason": _maybe(chance, 0.2, "voluntarily_cancelled"),
         "product_id": chance.choice(("weekly_8.99", "monthly.premium.2024", "yearly_59.99")),
-        "base_plan_id": _maybe(chance, 0.3, chance.choice(("p3m", "b1", "1year7dt"))),
+        "base_plan_id": _maybe(chance, 0.2, chance.choice(("p3m", "b1", "1year7dt"))),
         "developer_id": "onboarding_placement_after_quiz",
         "ab_test_name": "onboarding_ab_test: yearly first" if tested else None,
         "ab_test_revision": chance.randrange(1, 9) if tested else None,
@@ -183,18 +184,24 @@ def _what(chance: random.Random) -> dict[str, Any]:
 
 
 def _where_from(chance: random.Random) -> dict[str, Any]:
-    if chance.random() < 0.3:
+    if chance.random() < 0.34:
         return {"attribution_source": "appsflyer", "attribution_status": "organic"}
     return {
         "attribution_source": chance.choice(("appsflyer", "apple_search_ads", "adjust")),
         "attribution_network_user_id": f"{chance.getrandbits(43)}-{chance.getrandbits(62)}",
         "attribution_status": "non_organic",
         "attribution_channel": chance.choice(("Apple Search Ads", "Google Ads", "Facebook Ads")),
-        "attribution_campaign": chance.choice(("Social media influencers - Rest of the world", "US, CA and GB, iOS 17 and later, broad")),
+        "attribution_campaign": chance.choice(
+            ("Social media influencers - Rest of the world", "US, CA and GB, iOS 17 and later, broad")
+        ),
         "attribution_ad_group": "Fit_333 - nenue - v2",
         "attribution_ad_set": _maybe(chance, 0.8, f"Keywords {chance.randrange(100)}.12"),
         "attribution_creative": str(chance.getrandbits(59)),
     }
+
+
+def _unique(chance: random.Random) -> str:
+    return str(uuid.UUID(int=chance.getrandbits(128)))
 
 
 def _maybe(chance: random.Random, share: float, value: Any) -> Any:

@@ -12,13 +12,13 @@ import orjson
 from consumer.decode.values import DayNumber, Stamp, TimeOfDay
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-EXPONENT = re.compile(r"[0-9]e[0-9]")
+EXPONENT = re.compile(r"[0-9]e\+?[0-9]")
 """What a double of 1e16 or more looks like in orjson's text; such a one may have been an integer with more digits."""
 
 
 def compact(value: object) -> str:
     """The JSON text of a value. NaN and infinities are null. Raises ValueError for what has no JSON."""
-    return orjson.dumps(value, default=_plain).decode()
+    return orjson.dumps(value, default=_plain, option=orjson.OPT_PASSTHROUGH_DATACLASS).decode()
 
 
 def _plain(value: object) -> Any:

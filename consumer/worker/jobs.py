@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from queue import SimpleQueue
+from threading import Thread
 from typing import Any, Protocol
 
 
@@ -34,19 +35,24 @@ class Jobs(Protocol):
 
 
 class ThreadJobs:
-    """Jobs on a few threads. `wake` is called after each, from its thread."""
+    """Jobs on a few threads that never hold up the end of the process. `wake` is called after each, from its thread."""
 
     def __init__(self, threads: int, wake: Callable[[], None]) -> None:
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="job")
+        self._queue: SimpleQueue[Job | None] = SimpleQueue()
         self._wake = wake
+        self._threads = [Thread(target=self._serve, name=f"job-{n}", daemon=True) for n in range(threads)]
+        for thread in self._threads:
+            thread.start()
 
     def submit(self, job: Job) -> None:
-        self._pool.submit(self._run, job)
+        self._queue.put(job)
 
-    def _run(self, job: Job) -> None:
-        job.run()
-        self._wake()
+    def _serve(self) -> None:
+        while (job := self._queue.get()) is not None:
+            job.run()
+            self._wake()
 
     def close(self) -> None:
-        """Start nothing more. Jobs under way end by their own time limits; nobody waits for them."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        """Start nothing more. Jobs under way may end; nobody waits for them."""
+        for _ in self._threads:
+            self._queue.put(None)

@@ -71,6 +71,8 @@ class Worker:
         """Join the group."""
         self._broker.subscribe(sorted(self._by_topic))
         steps = [publication.steps() for publication in self.publications.values()]
+        # asked for at once: a topic that is missing shows before any partition could
+        self.request_publications()
         self._side_runners = [Runner(step, self._jobs, self._clock) for step in (*steps, self._watch_unowned())]
 
     def step(self, timeout: float) -> None:

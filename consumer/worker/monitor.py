@@ -38,7 +38,6 @@ class Rounds:
 
     cluster: float = 5.0
     store: float = 15.0
-    headroom: float = 60.0
     publish: float = 1.0
 
 
@@ -106,11 +105,9 @@ class Monitor:
     def _watch_headroom(self) -> Steps[None]:
         view = self._any_desk().view
         while True:
-            pause = self.rounds.cluster
             for partition in [life.name for life in self.worker.lives.values()]:
                 yield from self._look_at_headroom(view, partition)
-                pause = self.rounds.headroom
-            yield Pause(pause)
+            yield Pause(self.rounds.cluster)
 
     def _look_at_headroom(self, view: LogView, partition: TopicPartition) -> Steps[None]:
         """The search takes some questions, so what it found stays until the next commit."""

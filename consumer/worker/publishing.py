@@ -60,6 +60,7 @@ class Publication:
                 self._desk.hearing.published(self._desk.job.name, published)
 
     def _publish(self) -> Published:
+        self._desk.ask_safe()
         return self._publisher.publish(self._all_logs)
 
     def _all_logs(self) -> list[SealLog]:

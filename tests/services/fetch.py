@@ -18,6 +18,7 @@ MINIO = "v0.0.0-20260212201848-7aac2a2c5b7c"
 VERSITYGW = "v1.7.0"
 TOXIPROXY = "v2.12.0"
 COMPOSE = "v2.16.2"
+KUSTOMIZE = "v5.5.0"
 
 _POMS = Path(__file__).parent
 _FETCH_SECONDS = 1200  # MinIO compiles for minutes on two cores
@@ -65,6 +66,16 @@ def promtool() -> Path:
     return _own_or_debian("promtool", "prometheus")
 
 
+def kustomize() -> Path:
+    """The program that builds Kubernetes manifests from a base and an overlay."""
+    return _go(f"kustomize-{KUSTOMIZE}", f"sigs.k8s.io/kustomize/kustomize/v5@{KUSTOMIZE}") / "kustomize"
+
+
+def chromium() -> Path:
+    """The browser, this machine's own: it needs too many libraries to be unpacked without root."""
+    return _program("chromium")
+
+
 ALL: Mapping[str, Callable[[], Path]] = {
     "kafka": kafka,
     "minio": minio,
@@ -74,6 +85,8 @@ ALL: Mapping[str, Callable[[], Path]] = {
     "compose": compose,
     "prometheus": prometheus,
     "promtool": promtool,
+    "kustomize": kustomize,
+    "chromium": chromium,
 }
 
 

@@ -43,6 +43,7 @@ class Log:
     low: int = 0
     opened: dict[int, list[int]] = field(default_factory=dict)
     next_transaction: int = 0
+    made_at: datetime | None = None
 
     @property
     def high(self) -> int:
@@ -102,9 +103,9 @@ class Cluster:
     def log(self, partition: TopicPartition) -> Log:
         return self.logs[partition.partition]
 
-    def grow(self) -> None:
+    def grow(self, now: datetime) -> None:
         """One partition more."""
-        self.logs.append(Log())
+        self.logs.append(Log(made_at=now))
         self.rebalance()
 
     def join(self, member: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
@@ -68,13 +68,18 @@ def expected_rows(bucket: MemoryStore, records: list[Record], entries: list[Entr
             continue
         if any(entry.offset in span for span in lost):
             continue
-        found = verdict(rules[cover.settings], entry.value, entry.timestamp)
+        found = verdict(rules[cover.settings], entry.value, entry.timestamp, unknown_by(cover, entry.offset))
         if isinstance(found, Verdict):
             seal = first_taker(records, entry.offset, found.day, cover)
             if seal is not None:
                 columns = {item["name"] for item in json.loads(rules[cover.settings].schema)["fields"]}
                 cells = {name: cell for name, cell in (found.cells or {}).items() if name in columns}
                 yield Expected(entry.offset, found.day, found.cells is None, cells, seal)
+
+
+def unknown_by(cover: Record, offset: int) -> Callable[[int], bool]:
+    """Whether the covering record says that the registry did not know a schema yet at this offset."""
+    return lambda schema: offset < cover.unknown_schemas.get(schema, 0)
 
 
 def first_taker(records: list[Record], offset: int, day: date, cover: Record) -> int | None:
@@ -223,19 +228,26 @@ class Watch:
         manifest = bucket.get(f"sim/dt={day}/_manifest.json")
         if manifest is None:
             raise Violation(f"{day}: _SUCCESS before the manifest")
-        if "open_transaction" in json.loads(manifest.data)["why"]:
+        said = json.loads(manifest.data)
+        if "open_transaction" in said["why"]:
             return  # its rows were given up, and the manifest says so
+        decided_at = datetime.fromisoformat(said["written_at"]) - SKEW
         due_at = datetime.combine(day, datetime.min.time(), tzinfo=UTC) + timedelta(days=1, hours=4)
         for partition in self._cluster.partitions():
-            records = records_of(bucket, partition)
-            closing = next((r for r in records if r.caught_up and r.cutoff is not None and r.cutoff >= day), None)
-            if closing is None:
-                raise Violation(f"{day} was published before {partition} sealed it")
-            for record in records[: closing.n + 1]:
-                for entry in record.objects:
-                    if bucket.get(entry.key) is None:
-                        raise Violation(f"{day} was published before {entry.key} of seal {record.n}")
-            self._rows_in(bucket, partition, records, day, due_at - SKEW)
+            made_at = self._cluster.log(partition).made_at
+            if made_at is None or made_at <= decided_at:  # else it came later: a write may take effect late
+                records = records_of(bucket, partition)
+                self._closed(bucket, partition, records, day)
+                self._rows_in(bucket, partition, records, day, due_at - SKEW)
+
+    def _closed(self, bucket: MemoryStore, partition: TopicPartition, records: list[Record], day: date) -> None:
+        closing = next((r for r in records if r.caught_up and r.cutoff is not None and r.cutoff >= day), None)
+        if closing is None:
+            raise Violation(f"{day} was published before {partition} sealed it")
+        for record in records[: closing.n + 1]:
+            for entry in record.objects:
+                if bucket.get(entry.key) is None:
+                    raise Violation(f"{day} was published before {entry.key} of seal {record.n}")
 
     def _rows_in(
         self, bucket: MemoryStore, partition: TopicPartition, records: list[Record], day: date, before: datetime
@@ -252,7 +264,8 @@ class Watch:
                 if _plain(entry) == day:
                     raise Violation(f"{day} was published before {partition}@{entry.offset} was sealed")
                 continue
-            said = verdict(rules_of(bucket, cover.settings), entry.value, entry.timestamp)
+            rules, unknown = rules_of(bucket, cover.settings), unknown_by(cover, entry.offset)
+            said = verdict(rules, entry.value, entry.timestamp, unknown)
             if isinstance(said, Verdict) and said.day == day and first_taker(records, entry.offset, day, cover) is None:
                 raise Violation(f"{day} was published without {partition}@{entry.offset}")
 
@@ -261,7 +274,7 @@ def _plain(entry: Entry) -> date | None:
     """The day of a record that any settings keep."""
     try:
         raw = json.loads(entry.value or b"")
-        return date.fromisoformat(raw["at"]) if raw["kind"] == "a" else None
+        return date.fromisoformat(raw["at"]) if raw["kind"] == "a" and raw["schema"] == 0 else None
     except (ValueError, KeyError):
         return None
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import partial
 
 from consumer.domain.batches import Counts, DayRows, Judged, Judgement, RawBatch
 from consumer.domain.days import day_of_millis
@@ -26,9 +28,9 @@ def rules(topic: str, *, keep: tuple[str, ...] = ("a", "b"), wide: bool = False)
     )
 
 
-def value(identity: str, kind: str, day: date) -> bytes:
-    """A record that becomes a row of `day`."""
-    return json.dumps({"id": identity, "kind": kind, "at": day.isoformat()}).encode()
+def value(identity: str, kind: str, day: date, schema: int = 0) -> bytes:
+    """A record that becomes a row of `day`, once the registry knows its schema."""
+    return json.dumps({"id": identity, "kind": kind, "at": day.isoformat(), "schema": schema}).encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ class Verdict:
     cells: dict[str, str] | None
 
 
-def verdict(rules: RowRules, data: bytes | None, timestamp: int, *, unknown: bool = False) -> Verdict | str:
+def verdict(rules: RowRules, data: bytes | None, timestamp: int, unknown: Callable[[int], bool]) -> Verdict | str:
     """The oracle's and the judge's common definition of a row: a verdict, or why there is no row."""
     if data is None:
         return "tombstone"
@@ -47,10 +49,10 @@ def verdict(rules: RowRules, data: bytes | None, timestamp: int, *, unknown: boo
     try:
         raw = json.loads(data)
         day = date.fromisoformat(raw["at"])
-        schema_known = not (unknown and raw["kind"] == "u")
+        strange = unknown(raw["schema"])
     except (ValueError, KeyError):
         return Verdict(recorded, None)
-    if not schema_known or (day > recorded + timedelta(days=1) and raw["kind"] != "f"):
+    if strange or (day > recorded + timedelta(days=1) and raw["kind"] != "f"):
         return Verdict(recorded, None)
     if not rules.filter.event_types.get(raw["kind"], True):
         return "filtered"
@@ -58,18 +60,20 @@ def verdict(rules: RowRules, data: bytes | None, timestamp: int, *, unknown: boo
 
 
 class SimJudge:
-    """`Judge` by these rules, record by record."""
+    """`Judge` by these rules, record by record. `registry` holds the schema ids known by now."""
 
-    def __init__(self, rules: RowRules) -> None:
+    def __init__(self, rules: RowRules, registry: set[int]) -> None:
         self._rules = rules
+        self._registry = registry
         names = [field["name"] for field in json.loads(rules.schema)["fields"]]
         self.columns = tuple(names)
 
     def judge(self, batch: RawBatch, how: Judgement) -> Judged:
         groups: dict[tuple[date, bool], list[tuple[int, bytes]]] = {}
         tally: Counter[str] = Counter()
+        unknown: dict[int, int] = {}
         for offset, timestamp, data in zip(batch.offsets, batch.timestamps, batch.values, strict=True):
-            found = verdict(self._rules, data, timestamp)
+            found = verdict(self._rules, data, timestamp, partial(self._unknown, offset, how, unknown))
             if isinstance(found, str):
                 tally[found] += 1
                 continue
@@ -79,7 +83,15 @@ class SimJudge:
         days = tuple(_slice(key, groups[key], how) for key in sorted(groups))
         counts = Counts(len(batch), tally["kept"], tally["filtered"], tally["quarantined"], 0, tally["tombstone"])
         first = batch.timestamps[0] if len(batch) else None
-        return Judged(batch.partition, batch.span, days, counts, first_timestamp=first)
+        return Judged(batch.partition, batch.span, days, counts, unknown_schemas=unknown, first_timestamp=first)
+
+    def _unknown(self, offset: int, how: Judgement, found: dict[int, int], schema: int) -> bool:
+        if how.unknown_schemas is not None:
+            return offset < how.unknown_schemas.get(schema, 0)
+        if schema in self._registry:
+            return False
+        found[schema] = offset + 1
+        return True
 
     def _line(self, offset: int, found: Verdict, how: Judgement) -> bytes:
         if found.cells is None:

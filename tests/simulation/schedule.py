@@ -49,6 +49,7 @@ class Script:
         self.outcome = Outcome()
         self.transactions: dict[tuple[int, int], float] = {}
         self.serial = 0
+        self.newest_schema = 0
         watch = Watch(world.cluster)
         world.watchers.append(watch.wrote)
         self.actions: list[tuple[int, Callable[[], None]]] = [
@@ -67,6 +68,7 @@ class Script:
             (1, self.grow),
             (2, self.hurt_spool),
             (2, self.weather),
+            (3, self.schemas),
         ]
 
     def _small_spool(self) -> None:
@@ -122,7 +124,8 @@ class Script:
         now = world.hub.now()
         day = now.date() + timedelta(days=random.choices([0, -1, -2, -3, 1, 3, 5, 9], [60, 14, 5, 3, 4, 2, 2, 1])[0])
         kind = random.choices(["a", "b", "f"], [70, 25, 5])[0]
-        data = random.choices([rows.value(str(self.serial), kind, day), b"bad", None], [92, 5, 3])[0]
+        schema = random.choices([0, self.newest_schema], [9, 1])[0]
+        data = random.choices([rows.value(str(self.serial), kind, day, schema), b"bad", None], [92, 5, 3])[0]
         world.cluster.logs[number].append(data, int(now.timestamp() * 1000), now, transaction)
 
     def transaction(self) -> None:
@@ -232,7 +235,7 @@ class Script:
 
     def grow(self) -> None:
         if len(self.world.cluster.logs) < 4:
-            self.world.cluster.grow()
+            self.world.cluster.grow(self.world.hub.now())
 
     def hurt_spool(self) -> None:
         """A disk is lost, comes back from an older time, or rots, while its worker is down."""
@@ -266,6 +269,11 @@ class Script:
         files, documents = now
         disk.aside.append({**files, **{f"doc:{name}": content for name, content in documents.items()}})
 
+    def schemas(self) -> None:
+        """A producer writes with a schema that the registry learns of later; it learns of the one before."""
+        self.world.registry.add(self.newest_schema)
+        self.newest_schema += 1
+
     def weather(self) -> None:
         """Better or worse networks."""
         level = self.world.random.choice([0.0, 0.02, 0.15])
@@ -286,6 +294,7 @@ class Script:
     def _heal(self) -> None:
         world = self.world
         world.faults.store = world.faults.lost_answer = world.faults.cluster = 0.0
+        world.registry.add(self.newest_schema)
         for machine in self._running():
             if world.random.random() < 0.5:
                 world.kill(machine)

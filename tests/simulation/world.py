@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
 from typing import BinaryIO
@@ -20,7 +20,6 @@ from consumer.seal.record import ObjectEntry, Record
 from consumer.spool.memory import MemoryDisk
 from consumer.store.memory import MemoryStore
 from consumer.store.port import Body, BytesBody, Condition, Facts, Refused, Stored, Written
-from consumer.streams.rules import RowRules
 from consumer.worker.bodies import Bodies, count_rows
 from consumer.worker.desk import Desk, StreamJob
 from consumer.worker.jobs import Job
@@ -207,6 +206,7 @@ class World:
         self.buckets = [self.bucket]
         self.spool_bytes = spool_bytes
         self.rules = rows.rules(TOPIC)
+        self.registry = {0}
         self.ear = Ear()
         self.machines = [Machine(name, MemoryDisk(spool_bytes * 3)) for name in ("m0", "m1", "m2")]
         self.watchers: list[Callable[[MemoryStore, str], None]] = []
@@ -263,7 +263,7 @@ class World:
             clock=clock,
             schedule=Schedule(SEAL_AT),
             writer=f"sim {process.name}",
-            make_judge=rows.SimJudge,
+            make_judge=lambda rules: rows.SimJudge(rules, self.registry),
             hearing=self.ear,
             bodies=Bodies(machine.disk, Path("/nowhere")),
         )
@@ -271,7 +271,7 @@ class World:
             store,
             "sim",
             columns_of=lambda digest: desk.ask_judge(digest, TopicPartition(TOPIC, 0)).columns,
-            today=lambda: rows.SimJudge(self.rules).columns,
+            today=lambda: desk.ask_judge(desk.today, TopicPartition(TOPIC, 0)).columns,
             standing=lambda: Standing(store, count_rows),
             digest=lambda key: (0, ""),
             replaced=dict,
@@ -287,10 +287,3 @@ class World:
             limits=Limits(self.spool_bytes, 0),
             pace=Pace(checkpoint_seconds=self.random.choice([5.0, 3600.0, 20_000.0]), pressure_seconds=0.0),
         )
-
-    def known_rules(self, digest: str, seen: Mapping[str, RowRules]) -> RowRules:
-        """The rules of this digest, as the schedule used them."""
-        return seen[digest]
-
-    def today(self) -> date:
-        return self.hub.now().date()

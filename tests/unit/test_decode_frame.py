@@ -205,7 +205,7 @@ def test_many_bodies_are_read_in_several_blocks() -> None:
     bodies = BODIES * 120
     good, failed = read_frames(layout(EVENTS), bodies, range(len(bodies)))
     assert not failed
-    assert len(good) == 2
+    assert len(good) > 1
     assert [place for places, _ in good for place in places] == list(range(len(bodies)))
 
 

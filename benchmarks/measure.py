@@ -1,0 +1,52 @@
+"""What a process costs: CPU seconds and wall seconds by the system's own account, and the most memory it ever had."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+LOOK_SECONDS = 0.02
+_PEAK = re.compile(r"^VmHWM:\s+(\d+) kB", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """User and system CPU seconds together, wall seconds from start to exit, and peak resident memory in bytes."""
+
+    cpu: float
+    wall: float
+    peak: int
+
+
+def measure(command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None) -> Cost:
+    """Run the command and account for it. Raises RuntimeError, with the end of its log, where it fails."""
+    began = time.monotonic()
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
+            env={**os.environ, **(environment or {})},
+        )  # fmt: skip
+    peak = 0
+    # ru_maxrss counts what this process had when it forked; VmHWM is of the new program alone
+    while os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+        peak = max(peak, _peak(process.pid))
+        time.sleep(LOOK_SECONDS)
+    wall = time.monotonic() - began
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise RuntimeError(f"{command[:4]} ended with {process.returncode}:\n{log.read_text()[-3000:]}")
+    return Cost(usage.ru_utime + usage.ru_stime, wall, peak)
+
+
+def _peak(pid: int) -> int:
+    try:
+        found = _PEAK.search(Path(f"/proc/{pid}/status").read_text())
+    except OSError:
+        return 0
+    return 1024 * int(found[1]) if found else 0

@@ -1,0 +1,64 @@
+"""Ours: `adapty-sink run --once`, from the command line, as anyone would start it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from benchmarks.task import Task
+from consumer.store.open import open_store
+from consumer.store.race import require_safe
+from consumer.store.s3_access import S3Options
+
+SETTINGS = """\
+[kafka]
+bootstrap_servers = "{brokers}"
+group_id = "{group}"
+
+[destination]
+url = "s3://{bucket}/{prefix}"
+endpoint_url = "{endpoint_url}"
+access_key_id = "{access_key}"
+secret_access_key = "{secret_key}"
+addressing_style = "path"
+
+[spool]
+directory = "{folder}/spool"
+
+[http]
+listen = ""
+
+[streams.events]
+topic = "{topic}"
+"""
+
+
+def command(task: Task) -> list[str]:
+    """The command line; writes the settings that it names."""
+    settings = task.home / "sink.toml"
+    settings.write_text(
+        SETTINGS.format(
+            brokers=task.brokers,
+            group=task.group,
+            bucket=task.bucket,
+            prefix=task.prefix,
+            endpoint_url=task.endpoint_url,
+            access_key=task.access_key,
+            secret_key=task.secret_key,
+            folder=task.folder,
+            topic=task.topic,
+        )
+    )
+    program = str(Path(sys.executable).with_name("adapty-sink"))
+    return [program, "--config", str(settings), "--log-format", "json", "run", "--once", "--through", task.through]
+
+
+def prove_store(task: Task) -> None:
+    """Let the store show once that its conditional writes hold: a worker does so once a month, not at each start."""
+    options = S3Options(
+        endpoint_url=task.endpoint_url,
+        access_key_id=task.access_key,
+        secret_access_key=task.secret_key,
+        addressing_style="path",
+    )
+    require_safe(open_store(f"s3://{task.bucket}/{task.prefix}", options))

@@ -1,0 +1,34 @@
+"""`demo`: the whole thing in one process, without servers or settings, on three days of generated data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from consumer.commands.session import session_of
+from consumer.domain.errors import UsageError
+
+
+def demo(
+    context: typer.Context,
+    output: Annotated[
+        Path | None, typer.Option(help="Folder for the days; empty or new. Else a temporary one.", metavar="DIR")
+    ] = None,
+) -> None:
+    """Show the whole thing: an embedded broker, generated data of all four streams, a local folder."""
+    if output is not None and output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise UsageError(f"--output: {output} is not an empty folder; name a new one")
+    session = session_of(context)
+    if session.log_level == "info":
+        session.log_level = "warning"  # the summary tells it better; --log-level debug shows the worker's own words
+        session.set_up_logs()
+    # slow to import: --help does without
+    from consumer.commands.assembly import threads_for_polars  # noqa: PLC0415
+
+    threads_for_polars()
+    from consumer.commands.demo_report import show  # noqa: PLC0415
+    from consumer.commands.demo_run import run_demo  # noqa: PLC0415
+
+    show(run_demo(output))

@@ -1,0 +1,149 @@
+"""Published days: manifests, `_SUCCESS` and `_days.json` against the chains, and keys that belong to nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+
+from consumer.seal.keys import days_key, manifest_key, success_key
+from consumer.seal.publication import DAYS_LISTED
+from consumer.store.port import Facts
+from consumer.verify.documents import parsed, unlike_written
+from consumer.verify.findings import REPUBLISH, START_WORKER, Finding, Problem
+from consumer.verify.manifests import ManifestLook, Told, against_chains, outdated
+from consumer.verify.snapshot import Days, Snapshot
+
+PUBLISHED_AFTER = timedelta(hours=1)
+"""So long after the newest seal a day may wait to be published."""
+MARK = "write it anew: an empty object. A worker does so by itself when it next publishes the day"
+STRAY = (
+    "move it away: readers of the folder take it for data. If a worker of another group or topic wrote it, give that"
+    " one a folder of its own"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What is wrong with the published days, and what a running worker may still be at."""
+
+    findings: tuple[Finding, ...]
+    waiting: tuple[Finding, ...]
+
+
+def check_days(
+    stream: str, snapshot: Snapshot, looks: Mapping[date, ManifestLook], told: Told | None, days: Days
+) -> Published:
+    """Check all days in range. Without `told` (a chain is broken) each document is checked by itself alone."""
+    listed, findings = _listed_days(stream, snapshot, looks, days)
+    findings.extend(finding for look in looks.values() for finding in look.findings)
+    findings.extend(_marks(stream, snapshot, looks, listed, days))
+    waiting = []
+    if told is not None:
+        for look in looks.values():
+            findings.extend(Finding(look.key, Problem.MANIFEST, what, REPUBLISH) for what in against_chains(look, told))
+        waiting = list(_waiting(stream, looks, listed, told, days))
+    return Published(tuple(findings), tuple(waiting))
+
+
+def _listed_days(
+    stream: str, snapshot: Snapshot, looks: Mapping[date, ManifestLook], days: Days
+) -> tuple[dict[date, Mapping[str, Any]], list[Finding]]:
+    """The entries of `_days.json` in range, and what is wrong with that file."""
+    key, stored = days_key(stream), snapshot.listing
+    todo = "move it away and start the worker, which writes it anew"
+    if stored is None:
+        if any(look.raw is not None for look in looks.values()):
+            return {}, [Finding(key, Problem.MISSING, "the list of published days is missing", START_WORKER)]
+        return {}, []
+    try:
+        raw = parsed(stored.data)
+        entries = {date.fromisoformat(item["day"]): item for item in raw["days"]}
+        whats = [unlike_written(stored), *_listing_problems(stream, raw, list(entries))]
+    except (KeyError, TypeError, ValueError) as error:
+        return {}, [Finding(key, Problem.UNREADABLE, f"it is no list of days: {error}", todo)]
+    inside = {day: item for day, item in entries.items() if day in days}
+    for day, item in inside.items():
+        look = looks.get(day)
+        if look is not None and look.raw is not None:
+            said = {"day": day.isoformat(), **{name: look.raw[name] for name in ("revision", "rows", "complete")}}
+            whats.append("" if item == said else f"it says {dict(item)} where the manifest of {day} says {said}")
+    whats.extend(f"it does not list {day}, which is published" for day in _unlisted(entries, looks))
+    return inside, [Finding(key, Problem.MANIFEST, what, START_WORKER) for what in whats if what]
+
+
+def _listing_problems(stream: str, raw: Mapping[str, Any], days: list[date]) -> Iterator[str]:
+    if (raw["version"], raw["stream"], set(raw)) != (1, stream, {"version", "stream", "days"}):
+        yield "it is the list of another stream or release"
+    if days != sorted(days) or len(days) != len(raw["days"]) or len(days) > DAYS_LISTED:
+        yield "its days are not in order"
+
+
+def _unlisted(entries: Mapping[date, object], looks: Mapping[date, ManifestLook]) -> list[date]:
+    oldest = min(entries, default=date.min) if len(entries) >= DAYS_LISTED else date.min
+    return [day for day, look in looks.items() if look.raw is not None and day >= oldest and day not in entries]
+
+
+def _marks(
+    stream: str,
+    snapshot: Snapshot,
+    looks: Mapping[date, ManifestLook],
+    listed: Mapping[date, object],
+    days: Days,
+) -> Iterator[Finding]:
+    """Manifest and `_SUCCESS` go together, and both with the list of days."""
+    marked = {
+        day: facts
+        for day, keys in snapshot.data.by_day.items()
+        if day in days and (facts := keys.get(success_key(stream, day))) is not None
+    }
+    for day in sorted({*looks, *listed, *marked}):
+        key, mark = manifest_key(stream, day), marked.get(day)
+        if day not in looks:
+            yield Finding(key, Problem.MISSING, "the manifest of a published day is missing", REPUBLISH)
+        if mark is None:
+            yield Finding(success_key(stream, day), Problem.MISSING, "the mark of a published day is missing", MARK)
+        elif mark.size:
+            yield Finding(mark.key, Problem.ALTERED, f"it should be empty and has {mark.size} bytes", MARK)
+
+
+def _waiting(
+    stream: str,
+    looks: Mapping[date, ManifestLook],
+    listed: Mapping[date, object],
+    told: Told,
+    days: Days,
+) -> Iterator[Finding]:
+    """Days to be published, or published anew, now or soon."""
+    for day, plan in told.plans.items():
+        if day not in days:
+            continue
+        look = looks.get(day)
+        if look is None:
+            if day not in listed:
+                what = "every partition with a seal log has sealed this day, but it is not published"
+                yield Finding(manifest_key(stream, day), Problem.NOT_PUBLISHED, what, START_WORKER)
+        elif what := outdated(look, plan):
+            yield Finding(look.key, Problem.NOT_PUBLISHED, what, START_WORKER)
+
+
+def strays(stream: str, snapshot: Snapshot, known: set[str], days: Days) -> Iterator[Finding]:
+    """Keys in the stream's folders that no record and no replay names."""
+    for folder in (snapshot.data, snapshot.quarantine):
+        for day, keys in folder.by_day.items():
+            if day in days:
+                yield from (_stray(facts) for facts in keys.values() if not _ours(stream, day, facts, known))
+        for key in folder.elsewhere:
+            if key != days_key(stream) and days.all:
+                yield Finding(key, Problem.STRAY, "it lies in the stream's folder and is not ours", STRAY, note=True)
+
+
+def _ours(stream: str, day: date, facts: Facts, known: set[str]) -> bool:
+    return facts.key in known or facts.key in {manifest_key(stream, day), success_key(stream, day)}
+
+
+def _stray(facts: Facts) -> Finding:
+    hidden = facts.key.rsplit("/", 1)[1].startswith(("_", "."))
+    what = "it lies in a day's folder, and no seal record names it"
+    return Finding(facts.key, Problem.STRAY, what, STRAY, note=hidden)

@@ -1,0 +1,192 @@
+"""One manifest by itself, and against what the chains say that its day consists of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any
+
+from consumer.seal.keys import manifest_key
+from consumer.seal.publication import DayPlan, Part, PartitionState, manifest_digest, plan_days
+from consumer.seal.publish import MANIFEST_VERSION
+from consumer.seal.record import ObjectEntry
+from consumer.store.port import Stored
+from consumer.verify.documents import parsed, unlike_written, without_metadata
+from consumer.verify.findings import REPUBLISH, Finding, Problem
+
+ENTRY = ("key", "partition", "rows", "first_offset", "last_offset", "seal")
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestLook:
+    """A manifest as it stands; `raw` is None where it is no manifest. `seals` are the records taken in."""
+
+    day: date
+    key: str
+    raw: Mapping[str, Any] | None
+    findings: tuple[Finding, ...] = ()
+    seals: Mapping[int, int] = field(default_factory=dict)
+
+    @property
+    def facts(self) -> dict[str, tuple[int | None, str]]:
+        """Size and sha256 of the objects that it lists, by key; no size of quarantine objects."""
+        if self.raw is None:
+            return {}
+        listed: dict[str, tuple[int | None, str]] = {
+            item["key"]: (item["bytes"], item["sha256"]) for item in self.raw["objects"]
+        }
+        pinned = {key: (None, digest) for key, digest in self.raw["pins"]["quarantine"].items()}
+        return listed | pinned
+
+
+def look_at_manifest(stream: str, day: date, stored: Stored, *, keeps_metadata: bool) -> ManifestLook:
+    """Read and check one manifest by itself."""
+    key = manifest_key(stream, day)
+    whats = [unlike_written(stored), without_metadata(stored, keeps_metadata=keeps_metadata)]
+    try:
+        raw = parsed(stored.data)
+        if raw["version"] > MANIFEST_VERSION:
+            return _broken(day, key, Problem.NEWER, "a newer release wrote it", "verify with that release")
+        seals = {int(partition): int(n) for partition, n in raw["seals"].items()}
+        whats.extend(_own_problems(stream, day, raw))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        return _broken(day, key, Problem.UNREADABLE, f"it is no manifest: {type(error).__name__}: {error}", REPUBLISH)
+    findings = tuple(Finding(key, Problem.MANIFEST, what, REPUBLISH) for what in whats if what)
+    return ManifestLook(day, key, raw, findings, seals)
+
+
+def _broken(day: date, key: str, problem: Problem, what: str, todo: str) -> ManifestLook:
+    return ManifestLook(day, key, None, (Finding(key, problem, what, todo),))
+
+
+def _own_problems(stream: str, day: date, raw: Mapping[str, Any]) -> Iterator[str]:
+    if raw["sha256"] != manifest_digest(raw):
+        yield "it was altered: its own sha256 does not fit it"
+    if (raw["stream"], raw["day"]) != (stream, day.isoformat()):
+        yield f"it speaks of {raw['day']} of stream {raw['stream']}"
+    if raw["complete"] is not (not raw["why"]):
+        yield f"it says complete: {raw['complete']}, because of {raw['why']}"
+    if raw["revision"] < 1 or datetime.fromisoformat(raw["written_at"]).tzinfo is None:
+        yield "its revision or its moment of writing is none"
+    for name in ("rows", "bytes"):
+        total = sum(item[name] for item in raw["objects"])
+        if raw[name] != total:
+            yield f"it says {raw[name]} {name}, its objects have {total}"
+    for item in raw["objects"]:
+        if not isinstance(item["sha256"], str) or any(item.get(name, "") == "" for name in ENTRY):
+            yield f"what it says of {item['key']} is not whole"
+    if not isinstance(raw["pins"]["seals"], dict) or not isinstance(raw["pins"]["quarantine"], dict):
+        yield "its digests of seal records and quarantine objects are none"
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What chains, replays and settings say, to hold manifests against. `lossy` are keys that may have fewer rows."""
+
+    states: Sequence[PartitionState]
+    plans: Mapping[date, DayPlan]
+    replaced: Mapping[str, ObjectEntry]
+    columns: Mapping[str, tuple[str, ...]]
+    replay_settings: Mapping[str, str]
+    today: tuple[str, ...]
+    lossy: frozenset[str]
+
+    def state(self, partition: int) -> PartitionState | None:
+        """The state of a partition that has a seal log."""
+        return next((state for state in self.states if state.partition == partition), None)
+
+
+def against_chains(look: ManifestLook, told: Told) -> Iterator[str]:
+    """What a manifest says that the records which it took in do not."""
+    if look.raw is None:
+        return
+    problems = list(_seal_problems(look, told))
+    yield from problems
+    plan = told.plans.get(look.day)
+    if problems:
+        return
+    if plan is None:
+        yield f"it was published, though not every partition has sealed {look.day}"
+        return
+    parts = [part for part in plan.parts if part.seal <= look.seals.get(part.partition, -1)]
+    yield from _object_problems(look, parts, told)
+    yield from _column_problems(look, parts, told)
+    if list(plan.why) != look.raw["why"] and list(_why_then(look, told)) != look.raw["why"]:
+        yield f"it says {look.raw['why']} where the seal logs say {list(plan.why)}"
+
+
+def _seal_problems(look: ManifestLook, told: Told) -> Iterator[str]:
+    pins = look.raw["pins"]["seals"] if look.raw else {}
+    if {str(partition) for partition in look.seals} != set(pins):
+        yield "it does not pin the records that it took in"
+    for partition, n in sorted(look.seals.items()):
+        state = told.state(partition)
+        if state is None or not 0 <= n < len(state.chain.records):
+            yield f"it took in record {n} of partition {partition}, which is missing from the seal log"
+        elif pins.get(str(partition)) != state.chain.digests[n]:
+            yield f"record {n} of partition {partition} was altered after the manifest was written, or the manifest was"
+        else:
+            sealed = PartitionState(partition, state.chain.before(n + 1), finished=True).sealed
+            if sealed is None or sealed < look.day:
+                yield f"with record {n} partition {partition} had not sealed {look.day} yet"
+
+
+def _object_problems(look: ManifestLook, parts: Sequence[Part], told: Told) -> Iterator[str]:
+    assert look.raw is not None
+    listed = {item["key"]: item for item in look.raw["objects"]}
+    if len(listed) != len(look.raw["objects"]):
+        yield "it lists an object twice"
+    for part in parts:
+        item = listed.pop(part.entry.key, None)
+        if item is None:
+            yield f"it does not list {part.entry.key} of seal {part.seal}"
+            continue
+        said = tuple(item[name] for name in ENTRY)
+        entry = part.entry
+        wanted = (entry.key, part.partition, entry.rows, entry.first_offset, entry.last_offset, part.seal)
+        if said != wanted and not (entry.key in told.lossy and item["rows"] <= entry.rows):
+            yield f"it says other things of {entry.key} than record {part.seal} of partition {part.partition}"
+    for key in sorted(listed):
+        yield f"it lists {key}, which no record names"
+
+
+def _column_problems(look: ManifestLook, parts: Sequence[Part], told: Told) -> Iterator[str]:
+    assert look.raw is not None
+    own = tuple(look.raw["columns"])
+    if not parts:
+        if own not in {told.today, *told.columns.values()}:
+            yield "its columns are those of no settings in the seal log"
+        return
+    items = {item["key"]: item for item in look.raw["objects"]}
+    for part in parts:
+        item = items.get(part.entry.key)
+        known = _possible_columns(part, told)
+        if item is not None and known and tuple(item.get("columns", own)) not in known:
+            yield f"it says other columns of {part.entry.key} than its settings"
+
+
+def _possible_columns(part: Part, told: Told) -> list[tuple[str, ...]]:
+    digests = (part.settings, told.replay_settings.get(part.entry.key, ""))
+    return [told.columns[digest] for digest in digests if digest in told.columns]
+
+
+def _why_then(look: ManifestLook, told: Told) -> tuple[str, ...]:
+    """What was known to be missing with the records that the manifest took in."""
+    states = [
+        PartitionState(partition, state.chain.before(n + 1), finished=True)
+        for partition, n in look.seals.items()
+        if (state := told.state(partition)) is not None
+    ]
+    plans = plan_days(states, told.replaced)
+    return next((plan.why for plan in plans if plan.day == look.day), ())
+
+
+def outdated(look: ManifestLook, plan: DayPlan) -> str:
+    """What the manifest lacks by now; "" where it is up to date."""
+    if look.raw is None:
+        return ""
+    missing = [part.entry.key for part in plan.parts if part.seal > look.seals.get(part.partition, -1)]
+    if missing:
+        return f"it does not list {len(missing)} later objects yet, such as {missing[0]}"
+    return "" if list(plan.why) == look.raw["why"] else f"it does not say {', '.join(plan.why) or 'complete'} yet"

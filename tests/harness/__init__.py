@@ -1,0 +1,1 @@
+"""Real worker processes against real servers: start them, feed them, treat them badly, and judge what they left."""
