@@ -9,6 +9,7 @@ import csv
 import io
 import json
 from datetime import date
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 

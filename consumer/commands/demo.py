@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -13,9 +14,11 @@ from consumer.domain.errors import UsageError
 
 def demo(
     context: typer.Context,
+    *,
     output: Annotated[
         Path | None, typer.Option(help="Folder for the days; empty or new. Else a temporary one.", metavar="DIR")
     ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")] = False,
 ) -> None:
     """Show the whole thing: an embedded broker, generated data of all four streams, a local folder."""
     if output is not None and output.exists() and (not output.is_dir() or any(output.iterdir())):
@@ -30,5 +33,10 @@ def demo(
     threads_for_polars()
     from consumer.commands.demo_report import show  # noqa: PLC0415
     from consumer.commands.demo_run import run_demo  # noqa: PLC0415
+    from consumer.commands.demo_summary import summary_of  # noqa: PLC0415
 
-    show(run_demo(output))
+    summary = summary_of(run_demo(output))
+    if as_json:
+        typer.echo(json.dumps(summary.document(), indent=2))
+    else:
+        show(summary)

@@ -154,7 +154,7 @@ def _spoilt(random: Random, stream: str) -> _Spoilt | None:
 
 def _delay(random: Random) -> timedelta:
     """Most records come within a minute, some within two hours, a few phones were offline for up to a day."""
-    longest = random.choices((60, 7_200, 86_400), weights=(970, 25, 5))[0]
+    longest = random.choices((60, 7_200, 86_400), weights=(955, 30, 15))[0]
     return timedelta(seconds=random.randint(5, longest))
 
 

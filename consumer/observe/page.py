@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import cache
 from html import escape
 from importlib.resources import files
 
 from consumer import __version__
+from consumer.domain.offsets import TopicPartition
 from consumer.observe.board import Snapshot, SpoolView, StreamView
 from consumer.observe.calendar import DayCell, DayState
 from consumer.observe.status import PartitionStatus
@@ -73,7 +74,9 @@ def _body(snapshot: Snapshot) -> str:
     if snapshot.status.halted:
         pill += f'<span class="pill bad">{len(snapshot.status.halted)} halted</span>'
     head = f'<header><h1>adapty-sink {escape(__version__)}</h1>{pill}<span class="soft">{at}</span></header>'
-    return head + _worker(snapshot) + "".join(_stream(stream, snapshot.at) for stream in snapshot.streams)
+    halted = frozenset(halt.partition for halt in snapshot.status.halted)
+    streams = "".join(_stream(stream, snapshot.at, halted) for stream in snapshot.streams)
+    return head + _worker(snapshot) + streams + _legend()
 
 
 def _worker(snapshot: Snapshot) -> str:
@@ -96,7 +99,7 @@ def _spool(spool: SpoolView) -> str:
     )
 
 
-def _stream(stream: StreamView, now: datetime) -> str:
+def _stream(stream: StreamView, now: datetime, halted: frozenset[TopicPartition]) -> str:
     seals = [found.next_seal for found in stream.partitions if found.next_seal is not None]
     total = UNKNOWN if stream.partitions_total is None else str(stream.partitions_total)
     facts = (
@@ -109,7 +112,7 @@ def _stream(stream: StreamView, now: datetime) -> str:
         f'<section class="card"><h2>{escape(stream.name)}</h2>'
         f'<p class="soft">{escape(stream.topic)} → {escape(stream.destination)}</p>'
         f"{_troubles(stream.troubles)}{_facts(facts)}"
-        f'<div class="sides"><div><h3>Partitions</h3>{_partitions(stream.partitions, now)}</div>'
+        f'<div class="sides"><div><h3>Partitions</h3>{_partitions(stream.partitions, now, halted)}</div>'
         f"<div><h3>Days</h3>{_calendar(stream.days)}</div></div></section>"
     )
 
@@ -132,57 +135,62 @@ _COLUMNS = (
     "open days",
     "last sealed",
     "next seal",
-    "kept for",
+    "expires in",
 )
 
 
-def _partitions(found: Sequence[PartitionStatus], now: datetime) -> str:
+def _partitions(found: Sequence[PartitionStatus], now: datetime, halted: frozenset[TopicPartition]) -> str:
     if not found:
         return '<p class="soft">None of this stream is assigned to this worker.</p>'
     head = "".join(f"<th>{name}</th>" for name in _COLUMNS)
-    rows = "".join(_row(partition, now) for partition in found)
+    rows = "".join(_row(status, now, halted=status.partition in halted) for status in found)
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
     if len(found) <= FEW_PARTITIONS:
         return table
     return f"<details><summary>{len(found)} partitions</summary>{table}</details>"
 
 
-def _row(found: PartitionStatus, now: datetime) -> str:
+def _row(found: PartitionStatus, now: datetime, *, halted: bool) -> str:
     cells = (
-        str(found.partition.partition),
+        f"{found.partition.partition}{' halted' if halted else ''}",
         _count(found.lag),
         _count(found.position),
         _count(found.committed),
         _count(found.held),
         _open_days(found),
-        UNKNOWN if found.last_cutoff is None else found.last_cutoff.isoformat(),
-        UNKNOWN if found.next_seal is None else _until(found.next_seal, now),
+        UNKNOWN if found.last_cutoff is None else _day(found.last_cutoff),
+        UNKNOWN if found.next_seal is None else _moment(found.next_seal, now),
         UNKNOWN if found.retention_hours is None else _span(timedelta(hours=found.retention_hours)),
     )
     inner = "".join(f'<td data-is="{name}">{cell}</td>' for name, cell in zip(_COLUMNS, cells, strict=True))
-    return f"<tr>{inner}</tr>"
+    mark = ' class="halted"' if halted else ""
+    return f"<tr{mark}>{inner}</tr>"
 
 
 def _open_days(found: PartitionStatus) -> str:
     if found.open_days is None:
         return UNKNOWN
     days = found.open_days
-    shown = ", ".join(f"{day:%b} {day.day}" for day in days[-3:])
+    shown = ", ".join(_day(day) for day in days[-3:])
     return f"{len(days) - 3} older, {shown}" if len(days) > 3 else shown or "none"  # noqa: PLR2004 - the three shown
 
 
 def _calendar(days: Sequence[DayCell]) -> str:
     week = "".join(f"<span>{name}</span>" for name in _WEEK)
     cells = "".join(_cell(cell, first=index == 0) for index, cell in enumerate(days))
-    states = [state for state in DayState if state is not DayState.NONE]
-    legend = "".join(f'<li class="{state}">{SIGNS[state]} {MEANINGS[state]}</li>' for state in states)
     head = f'<div class="week" aria-hidden="true">{week}</div>'
-    return f'{head}<ol class="days">{cells}</ol><ul class="legend">{legend}</ul>'
+    return f'{head}<ol class="days">{cells}</ol>'
+
+
+def _legend() -> str:
+    states = [state for state in DayState if state is not DayState.NONE]
+    items = "".join(f'<li class="{state}">{SIGNS[state]} {MEANINGS[state]}</li>' for state in states)
+    return f'<ul class="legend">{items}</ul>'
 
 
 def _cell(cell: DayCell, *, first: bool) -> str:
     day, published = cell.day, cell.published
-    label = f"{day:%b} {day.day}" if first or day.day == 1 else str(day.day)
+    label = _day(day) if first or day.day == 1 else str(day.day)
     said = f"{day.isoformat()}: {MEANINGS[cell.state]}"
     if published is not None:
         said += f", {published.rows:,} rows, revision {published.revision}"
@@ -223,8 +231,16 @@ def bytes_text(number: int) -> str:
 
 def _until(when: datetime, now: datetime) -> str:
     left = when - now
-    said = f"{when:%b} {when.day}, {when:%H:%M}"
+    said = f"{_day(when)}, {when:%H:%M}"
     return f"{said} (in {_span(left)})" if left > timedelta() else f"{said} (overdue {_span(-left)})"
+
+
+def _moment(when: datetime, now: datetime) -> str:
+    return f"{_day(when)}, {when:%H:%M}" if when > now else f"overdue {_span(now - when)}"
+
+
+def _day(day: date) -> str:
+    return f"{day:%b} {day.day}"
 
 
 def _span(length: timedelta) -> str:

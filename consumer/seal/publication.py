@@ -54,7 +54,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class DayPlan:
-    """What a published day consists of. `digests` are the sha256 of the records in `seals`; `quarantine` its own keys."""
+    """What a published day consists of. `digests` are of the records in `seals`; `quarantine` are keys of its day."""
 
     day: date
     parts: tuple[Part, ...]

@@ -116,7 +116,7 @@ class Tables:
 
     def __init__(self, table: pl.DataFrame | None, make: Callable[[pl.DataFrame], pl.DataFrame]) -> None:
         """`make` makes a table ready to be written."""
-        self._whole = pl.DataFrame({AT: [], DAY: []}, schema={AT: pl.UInt32, DAY: pl.Int32}) if table is None else table
+        self._whole = pl.DataFrame({AT: [], DAY: []}, schema={AT: pl.UInt32, DAY: pl.Int64}) if table is None else table
         self._make = make
         self._ready: pl.DataFrame | None = None
         self._unlisted: list[str] | None = None

@@ -79,7 +79,7 @@ class Sorter:
             if number := dropped.sum():
                 filtered[reason] = int(number)
                 gone = dropped if gone is None else gone | dropped
-        kept = frame.with_columns(days.cast(pl.Int32).alias(DAY))
+        kept = frame.with_columns(days.alias(DAY))
         return Sorted(kept if gone is None else kept.filter(~gone), quarantined, filtered)
 
 

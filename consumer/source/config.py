@@ -32,6 +32,8 @@ CONSUMER_DEFAULTS: Mapping[str, Any] = {
     "fetch.wait.max.ms": 250,
     "check.crcs": True,
     "topic.metadata.refresh.interval.ms": 60_000,
+    # With no broker left librdkafka begins anew with its first wait each time: 100 ms are a storm.
+    "reconnect.backoff.ms": 1_000,
     "reconnect.backoff.max.ms": 5_000,
     "socket.keepalive.enable": True,
     "log.connection.close": False,

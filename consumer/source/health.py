@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 
 from confluent_kafka import KafkaError
 
@@ -12,15 +13,31 @@ from consumer.source.faults import outage
 from consumer.source.inbox import Inbox
 from consumer.source.stats import SourceStats, read_stats
 
-log = logging.getLogger(__name__)
+_library_log = logging.getLogger("librdkafka")
+_DIGITS = re.compile(r"[0-9]+")
 
 REPEAT_SECONDS = 10.0
 """The same outage is reported again after that."""
-_NO_OUTAGE = frozenset(
+_QUIET = frozenset(
     {KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._MAX_POLL_EXCEEDED}  # noqa: SLF001 - public constants
 )
 """One connection, which is made again, and a process that slept: logged, no more."""
-_UNREACHABLE = "Kafka: no broker is reachable"
+_ALL_DOWN = KafkaError._ALL_BROKERS_DOWN  # noqa: SLF001 - a public constant
+
+
+class CalmLog:
+    """What librdkafka takes for a logger: lines that differ in numbers alone are written once in a while."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._written: dict[str, float] = {}
+
+    def log(self, level: int, text: str, *parts: object) -> None:
+        """Write the line, unless the like of it was written lately."""
+        now, key = self._clock.monotonic(), _DIGITS.sub("#", text % parts)
+        if now - self._written.get(key, float("-inf")) >= REPEAT_SECONDS:
+            self._written = {k: at for k, at in self._written.items() if now - at < REPEAT_SECONDS} | {key: now}
+            _library_log.log(level, text, *parts)
 
 
 class Health:
@@ -30,22 +47,26 @@ class Health:
         self._inbox = inbox
         self._clock = clock
         self._reported: dict[str, float] = {}
+        self._last_cause = ""
+        self.log = CalmLog(clock)
         self.stats: SourceStats | None = None
 
     def failed(self, what: str, error: KafkaError) -> None:
         """An error that may pass by itself."""
-        if error.code() in _NO_OUTAGE:
-            log.warning("%s: %s", what, error.str())
-        elif error.code() == KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - a public constant
-            self.report(TransientError(_UNREACHABLE))
+        if error.code() == _ALL_DOWN:
+            self._no_broker()
+            return
+        self._last_cause = error.str()
+        if error.code() in _QUIET:
+            self.log.log(logging.WARNING, "%s: %s", what, error.str())
         else:
             self.report(outage(what, error))
 
-    def report(self, trouble: TransientError) -> None:
-        """Tell the worker, unless it was told so lately."""
-        now, text = self._clock.monotonic(), str(trouble)
-        if now - self._reported.get(text, float("-inf")) >= REPEAT_SECONDS:
-            self._reported = {k: at for k, at in self._reported.items() if now - at < REPEAT_SECONDS} | {text: now}
+    def report(self, trouble: TransientError, key: str = "") -> None:
+        """Tell the worker, unless it was told so lately. `key` stands for a text that varies."""
+        now, key = self._clock.monotonic(), key or str(trouble)
+        if now - self._reported.get(key, float("-inf")) >= REPEAT_SECONDS:
+            self._reported = {k: at for k, at in self._reported.items() if now - at < REPEAT_SECONDS} | {key: now}
             self._inbox.report(trouble)
 
     def on_error(self, error: KafkaError) -> None:
@@ -56,4 +77,8 @@ class Health:
         """Librdkafka's `stats_cb`. Two looks without a broker are an outage: its own error comes only once."""
         before, self.stats = self.stats, read_stats(document)
         if before is not None and not before.brokers_up and not self.stats.brokers_up:
-            self.report(TransientError(_UNREACHABLE))
+            self._no_broker()
+
+    def _no_broker(self) -> None:
+        why = f"; lately: {self._last_cause}" if self._last_cause else ""
+        self.report(TransientError(f"Kafka: no broker is reachable{why}"), "no broker")

@@ -37,7 +37,7 @@ class Inbox:
         self._generations = count(1)
         self._seats: dict[TopicPartition, Seat] = {}
         self._notices: deque[Assigned | Revoked] = deque()
-        self._outage: TransientError | None = None
+        self._outages: deque[TransientError] = deque(maxlen=8)
         self._end: BaseException | None = None
         self._woken = False
 
@@ -57,9 +57,8 @@ class Inbox:
                 return events
             if self._end is not None:
                 raise self._end
-            outage, self._outage = self._outage, None
-            if outage is not None:
-                raise outage
+            if self._outages:
+                raise self._outages.popleft()
             return []
 
     def wake(self) -> None:
@@ -124,9 +123,9 @@ class Inbox:
         return self._put(lease, turn, lambda seat: seat.put_out_of_range(detail))
 
     def report(self, outage: TransientError) -> None:
-        """An outage for the next poll that has nothing better; a newer one replaces an older one."""
+        """An outage for the next poll that has nothing better. Of too many the oldest are forgotten."""
         with self._changed:
-            self._outage = outage
+            self._outages.append(outage)
             self._changed.notify_all()
 
     def end(self, error: BaseException) -> None:
@@ -152,7 +151,7 @@ class Inbox:
 
     def _has_news(self) -> bool:
         waiting = self._notices or any(seat.has_news for seat in self._seats.values())
-        return bool(waiting or self._woken or self._outage or self._end)
+        return bool(waiting or self._woken or self._outages or self._end)
 
     def _seat(self, lease: Lease) -> Seat | None:
         seat = self._seats.get(lease.partition)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -38,7 +37,7 @@ class Member:
             "error_cb": health.on_error,
             "stats_cb": health.on_stats,
             "on_commit": self._on_commit,
-            "logger": logging.getLogger("librdkafka"),
+            "logger": health.log,
         }
         self._inbox = inbox
         self._health = health

@@ -130,12 +130,11 @@ class Reader:
         if code == _END:
             if tap is not None and self._inbox.put_end(tap.lease, tap.turn, trouble.offset):
                 tap.heard()
-        elif trouble.partition is None:
-            self._failed("Kafka", trouble.error)
-        elif tap is None:
-            return  # late news of a partition that is not ours any more
         elif code in _LOST_PLACE:
-            self._lose_place(tap, trouble)
+            if tap is not None:
+                self._lose_place(tap, trouble)
+        elif tap is None:
+            self._failed("Kafka", trouble.error)
         else:
             # librdkafka may go on behind a record that it could not read: hold, and ask for that record again.
             tap.hold(self._clock.monotonic(), HOLD_SECONDS)

@@ -248,7 +248,8 @@ class PartitionSpool:
         # is void whether it finds its files or not
         with suppress(SpoolFullError):
             self.checkpoint()
-        self._disk.remove([file.name for file in gone])
+        with suppress(OSError):  # what cannot be removed now is no part of the checkpoint: `restore` removes it
+            self._disk.remove([file.name for file in gone])
 
 
 def _file_from(raw: Mapping[str, Any]) -> SpoolFile:

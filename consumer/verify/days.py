@@ -10,13 +10,14 @@ from typing import Any
 from consumer.seal.keys import days_key, manifest_key, success_key
 from consumer.seal.publication import DAYS_LISTED
 from consumer.store.port import Facts
-from consumer.verify.documents import parsed, unlike_written
+from consumer.verify.documents import parsed, unlike_written, without_metadata
 from consumer.verify.findings import REPUBLISH, START_WORKER, Finding, Problem
 from consumer.verify.manifests import ManifestLook, Told, against_chains, outdated
 from consumer.verify.snapshot import Days, Snapshot
 
 PUBLISHED_AFTER = timedelta(hours=1)
 """So long after the newest seal a day may wait to be published."""
+ANEW = "move it away and start the worker, which writes it anew"
 MARK = "write it anew: an empty object. A worker does so by itself when it next publishes the day"
 STRAY = (
     "move it away: readers of the folder take it for data. If a worker of another group or topic wrote it, give that"
@@ -36,41 +37,53 @@ def check_days(
     stream: str, snapshot: Snapshot, looks: Mapping[date, ManifestLook], told: Told | None, days: Days
 ) -> Published:
     """Check all days in range. Without `told` (a chain is broken) each document is checked by itself alone."""
-    listed, findings = _listed_days(stream, snapshot, looks, days)
-    findings.extend(finding for look in looks.values() for finding in look.findings)
-    findings.extend(_marks(stream, snapshot, looks, listed, days))
-    waiting = []
+    listing = _listing(stream, snapshot, looks, days)
+    findings = [*listing.findings, *(finding for look in looks.values() for finding in look.findings)]
+    findings.extend(_marks(stream, snapshot, looks, listing.entries, days))
+    waiting = [*_unlisted(stream, looks, listing), *_unmarked(stream, snapshot, looks, listing.entries)]
     if told is not None:
         for look in looks.values():
             findings.extend(Finding(look.key, Problem.MANIFEST, what, REPUBLISH) for what in against_chains(look, told))
-        waiting = list(_waiting(stream, looks, listed, told, days))
+        waiting.extend(_waiting(stream, looks, listing.entries, told, days))
     return Published(tuple(findings), tuple(waiting))
 
 
-def _listed_days(
-    stream: str, snapshot: Snapshot, looks: Mapping[date, ManifestLook], days: Days
-) -> tuple[dict[date, Mapping[str, Any]], list[Finding]]:
-    """The entries of `_days.json` in range, and what is wrong with that file."""
+@dataclass(frozen=True, slots=True)
+class _Listing:
+    """The entries of `_days.json` in range, the oldest day where it is full, and what is wrong with it."""
+
+    entries: Mapping[date, Mapping[str, Any]]
+    oldest: date = date.min
+    findings: tuple[Finding, ...] = ()
+
+
+def _listing(stream: str, snapshot: Snapshot, looks: Mapping[date, ManifestLook], days: Days) -> _Listing:
     key, stored = days_key(stream), snapshot.listing
-    todo = "move it away and start the worker, which writes it anew"
     if stored is None:
         if any(look.raw is not None for look in looks.values()):
-            return {}, [Finding(key, Problem.MISSING, "the list of published days is missing", START_WORKER)]
-        return {}, []
+            finding = Finding(key, Problem.MISSING, "the list of published days is missing", START_WORKER)
+            return _Listing({}, date.max, (finding,))
+        return _Listing({})
     try:
         raw = parsed(stored.data)
         entries = {date.fromisoformat(item["day"]): item for item in raw["days"]}
-        whats = [unlike_written(stored), *_listing_problems(stream, raw, list(entries))]
+        whats = [unlike_written(stored), without_metadata(stored, keeps_metadata=snapshot.keeps_metadata)]
+        whats.extend(_listing_problems(stream, raw, list(entries)))
+        inside = {day: item for day, item in entries.items() if day in days}
+        whats.extend(_entry_problem(item, looks.get(day)) for day, item in inside.items())
     except (KeyError, TypeError, ValueError) as error:
-        return {}, [Finding(key, Problem.UNREADABLE, f"it is no list of days: {error}", todo)]
-    inside = {day: item for day, item in entries.items() if day in days}
-    for day, item in inside.items():
-        look = looks.get(day)
-        if look is not None and look.raw is not None:
-            said = {"day": day.isoformat(), **{name: look.raw[name] for name in ("revision", "rows", "complete")}}
-            whats.append("" if item == said else f"it says {dict(item)} where the manifest of {day} says {said}")
-    whats.extend(f"it does not list {day}, which is published" for day in _unlisted(entries, looks))
-    return inside, [Finding(key, Problem.MANIFEST, what, START_WORKER) for what in whats if what]
+        return _Listing({}, date.max, (Finding(key, Problem.UNREADABLE, f"it is no list of days: {error}", ANEW),))
+    oldest = min(entries) if len(entries) >= DAYS_LISTED else date.min
+    findings = tuple(Finding(key, Problem.MANIFEST, what, ANEW) for what in whats if what)
+    return _Listing(inside, oldest, findings)
+
+
+def _entry_problem(item: Mapping[str, Any], look: ManifestLook | None) -> str:
+    """The list is written after the manifests: it may know an older revision, and nothing else."""
+    if look is None or look.raw is None or item["revision"] < look.raw["revision"]:
+        return ""
+    said = {"day": look.day.isoformat(), **{name: look.raw[name] for name in ("revision", "rows", "complete")}}
+    return "" if item == said else f"it says {dict(item)} where the manifest of {look.day} says {said}"
 
 
 def _listing_problems(stream: str, raw: Mapping[str, Any], days: list[date]) -> Iterator[str]:
@@ -80,9 +93,23 @@ def _listing_problems(stream: str, raw: Mapping[str, Any], days: list[date]) -> 
         yield "its days are not in order"
 
 
-def _unlisted(entries: Mapping[date, object], looks: Mapping[date, ManifestLook]) -> list[date]:
-    oldest = min(entries, default=date.min) if len(entries) >= DAYS_LISTED else date.min
-    return [day for day, look in looks.items() if look.raw is not None and day >= oldest and day not in entries]
+def _unlisted(stream: str, looks: Mapping[date, ManifestLook], listing: _Listing) -> Iterator[Finding]:
+    for day, look in looks.items():
+        if look.raw is None or day < listing.oldest:
+            continue
+        entry = listing.entries.get(day)
+        if entry is None or entry["revision"] < look.raw["revision"]:
+            what = f"it does not list revision {look.raw['revision']} of {day} yet"
+            yield Finding(days_key(stream), Problem.NOT_PUBLISHED, what, START_WORKER)
+
+
+def _unmarked(
+    stream: str, snapshot: Snapshot, looks: Mapping[date, ManifestLook], listed: Mapping[date, object]
+) -> Iterator[Finding]:
+    for day in looks:
+        key = success_key(stream, day)
+        if day not in listed and key not in snapshot.data.by_day.get(day, {}):
+            yield Finding(key, Problem.NOT_PUBLISHED, "the manifest is there, the mark is not yet", START_WORKER)
 
 
 def _marks(
@@ -102,9 +129,9 @@ def _marks(
         key, mark = manifest_key(stream, day), marked.get(day)
         if day not in looks:
             yield Finding(key, Problem.MISSING, "the manifest of a published day is missing", REPUBLISH)
-        if mark is None:
+        if mark is None and day in listed:
             yield Finding(success_key(stream, day), Problem.MISSING, "the mark of a published day is missing", MARK)
-        elif mark.size:
+        elif mark is not None and mark.size:
             yield Finding(mark.key, Problem.ALTERED, f"it should be empty and has {mark.size} bytes", MARK)
 
 

@@ -29,7 +29,7 @@ def unlike_written(stored: Stored) -> str:
 
 
 def without_metadata(stored: Stored, *, keeps_metadata: bool) -> str:
-    """Whether the store should know the digest of this text, and does not: somebody else put it. "" where all is well."""
+    """Why somebody else must have put it: the store should know its digest, and does not. "" where all is well."""
     if keeps_metadata and len(stored.facts.metadata.get("sha256", "")) != MANY_DIGITS:
         return "it was put anew by other hands: its metadata has no sha256"
     return ""

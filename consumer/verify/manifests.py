@@ -69,6 +69,12 @@ def _own_problems(stream: str, day: date, raw: Mapping[str, Any]) -> Iterator[st
         yield f"it says complete: {raw['complete']}, because of {raw['why']}"
     if raw["revision"] < 1 or datetime.fromisoformat(raw["written_at"]).tzinfo is None:
         yield "its revision or its moment of writing is none"
+    yield from _sum_problems(raw)
+    if not isinstance(raw["pins"]["seals"], dict) or not isinstance(raw["pins"]["quarantine"], dict):
+        yield "its digests of seal records and quarantine objects are none"
+
+
+def _sum_problems(raw: Mapping[str, Any]) -> Iterator[str]:
     for name in ("rows", "bytes"):
         total = sum(item[name] for item in raw["objects"])
         if raw[name] != total:
@@ -76,8 +82,6 @@ def _own_problems(stream: str, day: date, raw: Mapping[str, Any]) -> Iterator[st
     for item in raw["objects"]:
         if not isinstance(item["sha256"], str) or any(item.get(name, "") == "" for name in ENTRY):
             yield f"what it says of {item['key']} is not whole"
-    if not isinstance(raw["pins"]["seals"], dict) or not isinstance(raw["pins"]["quarantine"], dict):
-        yield "its digests of seal records and quarantine objects are none"
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,8 @@ def look_at_replays(stream: str, stored: Iterable[Stored]) -> ReplayLook:
                 findings.append(Finding(key, Problem.NEWER, "a newer release wrote it", "verify with that release"))
                 continue
             if (raw["n"], raw["stream"]) != (number, stream):
-                raise ValueError(f"it says it is replay {raw['n']} of {raw['stream']}")
+                what = f"it says that it is replay {raw['n']} of {raw['stream']}"
+                findings.append(Finding(key, Problem.INCONSISTENT, what, RESTORE))
             entries = [entry_from(entry) for entry in raw["objects"]]
             settings.add(raw["settings"])
             objects.update({entry.key: Replaced(entry, number, raw["settings"]) for entry in entries})

@@ -67,6 +67,7 @@ class Snapshot:
     replays: ReplayLook
     chains: tuple[ChainLook, ...]
     settings: SettingsLook
+    keeps_metadata: bool
     strangers: tuple[Finding, ...] = ()
 
     @property
@@ -103,7 +104,10 @@ class Reader:
             manifests=manifests,
             replays=replays,
             chains=chains,
-            settings=look_at_settings(dict(zip(sorted(named), self._get(map(settings_key, sorted(named))), strict=True))),
+            settings=look_at_settings(
+                dict(zip(sorted(named), self._get(map(settings_key, sorted(named))), strict=True))
+            ),
+            keeps_metadata=self.store.keeps_metadata,
             strangers=strangers,
         )
 
@@ -134,7 +138,9 @@ class Reader:
         return Folder(by_day, tuple(elsewhere))
 
     def _manifests(self, data: Folder) -> dict[date, Stored]:
-        there = [day for day, keys in data.by_day.items() if day in self.days and manifest_key(self.stream, day) in keys]
+        there = [
+            day for day, keys in data.by_day.items() if day in self.days and manifest_key(self.stream, day) in keys
+        ]
         found = self._get(manifest_key(self.stream, day) for day in there)
         return {day: stored for day, stored in zip(there, found, strict=True) if stored is not None}
 

@@ -55,6 +55,7 @@ class Intake:
         self._lens, self.lost, self.stalled = lens, "", None
         self._backlog.clear()
         self._desk.broker.start(self._lease, position)
+        self._desk.broker.resume(self._lease)  # it may have been paused at the old place
         self._delivering = True
         self._regulate()
 

@@ -81,6 +81,7 @@ KINDS = {
 
 HISTORICAL_BEFORE = datetime(2020, 1, 1, tzinfo=UTC)
 """For `ua_events`: before this a row is historical."""
+LONG_AGO = date(2019, 5, 6)
 
 NASTY = [
     "", "NA", "null", "NULL", "nan", " leading", "trailing ", 'say "hi"', "a,b", "line\nbreak", "cr\rlf\r\n", "\\N",
@@ -226,6 +227,8 @@ def json_writer(kind: Kind, rng: random.Random) -> Writer:
 
     def encode(values: dict[str, Any]) -> bytes:
         present = {name: value for name, value in values.items() if value is not ABSENT}
+        if present.get("profile_county") and rng.random() < 0.2:  # noqa: PLR2004 - a share
+            present["profile_country"] = present.pop("profile_county")
         if rng.random() < 0.05:  # noqa: PLR2004 - a share
             present["added_by_producer"] = {"deep": [1, 2, {"x": None}]}
         return _json_encoder(present)
@@ -402,6 +405,8 @@ class Maker:
 
     def _record(self, day: date, drops: tuple[str, ...], moment: int, delay_hours: float) -> Made:
         writer = self.rng.choice(self.writers)
+        if "historical" in drops and self.kind.name == "ua_events":
+            day = LONG_AGO
         micros = _number(day) * DAY_MICROS + moment
         if writer.time is _to_millis:
             micros -= micros % 1000
@@ -410,7 +415,7 @@ class Maker:
         self._set_filters(writer, values, texts, micros, drops)
         uid = f"{self._label}-{self._count}"
         self._count += 1
-        self._put(values, texts, self.kind.id, uid, uid)
+        self._send(writer, values, texts, self.kind.id, uid, uid)
         line = cells.line([texts[name] for name in self._columns])
         for name in writer.gone:
             values.pop(name)

@@ -96,7 +96,7 @@ def check_folder(bucket: MemoryStore, cluster: Cluster) -> int:
         records = records_of(bucket, partition)
         check_chain(records)
         if records:
-            total += _check_partition(bucket, partition, records, cluster.log(partition).entries)
+            total += _check_partition(bucket, partition, records, cluster.history(partition).entries)
     _check_strays(bucket, cluster)
     _check_manifests(bucket, cluster)
     return total
@@ -234,7 +234,7 @@ class Watch:
         decided_at = datetime.fromisoformat(said["written_at"]) - SKEW
         due_at = datetime.combine(day, datetime.min.time(), tzinfo=UTC) + timedelta(days=1, hours=4)
         for partition in self._cluster.partitions():
-            made_at = self._cluster.log(partition).made_at
+            made_at = self._cluster.history(partition).made_at
             if made_at is None or made_at <= decided_at:  # else it came later: a write may take effect late
                 records = records_of(bucket, partition)
                 self._closed(bucket, partition, records, day)
@@ -253,9 +253,14 @@ class Watch:
         self, bucket: MemoryStore, partition: TopicPartition, records: list[Record], day: date, before: datetime
     ) -> None:
         lost = [record.lost for record in records if record.lost is not None]
-        log = self._cluster.log(partition)
-        for entry in log.entries[: log.lso]:
-            if entry.hidden or entry.offset < records[0].start or entry.written_at >= before:
+        history = self._cluster.history(partition)
+        for entry in history.entries:
+            if (
+                entry.offset >= history.log.lso
+                or entry.hidden
+                or entry.offset < records[0].start
+                or entry.written_at >= before
+            ):
                 continue
             if any(entry.offset in span for span in lost):
                 continue
@@ -287,7 +292,7 @@ def _identity(bucket: MemoryStore, partition: TopicPartition) -> str:
 def check_commits(bucket: MemoryStore, cluster: Cluster) -> None:
     """The committed offset lies at or below every row that is not in the bucket."""
     for partition in cluster.partitions():
-        commit = cluster.group.commits.get(partition)
+        commit = cluster.commits.get(partition)
         records = records_of(bucket, partition)
         if commit is None or not records or not commit.metadata:
             continue

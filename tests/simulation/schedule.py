@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from consumer.seal.decide import Schedule
+from consumer.source.memory_log import Transaction
 from consumer.source.port import Commit
 from consumer.store.memory import MemoryStore
 from tests.simulation import rows
-from tests.simulation.cluster import Log
 from tests.simulation.oracle import Violation, Watch, check_commits, check_folder, records_of
 from tests.simulation.world import SEAL_AT, START, Machine, World
 
@@ -43,11 +43,10 @@ class Script:
         self.seed = seed
         self.world = World(seed)
         world = self.world
-        world.cluster.logs = [Log() for _ in range(world.random.choice([1, 2, 3]))]
         if world.random.random() < 0.4:
             self._small_spool()
         self.outcome = Outcome()
-        self.transactions: dict[tuple[int, int], float] = {}
+        self.transactions: dict[Transaction, float] = {}
         self.serial = 0
         self.newest_schema = 0
         watch = Watch(world.cluster)
@@ -115,10 +114,10 @@ class Script:
     def produce(self) -> None:
         world = self.world
         for _ in range(world.random.randint(1, 25)):
-            log = world.random.randrange(len(world.cluster.logs))
+            log = world.random.randrange(len(world.cluster.histories))
             self._append(log)
 
-    def _append(self, number: int, transaction: int | None = None) -> None:
+    def _append(self, number: int, transaction: Transaction | None = None) -> None:
         world, random = self.world, self.world.random
         self.serial += 1
         now = world.hub.now()
@@ -126,26 +125,24 @@ class Script:
         kind = random.choices(["a", "b", "f"], [70, 25, 5])[0]
         schema = random.choices([0, self.newest_schema], [9, 1])[0]
         data = random.choices([rows.value(str(self.serial), kind, day, schema), b"bad", None], [92, 5, 3])[0]
-        world.cluster.logs[number].append(data, int(now.timestamp() * 1000), now, transaction)
+        world.cluster.histories[number].append(data, int(now.timestamp() * 1000), now, transaction)
 
     def transaction(self) -> None:
         """Open one; it ends by itself, mostly soon."""
-        world = self.world
-        number = world.random.randrange(len(world.cluster.logs))
-        log = world.cluster.logs[number]
-        log.next_transaction += 1
+        world, transaction = self.world, Transaction()
         lasts = world.random.choice([10.0, 600.0, 1200.0, 4000.0])
-        self.transactions[(number, log.next_transaction)] = world.hub.seconds + lasts
+        self.transactions[transaction] = world.hub.seconds + lasts
         for _ in range(world.random.randint(1, 6)):
-            self._append(number, log.next_transaction)
+            self._append(world.random.randrange(len(world.cluster.histories)), transaction)
 
     def _end_transactions(self) -> None:
-        world = self.world
-        for (number, transaction), end in list(self.transactions.items()):
-            if world.hub.seconds >= end:
-                del self.transactions[(number, transaction)]
-                commit = world.random.random() < 0.6
-                world.cluster.logs[number].end_transaction(transaction, world.hub.now(), commit=commit)
+        for transaction, end in list(self.transactions.items()):
+            if self.world.hub.seconds >= end:
+                del self.transactions[transaction]
+                if self.world.random.random() < 0.6:
+                    transaction.commit()
+                else:
+                    transaction.abort()
 
     def _running(self) -> list[Machine]:
         return [machine for machine in self.world.machines if machine.process is not None]
@@ -175,9 +172,7 @@ class Script:
         frozen = [machine for machine in running if machine.process and machine.process.frozen]
         chosen = frozen or running
         if chosen:
-            process = self.world.random.choice(chosen).process
-            assert process is not None
-            self.world.cluster.leave(process.name)
+            self.world.evict(self.world.random.choice(chosen))
 
     def thaw(self) -> None:
         for machine in self._running():
@@ -188,17 +183,17 @@ class Script:
         """The group forgets what it has committed: only where a chain stands, or it is a new start."""
         partition = self.world.random.choice(self.world.cluster.partitions())
         if records_of(self.world.bucket, partition):
-            self.world.cluster.group.commits.pop(partition, None)
+            self.world.cluster.commits.pop(partition, None)
 
     def move_offset(self) -> None:
         """Somebody moves the group's offset by hand, and keeps or drops the metadata."""
         partition = self.world.random.choice(self.world.cluster.partitions())
-        old = self.world.cluster.group.commits.get(partition)
+        old = self.world.cluster.commits.get(partition)
         if old is None or not records_of(self.world.bucket, partition):
             return
-        log = self.world.cluster.log(partition)
+        log = self.world.cluster.history(partition).log
         offset = self.world.random.randint(log.low, log.high)
-        self.world.cluster.group.commits[partition] = Commit(offset, "")
+        self.world.cluster.commits[partition] = Commit(offset, "")
         self.world.commits_moved = True
 
     def retention(self) -> None:
@@ -211,8 +206,8 @@ class Script:
         seal = records[-1]
         if any(self.world.bucket.get(entry.key) is None for entry in seal.objects):
             floor = min(floor, seal.start)
-        log = self.world.cluster.log(partition)
-        log.low = max(log.low, self.world.random.randint(log.low, max(log.low, floor)))
+        log = self.world.cluster.history(partition).log
+        log.delete_below(self.world.random.randint(log.low, max(log.low, floor)))
 
     def change_settings(self) -> None:
         """New settings come with a restart of all workers: a rolling one has both for a while."""
@@ -234,7 +229,7 @@ class Script:
             self.world.start(machine, self._skew())
 
     def grow(self) -> None:
-        if len(self.world.cluster.logs) < 4:
+        if len(self.world.cluster.histories) < 4:
             self.world.cluster.grow(self.world.hub.now())
 
     def hurt_spool(self) -> None:
@@ -310,11 +305,11 @@ class Script:
     def _late_flood(self) -> None:
         """More late rows than the spool takes: the spill that they force has to be closed the same day."""
         now = self.world.hub.now()
-        for number in range(len(self.world.cluster.logs)):
+        for number in range(len(self.world.cluster.histories)):
             for _ in range(60):
                 self.serial += 1
                 late = rows.value(str(self.serial), "a", now.date() - timedelta(days=2))
-                self.world.cluster.logs[number].append(late, int(now.timestamp() * 1000), now)
+                self.world.cluster.histories[number].append(late, int(now.timestamp() * 1000), now, None)
 
     def judge(self) -> None:
         """The oracle's word on every folder, the last one being whole."""

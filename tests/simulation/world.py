@@ -17,6 +17,7 @@ from consumer.seal.decide import Schedule
 from consumer.seal.finish import Standing
 from consumer.seal.publish import Published, Publisher
 from consumer.seal.record import ObjectEntry, Record
+from consumer.source.memory import MemoryLogView
 from consumer.spool.memory import MemoryDisk
 from consumer.store.memory import MemoryStore
 from consumer.store.port import Body, BytesBody, Condition, Facts, Refused, Stored, Written
@@ -27,7 +28,7 @@ from consumer.worker.loop import Pace, Worker
 from consumer.worker.pressure import Limits
 from consumer.worker.publishing import Publication
 from tests.simulation import rows
-from tests.simulation.cluster import Cluster, SimBroker, SimView
+from tests.simulation.cluster import Cluster, SimBroker, ViewHooks
 from tests.simulation.hub import Hub, Process, SkewedClock
 
 START = datetime(2026, 3, 1, 20, tzinfo=UTC)
@@ -190,25 +191,26 @@ class Machine:
     disk: MemoryDisk
     process: Process | None = None
     worker: Worker | None = None
+    broker: SimBroker | None = None
     old_disks: list[MemoryDisk] = field(default_factory=list)
 
 
 class World:
     """Everything of one schedule, made from its seed."""
 
-    def __init__(self, seed: int, *, partitions: int = 2, spool_bytes: int = 1 << 30) -> None:
+    def __init__(self, seed: int) -> None:
         self.random = Random(seed)
         self.hub = Hub(self.random, START)
         self.faults = Faults()
-        self.cluster = Cluster(TOPIC, partitions, self.random)
+        self.cluster = Cluster(TOPIC, GROUP, self.random.choice([1, 2, 3]))
         self.clock = TrueClock(self.hub)
         self.bucket = MemoryStore(self.clock)
         self.buckets = [self.bucket]
-        self.spool_bytes = spool_bytes
+        self.spool_bytes = 1 << 30
         self.rules = rows.rules(TOPIC)
         self.registry = {0}
         self.ear = Ear()
-        self.machines = [Machine(name, MemoryDisk(spool_bytes * 3)) for name in ("m0", "m1", "m2")]
+        self.machines = [Machine(name, MemoryDisk()) for name in ("m0", "m1", "m2")]
         self.watchers: list[Callable[[MemoryStore, str], None]] = []
         self.network = Process("network")
         self.commits_moved = False
@@ -245,19 +247,27 @@ class World:
         """Kill -9 and a power cut: what was not synced may be gone. The group learns of it later or never."""
         assert machine.process is not None
         self.hub.kill(machine.process)
-        self.cluster.leave(machine.process.name)
+        self.evict(machine)
         machine.disk.crash(self.random)
-        machine.process = machine.worker = None
+        machine.process = machine.worker = machine.broker = None
+
+    def evict(self, machine: Machine) -> None:
+        """The session of the machine's worker runs out."""
+        assert machine.broker is not None
+        machine.broker.evict()
+
+    def _cluster_faults(self) -> float:
+        return self.faults.cluster
 
     def _worker(self, machine: Machine, process: Process) -> Worker:
         clock = SkewedClock(self.hub, process)
-        broker = SimBroker(self.hub, process, self.cluster, self.faults.cluster, most=6)
+        broker = machine.broker = SimBroker(self.hub, process, self.cluster, GROUP, self._cluster_faults)
         store = SimStore(self, process, self.bucket)
         jobs = SimJobs(self.hub, process)
         desk = Desk(
             job=StreamJob("sim", self.rules, GROUP, max_ratio=1.0),
             store=store,
-            view=SimView(self.hub, process, self.cluster, self.faults.cluster),
+            view=MemoryLogView(self.cluster.memory, ViewHooks(self.hub, process, self._cluster_faults)),
             broker=broker,
             disk=machine.disk,
             clock=clock,

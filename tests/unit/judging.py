@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import random
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
+from unittest.mock import patch
 
 import fastavro
 import orjson
@@ -15,6 +18,7 @@ import orjson
 from consumer.decode.registry import MemoryRegistry
 from consumer.domain.batches import Judged, Judgement, RawBatch
 from consumer.domain.offsets import Span, TopicPartition
+from consumer.shape import judge as judge_module
 from consumer.shape.judge import make_judge
 from consumer.streams.kinds import CUSTOM, KINDS
 from consumer.streams.rules import Format, RowRules
@@ -132,13 +136,7 @@ def as_json(record: Mapping[str, Any], schema: str) -> dict[str, Any]:
 def iso(micros: int) -> str:
     """`2024-07-15T13:45:18.755258+0000`, as webhooks have it."""
     seconds, fraction = divmod(micros, 1_000_000)
-    return f"{_seconds(seconds)}.{fraction:06d}+0000"
-
-
-def _seconds(seconds: int) -> str:
-    from datetime import UTC, datetime
-
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{fraction:06d}+0000"
 
 
 def judged(rules: RowRules, values: Sequence[bytes | None], **how: Any) -> Judged:
@@ -152,3 +150,23 @@ def judged(rules: RowRules, values: Sequence[bytes | None], **how: Any) -> Judge
 def plain(found: Judged) -> Judged:
     """What is judged but for the way it took."""
     return replace(found, exact_path={})
+
+
+def both(rules: RowRules, values: Sequence[bytes | None], **how: Any) -> Judged:
+    """The values judged on both paths, which must agree; however few they are."""
+    exact = judged(rules, values, **how, exact=True)
+    with patch.object(judge_module, "FEW", 1):
+        fast = judged(rules, values, **how, exact=False)
+    assert plain(fast) == plain(exact)
+    return fast
+
+
+def table(found: Judged, names: Sequence[str]) -> list[dict[str, str]]:
+    """The rows of all days, as cells by column name. Null and the empty text look alike here."""
+    text = b"".join(day.body for day in found.days if not day.quarantine).decode()
+    return [dict(zip(names, row, strict=True)) for row in csv.reader(io.StringIO(text, newline=""))]
+
+
+def quarantined(found: Judged) -> list[dict[str, Any]]:
+    """The quarantine lines of all days."""
+    return [orjson.loads(line) for day in found.days if day.quarantine for line in day.body.splitlines()]

@@ -171,7 +171,7 @@ def with_python(text: bytes, _: Path) -> Cells:
 
 
 def with_polars(text: bytes, _: Path) -> Cells:
-    return pl.read_csv(text, infer_schema=False, missing_utf8_is_empty_string=False).rows()
+    return pl.read_csv(text, infer_schema=False).rows()
 
 
 def with_pandas(text: bytes, _: Path) -> Cells:

@@ -317,9 +317,15 @@ def test_a_record_that_cannot_be_read_is_asked_for_again_and_never_passed_over(b
 
 def test_news_of_a_partition_that_is_not_ours_is_passed_over(bench: Bench) -> None:
     bench.started(0)
-    late = [record(5, 1), failure(KafkaError._PARTITION_EOF, 6, 1), failure(KafkaError._BAD_MSG, 6, 1)]
+    late = [record(5, 1), failure(KafkaError._PARTITION_EOF, 6, 1), failure(KafkaError._AUTO_OFFSET_RESET, 6, 1)]
     bench.turn(*late)
     assert bench.events() == []
+
+
+def test_a_topic_that_is_missing_is_an_outage(bench: Bench) -> None:
+    """Librdkafka says partition 0 of a topic that has none."""
+    bench.turn(failure(KafkaError.UNKNOWN_TOPIC_OR_PART, text="Subscribed topic not available: topic"))
+    assert bench.outage() == "Kafka: Subscribed topic not available: topic (UNKNOWN_TOPIC_OR_PART)"
 
 
 def test_the_end_moves_the_place(bench: Bench) -> None:

@@ -94,11 +94,30 @@ def test_the_same_outage_is_told_again_after_a_while(health: Health, inbox: Inbo
     assert outage(inbox) == "Kafka: wrong password (_AUTHENTICATION)"
     clock.seconds += 1
     health.on_error(error)
-    assert outage(inbox) == "Kafka: no broker is reachable"
+    assert outage(inbox) == "Kafka: no broker is reachable; lately: wrong password"
 
 
-def test_one_lost_connection_is_logged_alone(health: Health, inbox: Inbox, caplog: pytest.LogCaptureFixture) -> None:
+def test_one_lost_connection_is_logged_and_says_why_none_is_left(
+    health: Health, inbox: Inbox, caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level(logging.WARNING):
         health.failed("Kafka", KafkaError(KafkaError._TRANSPORT, "host:1 went away"))
     assert outage(inbox) is None
     assert "host:1 went away" in caplog.text
+    health.on_error(KafkaError(KafkaError._ALL_BROKERS_DOWN))
+    assert outage(inbox) == "Kafka: no broker is reachable; lately: host:1 went away"
+
+
+def test_the_library_says_a_thing_once_in_a_while(
+    health: Health, clock: HandClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, logger="librdkafka"):
+        for seconds in (0.0, 1.0, REPEAT_SECONDS - 1.0):
+            clock.seconds += seconds
+            health.log.log(logging.ERROR, "%s [%s] %s", "FAIL", "client-1", f"refused after {seconds} ms")
+        health.log.log(logging.INFO, "%s [%s] %s", "OTHER", "client-1", "refused after 2.0 ms")
+    assert [(r.levelno, r.getMessage()) for r in caplog.records] == [
+        (logging.ERROR, "FAIL [client-1] refused after 0.0 ms"),
+        (logging.ERROR, "FAIL [client-1] refused after 9.0 ms"),
+        (logging.INFO, "OTHER [client-1] refused after 2.0 ms"),
+    ]

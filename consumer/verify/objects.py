@@ -1,0 +1,211 @@
+"""One object's body, read once from end to end: digest, size, header, rows, offsets of quarantine lines."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import BinaryIO, cast
+
+import orjson
+
+from consumer.seal.record import ObjectEntry
+from consumer.store.contents import BLOCK, RowCounter, plain_blocks
+from consumer.store.port import Facts, Store
+from consumer.verify.findings import RESTORE_OBJECT, RESTORE_QUARANTINE, Finding, Problem
+from consumer.verify.wanted import Wanted
+
+Progress = Callable[[int], None]
+"""Told of each block's bytes. May raise to end the reading."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a body turned out to be. `rows` are without the header; `damage` is "" for a body that can be read."""
+
+    size: int
+    sha256: str
+    rows: int
+    header: bytes = b""
+    first: int | None = None
+    last: int | None = None
+    damage: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Inspected:
+    """An object as it was found: None in `measured` where it is missing."""
+
+    wanted: Wanted
+    measured: Measured | None
+    findings: tuple[Finding, ...] = ()
+
+
+class _Tapped:
+    """Reads on while hashing what it reads."""
+
+    def __init__(self, reader: BinaryIO, told: Progress) -> None:
+        self._reader, self._told = reader, told
+        self.digest, self.size = hashlib.sha256(), 0
+
+    def read(self, size: int = -1) -> bytes:
+        block = self._reader.read(BLOCK if size < 0 else size)
+        self.digest.update(block)
+        self.size += len(block)
+        self._told(len(block))
+        return block
+
+    def drain(self) -> None:
+        while self.read(BLOCK):
+            pass
+
+
+def inspect(store: Store, wanted: Wanted, columns: Mapping[str, tuple[str, ...]], told: Progress) -> Inspected:
+    """Read one object and compare it with what it should be. Raises TransientError."""
+    facts = store.head(wanted.entry.key)
+    reader = store.open(wanted.entry.key) if facts else None
+    if facts is None or reader is None:
+        return Inspected(wanted, None)
+    header = _header(columns.get(wanted.settings))
+    with reader:
+        measured = _measure(wanted.entry, reader, len(header), told)
+    whats: list[str] = []
+    if store.keeps_metadata:
+        half = _half_replayed(wanted, facts.metadata)
+        if half is not None:
+            return Inspected(wanted, measured, (half,))
+        whats.extend(_metadata_problems(wanted, facts, measured))
+    elif wanted.sealed is not None and not wanted.allows(measured.rows) and wanted.sealed.rows == measured.rows:
+        return Inspected(wanted, measured, (_replay_finding(wanted),))
+    whats.extend(_body_problems(wanted, header, measured))
+    return Inspected(wanted, measured, _told(wanted, whats))
+
+
+def _header(columns: tuple[str, ...] | None) -> bytes:
+    return b"" if columns is None else (",".join(columns) + "\n").encode()
+
+
+def _told(wanted: Wanted, whats: Iterable[str]) -> tuple[Finding, ...]:
+    """All that is wrong with one object as one finding."""
+    found = list(dict.fromkeys(whats))
+    if not found:
+        return ()
+    entry = wanted.entry
+    todo = RESTORE_QUARANTINE if entry.quarantine else RESTORE_OBJECT.format(day=entry.day)
+    return (Finding(entry.key, Problem.OBJECT, "; ".join(found), todo),)
+
+
+def missing(wanted: Wanted) -> Finding:
+    """The finding about an object that is not there."""
+    entry = wanted.entry
+    what = f"the object is missing; seal {wanted.seal} of {wanted.partition} put {entry.rows} rows into it"
+    todo = RESTORE_QUARANTINE if entry.quarantine else RESTORE_OBJECT.format(day=entry.day)
+    return Finding(entry.key, Problem.MISSING, what, f"if a downstream job moved it, bring it back; else {todo}")
+
+
+# -- reading ---------------------------------------------------------------------------------------------------------
+
+
+def _measure(entry: ObjectEntry, reader: BinaryIO, header: int, told: Progress) -> Measured:
+    tapped = _Tapped(reader, told)
+    blocks = plain_blocks(entry.key, cast("BinaryIO", tapped))
+    try:
+        found = _lines(blocks) if entry.quarantine else _rows(blocks, header)
+    except ValueError as error:
+        found = Measured(0, "", -1, damage=str(error))
+    tapped.drain()
+    return Measured(
+        tapped.size, tapped.digest.hexdigest(), found.rows, found.header, found.first, found.last, found.damage
+    )
+
+
+def _rows(blocks: Iterable[bytes], header: int) -> Measured:
+    counter, top, last = RowCounter(), b"", b""
+    for block in blocks:
+        counter.add(block)
+        top += block[: max(0, header - len(top))]
+        last = block[-1:] or last
+    damage = "" if last == b"\n" else "its last line has no end"
+    return Measured(0, "", counter.rows - 1, header=top, damage=damage)
+
+
+def _lines(blocks: Iterable[bytes]) -> Measured:
+    rows, first, last = 0, None, -1
+    for line in _split(blocks):
+        offset = int(orjson.loads(line)["offset"])
+        if offset <= last:
+            raise ValueError(f"offset {offset} comes after {last}")
+        rows, last = rows + 1, offset
+        first = offset if first is None else first
+    return Measured(0, "", rows, first=first, last=last if rows else None)
+
+
+def _split(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    rest = b""
+    for block in blocks:
+        *whole, rest = (rest + block).split(b"\n")
+        yield from whole
+    if rest:
+        raise ValueError("its last line has no end")
+
+
+# -- comparing -------------------------------------------------------------------------------------------------------
+
+
+def _half_replayed(wanted: Wanted, said: Mapping[str, str]) -> Finding | None:
+    """The object was last written by another replay than the newest that lists it."""
+    written = said.get("replay", "")
+    if written == ("" if wanted.replay is None else str(wanted.replay)):
+        return None
+    if wanted.replay is None:
+        what = f"replay {written} wrote it, but no record in the replay log lists it"
+        return Finding(wanted.entry.key, Problem.OBJECT, what, RESTORE_OBJECT.format(day=wanted.entry.day))
+    return _replay_finding(wanted)
+
+
+def _replay_finding(wanted: Wanted) -> Finding:
+    what = f"replay {wanted.replay} is half done: this object is not rewritten yet"
+    return Finding(wanted.entry.key, Problem.REPLAY, what, "let a running replay end, or run the same replay again")
+
+
+def _metadata_problems(wanted: Wanted, facts: Facts, measured: Measured) -> Iterator[str]:
+    said, entry = facts.metadata, wanted.entry
+    place = (said.get("topic"), said.get("partition"))
+    if place != (wanted.partition.topic, str(wanted.partition.partition)):
+        yield f"its metadata speak of {place[0]}:{place[1]}, not of {wanted.partition}"
+    if said.get("sha256", "") != measured.sha256:
+        yield f"its sha256 is {measured.sha256}, its metadata say {said.get('sha256') or 'none'}"
+    rows, first, last = said.get("rows", ""), said.get("first-offset", ""), said.get("last-offset", "")
+    wants = (str(entry.rows), _text(entry.first_offset), _text(entry.last_offset))
+    if (rows, first, last) != wants and not _fewer(wanted, rows, first):
+        said_of = f"its metadata say {rows} rows from {first} to {last}"
+        yield f"{said_of}, its record {wants[0]} from {wants[1]} to {wants[2]}"
+
+
+def _fewer(wanted: Wanted, rows: str, first: str) -> bool:
+    """A gap cost it rows: what is left begins behind the gap."""
+    if wanted.floor is None or not rows.isdigit() or int(rows) >= wanted.entry.rows:
+        return False
+    return int(rows) == 0 or (first.isdigit() and int(first) >= wanted.floor)
+
+
+def _text(offset: int | None) -> str:
+    return "" if offset is None else str(offset)
+
+
+def _body_problems(wanted: Wanted, header: bytes, measured: Measured) -> Iterator[str]:
+    entry = wanted.entry
+    if wanted.sha256 and (measured.sha256, measured.size) != (wanted.sha256, wanted.size or measured.size):
+        yield (
+            f"it has {measured.size} bytes with sha256 {measured.sha256}, the manifest says"
+            f" {measured.size if wanted.size is None else wanted.size} with {wanted.sha256}"
+        )
+    if measured.damage:
+        yield f"it cannot be read: {measured.damage}"
+    elif not wanted.allows(measured.rows):
+        yield f"it has {measured.rows} rows, its record says {entry.rows}"
+    if entry.quarantine:
+        if measured.rows == entry.rows and (measured.first, measured.last) != (entry.first_offset, entry.last_offset):
+            yield f"its lines have offsets {measured.first} to {measured.last}, not as its record says"
+    elif not measured.damage and measured.header != header:
+        yield f"its header is {measured.header[:200]!r}, its settings name {header[:200]!r}"

@@ -1,0 +1,260 @@
+"""Verifying one stream: look at what is small until it stands still, then read every body."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+
+from consumer.domain.clock import Clock
+from consumer.domain.offsets import TopicPartition
+from consumer.seal.publication import PartitionState, plan_days
+from consumer.seal.record import Record
+from consumer.store.port import Store
+from consumer.verify.days import PUBLISHED_AFTER, check_days, strays
+from consumer.verify.findings import RESTORE, START_WORKER, Finding, Problem, Report, once
+from consumer.verify.manifests import ManifestLook, Told, look_at_manifest
+from consumer.verify.objects import Inspected, Progress, inspect, missing
+from consumer.verify.settings import conflicts
+from consumer.verify.snapshot import Ask, Days, Reader, Snapshot
+from consumer.verify.wanted import Wanted, floor_of, range_problems, wanted_objects
+
+LOOKS = 5
+"""How often what does not fit is looked at again, as a worker may be in the middle of it."""
+FINISHED_AFTER = timedelta(days=1)
+"""So long after its decision a seal may wait for its objects."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """One stream to verify. `today` are the columns of its settings as they are now."""
+
+    stream: str
+    topic: str
+    today: tuple[str, ...]
+    store: Store
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """How to go about it: outages, threads, time, and who hears of the bytes to come and those read."""
+
+    ask: Ask
+    pool: Executor
+    clock: Clock
+    rest: Callable[[], object]
+    total: Progress = lambda _: None
+    told: Progress = lambda _: None
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """What everything but the bodies says."""
+
+    snapshot: Snapshot
+    wanted: tuple[Wanted, ...]
+    findings: tuple[Finding, ...]
+    waiting: tuple[Finding, ...]
+    unfinished: Mapping[int, Record]
+    days: int
+    newest: datetime | None
+
+
+def verify_stream(subject: Subject, days: Days, ways: Ways) -> Report:
+    """Verify one stream. Raises HaltError where its destination is missing."""
+    reader = Reader(subject.store, subject.stream, subject.topic, days, ways.ask, ways.pool)
+    found = settled(lambda: assess(subject, reader.look(), days), ways.rest)
+    bodies = _read_bodies(subject, found, ways)
+    return _report(subject, found, bodies, ways.clock.now())
+
+
+def settled(look: Callable[[], Assessment], rest: Callable[[], object]) -> Assessment:
+    """Look until nothing is wrong, or the same is wrong twice in a row: what a worker is just writing passes by."""
+    found = look()
+    for _ in range(LOOKS):
+        if not found.findings and not found.waiting:
+            break
+        rest()
+        before, found = found, look()
+        if (before.findings, before.waiting) == (found.findings, found.waiting):
+            break
+    return found
+
+
+def assess(subject: Subject, snapshot: Snapshot, days: Days) -> Assessment:
+    """Hold chains, settings, replays, manifests and the listing against each other."""
+    looks = {
+        day: look_at_manifest(subject.stream, day, stored, keeps_metadata=snapshot.keeps_metadata)
+        for day, stored in snapshot.manifests.items()
+    }
+    unfinished = _unfinished(snapshot, looks)
+    facts = {key: fact for look in looks.values() for key, fact in look.facts.items()}
+    wanted = wanted_objects(snapshot.chains, snapshot.replays, facts, unfinished)
+    told = _told(subject, snapshot, unfinished)
+    published = check_days(subject.stream, snapshot, looks, told, days)
+    known = {one.entry.key for one in wanted}
+    findings = [
+        *snapshot.findings,
+        *_conflicts(snapshot),
+        *range_problems(wanted),
+        *published.findings,
+        *strays(subject.stream, snapshot, known, days),
+    ]
+    heads = [look.chain.head.sealed_at for look in snapshot.chains if not look.chain.empty]
+    return Assessment(
+        snapshot=snapshot,
+        wanted=tuple(one for one in wanted if one.entry.day in days),
+        findings=once(findings),
+        waiting=published.waiting,
+        unfinished=unfinished,
+        days=len(looks),
+        newest=max(heads, default=None),
+    )
+
+
+def _unfinished(snapshot: Snapshot, looks: Mapping[date, ManifestLook]) -> dict[int, Record]:
+    """The newest seal of each partition where not all of its objects are there and no manifest has taken it in."""
+    there = {key for folder in (snapshot.data, snapshot.quarantine) for keys in folder.by_day.values() for key in keys}
+    taken: dict[int, int] = {}
+    for manifest in looks.values():
+        for partition, n in manifest.seals.items():
+            taken[partition] = max(n, taken.get(partition, -1))
+    found = {}
+    for look in snapshot.chains:
+        seal, number = look.chain.last_seal, look.partition.partition
+        if look.loose or seal is None or taken.get(number, -1) >= seal.n:
+            continue
+        if any(entry.key not in there for entry in seal.objects):
+            found[number] = seal
+    return found
+
+
+def _told(subject: Subject, snapshot: Snapshot, unfinished: Mapping[int, Record]) -> Told | None:
+    """What the chains say of the days; None where one of them is broken, so that it says nothing for certain."""
+    if not all(look.whole for look in snapshot.chains) or not snapshot.chains:
+        return None
+    states = [
+        PartitionState(look.partition.partition, look.chain, finished=look.partition.partition not in unfinished)
+        for look in snapshot.chains
+    ]
+    replaced = {key: one.entry for key, one in snapshot.replays.objects.items()}
+    lossy = {
+        entry.key
+        for look in snapshot.chains
+        for record in look.records
+        if floor_of(look.chain, record) is not None
+        for entry in record.objects
+    }
+    started = [state for state in states if not state.published.empty]
+    plans = plan_days(started, replaced) if len(started) == len(states) else []
+    return Told(
+        states=states,
+        plans={plan.day: plan for plan in plans},
+        replaced=replaced,
+        columns=snapshot.settings.columns,
+        replay_settings={key: one.settings for key, one in snapshot.replays.objects.items()},
+        today=subject.today,
+        lossy=frozenset(lossy),
+    )
+
+
+def _conflicts(snapshot: Snapshot) -> list[Finding]:
+    return [
+        Finding(
+            f"_seals/{look.partition.topic}/{look.partition.partition}/{n:08d}.json",
+            Problem.INCONSISTENT,
+            what,
+            RESTORE,
+        )
+        for look in snapshot.chains
+        for n, what in conflicts(look.chain, snapshot.settings.rules)
+    ]
+
+
+# -- bodies ----------------------------------------------------------------------------------------------------------
+
+
+def _read_bodies(subject: Subject, found: Assessment, ways: Ways) -> list[Inspected]:
+    data, bad = found.snapshot.data.by_day, found.snapshot.quarantine.by_day
+    sizes = {facts.key: facts.size for folder in (data, bad) for keys in folder.values() for facts in keys.values()}
+    ways.total(sum(sizes.get(one.entry.key, 0) for one in found.wanted))
+    columns = found.snapshot.settings.columns
+
+    def read(wanted: Wanted) -> Inspected:
+        return ways.ask(lambda: inspect(subject.store, wanted, columns, ways.told))
+
+    return list(ways.pool.map(read, found.wanted))
+
+
+@dataclass(slots=True)
+class _Tally:
+    """Bodies counted."""
+
+    objects: int = 0
+    rows: int = 0
+    quarantined: int = 0
+    bytes: int = 0
+    findings: list[Finding] = field(default_factory=list)
+
+    def add(self, one: Inspected) -> None:
+        if one.measured is None:
+            return
+        self.objects += 1
+        self.bytes += one.measured.size
+        if one.wanted.entry.quarantine:
+            self.quarantined += max(0, one.measured.rows)
+        else:
+            self.rows += max(0, one.measured.rows)
+
+
+def _report(subject: Subject, found: Assessment, bodies: list[Inspected], now: datetime) -> Report:
+    tally, pending = _Tally(findings=list(found.findings)), []
+    for one in bodies:
+        tally.add(one)
+        tally.findings.extend(one.findings)
+    for one in _gone(bodies):
+        tally.findings.append(missing(one.wanted))
+    for number, seal in sorted(found.unfinished.items()):
+        what = (
+            f"seal {seal.n} of {TopicPartition(subject.topic, number)}, decided at {seal.sealed_at:%Y-%m-%d %H:%M} UTC"
+        )
+        if now - seal.sealed_at < FINISHED_AFTER:
+            pending.append(f"{what}, is under way")
+        else:
+            key = f"_seals/{subject.topic}/{number}/{seal.n:08d}.json"
+            tally.findings.append(Finding(key, Problem.UNFINISHED, f"{what}, is not finished", START_WORKER))
+    under_way = bool(pending) or (found.newest is not None and now - found.newest < PUBLISHED_AFTER)
+    if under_way:
+        pending.extend(f"{finding.key}: {finding.what}" for finding in found.waiting)
+    else:
+        tally.findings.extend(found.waiting)
+    chains = found.snapshot.chains
+    return Report(
+        stream=subject.stream,
+        location=subject.store.location,
+        partitions=len(chains),
+        records=sum(len(look.records) for look in chains),
+        settings=len(found.snapshot.settings.rules),
+        days=found.days,
+        objects=tally.objects,
+        rows=tally.rows,
+        quarantined=tally.quarantined,
+        bytes=tally.bytes,
+        pending=tuple(pending),
+        findings=once(tally.findings),
+    )
+
+
+def _gone(bodies: list[Inspected]) -> list[Inspected]:
+    """Missing objects, but those that a seal under way has still to put: they come in order, none before another."""
+    reached: dict[tuple[TopicPartition, int], int] = {}
+    for index, one in enumerate(bodies):
+        if one.measured is not None:
+            reached[(one.wanted.partition, one.wanted.seal)] = index
+    return [
+        one
+        for index, one in enumerate(bodies)
+        if one.measured is None
+        and (not one.wanted.pending or index < reached.get((one.wanted.partition, one.wanted.seal), -1))
+    ]

@@ -1,0 +1,133 @@
+"""What each object should be: its rows by the newest replay or its seal, its header, its digest by the manifest."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+
+from consumer.domain.offsets import TopicPartition
+from consumer.seal.chain import Chain
+from consumer.seal.record import ObjectEntry, Record, RecordKind
+from consumer.verify.chain import ChainLook
+from consumer.verify.findings import RESTORE, Finding, Problem
+from consumer.verify.replays import Replaced, ReplayLook
+
+_NAME = re.compile(r".*/(?P<topic>[^/]+)-(?P<partition>\d+)-(?P<through>\d{20})\.csv(\.gz|\.zst)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One object as it should be.
+
+    `replay` is the newest replay that lists it, `sealed` what its seal says of it then. `size` and `sha256` are the
+    manifest's, where one lists it. `floor`: a gap may have cost it the rows below this offset. `pending`: its seal is
+    under way.
+    """
+
+    entry: ObjectEntry
+    partition: TopicPartition
+    seal: int
+    settings: str
+    replay: int | None = None
+    sealed: ObjectEntry | None = None
+    size: int | None = None
+    sha256: str = ""
+    floor: int | None = None
+    pending: bool = False
+
+    def allows(self, rows: int) -> bool:
+        """Whether an object of so many rows is as it should be."""
+        return rows == self.entry.rows or (self.floor is not None and rows < self.entry.rows)
+
+
+def wanted_objects(
+    chains: Iterable[ChainLook],
+    replays: ReplayLook,
+    facts: Mapping[str, tuple[int | None, str]],
+    unfinished: Mapping[int, Record],
+) -> list[Wanted]:
+    """Every object that records and replays name, partition by partition."""
+    found: list[Wanted] = []
+    for look in chains:
+        own = [*_of_seals(look, replays.objects, unfinished), *_added(look, replays.objects)]
+        found.extend(_with_facts(wanted, facts.get(wanted.entry.key)) for wanted in own)
+    return found
+
+
+def _with_facts(wanted: Wanted, facts: tuple[int | None, str] | None) -> Wanted:
+    if facts is None:
+        return wanted
+    return Wanted(
+        wanted.entry,
+        wanted.partition,
+        wanted.seal,
+        wanted.settings,
+        wanted.replay,
+        wanted.sealed,
+        facts[0],
+        facts[1],
+        wanted.floor,
+        wanted.pending,
+    )
+
+
+def _of_seals(look: ChainLook, replaced: Mapping[str, Replaced], unfinished: Mapping[int, Record]) -> Iterator[Wanted]:
+    pending = unfinished.get(look.partition.partition)
+    for record in look.records:
+        for entry in record.objects:
+            newer = None if entry.quarantine else replaced.get(entry.key)
+            yield Wanted(
+                entry=newer.entry if newer else entry,
+                partition=look.partition,
+                seal=record.n,
+                settings=newer.settings if newer else record.settings,
+                replay=newer.n if newer else None,
+                sealed=entry if newer else None,
+                floor=None if newer else floor_of(look.chain, record),
+                pending=record is pending,
+            )
+
+
+def _added(look: ChainLook, replaced: Mapping[str, Replaced]) -> Iterator[Wanted]:
+    """Objects that no seal has: a replay brought back rows that an old filter dropped."""
+    named = {entry.key for record in look.records for entry in record.objects}
+    for key, one in replaced.items():
+        name = _NAME.fullmatch(key)
+        if key in named or name is None:
+            continue
+        if (name["topic"], int(name["partition"])) == (look.partition.topic, look.partition.partition):
+            seal = next((record.n for record in look.records if record.through == int(name["through"])), -1)
+            yield Wanted(one.entry, look.partition, seal, one.settings, one.n)
+
+
+def floor_of(chain: Chain, record: Record) -> int | None:
+    """The end of the gap under which this seal was pending: it is finished with the rows from there on. Else None."""
+    gaps = []
+    for later in chain.records[record.n + 1 :]:
+        if later.kind is not RecordKind.GAP:
+            break
+        gaps.append(later)
+    if record.kind is RecordKind.GAP or not gaps or gaps[0].lost is None or gaps[0].lost.start != record.start:
+        return None
+    return gaps[-1].resume
+
+
+def range_problems(wanted: Iterable[Wanted]) -> Iterator[Finding]:
+    """Objects of one partition and day whose offsets meet, and replays of objects that belong to no seal."""
+    last: dict[tuple[TopicPartition, date, bool], tuple[int, str]] = {}
+    for one in sorted(wanted, key=lambda one: (one.partition, one.seal)):
+        entry = one.entry
+        if one.seal < 0:
+            yield Finding(entry.key, Problem.INCONSISTENT, "a replay added it, but no seal reached its offset", RESTORE)
+        if entry.first_offset is None or entry.last_offset is None:
+            if entry.rows:
+                yield Finding(entry.key, Problem.INCONSISTENT, "it has rows and no offsets", RESTORE)
+            continue
+        place = (one.partition, entry.day, entry.quarantine)
+        before, key = last.get(place, (-1, ""))
+        if entry.first_offset <= before:
+            what = f"its offsets from {entry.first_offset} on overlap with those of {key}, which end at {before}"
+            yield Finding(entry.key, Problem.INCONSISTENT, what, RESTORE)
+        last[place] = (entry.last_offset, entry.key)

@@ -1,0 +1,242 @@
+"""One group, its topics, its folder in a bucket: what a test of the whole program plays in."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import orjson
+from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
+
+from tests.harness import records
+from tests.harness.bucket import PROOF, Folder
+from tests.harness.ledger import Ledger, Sent
+from tests.harness.oracle import Findings, Judged, identity, judge, today, unsealed
+from tests.harness.records import Form, Maker
+from tests.harness.sink import Sink
+from tests.harness.toml import merged, toml
+from tests.services.kafka import KafkaAddress, unique_topic
+from tests.services.s3 import S3Address
+
+TOPIC_CONFIG = {"retention.ms": "-1", "message.timestamp.after.max.ms": str(2**62)}
+FILTERS: Mapping[str, dict[str, Any]] = {
+    "events": {
+        "event_types": {"default": True, "subscription_paused": False},
+        "filter": {"exclude_historical": True, "environments": ["PRODUCTION"]},
+    },
+    "paywall_views": {"filter": {"exclude_historical": True}},
+    "ua_events": {
+        "event_types": {"subscription_paused": False},
+        "filter": {"exclude_historical": True, "historical_before": "2020-01-01T00:00:00Z"},
+    },
+    "ua_campaign_metrics": {},
+}
+
+
+@dataclass(slots=True)
+class Stream:
+    """One stream of the world."""
+
+    name: str
+    kind: str
+    form: Form
+    topic: str
+    partitions: int
+    compression: str
+    maker: Maker
+
+    @property
+    def judged(self) -> Judged:
+        """As the oracle sees it."""
+        return Judged(self.name, self.topic, self.partitions, self.maker.kind.columns, self.compression)
+
+    @property
+    def tables(self) -> dict[str, Any]:
+        """Its settings."""
+        destination = {"destination": {"compression": self.compression}}
+        return {"kind": self.kind, "topic": self.topic, "format": self.form, **destination, **FILTERS[self.kind]}
+
+
+@dataclass(slots=True)
+class World:
+    """Everything of one test. `endpoint` is what workers use of the store: mostly a proxy before it."""
+
+    home: Path
+    kafka: KafkaAddress
+    store: S3Address
+    bucket: str
+    registry: str | None = None
+    group: str = field(default_factory=lambda: f"group-{uuid4().hex[:8]}")
+    prefix: str = "com.app/folder"
+    endpoint: str = ""
+    bootstrap: str = ""
+    over: dict[str, Any] = field(default_factory=dict)
+    streams: dict[str, Stream] = field(default_factory=dict)
+    seed: int = 1
+    ledger: Ledger = field(init=False)
+    _stack: ExitStack = field(default_factory=ExitStack)
+    _started: int = 0
+
+    def __post_init__(self) -> None:
+        self.home.mkdir(parents=True, exist_ok=True)
+        self.ledger = Ledger(self.kafka.bootstrap_servers)
+        self.endpoint = self.endpoint or self.store.endpoint_url
+        self.bootstrap = self.bootstrap or self.kafka.bootstrap_servers
+        self.prove()
+
+    @property
+    def folder(self) -> Folder:
+        """The destination."""
+        return Folder(self.store, self.bucket, self.prefix)
+
+    def prove(self) -> None:
+        """Say in the folder that the store's conditional writes were tried, so that no worker races for seconds."""
+        place = f"s3://{self.bucket}/{self.prefix}?endpoint={self.endpoint}"
+        now = self.store.client().list_buckets()["ResponseMetadata"]["HTTPHeaders"]["date"]
+        from email.utils import parsedate_to_datetime  # noqa: PLC0415 - here alone
+
+        said = {"version": 1, "store": place, "checked_at": parsedate_to_datetime(now).isoformat()}
+        self.folder.put(PROOF, orjson.dumps(said))
+
+    def add(
+        self,
+        name: str = "events",
+        kind: str = "events",
+        form: Form = "avro",
+        *,
+        partitions: int = 1,
+        compression: str = "none",
+        config: Mapping[str, str] | None = None,
+    ) -> Stream:
+        """Another stream with a topic of its own."""
+        topic = unique_topic(name.replace("_", "-"))
+        self.kafka.create_topic(topic, partitions, {**TOPIC_CONFIG, **(config or {})})
+        ids = self._register(topic, kind) if form == "avro-registry" else ()
+        stream = Stream(name, kind, form, topic, partitions, compression, Maker(kind, form, self.seed, ids))
+        self.streams[name] = stream
+        return stream
+
+    def _register(self, topic: str, kind: str) -> list[int]:
+        """Register the schemas of all producers, each as a subject of its own: they need not be compatible."""
+        assert self.registry is not None
+        client = SchemaRegistryClient({"url": self.registry})
+        found = records.writer_schemas(records.KINDS[kind])
+        return [
+            client.register_schema(f"{topic}-{n}-value", Schema(orjson.dumps(each).decode(), "AVRO"))
+            for n, each in enumerate(found)
+        ]
+
+    # -- producing -----------------------------------------------------------------------------------------------------
+
+    def fill(self, stream: Stream, days: Sequence[date], count: int) -> None:
+        """Mixed records of these days, over all partitions."""
+        self.ledger.send_all(
+            (stream.topic, n % stream.partitions, stream.maker.mixed(stream.maker.rng.choice(days)))
+            for n in range(count)
+        )
+
+    # -- running -------------------------------------------------------------------------------------------------------
+
+    def spool(self, worker: str = "a") -> Path:
+        """Where a worker keeps its rows."""
+        return self.home / f"spool-{worker}"
+
+    def settings(self, worker: str = "a", over: Mapping[str, Any] | None = None) -> Path:
+        """Write the settings file of a worker."""
+        tables = {
+            "kafka": {"bootstrap_servers": self.bootstrap, "group_id": self.group},
+            "destination": {
+                "url": self.folder.url,
+                "endpoint_url": self.endpoint,
+                "region": self.store.region,
+                "access_key_id": self.store.access_key,
+                "secret_access_key": self.store.secret_key,
+            },
+            "spool": {"directory": str(self.spool(worker)), "checkpoint_seconds": 0.2, "min_free_bytes": 1000},
+            "schedule": {"seal_at": "00:00", "give_up_after": "30s"},
+            "http": {"listen": ""},
+            "streams": {stream.name: stream.tables for stream in self.streams.values()},
+        }
+        if self.registry:
+            tables["schema_registry"] = {"url": self.registry}
+        path = self.home / f"{worker}-{self._started}.toml"
+        path.write_text(toml(merged(merged(tables, self.over), over or {})))
+        return path
+
+    def start(
+        self, *arguments: str, worker: str = "a", over: Mapping[str, Any] | None = None, env: Mapping[str, str] | None = None
+    ) -> Sink:
+        """Start a process. It ends with the world."""
+        self._started += 1
+        path = self.settings(worker, over)
+        sink = Sink(path, self.home / f"{worker}-{self._started}.log", *arguments, env=env)
+        self._stack.callback(sink.close)
+        return sink
+
+    def once(self, through: date | None = None, **kwargs: Any) -> Sink:
+        """Start `run --once`."""
+        return self.start("run", "--once", *([] if through is None else ["--through", str(through)]), **kwargs)
+
+    def close(self) -> None:
+        """End all processes."""
+        self._stack.close()
+
+    # -- judging -------------------------------------------------------------------------------------------------------
+
+    def judge(self, sealed: date | None = None, **changes: Any) -> dict[str, Findings]:
+        """Judge every stream; all days up to `sealed` must be closed. `changes` go into each `Judged`."""
+        why: Callable[[date], list[str]] = changes.pop("why", lambda _: [])
+        found = {
+            stream.name: judge(self.folder, self.ledger, replace(stream.judged, **changes), why=why)
+            for stream in self.streams.values()
+        }
+        wrong = [f"{name}: {what}" for name, each in found.items() for what in each.wrong]
+        if sealed is not None:
+            for name, each in found.items():
+                lost = list(unsealed(each, sealed))
+                wrong += [f"{name}: {len(lost)} rows of closed days are missing, as {lost[0]}"] if lost else []
+        wrong += self.wrong_commits(found)
+        assert not wrong, "\n".join(wrong[:20])
+        return found
+
+    def committed(self) -> dict[tuple[str, int], TopicPartition]:
+        """The group's offsets, with their metadata."""
+        places = [
+            TopicPartition(stream.topic, p) for stream in self.streams.values() for p in range(stream.partitions)
+        ]
+        admin = self.kafka.admin()
+        asked = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(self.group, places)])
+        found = asked[self.group].result(30).topic_partitions
+        return {(place.topic, place.partition): place for place in found}
+
+    def wrong_commits(self, found: Mapping[str, Findings]) -> Iterator[str]:
+        """Commits that are not those of the chains' heads, or lie beyond a row that stands nowhere."""
+        committed = self.committed()
+        for stream in self.streams.values():
+            for partition in range(stream.partitions):
+                place = committed[(stream.topic, partition)]
+                chain = self.folder.records(stream.topic, partition)
+                if not chain:
+                    continue
+                wanted = (chain[-1]["resume"], {"chain": identity(self.folder, stream.topic, partition), "seal": len(chain) - 1})
+                said = (place.offset, orjson.loads(place.metadata or "null"))
+                if said != wanted:
+                    yield f"{stream.topic}:{partition}: committed is {said}, not {wanted}"
+        held: dict[str, list[Sent]] = {name: each.held for name, each in found.items()}
+        assert held is not None
+
+
+@contextmanager
+def closing(world: World) -> Iterator[World]:
+    """End its processes at the end."""
+    try:
+        yield world
+    finally:
+        world.close()
+
+
+__all__ = ["Stream", "World", "closing", "today"]
