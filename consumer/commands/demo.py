@@ -40,3 +40,7 @@ def demo(
         typer.echo(json.dumps(summary.document(), indent=2))
     else:
         show(summary)
+    if not summary.sound:
+        from consumer.commands.main import Ending  # noqa: PLC0415 - it imports this module
+
+        raise typer.Exit(Ending.FOUND)

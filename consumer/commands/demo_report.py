@@ -45,6 +45,7 @@ def show(summary: Summary) -> None:
     day = folder / "events" / "dt=2024-07-16"
     _sample(console, folder, min(day.glob("*.csv")))
     _manifest(console, folder, day / "_manifest.json")
+    _verified(console, summary)
     console.print(f"\nAll of it took {summary.seconds} s. The folder stays: {escape(summary.folder)}")
 
 
@@ -162,3 +163,16 @@ def _manifest(console: Console, folder: Path, path: Path) -> None:
     }
     console.print(f"\n[bold]{escape(str(path.relative_to(folder)))}[/], shortened:")
     console.print(Text(orjson.dumps(short, option=orjson.OPT_INDENT_2).decode()))
+
+
+def _verified(console: Console, summary: Summary) -> None:
+    numbers = {
+        name: sum(getattr(report, name) for report in summary.verified)
+        for name in ("records", "days", "objects", "rows", "quarantined")
+    }
+    told = ", ".join(f"{number:,} {name}" for name, number in numbers.items())
+    console.print(f"\n[bold]verify[/] read all of it again, byte by byte: {told.replace('records', 'seal records')}.")
+    for report in summary.verified:
+        for finding in report.findings:
+            console.print(Text(f"  {finding.key}: {finding.problem}: {finding.what}. To do: {finding.todo}"))
+    console.print("All is as it was written." if summary.sound else "Something is wrong.")

@@ -21,6 +21,7 @@ from consumer.settings.model import Settings
 from consumer.source.kafka import KafkaBroker
 from consumer.spool.local import LocalDisk
 from consumer.store.port import Store
+from consumer.store.race import require_safe
 from consumer.worker.loop import Worker
 from consumer.worker.once import Once
 from consumer.worker.telling import Telling
@@ -30,11 +31,11 @@ PATIENCE = timedelta(minutes=1)
 """An outage of the demo's own broker or folder this long ends it."""
 
 
+@dataclass(frozen=True, slots=True)
 class DemoClock:
-    """A clock that stands still until it is set, so that every run is the same. Intervals are real."""
+    """A clock that stands still, so that every run is the same. Intervals are real."""
 
-    def __init__(self) -> None:
-        self.instant = MORNINGS[0]
+    instant: datetime
 
     def now(self) -> datetime:
         return self.instant
@@ -45,14 +46,17 @@ class DemoClock:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What the demo did: the records it sent, what the worker counted, and where the days lie."""
+    """What the demo did: the records it sent, what the worker counted, and where the days lie.
+
+    `began` is a moment of the monotonic clock.
+    """
 
     records: list[Sent]
     metrics: Metrics
     settings: Settings
     folder: Path
     store: Store
-    seconds: float
+    began: float
 
 
 def run_demo(output: Path | None) -> Told:
@@ -62,13 +66,14 @@ def run_demo(output: Path | None) -> Told:
     records, metrics = all_records(), declare()
     with _cluster() as cluster, tempfile.TemporaryDirectory(prefix="adapty-sink-spool-") as spool:
         settings = _settings(cluster.servers, folder, Path(spool))
+        store = store_of(settings.streams[0].destination)
+        require_safe(store)  # once for all four streams: they share the folder
         before = datetime.min.replace(tzinfo=MORNINGS[0].tzinfo)
         for morning in MORNINGS:
             _send(cluster, settings, [record for record in records if before <= record.at < morning])
             _seal(cluster, settings, metrics, morning)
             before = morning
-    store = store_of(settings.streams[0].destination)
-    return Told(records, metrics, settings, folder, store, time.monotonic() - began)
+    return Told(records, metrics, settings, folder, store, began)
 
 
 def _folder(output: Path | None) -> Path:
@@ -111,8 +116,7 @@ def _send(cluster: MockCluster, settings: Settings, records: list[Sent]) -> None
 
 def _seal(cluster: MockCluster, settings: Settings, metrics: Metrics, morning: datetime) -> None:
     """What `run --once` does, at this hour."""
-    clock = DemoClock()
-    clock.instant = morning
+    clock = DemoClock(morning)
     ports = Ports(
         broker=KafkaBroker(settings.kafka, static=False),
         view=MockLogView(cluster, settings.kafka),

@@ -5,16 +5,21 @@ Filters leave nothing in a folder: their numbers are the worker's metrics.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
 from itertools import count
 from typing import Any
 
 import orjson
 
+from consumer.commands.assembly import column_names
 from consumer.commands.demo_data import MORNINGS
-from consumer.commands.demo_run import Told
+from consumer.commands.demo_run import PATIENCE, DemoClock, Told
+from consumer.commands.patience import Patience
+from consumer.commands.verify import REST_SECONDS, THREADS_LOCAL
 from consumer.domain.batches import Counts
 from consumer.domain.offsets import TopicPartition
 from consumer.observe.metrics import Metrics
@@ -23,6 +28,9 @@ from consumer.seal.log import SealLog
 from consumer.seal.record import Record
 from consumer.settings.model import StreamSettings
 from consumer.store.port import Store
+from consumer.verify.findings import Report
+from consumer.verify.snapshot import Days
+from consumer.verify.stream import Subject, Ways, verify_stream
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +58,19 @@ class Summary:
     folder: str
     arrived: tuple[int, ...]
     streams: tuple[StreamSummary, ...]
+    verified: tuple[Report, ...]
     seconds: float
+
+    @property
+    def sound(self) -> bool:
+        """Whether `verify` found nothing."""
+        return all(report.sound for report in self.verified)
 
     def document(self) -> dict[str, Any]:
         """The summary as `--json` prints it."""
-        return asdict(self)
+        streams = [asdict(stream) for stream in self.streams]
+        verified = {"sound": self.sound, "streams": [report.to_json() for report in self.verified]}
+        return {**asdict(replace(self, streams=(), verified=())), "streams": streams, "verified": verified}
 
 
 def summary_of(told: Told) -> Summary:
@@ -65,7 +81,8 @@ def summary_of(told: Told) -> Summary:
         folder=str(told.folder),
         arrived=(first, len(told.records) - first),
         streams=tuple(_stream(told, stream) for stream in streams),
-        seconds=round(told.seconds, 1),
+        verified=tuple(_verified(told, stream) for stream in streams),
+        seconds=round(time.monotonic() - told.began, 1),
     )
 
 
@@ -81,11 +98,20 @@ def _stream(told: Told, stream: StreamSettings) -> StreamSummary:
         came_in=counts.read,
         late=sum(sent.late for sent in told.records if sent.stream == stream.name),
         filtered=_filtered(told.metrics, stream.name),
-        quarantined=quarantined,
+        quarantined=dict(quarantined),
         in_bucket=in_bucket,
         waiting=counts.kept + counts.quarantined - in_bucket - quarantined.total(),
         revisions={day["day"]: day["revision"] for day in days},
     )
+
+
+def _verified(told: Told, stream: StreamSettings) -> Report:
+    """What `verify` says of the stream's folders."""
+    clock = DemoClock(MORNINGS[-1])
+    subject = Subject(stream.name, stream.topic, column_names(stream.rules), told.store)
+    with ThreadPoolExecutor(THREADS_LOCAL) as pool:
+        ways = Ways(Patience(PATIENCE, clock).ask, pool, clock, rest=lambda: time.sleep(REST_SECONDS))
+        return verify_stream(subject, Days(), ways)
 
 
 def _seals(store: Store, topic: str) -> Iterator[Record]:

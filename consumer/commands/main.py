@@ -22,11 +22,16 @@ from consumer import __version__
 from consumer.commands import crash
 from consumer.commands import demo as demo_command
 from consumer.commands import run as run_command
+from consumer.commands import verify as verify_command
 from consumer.commands.session import Interrupted, LogFormatName, LogLevelName, Session, session_of
 from consumer.domain.errors import GaveUpError, HaltError, SinkError, TransientError, UsageError
 
 PROGRAM = "adapty-sink"
-COMMANDS: Mapping[str, Callable[..., None]] = {"run": run_command.run, "demo": demo_command.demo}
+COMMANDS: Mapping[str, Callable[..., None]] = {
+    "run": run_command.run,
+    "verify": verify_command.verify,
+    "demo": demo_command.demo,
+}
 """Each command's function, from a file of its own, in the order of --help."""
 
 

@@ -42,8 +42,8 @@ def run(
     threads_for_polars()
     settings = session_of(context).settings
     day = _through(through, once=once)
-    ports = ports_of(settings, static=not once)
     stop = _Stop(once=once)
+    ports = ports_of(settings, static=not once)
     try:
         _banner(settings)
         _work(settings, ports, stop, once=once, through=day)

@@ -74,7 +74,7 @@ def _body(snapshot: Snapshot) -> str:
     if snapshot.status.halted:
         pill += f'<span class="pill bad">{len(snapshot.status.halted)} halted</span>'
     head = f'<header><h1>adapty-sink {escape(__version__)}</h1>{pill}<span class="soft">{at}</span></header>'
-    halted = frozenset(halt.partition for halt in snapshot.status.halted)
+    halted = frozenset(halt.partition for halt in snapshot.status.halted if halt.partition is not None)
     streams = "".join(_stream(stream, snapshot.at, halted) for stream in snapshot.streams)
     return head + _worker(snapshot) + streams + _legend()
 

@@ -60,16 +60,17 @@ class PartitionStatus:
 
 @dataclass(frozen=True, slots=True)
 class Halted:
-    """A partition that stopped until an operator decides. `message` says the way out; it is for people."""
+    """A partition that stopped until an operator decides; None: the whole stream. `message` says the way out."""
 
     stream: str
-    partition: TopicPartition
+    partition: TopicPartition | None
     reason: str
     message: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """The entry under `halted`."""
-        return {"stream": self.stream, "partition": self.partition.partition, "reason": self.reason}
+        number = None if self.partition is None else self.partition.partition
+        return {"stream": self.stream, "partition": number, "reason": self.reason}
 
 
 @dataclass(frozen=True, slots=True)

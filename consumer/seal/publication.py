@@ -54,14 +54,17 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class DayPlan:
-    """What a published day consists of. `digests` are of the records in `seals`; `quarantine` are keys of its day."""
+    """What a published day consists of. `digests` are those of the records in `seals`.
+
+    `unlisted` are the keys of objects that these seals put and that no manifest lists (yet): quarantine, later days.
+    """
 
     day: date
     parts: tuple[Part, ...]
     why: tuple[str, ...]
     seals: Mapping[str, int]
     digests: Mapping[str, str]
-    quarantine: tuple[str, ...]
+    unlisted: tuple[str, ...]
 
     @property
     def rows(self) -> int:
@@ -100,18 +103,23 @@ def plan_days(states: Sequence[PartitionState], replaced: Mapping[str, ObjectEnt
     reasons = _reasons(states)
     seals = {str(state.partition): state.published.head.n for state in states}
     digests = {str(state.partition): state.published.digests[-1] for state in states}
-    bad = _quarantined(states)
+    unlisted = _unlisted(states)
     return [
-        DayPlan(day, _ordered(parts.get(day, ())), _why(day, reasons), seals, digests, tuple(bad.get(day, ())))
+        DayPlan(day, _ordered(parts.get(day, ())), _why(day, reasons), seals, digests, tuple(unlisted.get(day, ())))
         for day in sorted(days)
     ]
 
 
-def _quarantined(states: Sequence[PartitionState]) -> dict[date, list[str]]:
+def _unlisted(states: Sequence[PartitionState]) -> dict[date, list[str]]:
+    """Keys of quarantine objects and of objects of later days, by the day that their seal or the next one closed."""
     found: dict[date, list[str]] = {}
-    for entry in (entry for state in states for record in state.published.records for entry in record.objects):
-        if entry.quarantine:
-            found.setdefault(entry.day, []).append(entry.key)
+    for state in states:
+        closed: date | None = None
+        for record in reversed(state.published.records):
+            closed = record.cutoff if record.caught_up and record.cutoff is not None else closed
+            if closed is not None:
+                keys = (entry.key for entry in record.objects if entry.quarantine or entry.day > closed)
+                found.setdefault(closed, []).extend(keys)
     return found
 
 

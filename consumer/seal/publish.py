@@ -196,15 +196,15 @@ class Publisher:
             "seals": dict(plan.seals),
             "objects": objects,
             "written_at": self._now().strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
-            "pins": {"seals": dict(plan.digests), "quarantine": self._pinned(plan, known)},
+            "pins": {"seals": dict(plan.digests), "objects": self._pinned(plan, known)},
         }
 
     def _pinned(self, plan: DayPlan, known: Mapping[str, Any] | None) -> dict[str, str]:
-        """The sha256 of the day's quarantine objects, for `verify`, where no metadata says it."""
+        """The sha256 of objects that no manifest lists, for `verify`, where no metadata says it."""
         if self._store.keeps_metadata:
             return {}
-        before = known["pins"]["quarantine"] if known and "pins" in known else {}
-        standing = [key for key in plan.quarantine if self._store.head(key) is not None]
+        before = known["pins"]["objects"] if known and "pins" in known else {}
+        standing = [key for key in plan.unlisted if self._store.head(key) is not None]
         return {key: before.get(key) or self._digest(key)[1] for key in standing}
 
     def _objects(

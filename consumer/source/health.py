@@ -21,7 +21,7 @@ REPEAT_SECONDS = 10.0
 _QUIET = frozenset(
     {KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._MAX_POLL_EXCEEDED}  # noqa: SLF001 - public constants
 )
-"""One connection, which is made again, and a process that slept: logged, no more."""
+"""One connection, which is made again, and a process that slept: librdkafka logs them, and that is enough."""
 _ALL_DOWN = KafkaError._ALL_BROKERS_DOWN  # noqa: SLF001 - a public constant
 
 
@@ -57,9 +57,7 @@ class Health:
             self._no_broker()
             return
         self._last_cause = error.str()
-        if error.code() in _QUIET:
-            self.log.log(logging.WARNING, "%s: %s", what, error.str())
-        else:
+        if error.code() not in _QUIET:
             self.report(outage(what, error))
 
     def report(self, trouble: TransientError, key: str = "") -> None:

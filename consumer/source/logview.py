@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import concurrent.futures
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import datetime
 from functools import cached_property
@@ -29,12 +30,25 @@ from consumer.domain.errors import TransientError, UsageError
 from consumer.domain.offsets import LogEnds, TopicPartition
 from consumer.settings.model import KafkaSettings
 from consumer.source.config import admin_config
-from consumer.source.faults import cause, outage
+from consumer.source.faults import cause
 from consumer.source.port import Commit, TopicFacts, millis_from
 
 ANSWER_SECONDS = 5.0
 """How long one request may take."""
 _GRACE_SECONDS = 1.0
+_PAUSES = (0.1, 0.4)
+_MOVING = frozenset(
+    {
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
+        KafkaError.FENCED_LEADER_EPOCH,
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    }
+)
+"""A leader or a coordinator that is about to settle down elsewhere: the client library leaves these to us."""
 
 T = TypeVar("T")
 
@@ -55,6 +69,32 @@ class KafkaLogView:
 
     def topic(self, name: str) -> TopicFacts | None:
         """The topic's facts, or None where it does not exist."""
+        return _settled(lambda: self._topic(name))
+
+    def ends(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, LogEnds]:
+        """Where each partition's log begins and ends now."""
+        wanted = list(partitions)
+        return _settled(lambda: self._ends(wanted))
+
+    def committed(self, group: str, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, Commit | None]:
+        """What the group has committed; None where nothing is, or it expired."""
+        wanted = list(partitions)
+        return _settled(lambda: self._committed(group, wanted)) if wanted else {}
+
+    def offset_at(self, partition: TopicPartition, instant: datetime) -> int | None:
+        """The offset of the first record stamped at or after `instant`; None where there is none."""
+        # Uncommitted, so that a record of an open transaction counts: what follows it must not be passed over.
+        spec = OffsetSpec.for_timestamp(millis_from(instant))
+        offset = _settled(
+            lambda: self._offsets([partition], self._list([partition], spec, IsolationLevel.READ_UNCOMMITTED))
+        )[partition]
+        return offset if offset >= 0 else None
+
+    def unowned(self, group: str, topics: Sequence[str]) -> set[TopicPartition]:
+        """The partitions of these topics that no member of a stable group is assigned; empty while it rebalances."""
+        return _settled(lambda: self._unowned(group, list(topics)))
+
+    def _topic(self, name: str) -> TopicFacts | None:
         asked = self._admin.describe_topics(TopicCollection([name]), request_timeout=self._seconds)[name]
         try:
             found = self._answer(f"topic {name}", asked)
@@ -64,50 +104,35 @@ class KafkaLogView:
             raise
         return TopicFacts(name, str(found.topic_id), len(found.partitions), self._settings_of(name))
 
-    def ends(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, LogEnds]:
-        """Where each partition's log begins and ends now."""
-        wanted = list(partitions)
+    def _ends(self, wanted: Sequence[TopicPartition]) -> dict[TopicPartition, LogEnds]:
         specs = (
             (OffsetSpec.earliest(), IsolationLevel.READ_UNCOMMITTED),  # type: ignore[no-untyped-call]
             (OffsetSpec.latest(), IsolationLevel.READ_COMMITTED),  # type: ignore[no-untyped-call]
             (OffsetSpec.latest(), IsolationLevel.READ_UNCOMMITTED),  # type: ignore[no-untyped-call]
         )
-        # Asked in this order and all at once: the high watermark is never older than the stable offset.
+        # Asked all at once. An answer about the end may be the older one: the end is never below the stable end.
         asked = [self._list(wanted, spec, isolation) for spec, isolation in specs]
         low, stable, high = [self._offsets(wanted, answers) for answers in asked]
         return {p: LogEnds(low[p], stable[p], max(stable[p], high[p])) for p in wanted}
 
-    def committed(self, group: str, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, Commit | None]:
-        """What the group has committed; None where nothing is, or it expired."""
-        wanted = list(partitions)
-        if not wanted:
-            return {}
+    def _committed(self, group: str, wanted: Sequence[TopicPartition]) -> dict[TopicPartition, Commit | None]:
         request = ConsumerGroupTopicPartitions(group, list(map(_place, wanted)))
         asked = self._admin.list_consumer_group_offsets([request], request_timeout=self._seconds)[group]
         answer = self._answer(f"committed offsets of {group}", asked)
         found: dict[TopicPartition, Commit | None] = dict.fromkeys(wanted)
         for place in answer.topic_partitions:
             if place.error is not None:
-                raise outage(f"committed offset of {place.topic}:{place.partition}", place.error)
+                raise _RefusedError(f"committed offset of {place.topic}:{place.partition}", place.error)
             if place.offset >= 0:
                 found[TopicPartition(place.topic, place.partition)] = Commit(place.offset, place.metadata or "")
         return found
 
-    def offset_at(self, partition: TopicPartition, instant: datetime) -> int | None:
-        """The offset of the first record stamped at or after `instant`; None where there is none."""
-        # Uncommitted, so that a record of an open transaction counts: what follows it must not be passed over.
-        spec = OffsetSpec.for_timestamp(millis_from(instant))
-        asked = self._list([partition], spec, IsolationLevel.READ_UNCOMMITTED)
-        offset = self._offsets([partition], asked)[partition]
-        return offset if offset >= 0 else None
-
-    def unowned(self, group: str, topics: Sequence[str]) -> set[TopicPartition]:
-        """The partitions of these topics that no member of a stable group is assigned; empty while it rebalances."""
+    def _unowned(self, group: str, topics: list[str]) -> set[TopicPartition]:
         asked = self._admin.describe_consumer_groups([group], request_timeout=self._seconds)[group]
         found = self._answer(f"group {group}", asked)
         if found.state != ConsumerGroupState.STABLE:
             return set()
-        described = self._admin.describe_topics(TopicCollection(list(topics)), request_timeout=self._seconds)
+        described = self._admin.describe_topics(TopicCollection(topics), request_timeout=self._seconds)
         every = {
             TopicPartition(name, part.id)
             for name, answer in described.items()
@@ -150,6 +175,18 @@ class _RefusedError(TransientError):
     def __init__(self, what: str, error: KafkaError) -> None:
         super().__init__(f"{what}: {error.str()} ({error.name()})")
         self.code = error.code()
+
+
+def _settled(ask: Callable[[], T]) -> T:
+    """Ask; again, a moment later, while leaders move."""
+    for pause in _PAUSES:
+        try:
+            return ask()
+        except _RefusedError as error:
+            if error.code not in _MOVING:
+                raise
+        time.sleep(pause)
+    return ask()
 
 
 def _place(partition: TopicPartition) -> Place:

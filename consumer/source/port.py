@@ -88,7 +88,7 @@ class Broker(Protocol):
     def start(self, lease: Lease, offset: int) -> None:
         """Deliver this partition from `offset` on. Called again it moves there: nothing of the old place follows.
 
-        Void lease: no effect.
+        A paused partition stays paused. Void lease: no effect.
         """
 
     def pause(self, lease: Lease) -> None:

@@ -102,7 +102,7 @@ class PartitionSpool:
         try:
             if self._load(document):
                 return True
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             pass  # not a checkpoint of ours: treated like one whose files are gone
         self.set_aside()
         return False

@@ -114,8 +114,9 @@ class LocalDisk:
         if not moved:
             return
         aside = self._root / "aside"
+        aside.mkdir(exist_ok=True, mode=0o700)
         folder = aside / datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
-        folder.mkdir(parents=True, mode=0o700)
+        folder.mkdir(mode=0o700)
         for name in moved:
             self._release(name)
             with suppress(FileNotFoundError):

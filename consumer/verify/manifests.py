@@ -16,6 +16,7 @@ from consumer.verify.documents import parsed, unlike_written, without_metadata
 from consumer.verify.findings import REPUBLISH, Finding, Problem
 
 ENTRY = ("key", "partition", "rows", "first_offset", "last_offset", "seal")
+NUMBERS = ("partition", "rows", "bytes", "seal")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +31,16 @@ class ManifestLook:
 
     @property
     def facts(self) -> dict[str, tuple[int | None, str]]:
-        """Size and sha256 of the objects that it lists, by key; no size of quarantine objects."""
+        """Size and sha256 of the objects that it lists, by key; of those that it only pins no size."""
         if self.raw is None:
             return {}
         listed: dict[str, tuple[int | None, str]] = {
             item["key"]: (item["bytes"], item["sha256"]) for item in self.raw["objects"]
         }
-        pinned = {key: (None, digest) for key, digest in self.raw["pins"]["quarantine"].items()}
-        return listed | pinned
+        pinned: dict[str, tuple[int | None, str]] = {
+            key: (None, digest) for key, digest in self.raw["pins"]["objects"].items()
+        }
+        return pinned | listed
 
 
 def look_at_manifest(stream: str, day: date, stored: Stored, *, keeps_metadata: bool) -> ManifestLook:
@@ -48,6 +51,7 @@ def look_at_manifest(stream: str, day: date, stored: Stored, *, keeps_metadata: 
         raw = parsed(stored.data)
         if raw["version"] > MANIFEST_VERSION:
             return _broken(day, key, Problem.NEWER, "a newer release wrote it", "verify with that release")
+        _require_whole(raw)
         seals = {int(partition): int(n) for partition, n in raw["seals"].items()}
         whats.extend(_own_problems(stream, day, raw))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -60,28 +64,36 @@ def _broken(day: date, key: str, problem: Problem, what: str, todo: str) -> Mani
     return ManifestLook(day, key, None, (Finding(key, problem, what, todo),))
 
 
-def _own_problems(stream: str, day: date, raw: Mapping[str, Any]) -> Iterator[str]:
+def _require_whole(raw: Mapping[str, Any]) -> None:
+    """Raise ValueError, or KeyError, where what is compared later is missing or of another kind."""
     if raw["sha256"] != manifest_digest(raw):
-        yield "it was altered: its own sha256 does not fit it"
+        raise ValueError("its own sha256 does not fit it, so it was altered")
+    pins = (*raw["pins"]["seals"].values(), *raw["pins"]["objects"].values())
+    texts = [
+        *pins,
+        *raw["columns"],
+        *raw["why"],
+        *(item[name] for item in raw["objects"] for name in ("key", "sha256")),
+    ]
+    numbers = [raw["revision"], raw["rows"], raw["bytes"], *(item[name] for item in raw["objects"] for name in NUMBERS)]
+    offsets = [item[name] for item in raw["objects"] for name in ("first_offset", "last_offset")]
+    if not all(isinstance(text, str) for text in texts) or not all(isinstance(number, int) for number in numbers):
+        raise ValueError("it has text where a number belongs, or a number where text does")
+    if not all(offset is None or isinstance(offset, int) for offset in offsets):
+        raise ValueError("it has an offset that is none")
+
+
+def _own_problems(stream: str, day: date, raw: Mapping[str, Any]) -> Iterator[str]:
     if (raw["stream"], raw["day"]) != (stream, day.isoformat()):
         yield f"it speaks of {raw['day']} of stream {raw['stream']}"
     if raw["complete"] is not (not raw["why"]):
         yield f"it says complete: {raw['complete']}, because of {raw['why']}"
     if raw["revision"] < 1 or datetime.fromisoformat(raw["written_at"]).tzinfo is None:
         yield "its revision or its moment of writing is none"
-    yield from _sum_problems(raw)
-    if not isinstance(raw["pins"]["seals"], dict) or not isinstance(raw["pins"]["quarantine"], dict):
-        yield "its digests of seal records and quarantine objects are none"
-
-
-def _sum_problems(raw: Mapping[str, Any]) -> Iterator[str]:
     for name in ("rows", "bytes"):
         total = sum(item[name] for item in raw["objects"])
         if raw[name] != total:
             yield f"it says {raw[name]} {name}, its objects have {total}"
-    for item in raw["objects"]:
-        if not isinstance(item["sha256"], str) or any(item.get(name, "") == "" for name in ENTRY):
-            yield f"what it says of {item['key']} is not whole"
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,12 +132,19 @@ def _rows(blocks: Iterable[bytes], header: int) -> Measured:
 def _lines(blocks: Iterable[bytes]) -> Measured:
     rows, first, last = 0, None, -1
     for line in _split(blocks):
-        offset = int(orjson.loads(line)["offset"])
+        offset = _offset(line)
         if offset <= last:
             raise ValueError(f"offset {offset} comes after {last}")
         rows, last = rows + 1, offset
         first = offset if first is None else first
     return Measured(0, "", rows, first=first, last=last if rows else None)
+
+
+def _offset(line: bytes) -> int:
+    try:
+        return int(orjson.loads(line)["offset"])
+    except (KeyError, TypeError) as error:
+        raise ValueError("a line without an offset") from error
 
 
 def _split(blocks: Iterable[bytes]) -> Iterator[bytes]:

@@ -89,7 +89,9 @@ def assess(subject: Subject, snapshot: Snapshot, days: Days) -> Assessment:
         for day, stored in snapshot.manifests.items()
     }
     unfinished = _unfinished(snapshot, looks)
-    facts = {key: fact for look in looks.values() for key, fact in look.facts.items()}
+    facts: dict[str, tuple[int | None, str]] = {}
+    for day in sorted(looks):  # a day's own list after the pins of days before it
+        facts.update(looks[day].facts)
     wanted = wanted_objects(snapshot.chains, snapshot.replays, facts, unfinished)
     told = _told(subject, snapshot, unfinished)
     published = check_days(subject.stream, snapshot, looks, told, days)

@@ -57,7 +57,7 @@ def wanted_objects(
 
 
 def _with_facts(wanted: Wanted, facts: tuple[int | None, str] | None) -> Wanted:
-    if facts is None:
+    if facts is None or (facts[0] is None and wanted.replay is not None):
         return wanted
     return Wanted(
         wanted.entry,

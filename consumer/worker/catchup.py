@@ -11,6 +11,8 @@ LOOK_SECONDS = 15.0
 """How long a rate is measured, and how often it is told."""
 LONG_SECONDS = 30.0
 """A catch-up that takes no longer is not worth a line."""
+THERE_SECONDS = 2.0
+"""Nearer to an end that moves on it hardly gets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,7 @@ class CatchUp:
         measured = bool(self._before)
         self.looked_at, self._before = now, dict(positions)
         pace = Pace(left, read / seconds, left * seconds / read if read else None)
-        far = measured and left > 0 and (pace.seconds_left is None or pace.seconds_left > LONG_SECONDS)
+        least = THERE_SECONDS if self.telling else LONG_SECONDS
+        far = measured and left > 0 and (pace.seconds_left is None or pace.seconds_left > least)
         told, self.telling = self.telling, far
         return pace if far or told else None

@@ -103,13 +103,13 @@ class Monitor:
             yield Pause(self.rounds.store)
 
     def _watch_headroom(self) -> Steps[None]:
-        view = self._any_desk().view
+        view, probe = self._any_desk().view, Probe(self.clock)
         while True:
             for partition in [life.name for life in self.worker.lives.values()]:
-                yield from self._look_at_headroom(view, partition)
+                yield from self._look_at_headroom(view, probe, partition)
             yield Pause(self.rounds.cluster)
 
-    def _look_at_headroom(self, view: LogView, partition: TopicPartition) -> Steps[None]:
+    def _look_at_headroom(self, view: LogView, probe: Probe, partition: TopicPartition) -> Steps[None]:
         """The search takes some questions, so what it found stays until the next commit."""
         look, known = self.seen.cluster, self.seen.headroom.pop(partition, None)
         facts, ends, commit = look.topics.get(partition.topic), look.ends.get(partition), look.committed.get(partition)
@@ -120,7 +120,7 @@ class Monitor:
             self.seen.headroom[partition] = known
             return
         search = partial(find_headroom, view, partition, ends, commit.offset, kept, self.clock.now())
-        found = yield from self._ask(self.seen.broker, search)
+        found = yield from self._ask(probe, search)
         if found is not None:
             self.seen.headroom[partition] = found
 

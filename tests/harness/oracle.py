@@ -286,7 +286,9 @@ def _line_difference(said: bytes, wanted: bytes) -> str:
     ours, theirs = wanted.split(b"\n"), said.split(b"\n")
     for n, (one, other) in enumerate(zip(ours, theirs, strict=False)):
         if one != other:
-            return f"line {n} is\n  {other[:1500]!r}, not\n  {one[:1500]!r}"
+            at = next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+            low = max(0, at - 60)
+            return f"line {n} at {at} is\n  {other[low : at + 120]!r}, not\n  {one[low : at + 120]!r}"
     return f"{len(theirs)} lines, not {len(ours)}"
 
 

@@ -19,8 +19,9 @@ from tests.harness import cells
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 ABSENT = object()
 """The field is not in the record at all."""
-BAD_BYTE = "\x7f"
-"""Becomes a byte that is no UTF-8 after encoding."""
+MARK = "~\x7f~\x7f"
+"""Becomes text with a byte that is no UTF-8 after encoding, of the same length."""
+SPOILT = b"~\xff~\x7f"
 DAY_MICROS = cells.DAY_MICROS
 _POOL = 64
 _SLOT = _POOL.bit_length() - 1
@@ -86,7 +87,7 @@ LONG_AGO = date(2019, 5, 6)
 NASTY = [
     "", "NA", "null", "NULL", "nan", " leading", "trailing ", 'say "hi"', "a,b", "line\nbreak", "cr\rlf\r\n", "\\N",
     "=1+1", "+1", "-2", "@x", "1234e567", "17.10", "120209639320320333", "\u2028\u2029\u0085\x0b\x0c", "na\u00efve",
-    "\U0001f1e8\U0001f1ed flag", "nul\0inside", "'", ";", "\t", "NaN,", '"', ",", "\n", f"bad {BAD_BYTE} byte",
+    "\U0001f1e8\U0001f1ed flag", "nul\0inside", "'", ";", "\t", "NaN,", '"', ",", "\n", f"bad {MARK} byte",
     "x" * 300, "[iOS] weekly $9.99 (trial / no trial)",
 ]  # fmt: skip
 REALS = [
@@ -103,7 +104,7 @@ INSTANTS = [
 
 def seen(text: str) -> str:
     """A text as it must be read: a byte that is no UTF-8 is replaced."""
-    return text.replace(BAD_BYTE, "\ufffd")
+    return text.replace(MARK, SPOILT.decode(errors="replace"))
 
 
 def _texts() -> list[Pair]:
@@ -198,15 +199,13 @@ def _avro_encoder(schema: Mapping[str, Any], head: bytes = b"") -> Callable[[dic
         out = io.BytesIO()
         out.write(head)
         fastavro.schemaless_writer(out, parsed, values)
-        data = out.getvalue()
-        return data.replace(BAD_BYTE.encode(), b"\xff") if BAD_BYTE.encode() in data else data
+        return out.getvalue().replace(MARK.encode(), SPOILT)
 
     return encode
 
 
 def _json_encoder(values: dict[str, Any]) -> bytes:
-    # U+007F stays as it is in JSON text
-    return json.dumps(values).encode().replace(BAD_BYTE.encode(), b"\xff")
+    return json.dumps(values).encode().replace(json.dumps(MARK)[1:-1].encode(), SPOILT)
 
 
 def plain_writer(kind: Kind, rng: random.Random, head: bytes = b"") -> Writer:
@@ -296,7 +295,7 @@ def _promoted_pool(column: str, n: int, schema: Any, rng: random.Random) -> list
     shape = _kind_of(schema)
     if shape == "text":
         pairs = _avro_pool(column, "text", rng)
-        whole = [(v, c) for v, c in pairs if v is None or BAD_BYTE not in v]
+        whole = [(v, c) for v, c in pairs if v is None or MARK not in v]
         as_bytes = [(None if v is None else v.encode(), c) for v, c in whole]
         return [*(as_bytes if n % 2 else whole), *[(None, "")] * _POOL][:_POOL]
     if shape == "real":

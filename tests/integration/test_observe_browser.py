@@ -35,7 +35,8 @@ CONTRASTS = """
     return [255, 255, 255];
   };
   const found = {};
-  const wanted = ".day.complete, .day.revised, .day.incomplete, .day.pending, .day.halted, td, dt, dd, h2, .soft, .trouble, .pill";
+  const days = ".day.complete, .day.revised, .day.incomplete, .day.pending, .day.halted";
+  const wanted = days + ", td, dt, dd, h2, .soft, .trouble, .pill";
   for (const element of document.querySelectorAll(wanted)) {
     const [a, b] = [light(rgb(getComputedStyle(element).color)), light(behind(element))];
     const name = element.className || element.tagName;

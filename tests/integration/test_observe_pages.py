@@ -50,7 +50,7 @@ def test_a_worker_shows_where_it_stands(worker: Worker) -> None:
 
     def has_caught_up() -> bool:
         first, second = worker.status()["partitions"]
-        return first["committed"] == committed and first["lag"] == second["lag"] == 0
+        return bool(first["committed"] == committed and first["lag"] == second["lag"] == 0)
 
     until(has_caught_up, "the commit and the position are shown")
     found = worker.status()
@@ -80,7 +80,8 @@ def test_every_declared_metric_is_exported(worker: Worker) -> None:
     until(lambda: len(published(worker)) >= 2, "two days published")
     until(lambda: "retention_headroom_seconds{" in worker.get("/metrics", OPEN)[1], "headroom")
     until(lambda: "broker_round_trip_seconds 0.0\n" not in worker.get("/metrics", OPEN)[1], "statistics")
-    families = {found.name: found for found in text_string_to_metric_families(worker.get("/metrics", OPEN)[1])}
+    text = worker.get("/metrics", OPEN)[1]
+    families = {found.name: found for found in text_string_to_metric_families(text)}  # type: ignore[no-untyped-call]
     declared = {found.name for found in declare().registry.collect()}
     assert declared <= families.keys()
     silent = {name for name in declared if not families[name].samples}

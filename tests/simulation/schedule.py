@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from consumer.seal.decide import Schedule
 from consumer.source.memory_log import Transaction
@@ -18,6 +18,7 @@ STEPS = 45
 QUIET_DAYS = 3
 SMALL = 10_000
 """A spool of fewer bytes is a small one."""
+DUE = datetime(2026, 3, 1, tzinfo=UTC) + SEAL_AT
 MOST_TURNS = 60_000
 
 
@@ -68,6 +69,7 @@ class Script:
             (2, self.hurt_spool),
             (2, self.weather),
             (3, self.schemas),
+            (2, self.doze),
         ]
 
     def _small_spool(self) -> None:
@@ -173,6 +175,21 @@ class Script:
         chosen = frozen or running
         if chosen:
             self.world.evict(self.world.random.choice(chosen))
+
+    def doze(self) -> None:
+        """All workers stop for a day in the middle of their seals, keep their place in the group, and go on."""
+        self.produce()
+        to_due = (DUE - self.world.hub.now()) % timedelta(days=1) / timedelta(seconds=1)
+        self.go(0, to_due + self.world.random.uniform(0, 1500))
+        self.go(self.world.random.randint(1, 40), 0)
+        awake = [machine.process for machine in self._running() if machine.process and not machine.process.frozen]
+        for process in awake:
+            process.frozen = True
+        self.world.hub.seconds += 43_200
+        self.produce()
+        self.world.hub.seconds += 43_200
+        for process in awake:
+            process.frozen = False
 
     def thaw(self) -> None:
         for machine in self._running():

@@ -1,0 +1,131 @@
+"""`accept-gap`: record that offsets are lost, so that a halted partition goes on. Joins no group, touches no spool."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from consumer.commands.arguments import AsJson, partition_of
+from consumer.commands.session import session_of
+from consumer.domain.errors import HaltReason, UsageError
+from consumer.domain.offsets import Span, TopicPartition
+
+if TYPE_CHECKING:
+    from consumer.commands.outlook import Outlook, Outside
+    from consumer.commands.patience import Patience
+    from consumer.domain.clock import Clock
+    from consumer.seal.record import Record
+    from consumer.settings.model import Settings
+
+THREADS = 16
+
+
+def accept_gap(
+    context: typer.Context,
+    *,
+    partition: Annotated[str, typer.Argument(metavar="TOPIC:PARTITION", help="The halted partition.")],
+    first: Annotated[int, typer.Argument(metavar="FROM", help="The lowest offset still needed.")],
+    end: Annotated[int, typer.Argument(metavar="TO", help="Where the log begins now; this offset is not lost.")],
+    as_json: AsJson = False,
+) -> None:
+    """Let a partition that halted with retention_hole go on without the offsets FROM to TO (TO not included).
+
+    Only after no spool can give them back: rows that a worker's spool still holds are given up, too. The halt's message
+    has the numbers; others are refused. Days that may lack rows are published as incomplete, because of a gap.
+    """
+    from consumer.commands.patience import Patience  # noqa: PLC0415 - slow, --help does without
+    from consumer.domain.clock import SystemClock  # noqa: PLC0415
+
+    settings = session_of(context).settings
+    place = partition_of(partition)
+    clock = SystemClock()
+    patience = Patience(settings.schedule.give_up_after, clock)
+    with ThreadPoolExecutor(THREADS) as pool:
+        try:
+            outside = _outside(settings, place, patience, pool)
+            record = record_gap(outside, place, Span(first, end), clock)
+        except BaseException:
+            patience.stop()
+            raise
+    _show(record, as_json=as_json)
+
+
+def _outside(settings: Settings, place: TopicPartition, patience: Patience, pool: ThreadPoolExecutor) -> Outside:
+    from consumer.commands.assembly import store_of  # noqa: PLC0415 - with the rest of the command
+    from consumer.commands.outlook import Outside  # noqa: PLC0415
+    from consumer.source.logview import KafkaLogView  # noqa: PLC0415
+
+    stream = settings.stream_of(place.topic)
+    if stream is None:
+        known = ", ".join(stream.topic for stream in settings.streams)
+        raise UsageError(f"no stream of the settings reads topic {place.topic!r}; they read {known}")
+    view = KafkaLogView(settings.kafka)
+    return Outside(settings, stream, view, store_of(stream.destination), patience.ask, pool)
+
+
+def record_gap(outside: Outside, place: TopicPartition, lost: Span, clock: Clock) -> Record:
+    """Write the gap record. Raises UsageError where these offsets are not those lost, HaltError for another halt."""
+    from consumer.commands.assembly import writer_name  # noqa: PLC0415 - with the rest of the command
+    from consumer.seal.gap import gap_record  # noqa: PLC0415
+    from consumer.seal.log import SealLog, put_rules  # noqa: PLC0415
+
+    outlook = _outlook(outside, place)
+    assert outlook.found is not None
+    _refuse(outlook, lost)
+    _refuse_clock(outside, clock)
+    rules = outside.stream.rules
+    record = gap_record(outlook.found, lost, settings=rules.digest, now=clock.now(), writer=writer_name())
+    outside.ask(lambda: put_rules(outside.store, rules))
+    if not outside.ask(lambda: SealLog(outside.store, place).append(record)):
+        raise UsageError(
+            f"another worker or operator decided record {record.n} of {place} at this moment, nothing was written."
+            " Look at its status, then ask again with the numbers of its halt"
+        )
+    return record
+
+
+def _outlook(outside: Outside, place: TopicPartition) -> Outlook:
+    """The partition's outlook. Raises UsageError where there is none, HaltError where it is halted for another reason."""
+    facts = outside.topic()
+    if place.partition >= facts.partitions:
+        raise UsageError(f"topic {place.topic} has the partitions 0 to {facts.partitions - 1}")
+    outlook = outside.partitions(facts, [place.partition])[0]
+    if outlook.halt is not None and outlook.halt.reason is not HaltReason.RETENTION_HOLE:
+        raise outlook.halt
+    return outlook
+
+
+def _refuse(outlook: Outlook, lost: Span) -> None:
+    from consumer.seal.gap import gap_objection, lowest_needed  # noqa: PLC0415 - with the rest of the command
+
+    assert outlook.found is not None
+    objection = gap_objection(lost, lowest_needed(outlook.found), outlook.ends)
+    if objection:
+        raise UsageError(f"{outlook.partition}: {objection}; nothing was written")
+
+
+def _refuse_clock(outside: Outside, clock: Clock) -> None:
+    """The moment of the record must not lie ahead: seals after it would have to wait for it."""
+    from consumer.seal.decide import CLOCK_TOLERANCE  # noqa: PLC0415 - with the rest of the command
+
+    now = clock.now()
+    ahead = now - outside.ask(outside.store.now)
+    if ahead > CLOCK_TOLERANCE:
+        raise UsageError(f"this machine's clock is {ahead.total_seconds():.0f} s ahead of the store's: set it right")
+
+
+def _show(record: Record, *, as_json: bool) -> None:
+    from consumer.commands.printing import print_json  # noqa: PLC0415 - with the rest of the command
+    from consumer.seal.keys import record_key  # noqa: PLC0415
+
+    assert record.lost is not None
+    key = record_key(record.partition, record.n)
+    if as_json:
+        lost = [record.lost.start, record.lost.end]
+        print_json({"partition": str(record.partition), "lost": lost, "record": key, "n": record.n})
+        return
+    count = record.lost.end - record.lost.start
+    typer.echo(f"recorded in {key}: {record.partition} goes on at offset {record.resume}, without {count:,} offsets")
+    typer.echo("A running worker goes on within a minute. Days that may lack rows are published as incomplete: gap.")

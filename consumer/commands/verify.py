@@ -1,0 +1,168 @@
+"""`verify`: re-read bucket and seal logs, and say whether they still are what was written."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from consumer.commands.arguments import AsJson, day_of
+from consumer.commands.session import session_of
+from consumer.domain.errors import HaltError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from consumer.commands.patience import Patience
+    from consumer.settings.model import StreamSettings
+    from consumer.verify.findings import Report
+    from consumer.verify.snapshot import Days
+
+THREADS_REMOTE = 16
+THREADS_LOCAL = 2
+REST_SECONDS = 2.0
+"""Between two looks at what does not fit: a worker may be just writing it."""
+
+
+def verify(
+    context: typer.Context,
+    *,
+    first: Annotated[str | None, typer.Option("--from", help="First day to read.", metavar="DAY")] = None,
+    last: Annotated[str | None, typer.Option("--to", help="Last day to read.", metavar="DAY")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Re-read bucket and seal logs: every object, its digest, header, rows and offsets; every manifest.
+
+    Seal logs are always read whole, objects and manifests of the days asked for. Reads only; runs beside a worker.
+    """
+    from consumer.commands.patience import Patience  # noqa: PLC0415 - slow, --help does without
+    from consumer.domain.clock import SystemClock  # noqa: PLC0415
+
+    settings = session_of(context).settings
+    days = _days(first, last)
+    patience = Patience(settings.schedule.give_up_after, SystemClock())
+    with _progress() as advance:
+        reports = [_verified(stream, days, patience, advance) for stream in settings.streams]
+    _show(reports, as_json=as_json)
+    if not all(report.sound for report in reports):
+        from consumer.commands.main import Ending  # noqa: PLC0415 - it imports this module
+
+        raise typer.Exit(Ending.FOUND)
+
+
+def _days(first: str | None, last: str | None) -> Days:
+    from consumer.verify.snapshot import Days  # noqa: PLC0415 - with the rest of the command
+
+    days = Days(day_of("--from", first), day_of("--to", last))
+    if days.first is not None and days.last is not None and days.first > days.last:
+        raise UsageError(f"--from {days.first} lies after --to {days.last}")
+    return days
+
+
+def _verified(stream: StreamSettings, days: Days, patience: Patience, advance: _Advance) -> Report:
+    """One stream. A destination that is missing is a finding of that stream, and the others go on."""
+    from consumer.commands.assembly import column_names, store_of  # noqa: PLC0415 - with the rest of the command
+    from consumer.domain.clock import SystemClock  # noqa: PLC0415
+    from consumer.verify.findings import Finding, Problem, Report  # noqa: PLC0415
+    from consumer.verify.stream import Subject, Ways, verify_stream  # noqa: PLC0415
+
+    store = store_of(stream.destination)
+
+    def told(size: int) -> None:
+        patience.keep_on()
+        advance.read(size)
+
+    pool = ThreadPoolExecutor(THREADS_REMOTE if store.keeps_metadata else THREADS_LOCAL)
+    try:
+        ways = Ways(
+            ask=patience.ask,
+            pool=pool,
+            clock=SystemClock(),
+            rest=lambda: time.sleep(REST_SECONDS),
+            total=lambda size: advance.begin(stream.name, size),
+            told=told,
+        )
+        return verify_stream(Subject(stream.name, stream.topic, column_names(stream.rules), store), days, ways)
+    except HaltError as error:
+        finding = Finding("", Problem.UNREACHABLE, error.message, "mend the destination, then verify again")
+        return Report(stream.name, store.location, findings=(finding,))
+    except BaseException:
+        patience.stop()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+# -- telling ---------------------------------------------------------------------------------------------------------
+
+
+class _Advance:
+    """How far the reading has come; shown on a terminal alone."""
+
+    def __init__(
+        self, begin: Callable[[str, int], None] = lambda *_: None, read: Callable[[int], None] = lambda _: None
+    ) -> None:
+        self.begin, self.read = begin, read
+
+
+@contextmanager
+def _progress() -> Iterator[_Advance]:
+    if not sys.stderr.isatty():
+        yield _Advance()
+        return
+    from rich.console import Console  # noqa: PLC0415 - a terminal alone needs it
+    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn  # noqa: PLC0415
+
+    columns = ("{task.description}", BarColumn(), DownloadColumn(binary_units=True), TimeRemainingColumn())
+    with Progress(*columns, console=Console(file=sys.stderr), transient=True) as shown:
+        tasks = [shown.add_task("reading seal logs", total=None)]
+
+        def begin(stream: str, size: int) -> None:
+            shown.remove_task(tasks.pop())
+            tasks.append(shown.add_task(stream, total=size))
+
+        yield _Advance(begin, lambda size: shown.advance(tasks[-1], size))
+
+
+def _show(reports: Sequence[Report], *, as_json: bool) -> None:
+    from consumer.commands.printing import print_json, print_table, size_text  # noqa: PLC0415 - with the command
+
+    sound = all(report.sound for report in reports)
+    if as_json:
+        print_json({"sound": sound, "streams": [report.to_json() for report in reports]})
+        return
+    heads = ("stream", "partitions", "records", "days", "objects", "rows", "quarantined", "bytes", "pending", "found")
+    rows = [
+        (
+            report.stream,
+            report.partitions,
+            report.records,
+            report.days,
+            report.objects,
+            report.rows,
+            report.quarantined,
+            size_text(report.bytes),
+            len(report.pending),
+            sum(not finding.note for finding in report.findings),
+        )
+        for report in reports
+    ]
+    print_table(heads, rows, heads[1:])
+    for report in reports:
+        _tell(report)
+    typer.echo("all is as it was written" if sound else "something is wrong: see above")
+
+
+def _tell(report: Report) -> None:
+    for finding in report.findings:
+        word = "note" if finding.note else "FOUND"
+        typer.echo(f"{word} {report.location}/{finding.key}")
+        typer.echo(f"  {finding.problem}: {finding.what}")
+        typer.echo(f"  to do: {finding.todo}")
+    for what in report.pending:
+        typer.echo(f"pending {report.stream}: {what}")

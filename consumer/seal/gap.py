@@ -1,0 +1,61 @@
+"""Gaps: the operator's decision to go on without offsets that Kafka deleted before they were sealed."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from consumer.domain.batches import Counts
+from consumer.domain.offsets import LogEnds, Span
+from consumer.seal.chain import Chain
+from consumer.seal.record import Record, RecordKind
+from consumer.seal.recover import Found
+
+
+def lowest_needed(found: Found) -> int | None:
+    """The lowest offset that is still to be read: of a pending seal, else of the next one. None: a new partition."""
+    chain = found.chain
+    if chain.empty:
+        return None if found.commit is None else found.commit.offset
+    seal = chain.last_seal
+    if seal is not None and not found.finished and chain.head is seal:
+        return seal.start
+    return chain.head.resume  # under a gap a pending seal is read from the gap's end
+
+
+def gap_objection(lost: Span, needed: int | None, ends: LogEnds) -> str:
+    """Why this gap must not be recorded, with the right numbers; "" where it may."""
+    if needed is None:
+        return "nothing was sealed or committed: a new partition begins where its stream's `start` says, without a gap"
+    if needed >= ends.low:
+        return f"nothing is lost: offset {needed} is the lowest still needed, and the log begins at {ends.low}"
+    if lost != Span(needed, ends.low):
+        return f"the offsets lost are {needed} to {ends.low}, not {lost.start} to {lost.end}"
+    return ""
+
+
+def gap_record(found: Found, lost: Span, *, settings: str, now: datetime, writer: str) -> Record:
+    """The record that says so: it moves start and resume behind the gap, and closes nothing."""
+    chain = found.chain
+    head = None if chain.empty else chain.head
+    return Record(
+        kind=RecordKind.GAP,
+        stream=found.stream,
+        partition=found.partition,
+        topic_id=found.topic_id,
+        group=found.group,
+        n=len(chain.records),
+        previous=None if head is None else head.reach,
+        cutoff=None if head is None else head.cutoff,
+        caught_up=False if head is None else head.caught_up,
+        start=lost.end,
+        through=lost.end if head is None else head.through,
+        resume=lost.end,
+        lso=found.ends.lso,
+        high=found.ends.high,
+        settings=settings,
+        sealed_at=now if head is None else max(now, head.sealed_at),
+        writer=writer,
+        counts=Counts(),
+        lost=lost,
+        previous_sha256="" if head is None else chain.digests[-1],
+    )

@@ -1,0 +1,92 @@
+"""Questions to the cluster: what a client that is made up answers at the wrong moment."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import TopicPartition as Place
+
+from consumer.domain.errors import TransientError
+from consumer.domain.offsets import LogEnds, TopicPartition
+from consumer.settings.model import KafkaSettings
+from consumer.source import logview
+from consumer.source.logview import KafkaLogView
+from consumer.source.port import Commit
+
+ONE = TopicPartition("topic", 0)
+
+
+class MadeUpAdmin:
+    """Answers from a script: an offset, a committed offset, or an error."""
+
+    def __init__(self, *answers: object) -> None:
+        self.answers = list(answers)
+        self.asked = 0
+
+    def list_offsets(self, request: dict[Place, Any], **_how: object) -> dict[Place, Future[Any]]:
+        return {place: self._answer(lambda offset: SimpleNamespace(offset=offset)) for place in request}
+
+    def list_consumer_group_offsets(self, requests: list[Any], **_how: object) -> dict[str, Future[Any]]:
+        return {
+            request.group_id: self._answer(lambda place: SimpleNamespace(topic_partitions=[place]))
+            for request in requests
+        }
+
+    def _answer(self, make: Any) -> Future[Any]:
+        self.asked += 1
+        future: Future[Any] = Future()
+        answer = self.answers.pop(0)
+        if isinstance(answer, KafkaError):
+            future.set_exception(KafkaException(answer))
+        elif answer is not None:
+            future.set_result(make(answer))
+        return future
+
+
+def view(admin: MadeUpAdmin, monkeypatch: pytest.MonkeyPatch) -> KafkaLogView:
+    monkeypatch.setattr(logview, "AdminClient", lambda _config: admin)
+    monkeypatch.setattr(logview, "_PAUSES", (0.0, 0.0))
+    monkeypatch.setattr(logview, "_GRACE_SECONDS", 0.0)
+    return KafkaLogView(KafkaSettings(bootstrap_servers="localhost:9092"), seconds=0.01)
+
+
+def test_the_end_is_never_below_the_stable_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    admin = MadeUpAdmin(3, 12, 10)
+    assert view(admin, monkeypatch).ends([ONE]) == {ONE: LogEnds(3, 12, 12)}
+
+
+def test_a_leader_that_moves_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    moving = KafkaError(KafkaError.NOT_LEADER_FOR_PARTITION)
+    admin = MadeUpAdmin(moving, 1, 1, 0, 10, 10)
+    assert view(admin, monkeypatch).ends([ONE]) == {ONE: LogEnds(0, 10, 10)}
+
+
+def test_a_leader_that_never_settles_is_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+    admin = MadeUpAdmin(*[KafkaError(KafkaError.LEADER_NOT_AVAILABLE)] * 9)
+    with pytest.raises(TransientError, match="topic:0"):
+        view(admin, monkeypatch).ends([ONE])
+    assert admin.asked == 9
+
+
+def test_another_refusal_is_an_outage_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    admin = MadeUpAdmin(*[KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)] * 3)
+    with pytest.raises(TransientError, match="AUTHORIZATION"):
+        view(admin, monkeypatch).ends([ONE])
+    assert admin.asked == 3
+
+
+def test_no_answer_is_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(TransientError, match="no answer"):
+        view(MadeUpAdmin(None, 1, 1), monkeypatch).ends([ONE])
+
+
+def test_an_error_in_the_answer_is_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+    bad = SimpleNamespace(topic="topic", partition=0, offset=-1, metadata=None, error=KafkaError(KafkaError.UNKNOWN))
+    with pytest.raises(TransientError, match="topic:0"):
+        view(MadeUpAdmin(bad), monkeypatch).committed("group", [ONE])
+    good = SimpleNamespace(topic="topic", partition=0, offset=5, metadata=None, error=None)
+    assert view(MadeUpAdmin(good), monkeypatch).committed("group", [ONE]) == {ONE: Commit(5)}
