@@ -19,9 +19,12 @@ import typer
 from typer.core import TyperCommand
 
 from consumer import __version__
+from consumer.commands import accept_gap as accept_gap_command
+from consumer.commands import check as check_command
 from consumer.commands import crash
 from consumer.commands import demo as demo_command
 from consumer.commands import run as run_command
+from consumer.commands import status as status_command
 from consumer.commands import verify as verify_command
 from consumer.commands.session import Interrupted, LogFormatName, LogLevelName, Session, session_of
 from consumer.domain.errors import GaveUpError, HaltError, SinkError, TransientError, UsageError
@@ -29,7 +32,10 @@ from consumer.domain.errors import GaveUpError, HaltError, SinkError, TransientE
 PROGRAM = "adapty-sink"
 COMMANDS: Mapping[str, Callable[..., None]] = {
     "run": run_command.run,
+    "accept-gap": accept_gap_command.accept_gap,
+    "status": status_command.status,
     "verify": verify_command.verify,
+    "check": check_command.check,
     "demo": demo_command.demo,
 }
 """Each command's function, from a file of its own, in the order of --help."""
@@ -68,6 +74,8 @@ class _Command(TyperCommand):
 
 def main() -> NoReturn:
     """The console entry point."""
+    # a descriptor of our own: where native code is silenced (decode/silence.py) no line of ours is lost
+    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1, errors="backslashreplace", closefd=False)
     sys.exit(run(sys.argv[1:]))
 
 

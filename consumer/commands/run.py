@@ -9,7 +9,6 @@ from datetime import date
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
-import structlog
 import typer
 
 from consumer.commands.session import Interrupted, session_of
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
     from consumer.worker.once import Ended
 
 POLL_SECONDS = 0.25
-
-log = structlog.get_logger("run")
 
 
 def run(
@@ -89,9 +86,11 @@ def _through(text: str | None, *, once: bool) -> date | None:
 
 
 def _banner(settings: Settings) -> None:
+    import structlog  # noqa: PLC0415 - slow, --help does without
+
     from consumer.settings.masking import masked  # noqa: PLC0415 - with the rest of the command
 
-    log.info("starting", settings=masked(settings))
+    structlog.get_logger("run").info("starting", settings=masked(settings))
 
 
 def _work(settings: Settings, ports: Ports, stop: _Stop, *, once: bool, through: date | None) -> None:
@@ -128,6 +127,9 @@ def _watch(worker: Worker, settings: Settings, clock: Clock, through: date | Non
 
 
 def _conclude(ended: Ended) -> None:
+    import structlog  # noqa: PLC0415 - slow, --help does without
+
+    log = structlog.get_logger("run")
     if ended.halts:
         for halt in ended.halts[1:]:
             log.error("halted", reason=str(halt.reason), message=halt.message)

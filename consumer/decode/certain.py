@@ -46,7 +46,7 @@ def certain(frame: pl.DataFrame, places: Sequence[Place], data: bytes, lengths: 
     """Whether each row was read from its own body, with indexes that are those of branches."""
     ends = list(accumulate(lengths))
     position = pl.Series([0, *ends[:-1]], dtype=pl.UInt32)
-    sizes = _sizes(frame, places, max(lengths))
+    sizes = _sizes(frame, places)
     indexes = []
     for place in places:
         if place.nullable:
@@ -61,7 +61,7 @@ def certain(frame: pl.DataFrame, places: Sequence[Place], data: bytes, lengths: 
     return (found & 0b1111_1101).max() == 0  # 0 or 2: zigzag for the two branches
 
 
-def _sizes(frame: pl.DataFrame, places: Sequence[Place], longest: int) -> dict[str, pl.Series | int]:
+def _sizes(frame: pl.DataFrame, places: Sequence[Place]) -> dict[str, pl.Series | int]:
     """For each place the bytes that its values take, index byte included, written as short as can be.
 
     Columns with the same rule are laid end to end first: calls cost more than values do.
@@ -80,23 +80,26 @@ def _sizes(frame: pl.DataFrame, places: Sequence[Place], longest: int) -> dict[s
     for (kind, nullable, low, high), names in ask.items():
         values = pl.concat([frame.get_column(name).alias("") for name in names]).to_frame()
         if kind == "string":
-            size = _text_sizes(values, nullable, longest)
+            size = _text_sizes(values, nullable)
         else:
             size = values.select(_number_size(low, high, nullable)).to_series()
         sizes.update((name, size.slice(turn * frame.height, frame.height)) for turn, name in enumerate(names))
     return sizes
 
 
-def _text_sizes(values: pl.DataFrame, nullable: bool, longest: int) -> pl.Series:  # noqa: FBT001 - part of a rule
-    """Short texts have one byte of length; where some have more, the bytes are counted for each text."""
-    length = pl.col("").str.len_bytes()
-    plain = values.select((length + 2).fill_null(1) if nullable else length + 1).to_series()
-    most = plain.max()
-    if not isinstance(most, int) or most < 1 << 6:
-        return plain
-    steps = [(length >= 1 << bits).cast(pl.UInt32) for bits in range(6, 32, 7) if longest >= 1 << bits]
-    size = sum(steps, length + 1)
-    return values.select((size + 1).fill_null(1) if nullable else size).to_series()
+def _text_sizes(values: pl.DataFrame, nullable: bool) -> pl.Series:  # noqa: FBT001 - part of a rule
+    """Short texts have one byte of length, longer ones a byte more for every seven bits."""
+    least = 1 + int(nullable)
+    plain = values.select(pl.col("").str.len_bytes()).to_series() + least
+    if nullable:
+        plain = plain.fill_null(1)
+    size, most = plain, plain.max()
+    for bits in range(6, 32, 7):
+        bound = least + (1 << bits)
+        if not isinstance(most, int) or most < bound:
+            break
+        size = size + (plain >= bound).cast(pl.UInt32)
+    return size
 
 
 def _number_size(low: int, high: int, nullable: bool) -> pl.Expr:  # noqa: FBT001 - part of a rule

@@ -90,14 +90,17 @@ class ByRegistry:
 
     def split(self, batch: RawBatch, places: Sequence[int], unknown: Mapping[int, int] | None) -> Split:
         split = Split()
-        by_id: dict[int, list[int]] = {}
+        values = batch.values
+        by_head: dict[bytes, list[int]] = {}
         for place in places:
+            by_head.setdefault((values[place] or b"")[:HEAD], []).append(place)
+        for head, having in by_head.items():
             try:
-                by_id.setdefault(schema_id(batch.values[place] or b""), []).append(place)
+                number = schema_id(head)
             except BadRecordError as error:
-                split.refused[place] = error.reason
-        for number, having in by_id.items():
-            self._group(batch, number, having, unknown, split)
+                split.refused.update(dict.fromkeys(having, error.reason))
+            else:
+                self._group(batch, number, having, unknown, split)
         return split
 
     def _group(

@@ -3,7 +3,7 @@
 N bodies, joined behind a file header, are one block that polars reads into columns without any Python per record.
 What polars does not check is checked by `certain`: a frame is either right in every row or not given. A batch that
 fails is halved until the records at fault stand in small groups; those go to the exact path. Where a body makes polars
-panic, it writes a line to stderr before we catch that: nothing in a library can stop it.
+panic, it writes to stderr before we catch that: see silence.py.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from polars.exceptions import PanicException, PolarsError
 
 from consumer.decode.certain import Place, certain
 from consumer.decode.raw import Source
+from consumer.decode.silence import silence
 from consumer.streams.nodes import Enumeration, Node, Primitive, Record, Union
 
 SMALLEST = 32
@@ -37,6 +38,10 @@ class Layout:
     places: tuple[Place, ...]
     fields: dict[str, Place]
     header: bytes
+
+    def file(self, data: bytes, number: int) -> bytes:
+        """An Avro file whose only block is so many bodies, joined."""
+        return b"".join((self.header, _varint(number), _varint(len(data)), data, _SYNC))
 
 
 def layout_of(record: Record) -> Layout | None:
@@ -144,9 +149,9 @@ def read_frame(layout: Layout, bodies: Sequence[bytes]) -> pl.DataFrame | None:
     data = b"".join(bodies)
     if len(data) > MOST_BYTES:
         return None
-    block = (layout.header, _varint(len(bodies)), _varint(len(data)), data, _SYNC)
     try:
-        frame = pl.read_avro(io.BytesIO(b"".join(block)))
+        with silence():
+            frame = pl.read_avro(io.BytesIO(layout.file(data, len(bodies))))
     except (PolarsError, PanicException, OSError, ValueError):
         return None
     if frame.height != len(bodies) or not certain(frame, layout.places, data, list(map(len, bodies))):

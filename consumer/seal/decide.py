@@ -178,7 +178,7 @@ def _progress_objection(at: Situation) -> Decision | None:
 
 def _quarantine_objection(at: Situation) -> Decision | None:
     bad, read = at.counts.quarantined, at.counts.read
-    if bad < QUARANTINE_FLOOR or bad <= at.max_ratio * read:
+    if bad < QUARANTINE_FLOOR or bad / read <= at.max_ratio:  # a product would round 0.29 * 100 down
         return None
     return Stop(
         HaltReason.QUARANTINE_RATIO,

@@ -6,7 +6,6 @@ from datetime import datetime
 
 from consumer.domain.batches import Counts
 from consumer.domain.offsets import LogEnds, Span
-from consumer.seal.chain import Chain
 from consumer.seal.record import Record, RecordKind
 from consumer.seal.recover import Found
 

@@ -98,7 +98,7 @@ class SealLog:
         previous = None if chain.empty else chain.reach
         if record.previous != previous:
             raise _damaged(self._partition, f"record {n} does not follow record {n - 1}")
-        if record.previous_sha256 and record.previous_sha256 != chain.digests[-1]:
+        if record.previous_sha256 and (record.previous_sha256,) != chain.digests[-1:]:
             raise _damaged(self._partition, f"record {n - 1} was altered after record {n} was written")
         return chain.then(record, data)
 

@@ -1,8 +1,8 @@
 """Kafka in memory: for tests, for the simulation, and for `demo`. One thread, no real time, the same run every time.
 
-`MemoryCluster` is what the outside does to the topics; `MemoryBroker` and `MemoryLogView` are the ports over it. Every
-call of theirs is one step: the hooks before and after it may switch to another actor, or raise to play a crash, an
-outage (before), an outcome that is unknown (after).
+`MemoryCluster` is what the outside does to the topics; `MemoryLogView` and `memory_broker.MemoryBroker` are the ports
+over it. Every call of theirs is one step: the hooks before and after it may switch to another actor, or raise to play a
+crash, an outage (before), an outcome that is unknown (after).
 """
 
 from __future__ import annotations

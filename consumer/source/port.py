@@ -1,4 +1,7 @@
-"""Kafka as the core sees it: leases, events, positions. Implemented by `kafka.py` and by `memory.py`."""
+"""Kafka as the core sees it: leases, events, positions.
+
+`Broker` is implemented by `kafka.py` and `memory_broker.py`, `LogView` by `logview.py` and `memory.py`.
+"""
 
 from __future__ import annotations
 

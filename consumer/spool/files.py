@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date
@@ -41,6 +42,23 @@ class SpoolFile:
     crc: int
 
 
+class Running:
+    """The digest of all that was appended to a file, behind `top`: what stands above the rows in the object to be."""
+
+    def __init__(self, top: bytes) -> None:
+        self.top = top
+        self._sha256 = hashlib.sha256(top)
+
+    def add(self, data: bytes) -> None:
+        """Go on with what was appended."""
+        self._sha256.update(data)
+
+    @property
+    def sha256(self) -> str:
+        """Hex digest so far."""
+        return self._sha256.hexdigest()
+
+
 @dataclass(frozen=True, slots=True)
 class Basis:
     """What the rows of a spool build on: the log, today's rules, and the chain up to record `builds_on` (-1: none).
@@ -76,6 +94,7 @@ class PartitionSpool:
         self._disk = disk
         self._key = f"{partition.topic}-{partition.partition}"
         self._files: dict[tuple[date, bool], SpoolFile] = {}
+        self._digests: dict[str, Running] = {}
         self._touched: set[str] = set()
         self._sequence = 0
         self._dirty = False
@@ -91,6 +110,10 @@ class PartitionSpool:
     def size(self) -> int:
         """Bytes of rows held."""
         return sum(file.length for file in self._files.values())
+
+    def digest(self, file: SpoolFile) -> Running | None:
+        """The file's digest, while it was written from its first byte on by this process: it outlives no restart."""
+        return self._digests.get(file.name)
 
     def restore(self) -> bool:
         """Take the checkpoint up again; False where there is none or its files are not as it says (then set aside)."""
@@ -150,11 +173,14 @@ class PartitionSpool:
         self._forget()
 
     def _forget(self) -> None:
-        self._files, self._touched, self._dirty = {}, set(), False
+        self._files, self._digests, self._touched, self._dirty = {}, {}, set(), False
         self.basis, self.progress = None, Progress(0)
 
-    def take(self, slices: Iterable[DayRows], progress: Progress) -> None:
-        """Append these rows and move to `progress`, all of it or nothing. Raises SpoolFullError."""
+    def take(self, slices: Sequence[DayRows], progress: Progress, top: bytes = b"") -> None:
+        """Append these rows and move to `progress`, all of it or nothing. Raises SpoolFullError.
+
+        `top` is what will stand above rows that are not in quarantine.
+        """
         grown: dict[tuple[date, bool], SpoolFile] = {}
         try:
             for rows in slices:
@@ -163,6 +189,8 @@ class PartitionSpool:
         except OSError as error:
             self._undo()
             raise SpoolFullError(f"the spool takes no rows: {error.strerror or error}") from error
+        for rows in slices:
+            self._digest(grown[(rows.day, rows.quarantine)], rows, top)
         self._files.update(grown)
         self._touched.update(file.name for file in grown.values())
         self.progress = progress
@@ -183,6 +211,12 @@ class PartitionSpool:
             crc=zlib.crc32(rows.body, file.crc),
         )
 
+    def _digest(self, file: SpoolFile, rows: DayRows, top: bytes) -> None:
+        if (file.day, file.quarantine) not in self._files and file.name not in self._digests:
+            self._digests[file.name] = Running(b"" if file.quarantine else top)
+        if file.name in self._digests:
+            self._digests[file.name].add(rows.body)
+
     def _undo(self) -> None:
         """Cut every file back to what counts. Raises SpoolDamagedError where the disk refuses even that."""
         lengths = {file.name: file.length for file in self._files.values()}
@@ -201,12 +235,16 @@ class PartitionSpool:
         gone = [file for file in self._files.values() if leaves(file.day)]
         for file in gone:
             dropped[file.day] = min(file.first_offset, dropped.get(file.day, file.first_offset))
-            del self._files[(file.day, file.quarantine)]
+            self._let_go(file)
         self.progress = replace(self.progress, dropped=dropped)
         self._dirty = True
         # the checkpoint lets go first: a crash in between must not find it naming files that are gone
         self.checkpoint()
         self._disk.remove([file.name for file in gone])
+
+    def _let_go(self, file: SpoolFile) -> None:
+        del self._files[(file.day, file.quarantine)]
+        self._digests.pop(file.name, None)
 
     def checkpoint(self) -> None:
         """Make all that was taken outlive a crash. Raises SpoolFullError."""
@@ -240,7 +278,7 @@ class PartitionSpool:
         """A seal took these files: let go of them and build on it. Counting starts anew."""
         gone = list(taken)
         for file in gone:
-            del self._files[(file.day, file.quarantine)]
+            self._let_go(file)
         self.basis = basis
         self.progress = Progress(self.progress.position)
         self._dirty = True

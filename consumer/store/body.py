@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Literal, Protocol, Self
+from typing import BinaryIO, Literal, Protocol, Self, cast
 
 import zstandard
 
@@ -27,6 +27,10 @@ TEMPORARY = "packed-"
 """How the names of temporary files begin."""
 GZIP_LEVEL = 6
 ZSTD_LEVEL = 3
+
+
+class ChangedError(TransientError):
+    """The bytes that were read are not those that the body says; nothing of them was published."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +81,16 @@ def freeze(
         return _plain(pieces, header) if compression == "none" else _packed(pieces, header, compression, folder)
 
 
+def framed(piece: Piece, length: int, *, header: bytes, sha256: str) -> FileBody:
+    """The header and a piece of `length` bytes, whose digest together is known: nothing is read to find it."""
+    return FileBody(len(header) + length, sha256, lambda: _chained(header, (replace(piece, length=length),)))
+
+
 def blocks(body: Body, size: int) -> Iterator[bytes]:
     """The body's bytes in blocks of `size`, the last one shorter, read once.
 
-    Raises TransientError after the last block where length or digest are not what the body says, or the disk fails.
+    Raises ChangedError after the last block where length or digest are not what the body says, TransientError where
+    the disk fails.
     """
     digest, length = hashlib.sha256(), 0
     with local_disk("read a body"), body.open() as reader:
@@ -89,7 +99,7 @@ def blocks(body: Body, size: int) -> Iterator[bytes]:
             length += len(block)
             yield block
     if length != body.size or digest.hexdigest() != body.sha256:
-        raise TransientError(
+        raise ChangedError(
             f"local bytes changed while they were read: {length} bytes with sha256 {digest.hexdigest()},"
             f" expected {body.size} with {body.sha256}; nothing of them was published"
         )
@@ -120,7 +130,7 @@ def _plain(pieces: Sequence[Piece], header: bytes) -> FileBody:
                 length += len(block)
         frozen.append(replace(piece, length=length))
         size += length
-    return FileBody(size, digest.hexdigest(), lambda: _buffered(header, frozen))
+    return FileBody(size, digest.hexdigest(), lambda: _chained(header, frozen))
 
 
 def _packed(pieces: Sequence[Piece], header: bytes, compression: Compression, folder: Path) -> FileBody:
@@ -155,12 +165,12 @@ def _packer(compression: Compression) -> _Packer:
     return zstandard.ZstdCompressor(level=ZSTD_LEVEL, write_checksum=True).compressobj()
 
 
-def _buffered(header: bytes, pieces: Sequence[Piece]) -> BinaryIO:
-    return io.BufferedReader(_Chain(header, pieces), BLOCK)
+def _chained(header: bytes, pieces: Sequence[Piece]) -> BinaryIO:
+    return cast("BinaryIO", _Chain(header, pieces))
 
 
 class _Chain(io.RawIOBase):
-    """The header, then each piece, as one stream. Holds one piece open at a time."""
+    """The header, then each piece, as one stream. Holds one piece open at a time. A read is short at the end alone."""
 
     def __init__(self, header: bytes, pieces: Sequence[Piece]) -> None:
         self._rest = iter(pieces)
@@ -170,12 +180,17 @@ class _Chain(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override] # narrower than any writable buffer
-        while not (data := self._next(len(buffer))):
-            if not self._advance():
-                return 0
-        buffer[: len(data)] = data
-        return len(data)
+    def read(self, size: int = -1, /) -> bytes:
+        """Mostly one piece's own bytes, uncopied: bodies are large."""
+        parts, left = [], size
+        while left:
+            data = self._next(BLOCK if size < 0 else left)
+            if data:
+                parts.append(data)
+                left -= len(data) if size > 0 else 0
+            elif not self._advance():
+                break
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def close(self) -> None:
         self._reader.close()

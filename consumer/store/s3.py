@@ -6,9 +6,7 @@ back instead (UnknownOutcomeError) or compares (Refused).
 
 from __future__ import annotations
 
-import base64
 import email.utils
-import hashlib
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -67,14 +65,12 @@ class S3Store:
             if isinstance(condition, Absent) and self.head(key):
                 return Refused()  # known before gigabytes are sent in vain
             return self.put_in_parts(key, body, condition=condition, metadata=metadata)
-        data = b"".join(blocks(body, MIB))
+        data = b"".join(blocks(body, max(body.size, 1)))  # one block: it is not copied
         try:
             answer = self._call(
                 s3_errors.PUT,
                 key,
-                lambda client: client.put_object(
-                    Body=held_back(data), **self._about(key, metadata), **_if(condition), **self._md5(data)
-                ),
+                lambda client: client.put_object(Body=held_back(data), **self._about(key, metadata), **_if(condition)),
             )
         except UnmetError:
             return Refused()
@@ -161,7 +157,7 @@ class S3Store:
         answer = self._call(
             s3_errors.PART,
             key,
-            lambda client: client.upload_part(PartNumber=number, Body=data, **upload, **self._md5(data)),
+            lambda client: client.upload_part(PartNumber=number, Body=data, **upload),
         )
         return {"PartNumber": number, "ETag": answer["ETag"]}
 
@@ -211,12 +207,6 @@ class S3Store:
             "StorageClass": self._options.storage_class,
         }
         return self._at(key) | {name: value for name, value in wanted.items() if value}
-
-    def _md5(self, data: bytes) -> dict[str, Any]:
-        """The oldest guard against bytes garbled on the way, for stores that know no newer one."""
-        if self._options.checksums == "when_supported":
-            return {}
-        return {"ContentMD5": base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()}
 
 
 class _ObjectReader(io.RawIOBase):

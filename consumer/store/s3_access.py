@@ -36,7 +36,8 @@ class S3Options:
     """One S3 destination. Empty text means: what the standard AWS chain says, or the store's default.
 
     `multipart_threshold` and `part_size` are bytes, and about what one upload holds in memory, twice for a moment; a
-    body above the threshold goes up in parts. `checksums` "when_required" is for stores that know no CRC32 trailers.
+    body above the threshold goes up in parts. `checksums` "when_required" is for stores that know no CRC32 trailers:
+    there the sha256 of the body, which boto then signs, is what guards it on the way.
     """
 
     bucket: str = ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
@@ -93,7 +93,7 @@ def assess(subject: Subject, snapshot: Snapshot, days: Days) -> Assessment:
     for day in sorted(looks):  # a day's own list after the pins of days before it
         facts.update(looks[day].facts)
     wanted = wanted_objects(snapshot.chains, snapshot.replays, facts, unfinished)
-    told = _told(subject, snapshot, unfinished)
+    told = _told(subject, snapshot, unfinished, wanted)
     published = check_days(subject.stream, snapshot, looks, told, days)
     known = {one.entry.key for one in wanted}
     findings = [
@@ -132,7 +132,9 @@ def _unfinished(snapshot: Snapshot, looks: Mapping[date, ManifestLook]) -> dict[
     return found
 
 
-def _told(subject: Subject, snapshot: Snapshot, unfinished: Mapping[int, Record]) -> Told | None:
+def _told(
+    subject: Subject, snapshot: Snapshot, unfinished: Mapping[int, Record], wanted: Iterable[Wanted]
+) -> Told | None:
     """What the chains say of the days; None where one of them is broken, so that it says nothing for certain."""
     if not all(look.whole for look in snapshot.chains) or not snapshot.chains:
         return None
@@ -140,7 +142,7 @@ def _told(subject: Subject, snapshot: Snapshot, unfinished: Mapping[int, Record]
         PartitionState(look.partition.partition, look.chain, finished=look.partition.partition not in unfinished)
         for look in snapshot.chains
     ]
-    replaced = {key: one.entry for key, one in snapshot.replays.objects.items()}
+    replaced = {one.entry.key: one.entry for one in wanted if one.replay is not None and _sealed(one, unfinished)}
     lossy = {
         entry.key
         for look in snapshot.chains
@@ -159,6 +161,12 @@ def _told(subject: Subject, snapshot: Snapshot, unfinished: Mapping[int, Record]
         today=subject.today,
         lossy=frozenset(lossy),
     )
+
+
+def _sealed(one: Wanted, unfinished: Mapping[int, Record]) -> bool:
+    """Its seal exists and is finished: else no day can have it yet."""
+    pending = unfinished.get(one.partition.partition)
+    return one.seal >= 0 and (pending is None or one.seal < pending.n)
 
 
 def _conflicts(snapshot: Snapshot) -> list[Finding]:

@@ -12,8 +12,8 @@ from typing import BinaryIO, cast
 from consumer.domain.errors import TransientError
 from consumer.seal.record import ObjectEntry
 from consumer.spool.disk import Disk
-from consumer.spool.files import SpoolDamagedError, SpoolFile
-from consumer.store.body import Compression, FileBody, Piece, freeze
+from consumer.spool.files import Running, SpoolDamagedError, SpoolFile
+from consumer.store.body import Compression, FileBody, Piece, framed, freeze
 from consumer.store.contents import BLOCK, count_lines
 from consumer.store.port import Store
 
@@ -24,10 +24,10 @@ def header(columns: tuple[str, ...]) -> bytes:
 
 
 class _Checked(io.RawIOBase):
-    """Reads a spool file's `length` bytes and compares their running checksum at the end."""
+    """Reads a spool file's `length` bytes and compares their running checksum, unless it is None, at the end."""
 
-    def __init__(self, file: SpoolFile, reader: BinaryIO) -> None:
-        self._file, self._reader = file, reader
+    def __init__(self, file: SpoolFile, reader: BinaryIO, crc: int | None) -> None:
+        self._file, self._reader, self._wanted = file, reader, crc
         self._left, self._crc = file.length, 0
 
     def readable(self) -> bool:
@@ -36,10 +36,12 @@ class _Checked(io.RawIOBase):
     def read(self, size: int = -1) -> bytes:
         data = self._reader.read(self._left if size < 0 else min(size, self._left))
         self._left -= len(data)
-        self._crc = zlib.crc32(data, self._crc)
         if self._left and not data:
             raise SpoolDamagedError(f"spool file {self._file.name} ends {self._left} bytes early")
-        if not self._left and self._crc != self._file.crc:
+        if self._wanted is None:
+            return data
+        self._crc = zlib.crc32(data, self._crc)
+        if not self._left and self._crc != self._wanted:
             raise SpoolDamagedError(f"spool file {self._file.name} is not what was written to it")
         return data
 
@@ -55,24 +57,26 @@ class Bodies:
     disk: Disk
     folder: Path
 
-    def freeze(self, file: SpoolFile | None, columns: tuple[str, ...], compression: str) -> FileBody:
-        """The object of one spool file; None is an object without rows.
+    def freeze(
+        self, file: SpoolFile | None, columns: tuple[str, ...], compression: str, digest: Running | None = None
+    ) -> FileBody:
+        """The object of one spool file; None is an object without rows. `digest` is the file's, where it is known.
 
-        Raises SpoolDamagedError where the file is not what was written, TransientError where the disk is full.
+        Raises SpoolDamagedError where the file is not what was written, TransientError where the disk is full. With a
+        digest that shows when the body is read: as ChangedError there.
         """
         quarantine = file is not None and file.quarantine
-        pieces = [] if file is None else [Piece(lambda: self._open(file), file.length)]
         top = b"" if quarantine else header(columns)
-        return freeze(
-            pieces,
-            header=top,
-            compression="none" if quarantine else cast("Compression", compression),
-            folder=self.folder,
-        )
+        packing = "none" if quarantine else cast("Compression", compression)
+        if file is not None and packing == "none" and digest is not None and digest.top == top:
+            whole = Piece(lambda: self._open(file, None))
+            return framed(whole, file.length, header=top, sha256=digest.sha256)
+        pieces = [] if file is None else [Piece(lambda: self._open(file, file.crc), file.length)]
+        return freeze(pieces, header=top, compression=packing, folder=self.folder)
 
-    def _open(self, file: SpoolFile) -> BinaryIO:
+    def _open(self, file: SpoolFile, crc: int | None) -> BinaryIO:
         try:
-            return cast("BinaryIO", _Checked(file, self.disk.read(file.name)))
+            return cast("BinaryIO", _Checked(file, self.disk.read(file.name), crc))
         except FileNotFoundError as error:
             raise SpoolDamagedError(f"spool file {file.name} is gone") from error
 

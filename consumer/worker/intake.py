@@ -14,6 +14,7 @@ from consumer.domain.offsets import Span
 from consumer.seal.record import Record
 from consumer.source.port import EndReached, Lease, OutOfRange, Records
 from consumer.spool.files import PartitionSpool, Progress, SpoolFullError
+from consumer.worker.bodies import header
 from consumer.worker.desk import Desk
 from consumer.worker.lens import Lens
 
@@ -147,7 +148,7 @@ class Intake:
             dropped = [rows for rows in wanted if self._leaves(rows.day)]
             progress = _advanced(progress, judged, covering, dropped)
             told.append((judged, sum(rows.rows for rows in judged.days) - sum(rows.rows for rows in wanted)))
-        self._spool.take(keep, progress)
+        self._spool.take(keep, progress, header(lens.columns))
         for judged, already_sealed in told:
             self._desk.hearing.judged(judged, already_sealed)
 

@@ -15,7 +15,8 @@ from consumer.seal.log import put_rules
 from consumer.seal.record import ObjectEntry, Record
 from consumer.seal.recover import commit_for
 from consumer.source.port import Commit
-from consumer.spool.files import SpoolFile, SpoolFullError
+from consumer.spool.files import SpoolDamagedError, SpoolFile, SpoolFullError
+from consumer.store.body import ChangedError
 from consumer.worker.bodies import count_rows
 from consumer.worker.partition import Files, Partition
 from consumer.worker.steps import Pause, Steps, Until
@@ -175,9 +176,13 @@ def upload(
 
 def _put(at: Partition, record: Record, entry: ObjectEntry, file: SpoolFile | None, columns: tuple[str, ...]) -> None:
     began = at.desk.clock.monotonic()
-    with at.desk.bodies.freeze(file, columns, _compression(entry.key)) as body:
+    digest = None if file is None else at.spool.digest(file)
+    with at.desk.bodies.freeze(file, columns, _compression(entry.key), digest) as body:
         try:
             written = put_object(at.desk.store, record, entry, body, count_rows)
+        except ChangedError as error:
+            at.desk.hearing.upload_failed(entry)
+            raise SpoolDamagedError(f"{entry.key}: {error}") from error
         except TransientError:
             at.desk.hearing.upload_failed(entry)
             raise

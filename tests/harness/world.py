@@ -123,12 +123,12 @@ class World:
     def _register(self, topic: str, kind: str) -> list[int]:
         """Register the schemas of all producers, each as a subject of its own: they need not be compatible."""
         assert self.registry is not None
-        client = SchemaRegistryClient({"url": self.registry})
         found = records.writer_schemas(records.KINDS[kind])
-        return [
-            client.register_schema(f"{topic}-{n}-value", Schema(orjson.dumps(each).decode(), "AVRO"))
-            for n, each in enumerate(found)
-        ]
+        with SchemaRegistryClient({"url": self.registry}) as client:
+            return [
+                client.register_schema(f"{topic}-{n}-value", Schema(orjson.dumps(each).decode(), "AVRO"))
+                for n, each in enumerate(found)
+            ]
 
     # -- producing -----------------------------------------------------------------------------------------------------
 

@@ -40,7 +40,7 @@ def by_pyarrow(path: Path) -> pa.Table:
 
 def by_polars(path: Path) -> pa.Table:
     """With nulls."""
-    frame = pl.read_csv(path, infer_schema=False, missing_utf8_is_empty_string=False, truncate_ragged_lines=False)
+    frame = pl.read_csv(path, infer_schema=False, empty_string_is_null=True)
     return _large(frame.to_arrow())
 
 
@@ -53,10 +53,10 @@ def by_pandas(path: Path) -> pa.Table:
 def by_duckdb(path: Path) -> pa.Table:
     """With nulls."""
     with duckdb.connect() as connection:
-        found = connection.execute(
+        found = connection.sql(
             "SELECT * FROM read_csv(?, header = true, all_varchar = true, delim = ',', quote = '\"', escape = '\"', "
-            "nullstr = '', allow_quoted_nulls = false, max_line_size = 10000000)",
-            [str(path)],
+            "nullstr = '', allow_quoted_nulls = false, max_line_size = 10000000, hive_partitioning = false)",
+            params=[str(path)],
         )
         return _large(found.to_arrow_table())
 

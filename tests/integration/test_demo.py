@@ -159,6 +159,7 @@ def test_what_does_not_verify_is_said(
     altered.write_bytes(altered.read_bytes().replace(b"Production", b"Prodiction", 1))
     settings = demo_run._settings("localhost:1", folder, tmp_path / "spool")
     store = store_of(settings.streams[0].destination)
+    monkeypatch.setattr("consumer.observe.logs.set_up_logs", lambda *_: None)
     monkeypatch.setattr(demo_run, "run_demo", lambda _: demo_run.Told([], declare(), settings, folder, store, 0.0))
     assert main.run(["demo"]) == main.Ending.FOUND
     told = capsys.readouterr().out

@@ -15,7 +15,7 @@ from tests.services.kafka import KafkaAddress
 from tests.services.s3 import S3Address
 
 FORMS: dict[Form, str] = {"avro": "none", "avro-registry": "gzip", "json": "zstd"}
-TOTAL = 200_000
+TOTAL = 12_000
 ONE_DAY = timedelta(days=1)
 FIRST = today() - 6 * ONE_DAY
 

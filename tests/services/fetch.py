@@ -19,6 +19,7 @@ VERSITYGW = "v1.7.0"
 TOXIPROXY = "v2.12.0"
 COMPOSE = "v2.16.2"
 KUSTOMIZE = "v5.5.0"
+PROMETHEUS_OPERATOR = "v0.85.0"
 
 _POMS = Path(__file__).parent
 _FETCH_SECONDS = 1200  # MinIO compiles for minutes on two cores
@@ -71,6 +72,11 @@ def kustomize() -> Path:
     return _go(f"kustomize-{KUSTOMIZE}", f"sigs.k8s.io/kustomize/kustomize/v5@{KUSTOMIZE}") / "kustomize"
 
 
+def prometheus_crds() -> Path:
+    """The folder of the Prometheus operator's resource definitions, which hold their schemas."""
+    return cache.once(f"prometheus-crds-{PROMETHEUS_OPERATOR}", _unpack_crds)
+
+
 def chromium() -> Path:
     """The browser, this machine's own: it needs too many libraries to be unpacked without root."""
     return _program("chromium")
@@ -86,6 +92,7 @@ ALL: Mapping[str, Callable[[], Path]] = {
     "prometheus": prometheus,
     "promtool": promtool,
     "kustomize": kustomize,
+    "prometheus-crds": prometheus_crds,
     "chromium": chromium,
 }
 
@@ -137,6 +144,17 @@ def _maven(pom: str, goal: str, folder: Path) -> None:
 def _go(name: str, package: str) -> Path:
     go = str(_program("go"))
     return cache.once(name, lambda folder: _run([go, "install", package], {"GOBIN": str(folder), "GOFLAGS": ""}))
+
+
+def _unpack_crds(folder: Path) -> None:
+    """They come with the operator's Go module."""
+    module = f"github.com/prometheus-operator/prometheus-operator@{PROMETHEUS_OPERATOR}"
+    modules = folder / "modules"
+    go = [str(_program("go")), "mod", "download", "-modcacherw", "-json", module]
+    _run(go, {"GOMODCACHE": str(modules), "GOFLAGS": ""}, folder)
+    for crd in (modules / module / "example/prometheus-operator-crd").glob("*.yaml"):
+        crd.rename(folder / crd.name)
+    shutil.rmtree(modules)
 
 
 def _own_or_debian(program: str, package: str) -> Path:

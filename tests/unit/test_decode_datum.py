@@ -109,8 +109,7 @@ def test_any_bytes_are_read_like_fastavro_reads_them_or_refused(body: bytes) -> 
     ).decode()
     try:
         value, mended = read(schema, body)
-    except BadRecordError as error:
-        assert error.reason == "undecodable"
+    except BadRecordError:
         return
     rest = io.BytesIO(body)
     parsed = fastavro.parse_schema(raw_types(orjson.loads(schema)))
@@ -210,13 +209,10 @@ def test_a_type_within_itself_is_read_to_a_bound() -> None:
 
 def test_nesting_in_all_its_forms_is_bounded() -> None:
     level = b"\x02\x02\x02k"
-    for levels in (60, 64, 5_000):
-        body = level * levels + b"\x00" * (2 * levels + 1)
-        try:
-            read(TREE, body)
-        except BadRecordError as error:
-            assert error.reason == "undecodable"
-            assert levels > 60
+    assert read(TREE, level * 50 + b"\x00" * 101)[1] == 0
+    for levels in (70, 5_000):
+        with pytest.raises(BadRecordError, match="undecodable"):
+            read(TREE, level * levels + b"\x00" * (2 * levels + 1))
 
 
 def test_large_hostile_bodies_are_refused_quickly() -> None:

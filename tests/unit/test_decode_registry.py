@@ -57,7 +57,7 @@ class Server(ThreadingHTTPServer):
 class Handler(BaseHTTPRequestHandler):
     server: Server
 
-    def do_GET(self) -> None:  # noqa: N802 - http.server's name
+    def do_GET(self) -> None:
         path = self.path.partition("?")[0]
         self.server.asked.append(path)
         status, body = self.server.answers.get(path, (404, {"error_code": 40403, "message": "Schema not found"}))
@@ -174,9 +174,11 @@ def test_types_are_defined_where_they_are_first_named() -> None:
 
 
 def test_types_inside_the_types_of_others_are_found() -> None:
-    outer = '{"type":"record","name":"o.Outer","fields":[{"name":"x","type":{"type":"array","items":{"type":"fixed","name":"Inner","size":2}}}]}'
-    main = '{"type":"record","name":"m.Main","fields":[{"name":"a","type":"o.Inner"},{"name":"b","type":{"type":"map","values":"o.Outer"}}]}'
-    found = parse(complete(main, [outer]))
+    inner = {"type": "array", "items": {"type": "fixed", "name": "Inner", "size": 2}}
+    outer = {"type": "record", "name": "o.Outer", "fields": [{"name": "x", "type": inner}]}
+    fields = [{"name": "a", "type": "o.Inner"}, {"name": "b", "type": {"type": "map", "values": "o.Outer"}}]
+    main = {"type": "record", "name": "m.Main", "fields": fields}
+    found = parse(complete(json.dumps(main), [json.dumps(outer)]))
     assert set(found.names) == {"m.Main", "o.Inner", "o.Outer"}
 
 

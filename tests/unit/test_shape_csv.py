@@ -9,7 +9,7 @@ from pathlib import Path
 
 import duckdb
 import orjson
-import pandas as pd
+import pandas as pd  # type: ignore[import-untyped] # it has no types of its own
 import polars as pl
 import pyarrow as pa
 import pyarrow.csv as pa_csv
@@ -25,7 +25,7 @@ from consumer.streams.kinds import KINDS
 from consumer.streams.rules import Filter, Format
 from tests.unit.judging import as_json, judged, records_of, rules_of
 
-Cells = list[tuple[str | None, ...]]
+Cells = Sequence[tuple[str | None, ...]]
 AWKWARD = [
     None,
     "",

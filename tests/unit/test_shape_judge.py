@@ -39,6 +39,7 @@ from tests.unit.judging import (
 EVENTS = rules_of("events", Format.JSON)
 UA = rules_of("ua_events", Format.JSON)
 METRICS = rules_of("ua_campaign_metrics", Format.JSON)
+INSTANT = {"type": "long", "logicalType": "timestamp-micros"}
 AT = "2024-07-15T13:45:18.755258+0000"
 BASE: Mapping[str, Any] = {"profile_id": "p", "event_type": "trial_started", "event_datetime": AT}
 
@@ -444,7 +445,7 @@ def test_historical_without_a_time() -> None:
     assert both(rules, [dumped(record)]).counts.kept == 1
 
 
-CLICKS = [
+CLICKS: list[dict[str, Any]] = [
     {"name": "clicked_at", "type": "string"},
     {"name": "n", "type": ["null", "int"]},
     {"name": "f", "type": ["null", "float"]},
@@ -499,7 +500,7 @@ def test_an_own_stream_with_the_columns_of_filters_has_the_filters() -> None:
 
 
 def test_types_that_only_the_exact_path_knows() -> None:
-    fields = [
+    fields: list[dict[str, Any]] = [
         {"name": "at", "type": {"type": "long", "logicalType": "timestamp-micros"}},
         {"name": "tags", "type": {"type": "array", "items": "string"}},
         {"name": "sizes", "type": {"type": "map", "values": "double"}},
@@ -751,3 +752,20 @@ def test_why_records_left_the_fast_path_is_told() -> None:
     assert judged(union, [b"\x04"] * 50, exact=False).exact_path == {"schema": 50}
     numbers = custom([{"name": "a", "type": "long"}, {"name": "b", "type": "long"}], "a")
     assert judged(numbers, [b'{"a":1721044800}'] * 50, exact=False).exact_path == {"columns": 50}
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_epoch_numbers_at_the_bounds_of_their_units(sign: int) -> None:
+    """The same instants from both paths where a unit ends and the next begins."""
+    rules = custom(
+        [{"name": "at", "type": "long"}, {"name": "x", "type": "string"}, {"name": "when", "type": INSTANT}], "at"
+    )
+    numbers = [sign * (10**power + less) for power in (11, 14, 17) for less in (-1, 0, 1)]
+    found = both(rules, [dumped({"at": 1_721_044_800, "x": "y", "when": number}) for number in numbers])
+    instants = [row["when"][:10] for row in table(found, names_of(rules))]
+    if sign > 0:
+        assert instants == ["5138-11-16", *["1973-03-03"] * 2] * 3
+    else:
+        assert instants == ["", "1966-10-31", "1966-10-31"] * 3
+    days = both(rules, [dumped({"at": number}) for number in numbers], timestamps=[-1] * 9)
+    assert [day.day.isoformat() for day in days.days if not day.quarantine] == ([] if sign < 0 else ["5138-11-16"])

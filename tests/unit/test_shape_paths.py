@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from itertools import pairwise
 from typing import Any
 
 import orjson
@@ -48,7 +49,7 @@ SOME = settings(max_examples=EXAMPLES, database=None, deadline=None)
 MORE = settings(max_examples=2 * EXAMPLES, database=None, deadline=None)
 RECORDS = 48
 """Records of an example: more than the smallest group of `read_frames`."""
-OWN_FIELDS = [
+OWN_FIELDS: list[dict[str, Any]] = [
     {"name": "at", "type": "string"},
     {"name": "ratio", "type": ["null", "float"]},
     {"name": "ok", "type": ["null", "boolean"]},
@@ -452,7 +453,7 @@ def test_a_verdict_does_not_depend_on_the_batch(kind: str, form: Format) -> None
         batch = batch_of(values, timestamps=timestamps_of(RECORDS))
         how = Judgement(judge.columns)
         ends = sorted({0, *cuts, RECORDS})
-        spans = [Span(100 + low, 100 + high) for low, high in zip(ends, ends[1:], strict=False)]
+        spans = [Span(100 + low, 100 + high) for low, high in pairwise(ends)]
         parts = [judge.judge(batch.clip(span), how) for span in spans]
         whole = plain(judge.judge(batch, how))
         assert joined(parts) == replace(whole, filtered=Counter(whole.filtered))
@@ -474,7 +475,7 @@ def test_the_day_of_the_record(form: Format) -> None:
 
 
 def test_a_body_that_reaches_into_the_next_one() -> None:
-    """Two neighbours made so that the first, read on, ends where the second does: both are refused, alone or together."""
+    """Two neighbours that are one body together: both are refused, alone or together."""
     judges = pair(rules_for("own", Format.AVRO))
     write = AvroText(OWN_SCHEMA)
     whole = write(ORDINARY["own"][1])

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import errno
-import os
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import date
@@ -28,6 +27,7 @@ from consumer.spool.files import (
 )
 from consumer.spool.memory import MemoryDisk
 from tests.unit.chains import ONE, TWO, day, day_rows
+from tests.unit.rough import RoughDisk, fails
 
 BASIS = Basis("id-1", "digest", "chain", 4, 100)
 FOLDER = "t-0"
@@ -35,56 +35,6 @@ FOLDER = "t-0"
 
 class Crashed(BaseException):
     """Power off."""
-
-
-class RoughDisk(MemoryDisk):
-    """A disk that fails at a call of the test's choice: `at(call)` may raise, before the call or after its effect."""
-
-    def __init__(self, capacity: int = 1 << 40) -> None:
-        super().__init__(capacity)
-        self.at: Callable[[str], None] = lambda call: None
-
-    def append(self, name: str, data: bytes) -> None:
-        self.at("before append")
-        super().append(name, data)
-        self.at("after append")
-
-    def sync(self, names: Iterable[str]) -> None:
-        for name in names:
-            self.at("before sync")
-            super().sync([name])
-            self.at("after sync")
-
-    def truncate(self, name: str, length: int) -> None:
-        self.at("before truncate")
-        super().truncate(name, length)
-        self.at("after truncate")
-
-    def remove(self, names: Iterable[str]) -> None:
-        for name in list(names):
-            self.at("before remove")
-            super().remove([name])
-            self.at("after remove")
-
-    def set_aside(self, names: Iterable[str]) -> None:
-        self.at("before set_aside")
-        super().set_aside(names)
-        self.at("after set_aside")
-
-    def save(self, key: str, document: bytes | None) -> None:
-        self.at("before save")
-        super().save(key, document)
-        self.at("after save")
-
-
-def fails(*calls: str, error: int = errno.EIO) -> Callable[[str], None]:
-    """Fail at these calls."""
-
-    def at(call: str) -> None:
-        if call in calls:
-            raise OSError(error, os.strerror(error))
-
-    return at
 
 
 def begun(disk: MemoryDisk, position: int = 100) -> PartitionSpool:

@@ -1,0 +1,45 @@
+"""One line of `check`: what was looked at, how it stands, what to do."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+
+class Outcome(StrEnum):
+    """How a line stands. A warning is no reason to end with 1."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line. `subject` is the thing looked at, `check` what of it; `todo` is "" where all is well."""
+
+    subject: str
+    check: str
+    outcome: Outcome
+    detail: str
+    todo: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """The entry under `checks`."""
+        return asdict(self)
+
+
+def ok(subject: str, check: str, detail: str) -> Line:
+    """A line that is well."""
+    return Line(subject, check, Outcome.OK, detail)
+
+
+def warning(subject: str, check: str, detail: str, todo: str) -> Line:
+    """A line worth a thought."""
+    return Line(subject, check, Outcome.WARNING, detail, todo)
+
+
+def failed(subject: str, check: str, detail: str, todo: str) -> Line:
+    """A line that has to be mended before the sink can be trusted with data."""
+    return Line(subject, check, Outcome.FAILED, detail, todo)
