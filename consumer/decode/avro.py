@@ -31,7 +31,7 @@ class Writer:
         self._inputs = {
             column.name: found for column in columns if (found := [name for name in column.inputs if name in names])
         }
-        self._unknown = tuple(label(name) for name in names if name not in known)
+        self._unknown = tuple(dict.fromkeys(label(name) for name in names if name not in known))
         self._layout = layout_of(schema.root)
         self._held = _held(self._layout, self._inputs) if self._layout else None
 

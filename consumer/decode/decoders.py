@@ -134,7 +134,7 @@ class ByRegistry:
             return None
         try:
             made: Writer | Unusable = Writer(parse(text), self._columns, self._known)
-        except SchemaError:
+        except (SchemaError, RecursionError):
             made = Unusable()
         self._writers[number] = made
         return made

@@ -15,14 +15,17 @@ NAMED = frozenset({"record", "error", "enum", "fixed"})
 def complete(text: str, parts: Iterable[str]) -> str:
     """The schema with every type that `parts` define put where it is first named.
 
-    A text that is no JSON comes back as it is: what it is worth is found when it is parsed.
+    A text that is no JSON, or nested without end, comes back as it is: what it is worth is found when it is parsed.
     """
     try:
         whole, others = orjson.loads(text), [orjson.loads(part) for part in parts]
     except orjson.JSONDecodeError:
         return text
-    inliner = _Inliner({name: body for other in others for name, body in _definitions(other, "")})
-    return orjson.dumps(inliner.walk(whole, "")).decode()
+    try:
+        inliner = _Inliner({name: body for other in others for name, body in _definitions(other, "")})
+        return orjson.dumps(inliner.walk(whole, "")).decode()
+    except RecursionError:
+        return text
 
 
 def _definitions(raw: Any, space: str) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -114,8 +114,7 @@ class Publisher:
             news.append(item)
             if wrote:
                 written.append(plan)
-        if any(listing.entries.get(item["day"]) != item for item in news):
-            self._write_listing(listing, news)
+        self._write_listing(listing, news)
         self._settled.update(plan.day for plan in seen)
         complete = max((plan.day for plan in plans if plan.complete), default=None)
         return Published(sealed_everywhere(states), tuple(written), complete)
@@ -135,7 +134,10 @@ class Publisher:
         return _Listing(entries, Match(stored.facts.etag))
 
     def _write_listing(self, listing: _Listing, news: Sequence[Mapping[str, Any]]) -> None:
-        days = list_days(list(listing.entries.values()), news)
+        old = list(listing.entries.values())
+        days = list_days(old, news)
+        if days == old:
+            return  # news of days too old for the list change nothing
         document = {"version": MANIFEST_VERSION, "stream": self._stream, "days": days}
         self._write(days_key(self._stream), _json(document), listing.condition)
 

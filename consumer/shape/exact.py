@@ -19,6 +19,18 @@ from consumer.streams.rules import DayBy, RowRules
 MENDED = "mended_text"
 UNLISTED = "unlisted_event_type"
 NO_INSTALL = "no_install_date"
+ODDITIES: Mapping[str, str] = {
+    "misfit": "a value that its column does not take, written as the text it came as",
+    "not_finite": "a NaN or an infinity, written as empty",
+    "instant_out_of_range": "an instant or a date outside the years 1 to 9999, written as empty",
+    "nul": "a text with NUL, written without",
+    "mended_text": "a text with invalid UTF-8 or a lone surrogate, which became U+FFFD",
+    "no_offset": "ISO text without an offset, taken for UTC",
+    "leap_second": "a second 60, written as the last microsecond of its minute",
+    "unlisted_event_type": "an event type that is none of those published",
+    "no_install_date": "a row without install date, kept though historical ones are excluded",
+}
+"""What is counted about values that are written all the same, in words."""
 _SAID_BY_CELL = frozenset({ColumnKind.INSTANT, ColumnKind.DATE})
 
 

@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Mapping
 
 import orjson
 
 from consumer.domain.batches import RawBatch
+
+REASONS: Mapping[str, str] = {
+    "empty_value": "the value has no bytes; it is no tombstone",
+    "undecodable": "the value is not what its format and schema say, down to its last byte",
+    "not_wire_format": "the value does not begin with a zero byte and a schema id",
+    "schema_unknown": "the registry answered 404 for the schema id",
+    "schema_unusable": "the registry's schema is not Avro, or no record",
+    "no_time": "the time field (or the record's timestamp, where the day follows from it) is missing or no instant",
+    "day_out_of_range": "the day is before 2008-07-10, or more than a day after the record's timestamp",
+}
+"""Why a record is in quarantine, in words."""
 
 
 def quarantine_line(batch: RawBatch, place: int, reason: str) -> bytes:

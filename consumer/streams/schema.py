@@ -47,6 +47,8 @@ LOGICAL = {
 """The logical types that mean something here, by the type they annotate."""
 MOST_DIGITS = 1_000
 """Decimals of more digits are read as plain bytes: a scale must not make text of any length."""
+DEEPEST = 100
+"""Types within types. More than anybody writes by hand, fewer than Python's stack takes."""
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
 
 
@@ -78,6 +80,7 @@ class _Parser:
     def __init__(self) -> None:
         self.names: dict[str, Node] = {}
         self._open: set[str] = set()
+        self._depth = 0
         self._complex: dict[str, Callable[[Mapping[str, Any], str], Node]] = {
             "record": self._record,
             "error": self._record,
@@ -88,6 +91,14 @@ class _Parser:
         }
 
     def node(self, raw: object, space: str) -> Node:
+        self._depth += 1
+        if self._depth > DEEPEST:
+            raise SchemaError("nested too deep")
+        made = self._node(raw, space)
+        self._depth -= 1
+        return made
+
+    def _node(self, raw: object, space: str) -> Node:
         if isinstance(raw, str):
             return self._named(raw, space)
         if isinstance(raw, list):

@@ -15,7 +15,7 @@ from consumer.seal.keys import days_key
 from consumer.source.port import Commit, LogView, TopicFacts
 from consumer.store.port import Store
 
-LATE_SECONDS = 45.0
+LATE_SECONDS = 30.0
 """Without an answer for so long, what is asked counts as out of reach."""
 
 

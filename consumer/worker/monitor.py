@@ -37,7 +37,7 @@ class Rounds:
     """How often what is looked at, in seconds."""
 
     cluster: float = 5.0
-    store: float = 15.0
+    store: float = 10.0
     publish: float = 1.0
 
 

@@ -19,7 +19,9 @@ from consumer.decode.registry import MemoryRegistry
 from consumer.domain.batches import Judged, Judgement, RawBatch
 from consumer.domain.offsets import Span, TopicPartition
 from consumer.shape import judge as judge_module
+from consumer.shape.exact import ODDITIES
 from consumer.shape.judge import make_judge
+from consumer.shape.quarantine import REASONS
 from consumer.streams.kinds import CUSTOM, KINDS
 from consumer.streams.rules import Format, RowRules
 
@@ -158,6 +160,8 @@ def both(rules: RowRules, values: Sequence[bytes | None], **how: Any) -> Judged:
     with patch.object(judge_module, "FEW", 1):
         fast = judged(rules, values, **how, exact=False)
     assert plain(fast) == plain(exact)
+    assert set(fast.oddities) <= set(ODDITIES)
+    assert {line["reason"] for line in quarantined(fast)} <= set(REASONS)
     return fast
 
 

@@ -11,6 +11,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import orjson
 import zstandard
 
 from consumer.domain.batches import Counts
@@ -81,9 +82,10 @@ class Bucket:
     partitions: int = 1
     now: datetime = field(default_factory=lambda: at(DAY))
     seen: dict[int, int] = field(default_factory=dict)
+    logs: dict[int, SealLog] = field(default_factory=dict)
 
     def log(self, number: int = 0) -> SealLog:
-        return SealLog(self.store, TopicPartition(TOPIC, number))
+        return self.logs.setdefault(number, SealLog(self.store, TopicPartition(TOPIC, number)))
 
     def head(self, number: int = 0) -> Record:
         return self.log(number).read().head
@@ -235,7 +237,7 @@ class Bucket:
 
     # -- other hands -------------------------------------------------------------------------------------------------
 
-    def keys(self) -> list[str]:
+    def all_keys(self) -> list[str]:
         return [facts.key for facts in self.store.list("")]
 
     def read(self, key: str) -> bytes:
@@ -263,8 +265,6 @@ class Bucket:
 
     def alter_record(self, n: int, number: int = 0, **fields: Any) -> None:
         """A record with other values, formatted as we do, its digest in the metadata as it was."""
-        import orjson
-
         key = record_key(TopicPartition(TOPIC, number), n)
         raw = {**orjson.loads(self.read(key)), **fields}
         self.overwrite(key, orjson.dumps(raw, option=orjson.OPT_INDENT_2))

@@ -11,7 +11,7 @@ from typing import Any
 import fastavro
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consumer.decode.datum import decode, reader
@@ -80,6 +80,7 @@ KINDS: list[tuple[Any, st.SearchStrategy[Any]]] = [
 
 
 @given(data=st.data())
+@settings(deadline=None)
 def test_what_fastavro_writes_is_read_the_same(data: st.DataObject) -> None:
     chosen = data.draw(st.lists(st.sampled_from(KINDS), min_size=1, max_size=6))
     fields = [
@@ -95,6 +96,7 @@ def test_what_fastavro_writes_is_read_the_same(data: st.DataObject) -> None:
 
 
 @given(st.binary(max_size=60))
+@settings(deadline=None)
 def test_any_bytes_are_read_like_fastavro_reads_them_or_refused(body: bytes) -> None:
     schema = orjson.dumps(
         {

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 from decimal import Decimal
 from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consumer.decode.compact import compact
@@ -30,6 +31,7 @@ OBJECTS = Objects([TEXT, NUMBER, OBJECT], {"a", "b", "n", "o", "off"})
         lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     )
 )
+@settings(deadline=None)
 def test_json_is_read_as_python_reads_it(value: Any) -> None:
     for text in (json.dumps(value), json.dumps(value, ensure_ascii=False)):
         assert repr(parse(text.encode())[0]) == repr(json.loads(text))
@@ -160,6 +162,16 @@ def test_integers_too_large_for_a_column_are_left() -> None:
     fast = Fast()
     Objects([column], {"i"}).fast([b'{"i":1}', b'{"i":9223372036854775808}', b'{"i":1.0}'], range(3), fast)
     assert set(fast.left) == {1, 2}
+
+
+def test_large_values_full_of_brackets_are_read_quickly() -> None:
+    began = time.process_time()
+    assert len(parse(b"[" + b"[]," * 300_000 + b"1]")[0]) == 300_001  # type: ignore[arg-type] # a list
+    deep = b"[" * 199 + b"1" + b"]" * 199
+    assert len(parse(b"[" + b",".join([deep] * 2_500) + b"]")[0]) == 2_500  # type: ignore[arg-type] # a list
+    with pytest.raises(BadRecordError):
+        parse(b'["' + b"[" * 500_000 + b'"' + b"[" * 500_000)
+    assert time.process_time() - began < 4
 
 
 def test_deeply_nested_records_are_left() -> None:

@@ -380,4 +380,4 @@ def test_a_probe_says_what_is_wrong() -> None:
     probe.answered()
     assert probe.trouble == ""
     times.seconds += LATE_SECONDS + 1
-    assert probe.trouble == "no answer for 46 s"
+    assert probe.trouble == "no answer for 31 s"

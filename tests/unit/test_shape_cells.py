@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consumer.decode.values import DayNumber, Stamp, TimeOfDay
@@ -145,6 +145,7 @@ def test_null_is_empty(kind: K) -> None:
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
+@settings(deadline=None)
 def test_doubles_read_back_and_have_no_exponent(value: float) -> None:
     text = real_text(value)
     assert float(text) == value
@@ -155,6 +156,7 @@ def test_doubles_read_back_and_have_no_exponent(value: float) -> None:
 
 
 @given(st.floats(width=32, allow_nan=False, allow_infinity=False))
+@settings(deadline=None)
 def test_floats_are_short_and_the_same_float(value: float) -> None:
     short = shortest32(value)
     assert struct.pack("<f", short) == struct.pack("<f", value)

@@ -94,12 +94,14 @@ TEXT = st.none() | st.text() | st.sampled_from([one for one in AWKWARD if one is
 
 
 @given(st.lists(st.tuples(TEXT, TEXT), min_size=1))
+@settings(deadline=None)
 def test_many_lines_are_the_lines_one_by_one(rows: list[tuple[str | None, str | None]]) -> None:
     frame = pl.DataFrame(rows, schema={"a": pl.String, "b": pl.String}, orient="row")
     assert lines(frame) == b"".join(line(row) for row in rows)
 
 
 @given(st.lists(st.none() | st.floats(allow_nan=False, allow_infinity=False), min_size=1))
+@settings(deadline=None)
 def test_columns_of_doubles_are_the_doubles_one_by_one(values: list[float | None]) -> None:
     made = writable_reals([pl.Series("a", values, dtype=pl.Float64), pl.Series("b", [1.5] * len(values))])
     expected = b"".join(line((None if value is None else real_text(value), "1.5")) for value in values)
@@ -232,7 +234,7 @@ def test_five_readers_agree_on_awkward_cells(tmp_path: Path) -> None:
 
 
 @given(rows=st.lists(st.tuples(st.just("x"), TEXT, TEXT), min_size=1, max_size=12))
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_five_readers_agree_on_any_text(rows: Cells, tmp_path: Path) -> None:
     """Text without NUL, as every row of ours."""
     rows = [tuple(cell and cell.replace("\0", "") for cell in row) for row in rows]

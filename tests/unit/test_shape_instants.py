@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consumer.decode.values import DayNumber, Stamp
@@ -23,6 +23,7 @@ HOUR = 3_600_000_000
     st.sampled_from("T t"),
     st.booleans(),
 )
+@settings(deadline=None)
 def test_iso_text_with_any_offset(instant: datetime, between: str, colon: bool) -> None:
     text = instant.isoformat().replace("T", between)
     if not colon:

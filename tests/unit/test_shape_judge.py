@@ -701,6 +701,21 @@ def test_a_schema_that_is_not_ours_to_read(text: str) -> None:
     assert [line["reason"] for line in quarantined(found)] == ["schema_unusable"]
 
 
+def test_unknown_fields_of_a_writer_are_cut_and_counted_once() -> None:
+    fields = [{"name": name, "type": "int"} for name in ("x" * 150 + "a", "x" * 150 + "b", "y")]
+    schema = record_schema([*fields, {"name": "event_datetime", "type": INSTANT}])
+    body = AvroText(schema)({**{field["name"]: 1 for field in fields}, "event_datetime": DAY_ONE})
+    rules = rules_of("events", writer_schema=schema, filter=Filter(include_without_profile=True))
+    assert both(rules, [body] * 3).unknown_fields == {"x" * 100: 3, "y": 3}
+
+
+def test_a_schema_nested_without_end_is_not_read() -> None:
+    text = '{"type":"array","items":' * 400 + '"int"' + "}" * 400
+    schema = f'{{"type":"record","name":"R","fields":[{{"name":"a","type":{text}}}]}}'
+    found = both(REGISTERED, [wire(5, BODY)], registry=MemoryRegistry({5: schema}))
+    assert [line["reason"] for line in quarantined(found)] == ["schema_unusable"]
+
+
 def test_a_writer_without_the_time_field() -> None:
     schema = record_schema([{"name": "profile_id", "type": "string"}])
     found = both(rules_of("events", writer_schema=schema), [AvroText(schema)({"profile_id": "p"})] * 3)

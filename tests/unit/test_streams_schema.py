@@ -95,7 +95,11 @@ def test_aliases_and_properties_of_a_field() -> None:
         (schema(field({"type": "fixed", "name": "F", "size": -1})), "has no size"),
         (schema(field({"type": "fixed", "name": "R", "size": 1})), "R is defined twice"),
         (
-            '{"type":"record","name":"R","fields":[{"name":"a","type":' + "[" * 900 + "]" * 900 + "}]}",
+            '{"type":"record","name":"R","fields":[{"name":"a","type":'
+            + '{"type":"array","items":' * 99
+            + '"int"'
+            + "}" * 99
+            + "}]}",
             "nested too deep",
         ),
     ],

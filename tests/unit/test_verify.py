@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -20,11 +21,11 @@ from consumer.store.memory import MemoryStore
 from consumer.store.port import Absent, BytesBody, Store
 from consumer.verify.findings import Finding, Problem, Report
 from consumer.verify.snapshot import Days
-from tests.unit.sealed import COLUMNS, DAY, RULES, STREAM, TOPIC, Bucket, body_of, next_day, three_days
+from consumer.verify.stream import Subject, Ways, verify_stream
+from tests.unit.sealed import COLUMNS, DAY, RULES, STREAM, TOPIC, Bucket, StoppedClock, body_of, next_day, three_days
 
 P0 = TopicPartition(TOPIC, 0)
 SECOND, THIRD, FAR = next_day(DAY), next_day(DAY, 2), next_day(DAY, 30)
-Make = Callable[[], Store]
 
 
 @pytest.fixture(params=["memory", "folder"])
@@ -47,7 +48,7 @@ def only(report: Report) -> Finding:
 @pytest.mark.parametrize("compression", ["none", "gzip", "zstd"])
 def test_what_was_written_is_sound(store: Store, compression: str) -> None:
     report = three_days(store, compression).verify()
-    assert report.findings == report.pending == ()
+    assert (report.findings, report.pending) == ((), ())
     assert (report.partitions, report.records, report.settings, report.days) == (2, 7, 1, 4)
     assert (report.objects, report.rows, report.quarantined) == (12, 17, 2)
     assert report.sound
@@ -70,7 +71,7 @@ def test_objects_are_counted_by_their_bodies(store: Store) -> None:
 
 def test_every_object_that_is_removed_is_missed(store: Store) -> None:
     bucket = three_days(store)
-    for key in bucket.keys():
+    for key in bucket.all_keys():
         data, facts = bucket.read(key), store.head(key)
         bucket.remove(key)
         assert not bucket.verify().sound, key
@@ -81,7 +82,7 @@ def test_every_object_that_is_removed_is_missed(store: Store) -> None:
 @pytest.mark.parametrize("compression", ["none", "gzip"])
 def test_every_object_of_which_one_byte_changes_is_found(store: Store, compression: str) -> None:
     bucket, dice = three_days(store, compression), random.Random(7)
-    for key in bucket.keys():
+    for key in bucket.all_keys():
         data = bucket.read(key)
         for spoilt in (*_flipped(data, dice, 4), data + b"x", data + b"\n", data[:-1]):
             if spoilt == data:
@@ -129,24 +130,26 @@ OTHER = {
 }
 
 
-@pytest.mark.parametrize("field", OTHER)
-@pytest.mark.parametrize("n", [0, 1, 2, 3])
-def test_every_altered_field_of_a_record_is_found_the_newest_included(store: Store, field: str, n: int) -> None:
+@pytest.mark.parametrize("n", [0, 1, 3])
+def test_every_altered_field_of_a_record_is_found_the_newest_included(store: Store, n: int) -> None:
     bucket = three_days(store)
     key = record_key(P0, n)
-    facts = store.head(key)
-    raw = orjson.loads(bucket.read(key))
-    raw[field] = (not raw[field]) if field == "caught_up" else OTHER[field]
-    data = orjson.dumps(raw, option=orjson.OPT_INDENT_2)
-    assert data != bucket.read(key)
-    # its digest is made to fit, as a tool would that copies objects with new metadata
-    bucket.overwrite(key, data, {"sha256": BytesBody(data).sha256} if facts and facts.metadata else {})
-    assert not bucket.verify().sound
+    good, facts = bucket.read(key), store.head(key)
+    for field, other in OTHER.items():
+        raw = orjson.loads(good)
+        raw[field] = (not raw[field]) if field == "caught_up" else other
+        data = orjson.dumps(raw, option=orjson.OPT_INDENT_2)
+        assert data != good
+        # its digest is made to fit, as a tool would that copies objects with new metadata
+        bucket.overwrite(key, data, {"sha256": BytesBody(data).sha256} if facts and facts.metadata else {})
+        assert not bucket.verify().sound, field
+    bucket.overwrite(key, good, facts.metadata if facts else {})
+    assert bucket.verify().sound
 
 
 def test_an_object_put_anew_without_metadata_is_found_where_the_store_keeps_them() -> None:
     bucket = three_days(MemoryStore())
-    for key in bucket.keys():
+    for key in bucket.all_keys():
         if key.endswith("_SUCCESS") or key.startswith("_seals/_settings/"):
             continue  # an empty mark and a document named by its digest have all that they need
         data, facts = bucket.read(key), bucket.store.head(key)
@@ -201,12 +204,15 @@ def test_rows_header_and_form_are_looked_at_even_where_no_digest_is_known(tmp_pa
         assert words in only(bucket.verify()).what
 
 
-def test_damaged_compression_is_told_as_such(store: Store) -> None:
-    for compression in ("gzip", "zstd"):
-        bucket = three_days(MemoryStore(), compression)
-        key = data_key(STREAM, DAY, P0, 6, compression)
-        bucket.overwrite(key, bucket.read(key)[:-6])
-        assert f"damaged {compression}" in only(bucket.verify()).what
+@pytest.mark.parametrize("compression", ["gzip", "zstd"])
+def test_damaged_compression_is_told_as_such(compression: str) -> None:
+    bucket = three_days(MemoryStore(), compression)
+    key = data_key(STREAM, DAY, P0, 6, compression)
+    good = bucket.read(key)
+    bucket.overwrite(key, b"x" + good[1:])
+    assert f"damaged {compression}" in only(bucket.verify()).what
+    bucket.overwrite(key, good[:-6])
+    assert "it cannot be read" in only(bucket.verify()).what
 
 
 # -- seal logs -------------------------------------------------------------------------------------------------------
@@ -227,14 +233,12 @@ def test_a_missing_record_breaks_the_chain_and_days_are_not_guessed(store: Store
     bucket = three_days(store)
     bucket.remove(record_key(P0, 1))
     found = problems(bucket.verify())
-    assert found == [(record_key(P0, 1), Problem.MISSING), *_strays_of(bucket, 1)]
-
-
-def _strays_of(bucket: Bucket, n: int) -> list[tuple[str, Problem]]:
-    """What the missing record named is nobody's now."""
-    assert n == 1
-    keys = [data_key(STREAM, DAY, P0, 10, "none"), data_key(STREAM, SECOND, P0, 10, "none")]
-    return sorted((key, Problem.STRAY) for key in [*keys, quarantine_key(STREAM, DAY, P0, 10)] if bucket.read(key))
+    nobodys = [
+        quarantine_key(STREAM, DAY, P0, 10),
+        data_key(STREAM, DAY, P0, 10, "none"),
+        data_key(STREAM, SECOND, P0, 10, "none"),
+    ]
+    assert sorted(found) == sorted([(record_key(P0, 1), Problem.MISSING), *((key, Problem.STRAY) for key in nobodys)])
 
 
 def test_what_is_no_record_of_ours(store: Store) -> None:
@@ -252,17 +256,24 @@ def test_what_is_no_record_of_ours(store: Store) -> None:
 
 def test_a_partition_whose_seal_log_is_gone_is_missed(store: Store) -> None:
     bucket = three_days(store)
-    for key in bucket.keys():
+    for key in bucket.all_keys():
         if key.startswith(f"_seals/{TOPIC}/1/"):
             bucket.remove(key)
     found = bucket.verify().findings
     assert any("partition 1, which is missing from the seal log" in finding.what for finding in found)
 
 
-CONTRADICTIONS = {
-    "counts": ({"counts": {"read": 5, "kept": 1, "filtered": 1, "quarantined": 1, "already_sealed": 0, "tombstones": 1}}, "do not add up"),
-    "more taken than seen": ({"counts": dict.fromkeys(("read", "kept", "filtered", "quarantined", "already_sealed", "tombstones"), 0)}, "up to it"),
-    "more read than offsets": ({"counts": {"read": 99, "kept": 99, "filtered": 0, "quarantined": 0, "already_sealed": 0, "tombstones": 0}}, "counts 99 records"),
+NAMES = ("read", "kept", "filtered", "quarantined", "already_sealed", "tombstones")
+
+
+def counts(*numbers: int) -> dict[str, int]:
+    return dict(zip(NAMES, numbers, strict=True))
+
+
+CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
+    "counts": ({"counts": counts(5, 1, 1, 1, 0, 1)}, "do not add up"),
+    "more taken than seen": ({"counts": counts(0, 0, 0, 0, 0, 0)}, "up to it"),
+    "more read than offsets": ({"counts": counts(99, 99, 0, 0, 0, 0)}, "counts 99 records"),
     "start": ({"start": 13}, "its predecessor resumes at 14"),
     "resume": ({"resume": 17}, "not in order"),
     "through": ({"through": 13, "resume": 13}, "goes back"),
@@ -275,7 +286,7 @@ CONTRADICTIONS = {
     "lost": ({"lost": [1, 2]}, "names lost offsets"),
     "schemas": ({"unknown_schemas": {"17": 14}}, "unknown schemas"),
     "no cutoff": ({"cutoff": None}, "without a cutoff"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", CONTRADICTIONS)
@@ -286,7 +297,7 @@ def test_a_record_that_contradicts_itself_or_its_chain(case: str) -> None:
     assert any(words in finding.what for finding in bucket.verify().findings)
 
 
-ENTRY_CONTRADICTIONS = [
+ENTRY_CONTRADICTIONS: list[tuple[dict[str, Any], str]] = [
     ({"key": "clicks/dt=2026-11-22/elsewhere.csv"}, "is not where the rows"),
     ({"first_offset": 3}, "outside 14 to 16"),
     ({"last_offset": 16}, "outside 14 to 16"),
@@ -296,7 +307,7 @@ ENTRY_CONTRADICTIONS = [
 
 
 @pytest.mark.parametrize(("fields", "words"), ENTRY_CONTRADICTIONS)
-def test_a_record_whose_object_cannot_be(fields: dict[str, object], words: str) -> None:
+def test_a_record_whose_object_cannot_be(fields: dict[str, Any], words: str) -> None:
     bucket = three_days(MemoryStore())
     (entry,) = bucket.head().objects
     bucket.alter_record(3, objects=[{**entry.document(), **fields}])
@@ -407,11 +418,6 @@ def test_a_publication_that_was_cut_off_waits_an_hour(store: Store) -> None:
 
 
 def test_what_a_worker_is_just_writing_passes_by() -> None:
-    from concurrent.futures import ThreadPoolExecutor
-
-    from consumer.verify.stream import Subject, Ways, verify_stream
-    from tests.unit.sealed import StoppedClock
-
     bucket = Bucket(MemoryStore())
     bucket.seal({DAY: [0]}, cutoff=DAY, through=1)
     bucket.publish()
@@ -530,7 +536,7 @@ def test_only_the_days_asked_for_are_read(store: Store) -> None:
     assert len(problems(bucket.verify(days=Days(last=DAY)))) == 2
 
 
-def test_more_than_four_hundred_days(store: Store) -> None:
+def test_more_than_four_hundred_days() -> None:
     """`_days.json` forgets the oldest ones, which are published all the same."""
     bucket = Bucket(MemoryStore())
     for n in range(405):
@@ -555,7 +561,7 @@ def test_a_seal_that_was_pending_under_a_gap_may_have_fewer_rows(store: Store) -
     bucket.upload(record, {(SECOND, False): [6]})
     bucket.publish()
     report = bucket.verify()
-    assert report.findings == report.pending == ()
+    assert (report.findings, report.pending) == ((), ())
     assert report.rows == 3
     manifest = orjson.loads(bucket.read(manifest_key(STREAM, SECOND)))
     assert manifest["why"] == ["gap"]
@@ -585,10 +591,10 @@ def test_without_a_gap_no_row_may_lack(tmp_path: Path) -> None:
         ({"resume": 5}, "resumes at 5"),
         ({"through": 5}, "moves cutoff or through"),
         ({"lost": [3, 6]}, "was the lowest offset still needed"),
-        ({"counts": {"read": 0, "kept": 0, "filtered": 0, "quarantined": 0, "already_sealed": 3, "tombstones": 0}}, "has objects or counts"),
+        ({"counts": counts(0, 0, 0, 0, 3, 0)}, "has objects or counts"),
     ],
-)  # fmt: skip
-def test_a_gap_that_cannot_be(fields: dict[str, object], words: str) -> None:
+)
+def test_a_gap_that_cannot_be(fields: dict[str, Any], words: str) -> None:
     bucket = Bucket(MemoryStore())
     bucket.seal({DAY: [0, 1]}, cutoff=DAY, through=4)
     bucket.gap(Span(4, 6))
@@ -600,10 +606,10 @@ def test_a_gap_that_cannot_be(fields: dict[str, object], words: str) -> None:
 def replayed(bucket: Bucket) -> tuple[ObjectEntry, ObjectEntry]:
     """A replay that drops one row of the first day and brings back another one under a new key."""
     seal = bucket.seal({DAY: [0, 2]}, cutoff=DAY, through=3)
-    bucket.seal({SECOND: [3]}, cutoff=SECOND, through=5)
+    bucket.seal({SECOND: [3]}, cutoff=SECOND, through=6)
     bucket.publish()
     changed = replace(seal.objects[0], rows=1, first_offset=2)
-    added = ObjectEntry(data_key(STREAM, DAY, P0, 5, "none"), STREAM, DAY, 1, 4, 4)
+    added = ObjectEntry(data_key(STREAM, DAY, P0, 6, "none"), STREAM, DAY, 2, 4, 5)
     bucket.replay(0, [changed, added])
     return changed, added
 
@@ -612,17 +618,17 @@ def test_a_replay_that_is_done_is_sound(store: Store) -> None:
     bucket = Bucket(store)
     changed, added = replayed(bucket)
     bucket.rewrite(changed, [2], 0)
-    bucket.rewrite(added, [4], 0)
+    bucket.rewrite(added, [4, 5], 0)
     bucket.publish({entry.key: entry for entry in (changed, added)})
     report = bucket.verify()
-    assert report.findings == report.pending == ()
-    assert report.rows == 3
+    assert (report.findings, report.pending) == ((), ())
+    assert report.rows == 4
 
 
 def test_a_replay_that_is_half_done_is_named(store: Store) -> None:
     bucket = Bucket(store)
     changed, added = replayed(bucket)
-    bucket.rewrite(added, [4], 0)
+    bucket.rewrite(added, [4, 5], 0)
     found = {finding.key: finding for finding in bucket.verify(bucket.now + timedelta(hours=2)).findings}
     assert found[changed.key].problem is Problem.REPLAY
     assert "replay 0 is half done" in found[changed.key].what
@@ -642,7 +648,7 @@ def test_a_replay_log_that_is_damaged(store: Store) -> None:
     bucket = Bucket(store)
     changed, added = replayed(bucket)
     bucket.rewrite(changed, [2], 0)
-    bucket.rewrite(added, [4], 0)
+    bucket.rewrite(added, [4, 5], 0)
     bucket.publish({entry.key: entry for entry in (changed, added)})
     key = f"_replays/{STREAM}/{0:08d}.json"
     good = bucket.read(key)

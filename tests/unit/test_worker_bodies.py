@@ -1,0 +1,168 @@
+"""Spool files as bodies of objects: the header, the rows that count, and nothing that was not written so."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import zstandard
+
+from consumer.domain.errors import TransientError
+from consumer.spool.files import SpoolDamagedError, SpoolFile
+from consumer.spool.memory import MemoryDisk
+from consumer.store.body import FileBody, blocks
+from consumer.worker.bodies import Bodies, count_rows, header, size_and_digest
+from tests.unit.chains import bad, data, day, put
+from tests.unit.rough import RoughStore
+
+ROWS = b'1,a\n2,"b\nc"\n'
+FILE = SpoolFile("t-0/x.csv", day(0), False, 2, 10, 11, len(ROWS), zlib.crc32(ROWS))
+COLUMNS = ("id", "at")
+
+
+@pytest.fixture
+def disk() -> MemoryDisk:
+    made = MemoryDisk()
+    made.append(FILE.name, ROWS)
+    return made
+
+
+@pytest.fixture
+def bodies(disk: MemoryDisk, tmp_path: Path) -> Bodies:
+    return Bodies(disk, tmp_path)
+
+
+def read(body: FileBody) -> bytes:
+    with body, body.open() as reader:
+        return reader.read()
+
+
+def test_the_header_is_one_line() -> None:
+    assert header(COLUMNS) == b"id,at\n"
+
+
+def test_a_body_is_the_header_and_the_rows(bodies: Bodies) -> None:
+    body = bodies.freeze(FILE, COLUMNS, "none")
+    assert body.size == len(b"id,at\n" + ROWS)
+    assert read(body) == b"id,at\n" + ROWS
+
+
+def test_a_body_can_be_read_again(bodies: Bodies) -> None:
+    body = bodies.freeze(FILE, COLUMNS, "none")
+    assert read(body) == read(body)
+
+
+def test_only_the_bytes_that_count_go_up(bodies: Bodies, disk: MemoryDisk) -> None:
+    """Reading goes on: other rows of the day may have been appended, or were cut off half-way."""
+    disk.append(FILE.name, b"3,half a r")
+    assert read(bodies.freeze(FILE, COLUMNS, "none")) == b"id,at\n" + ROWS
+
+
+def test_quarantine_has_no_header_and_is_never_packed(bodies: Bodies) -> None:
+    body = bodies.freeze(replace(FILE, quarantine=True), COLUMNS, "gzip")
+    assert read(body) == ROWS
+
+
+def test_an_object_without_rows_keeps_its_header(bodies: Bodies) -> None:
+    assert read(bodies.freeze(None, COLUMNS, "none")) == b"id,at\n"
+    assert gzip.decompress(read(bodies.freeze(None, COLUMNS, "gzip"))) == b"id,at\n"
+
+
+def test_an_empty_file_is_an_object_without_rows(bodies: Bodies, disk: MemoryDisk) -> None:
+    disk.append("t-0/empty.csv", b"")
+    empty = SpoolFile("t-0/empty.csv", day(0), False, 0, 10, 10, 0, 0)
+    assert read(bodies.freeze(empty, COLUMNS, "none")) == b"id,at\n"
+
+
+def test_packed_bodies_hold_the_same_and_leave_nothing_behind(bodies: Bodies, tmp_path: Path) -> None:
+    assert gzip.decompress(read(bodies.freeze(FILE, COLUMNS, "gzip"))) == b"id,at\n" + ROWS
+    packed = read(bodies.freeze(FILE, COLUMNS, "zstd"))
+    assert zstandard.ZstdDecompressor().stream_reader(packed).read() == b"id,at\n" + ROWS
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("compression", ["none", "gzip", "zstd"])
+def test_a_flipped_bit_is_found(bodies: Bodies, disk: MemoryDisk, compression: str) -> None:
+    disk.files[FILE.name][3] ^= 1
+    with pytest.raises(SpoolDamagedError, match=r"t-0/x\.csv is not what was written to it"):
+        bodies.freeze(FILE, COLUMNS, compression)
+
+
+@pytest.mark.parametrize("compression", ["none", "gzip"])
+@pytest.mark.parametrize("length", [0, 1, len(ROWS) - 1])
+def test_a_short_file_is_found(bodies: Bodies, disk: MemoryDisk, compression: str, length: int) -> None:
+    disk.truncate(FILE.name, length)
+    with pytest.raises(SpoolDamagedError, match=f"ends {len(ROWS) - length} bytes early"):
+        bodies.freeze(FILE, COLUMNS, compression)
+
+
+def test_a_missing_file_is_found(bodies: Bodies, disk: MemoryDisk) -> None:
+    disk.remove([FILE.name])
+    with pytest.raises(SpoolDamagedError, match=r"t-0/x\.csv is gone"):
+        bodies.freeze(FILE, COLUMNS, "none")
+
+
+def test_what_rots_between_freezing_and_upload_is_found(bodies: Bodies, disk: MemoryDisk) -> None:
+    body = bodies.freeze(FILE, COLUMNS, "none")
+    disk.files[FILE.name][3] ^= 1
+    with pytest.raises(SpoolDamagedError):
+        list(blocks(body, 5))
+
+
+def test_a_name_that_came_to_mean_another_file_is_found(bodies: Bodies, disk: MemoryDisk) -> None:
+    """An upload under a void lease goes on while the next life clears the spool."""
+    body = bodies.freeze(FILE, COLUMNS, "none")
+    disk.remove([FILE.name])
+    disk.append(FILE.name, b"X" * len(ROWS))
+    with pytest.raises(SpoolDamagedError):
+        list(blocks(body, 5))
+
+
+def test_a_disk_that_fails_is_an_outage(bodies: Bodies, disk: MemoryDisk, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(name: str) -> None:
+        raise PermissionError(13, "Permission denied", name)
+
+    monkeypatch.setattr(disk, "read", broken)
+    with pytest.raises(TransientError, match="Permission denied"):
+        bodies.freeze(FILE, COLUMNS, "none")
+
+
+def test_no_room_for_packing_is_an_outage(disk: MemoryDisk, tmp_path: Path) -> None:
+    with pytest.raises(TransientError):
+        Bodies(disk, tmp_path / "not there").freeze(FILE, COLUMNS, "gzip")
+
+
+def test_large_files_are_read_in_pieces(disk: MemoryDisk, bodies: Bodies) -> None:
+    content = b"0123456789abcde\n" * 200_000
+    disk.append("t-0/big.csv", content)
+    file = SpoolFile("t-0/big.csv", day(0), False, 200_000, 0, 1, len(content), zlib.crc32(content))
+    assert read(bodies.freeze(file, COLUMNS, "none")) == b"id,at\n" + content
+
+
+# What stands in the bucket
+
+
+def test_rows_of_a_stored_object_are_counted() -> None:
+    store, entry = RoughStore(), data(0, 100)
+    assert count_rows(store, entry) == -1
+    put(store, entry.key, b"id,at\n" + ROWS)
+    assert count_rows(store, entry) == 2
+    put(store, bad(0, 100).key, b"{}\n{}\n{}\n")
+    assert count_rows(store, bad(0, 100)) == 3
+    packed = replace(entry, key=entry.key + ".gz")
+    put(store, packed.key, gzip.compress(b"id,at\n" + ROWS))
+    assert count_rows(store, packed) == 2
+    damaged = replace(entry, key="other.csv.gz")
+    put(store, damaged.key, b"no gzip at all")
+    assert count_rows(store, damaged) == -1
+
+
+def test_size_and_digest_of_a_stored_object() -> None:
+    store = RoughStore()
+    put(store, "x", b"abc")
+    assert size_and_digest(store, "x") == (3, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad")
+    with pytest.raises(TransientError, match="memory:///y is gone"):
+        size_and_digest(store, "y")
