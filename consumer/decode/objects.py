@@ -28,7 +28,8 @@ AT_ONCE = 500
 LONG_DIGITS = 19
 """Digits of an integer from which on it may not fit 64 bits; orjson makes such ones doubles."""
 _LONG_NUMBER = re.compile(rb"[0-9]{%d}" % LONG_DIGITS)
-_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+# Possessive, and a text without an end reaches to the end: so no byte is looked at twice.
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
 _SQUARE = bytes.maketrans(b"{}", b"[]")
 _OTHERS = bytes(set(range(256)) - set(b"[]{}"))
 _SURROGATE = re.compile("[\ud800-\udfff]")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import time
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
@@ -16,6 +17,16 @@ from consumer.source.faults import cause, outage
 
 ANSWER_SECONDS = 5.0
 NEEDED = AclOperation.READ
+TRIES = 10
+PAUSE_SECONDS = 0.5
+_MOVING = frozenset(
+    {
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    }
+)
+"""The group's coordinator is just being chosen: seen on a cluster without any group yet."""
 
 T = TypeVar("T")
 
@@ -32,19 +43,24 @@ def may_read_topic(settings: KafkaSettings, topic: str) -> bool:
 def may_join_group(settings: KafkaSettings) -> bool:
     """Whether the group may be joined and committed for; true where it does not exist yet. Raises TransientError."""
     admin, group = AdminClient(admin_config(settings)), settings.group_id
-    asked = admin.describe_consumer_groups([group], include_authorized_operations=True, request_timeout=ANSWER_SECONDS)
-    try:
-        found = asked[group].result(ANSWER_SECONDS + 1)
-    except KafkaException as error:
-        code = cause(error).code()
-        if code == KafkaError.GROUP_ID_NOT_FOUND:
-            return True
-        if code == KafkaError.GROUP_AUTHORIZATION_FAILED:
-            return False
-        raise outage(f"rights on group {group}", cause(error)) from error
-    except concurrent.futures.TimeoutError:
-        raise TransientError(f"rights on group {group}: no answer in {ANSWER_SECONDS:.0f} s") from None
-    return _allowed(found)
+    for _ in range(TRIES):
+        asked = admin.describe_consumer_groups(
+            [group], include_authorized_operations=True, request_timeout=ANSWER_SECONDS
+        )
+        try:
+            return _allowed(asked[group].result(ANSWER_SECONDS + 1))
+        except KafkaException as error:
+            found = cause(error)
+        except concurrent.futures.TimeoutError:
+            raise TransientError(f"rights on group {group}: no answer in {ANSWER_SECONDS:.0f} s") from None
+        if found.code() not in _MOVING:
+            break
+        time.sleep(PAUSE_SECONDS)
+    if found.code() == KafkaError.GROUP_ID_NOT_FOUND:
+        return True
+    if found.code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
+        return False
+    raise outage(f"rights on group {group}", found)
 
 
 def _allowed(found: Any) -> bool:

@@ -238,9 +238,12 @@ class PartitionSpool:
             self._let_go(file)
         self.progress = replace(self.progress, dropped=dropped)
         self._dirty = True
-        # the checkpoint lets go first: a crash in between must not find it naming files that are gone
-        self.checkpoint()
-        self._disk.remove([file.name for file in gone])
+        # the checkpoint lets go first: a crash in between must not find it naming files that are gone; a full disk
+        # refuses it until they are: then a crash finds the spool void, which is better than no room
+        with suppress(SpoolFullError):
+            self.checkpoint()
+        with suppress(OSError):
+            self._disk.remove([file.name for file in gone])
 
     def _let_go(self, file: SpoolFile) -> None:
         del self._files[(file.day, file.quarantine)]

@@ -18,6 +18,7 @@ from consumer.verify.snapshot import Days, Snapshot
 PUBLISHED_AFTER = timedelta(hours=1)
 """So long after the newest seal a day may wait to be published."""
 ANEW = "move it away and start the worker, which writes it anew"
+HELD_UP = f"{START_WORKER}. If one runs, a partition that is halted or was never sealed holds the day up: see status"
 MARK = "write it anew: an empty object. A worker does so by itself when it next publishes the day"
 STRAY = (
     "move it away: readers of the folder take it for data. If a worker of another group or topic wrote it, give that"
@@ -150,7 +151,7 @@ def _waiting(
         if look is None:
             if day not in listed:
                 what = "every partition with a seal log has sealed this day, but it is not published"
-                yield Finding(manifest_key(stream, day), Problem.NOT_PUBLISHED, what, START_WORKER)
+                yield Finding(manifest_key(stream, day), Problem.NOT_PUBLISHED, what, HELD_UP)
         elif what := outdated(look, plan):
             yield Finding(look.key, Problem.NOT_PUBLISHED, what, START_WORKER)
 

@@ -57,6 +57,7 @@ class Intake:
         self._backlog.clear()
         self._desk.broker.start(self._lease, position)
         self._desk.broker.resume(self._lease)  # it may have been paused at the old place
+        self._desk.hearing.paused(self._lease.partition, None)
         self._delivering = True
         self._regulate()
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
@@ -184,8 +185,10 @@ class Worker:
         """Spools of partitions that are not ours any more go when room is short: Kafka holds their rows."""
         ours = {f"{life.name.topic}-{life.name.partition}" for life in lives}
         for folder in sorted(set(self._disk.folders()) - ours):
-            self._disk.save(folder, None)
-            self._disk.remove(self._disk.names(folder))
+            with suppress(OSError):  # a full disk may refuse it, and void is the checkpoint without its files as well
+                self._disk.save(folder, None)
+            with suppress(OSError):
+                self._disk.remove(self._disk.names(folder))
 
     # -- the group ---------------------------------------------------------------------------------------------------
 

@@ -102,7 +102,7 @@ def _partition(life: Partition, seen: Seen, now: datetime) -> PartitionStatus:
         position=life.intake.position if known else None,
         open_days=tuple(sorted(days)) if known else None,
         last_cutoff=last_sealed(life.chain),
-        next_seal=next_seal(life.chain, life.desk.schedule, now),
+        next_seal=next_seal(life.chain, life.desk.schedule, now) if life.topic_id else None,
         retention_hours=None if headroom is None else headroom.left(now) / timedelta(hours=1),
     )
 

@@ -524,7 +524,7 @@ def _garbage(path: Path) -> None:
 
 
 def _hole(path: Path) -> None:
-    """Pages in the middle are zero: only a check of the whole finds it."""
+    """Pages in the middle are zero."""
     data = bytearray(path.read_bytes())
     data[4096:] = bytes(len(data) - 4096)
     path.write_bytes(bytes(data))
@@ -541,7 +541,15 @@ def _schema(path: Path) -> None:
     path.write_bytes(bytes(data))
 
 
-@pytest.mark.parametrize("damage", [_garbage, _hole, _cut, _schema])
+def _rot(path: Path) -> None:
+    """Every page can be read, and is wrong: only a check of all finds it."""
+    data = bytearray(path.read_bytes())
+    for page in range(1, len(data) // 4096):
+        data[page * 4096 + 7] ^= 1  # how many bytes of the page are in fragments
+    path.write_bytes(bytes(data))
+
+
+@pytest.mark.parametrize("damage", [_garbage, _hole, _cut, _schema, _rot])
 def test_damaged_checkpoints_are_put_aside(damage: Callable[[Path], None], tmp_path: Path) -> None:
     root = tmp_path / "spool"
     disk = LocalDisk(root)

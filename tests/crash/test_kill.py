@@ -3,7 +3,7 @@
 import shutil
 import sqlite3
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import ProxiedKafka
 from tests.harness.gate import Asked, Gate, Where, puts, puts_data
 from tests.harness.oracle import today
-from tests.harness.sink import Sink, await_true
+from tests.harness.sink import await_true
 from tests.harness.world import Stream, World
 
 ONE_DAY = timedelta(days=1)
@@ -114,11 +114,11 @@ def rows_in(spool: Path) -> list[Path]:
     return [path for path in spool.rglob("*") if path.suffix in {".csv", ".jsonl"} and "aside" not in path.parts]
 
 
-def check_after(world: World, before: dict[str, tuple[str, str]]) -> None:
+def check_after(world: World, before: dict[str, tuple[str, str]], cutoff: date = CUTOFF) -> None:
     """All is where it belongs, and nothing that stood at the crash was written again."""
-    findings = world.judge(CUTOFF)["events"]
+    findings = world.judge(cutoff)["events"]
     assert findings.rows > 0
-    assert all(sent.made.day > CUTOFF for sent in findings.held)
+    assert all(sent.made.day > cutoff for sent in findings.held)
     after = world.folder.listing()
     rewritten = [key for key, facts in before.items() if after.get(key) != facts]
     assert [key for key in rewritten if not key.endswith(("_manifest.json", "_days.json"))] == []
@@ -161,24 +161,39 @@ def test_a_kill_with_what_becomes_of_the_spool(
 
 @pytest.mark.parametrize("spoil", SPOILT)
 def test_a_kill_while_reading(world: World, spoil: Callable[[Path], None]) -> None:
-    """A worker that waits for its day has rows of both partitions in the spool; nothing is sealed yet."""
+    """A worker that waits for its day has rows of both partitions in the spool, which no seal has decided yet."""
     stream = prepared(world)
-    sink = waiting(world, stream)
+    sink = world.waiting()
+    sink.until_said("day_published")
+    world.fill(stream, [today() - ONE_DAY, today(), DAYS[0]], 400)
+    world.await_read(sink)
     sink.kill()
     assert rows_in(world.spool())
     spoil(world.spool())
-    world.fill(stream, DAYS, 100)
-    world.once(CUTOFF).done()
-    check_after(world, {})
+    world.fill(stream, [today() - ONE_DAY, today()], 100)
+    before = world.folder.listing()
+    world.once().done()
+    check_after(world, before, today() - ONE_DAY)
 
 
-def waiting(world: World, stream: Stream) -> Sink:
-    """A worker that has read all of today's rows and has nothing to seal; earlier days are closed."""
-    world.once(DAYS[0] - ONE_DAY).done()
-    sink = world.start("run", "--once", "--through", str(DAYS[0] - ONE_DAY), worker="unused")
-    sink.done()
-    del stream
-    return sink
+def test_a_kill_with_an_older_spool_in_its_place(world: World) -> None:
+    """The disk comes back from a snapshot that knows nothing of the seals made since."""
+    stream = prepared(world)
+    sink = world.waiting()
+    sink.until_said("day_published")
+    world.fill(stream, [today() - ONE_DAY, today()], 300)
+    world.await_read(sink)
+    sink.kill()
+    shutil.copytree(world.spool(), world.home / "snapshot")
+    world.fill(stream, [today() - ONE_DAY, today()], 100)
+    world.once().done()
+    shutil.rmtree(world.spool())
+    shutil.copytree(world.home / "snapshot", world.spool())
+    world.fill(stream, [DAYS[0], today()], 100)
+    before = world.folder.listing()
+    world.once().done()
+    check_after(world, before, today() - ONE_DAY)
+    assert world.folder.listing() == before
 
 
 def test_a_request_that_arrives_after_its_worker_died(world: World, store_gate: Gate) -> None:

@@ -11,8 +11,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
+from tests.services import http
+
 PROGRAM = Path(sys.executable).parent / "adapty-sink"
-POLL_SECONDS = 0.01
+POLL_SECONDS = 0.02
+OK = 200
 TAIL = 6000
 
 
@@ -116,6 +119,16 @@ class Sink:
             assert self.code is None or holds(), f"ended with {self.code} before: {what}\n{self.tail()}"
             assert time.monotonic() < until, f"not within {seconds} s: {what}\n{self.tail()}"
             time.sleep(POLL_SECONDS)
+
+    def page(self, path: str) -> tuple[int, bytes]:
+        """What its HTTP server answers."""
+        address = self.until_said("listening")["address"]
+        return http.call(address, "GET", path)
+
+    def status(self) -> Any:
+        """Its `/status`; nothing while it has none yet."""
+        code, body = self.page("/status")
+        return json.loads(body) if code == OK else {"partitions": [], "halted": []}
 
     def tail(self) -> str:
         """The end of its log."""

@@ -17,12 +17,14 @@ from tests.harness.bucket import PROOF, Folder
 from tests.harness.ledger import Ledger, Sent
 from tests.harness.oracle import Findings, Judged, identity, judge, today, unsealed
 from tests.harness.records import Form, Maker
-from tests.harness.sink import Sink
+from tests.harness.sink import Sink, await_true
 from tests.harness.toml import merged, toml
 from tests.services.kafka import KafkaAddress, unique_topic
 from tests.services.s3 import S3Address
 
 TOPIC_CONFIG = {"retention.ms": "-1", "message.timestamp.after.max.ms": str(2**62)}
+OPTIONS = {"session.timeout.ms": 3000, "heartbeat.interval.ms": 500, "fetch.wait.max.ms": 100}
+"""So that a killed member is soon forgotten."""
 FILTERS: Mapping[str, dict[str, Any]] = {
     "events": {
         "event_types": {"default": True, "subscription_paused": False},
@@ -148,7 +150,7 @@ class World:
     def settings(self, worker: str = "a", over: Mapping[str, Any] | None = None) -> Path:
         """Write the settings file of a worker."""
         tables = {
-            "kafka": {"bootstrap_servers": self.bootstrap, "group_id": self.group},
+            "kafka": {"bootstrap_servers": self.bootstrap, "group_id": self.group, "options": OPTIONS},
             "destination": {
                 "url": self.folder.url,
                 "endpoint_url": self.endpoint,
@@ -158,7 +160,7 @@ class World:
             },
             "spool": {"directory": str(self.spool(worker)), "checkpoint_seconds": 0.2, "min_free_bytes": 1000},
             "schedule": {"seal_at": "00:00", "give_up_after": "30s"},
-            "http": {"listen": ""},
+            "http": {"listen": "127.0.0.1:0"},
             "streams": {stream.name: stream.tables for stream in self.streams.values()},
         }
         if self.registry:
@@ -180,6 +182,24 @@ class World:
     def once(self, through: date | None = None, **kwargs: Any) -> Sink:
         """Start `run --once`."""
         return self.start("run", "--once", *([] if through is None else ["--through", str(through)]), **kwargs)
+
+    def waiting(self, worker: str = "a", **kwargs: Any) -> Sink:
+        """Start `run` as it is just before a day is due: it seals the days up to the one before yesterday, and waits.
+
+        (But in the last minute before midnight.)
+        """
+        over = merged({"schedule": {"seal_at": "23:59"}}, kwargs.pop("over", None) or {})
+        return self.start("run", worker=worker, over=over, **kwargs)
+
+    def await_read(self, *sinks: Sink, seconds: float = 60) -> None:
+        """Wait until these workers together have read all that was sent."""
+
+        def all_read() -> bool:
+            at = {(p["topic"], p["partition"]): p["position"] or 0 for s in sinks for p in s.status()["partitions"]}
+            ends = {place: max(sent.offset for sent in log) for place, log in self.ledger.sent.items() if log}
+            return all(at.get(place, 0) > end for place, end in ends.items())
+
+        await_true(all_read, seconds, "all is read")
 
     def close(self) -> None:
         """End all processes."""

@@ -28,7 +28,7 @@ from consumer.source.port import Commit
 from consumer.spool.memory import MemoryDisk
 from consumer.store.port import Store
 from consumer.streams.rules import RowRules
-from consumer.worker.bodies import Bodies, count_rows, size_and_digest
+from consumer.worker.bodies import Bodies, size_and_digest
 from consumer.worker.desk import Desk, StreamJob
 from consumer.worker.jobs import Job
 from consumer.worker.loop import Pace, Worker

@@ -171,6 +171,9 @@ def test_large_values_full_of_brackets_are_read_quickly() -> None:
     assert len(parse(b"[" + b",".join([deep] * 2_500) + b"]")[0]) == 2_500  # type: ignore[arg-type] # a list
     with pytest.raises(BadRecordError):
         parse(b'["' + b"[" * 500_000 + b'"' + b"[" * 500_000)
+    for tail in (b'\\"' * 400_000, b'\\"' * 400_000 + b"\\", b'"\\' * 400_000):
+        with pytest.raises(BadRecordError):
+            parse(b"[" * 201 + b'"' + tail)
     assert time.process_time() - began < 4
 
 

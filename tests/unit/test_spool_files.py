@@ -426,6 +426,41 @@ def test_a_drop_lets_go_in_the_checkpoint_before_it_removes() -> None:
     assert calls == ["before save", "after save", "before remove", "after remove"]
 
 
+def test_a_full_disk_does_not_keep_a_drop_from_giving_room() -> None:
+    """The old checkpoint names files that are gone: void after a crash, and the log is read again."""
+    disk = RoughDisk()
+    spool = spool_with_rows(disk)
+    spool.take([day_rows(1, b"b\n", 101)], Progress(102))
+    spool.checkpoint()
+    disk.at = fails("before save", error=errno.ENOSPC)
+    spool.drop(lambda found: found == day(1))
+    assert bodies(spool, disk) == {(day(0), False): b"old\n"}
+    assert disk.names(FOLDER) == [spool.files[0].name]
+    disk.at = lambda call: None
+    spool.checkpoint()
+    assert again(disk).progress.dropped == {day(1): 101}
+
+
+def test_a_crash_before_a_drop_is_in_the_checkpoint_finds_no_spool() -> None:
+    disk = RoughDisk()
+    spool = spool_with_rows(disk)
+    disk.at = fails("before save", error=errno.ENOSPC)
+    spool.drop(lambda found: True)
+    disk.at = lambda call: None
+    assert not PartitionSpool(disk, ONE).restore()
+
+
+def test_dropped_files_that_cannot_be_removed_are_no_part_of_the_spool() -> None:
+    disk = RoughDisk()
+    spool = spool_with_rows(disk)
+    disk.at = fails("before remove")
+    spool.drop(lambda found: True)
+    disk.at = lambda call: None
+    assert spool.size == 0
+    assert again(disk).files == []
+    assert disk.names(FOLDER) == []
+
+
 def test_after_a_seal_the_spool_builds_on_it() -> None:
     disk = MemoryDisk()
     spool = begun(disk)

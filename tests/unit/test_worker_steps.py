@@ -124,7 +124,11 @@ def test_closing_ends_the_steps_where_they_stand_and_drops_what_is_under_way() -
 
 
 def test_closing_what_never_began() -> None:
-    stage = Stage(lambda stage: (yield Pause(stage.said.append("never") or 1.0)))
+    def steps(stage: Stage) -> Steps[None]:
+        stage.said.append("began")
+        yield Pause(1)
+
+    stage = Stage(steps)
     stage.runner.close()
     assert not stage.runner.advance()
     assert stage.said == []
