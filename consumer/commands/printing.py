@@ -25,9 +25,9 @@ def print_json(document: Mapping[str, Any]) -> None:
 def print_table(heads: Sequence[str], rows: Iterable[Sequence[object]], numbers: Iterable[str] = ()) -> None:
     """A table; the columns in `numbers` are set to the right. None is a dash."""
     right = set(numbers)
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     for head in heads:
-        table.add_column(head, justify="right" if head in right else "left", overflow="fold")
+        table.add_column(head, justify="right" if head in right else "left", overflow="fold", no_wrap=head in right)
     for row in rows:
         table.add_row(*(_cell(value) for value in row))
     console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else WIDE, highlight=False)

@@ -136,7 +136,7 @@ def _show(reports: Sequence[Report], *, as_json: bool) -> None:
     if as_json:
         print_json({"sound": sound, "streams": [report.to_json() for report in reports]})
         return
-    heads = ("stream", "partitions", "records", "days", "objects", "rows", "quarantined", "bytes", "pending", "found")
+    heads = ("stream", "parts", "records", "days", "objects", "rows", "bad", "size", "pending", "found")
     rows = [
         (
             report.stream,

@@ -135,9 +135,17 @@ def share_out(
         if partition not in result:
             result[partition] = min(members, key=lambda m: (load[m], m))
             load[result[partition]] += 1
+    while _moved_one(result, able, load):
+        pass
+    return result
+
+
+def _moved_one(result: dict[TopicPartition, str], able: Mapping[TopicPartition, list[str]], load: Counter[str]) -> bool:
+    """Move one partition from who has too many to who has least; each move makes the shares fairer, so it ends."""
     for partition in sorted(result, reverse=True):
         owner, least = result[partition], min(able[partition], key=lambda m: (load[m], m))
         if load[owner] > load[least] + 1:
             result[partition] = least
             load.subtract({owner: 1, least: -1})
-    return result
+            return True
+    return False

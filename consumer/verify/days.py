@@ -11,8 +11,8 @@ from consumer.seal.keys import days_key, manifest_key, success_key
 from consumer.seal.publication import DAYS_LISTED
 from consumer.store.port import Facts
 from consumer.verify.documents import parsed, unlike_written, without_metadata
-from consumer.verify.findings import REPUBLISH, START_WORKER, Finding, Problem
-from consumer.verify.manifests import ManifestLook, Told, against_chains, outdated
+from consumer.verify.findings import REPUBLISH, RESTORE, START_WORKER, Finding, Problem
+from consumer.verify.manifests import ManifestLook, Told, against_chains, altered_records, outdated
 from consumer.verify.snapshot import Days, Snapshot
 
 PUBLISHED_AFTER = timedelta(hours=1)
@@ -20,6 +20,7 @@ PUBLISHED_AFTER = timedelta(hours=1)
 ANEW = "move it away and start the worker, which writes it anew"
 HELD_UP = f"{START_WORKER}. If one runs, a partition that is halted or was never sealed holds the day up: see status"
 MARK = "write it anew: an empty object. A worker does so by itself when it next publishes the day"
+UNPINNED = "it was altered: it is not the record that the manifests of its days took in"
 STRAY = (
     "move it away: readers of the folder take it for data. If a worker of another group or topic wrote it, give that"
     " one a folder of its own"
@@ -45,6 +46,7 @@ def check_days(
     if told is not None:
         for look in looks.values():
             findings.extend(Finding(look.key, Problem.MANIFEST, what, REPUBLISH) for what in against_chains(look, told))
+            findings.extend(Finding(key, Problem.ALTERED, UNPINNED, RESTORE) for key in altered_records(look, told))
         waiting.extend(_waiting(stream, looks, listing.entries, told, days))
     return Published(tuple(findings), tuple(waiting))
 

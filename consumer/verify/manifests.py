@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
-from consumer.seal.keys import manifest_key
+from consumer.seal.keys import manifest_key, record_key
 from consumer.seal.publication import DayPlan, Part, PartitionState, manifest_digest, plan_days
 from consumer.seal.publish import MANIFEST_VERSION
 from consumer.seal.record import ObjectEntry
@@ -119,9 +119,9 @@ def against_chains(look: ManifestLook, told: Told) -> Iterator[str]:
         return
     problems = list(_seal_problems(look, told))
     yield from problems
-    plan = told.plans.get(look.day)
-    if problems:
+    if problems or any(altered_records(look, told)):
         return
+    plan = told.plans.get(look.day)
     if plan is None:
         yield f"it was published, though not every partition has sealed {look.day}"
         return
@@ -132,6 +132,15 @@ def against_chains(look: ManifestLook, told: Told) -> Iterator[str]:
         yield f"it says {look.raw['why']} where the seal logs say {list(plan.why)}"
 
 
+def altered_records(look: ManifestLook, told: Told) -> Iterator[str]:
+    """Keys of records that are not those which the manifest pins."""
+    pins = look.raw["pins"]["seals"] if look.raw else {}
+    for partition, n in sorted(look.seals.items()):
+        state, pin = told.state(partition), pins.get(str(partition))
+        if state is not None and 0 <= n < len(state.chain.records) and pin not in {None, state.chain.digests[n]}:
+            yield record_key(state.chain.head.partition, n)
+
+
 def _seal_problems(look: ManifestLook, told: Told) -> Iterator[str]:
     pins = look.raw["pins"]["seals"] if look.raw else {}
     if {str(partition) for partition in look.seals} != set(pins):
@@ -140,8 +149,6 @@ def _seal_problems(look: ManifestLook, told: Told) -> Iterator[str]:
         state = told.state(partition)
         if state is None or not 0 <= n < len(state.chain.records):
             yield f"it took in record {n} of partition {partition}, which is missing from the seal log"
-        elif pins.get(str(partition)) != state.chain.digests[n]:
-            yield f"record {n} of partition {partition} was altered after the manifest was written, or the manifest was"
         else:
             sealed = PartitionState(partition, state.chain.before(n + 1), finished=True).sealed
             if sealed is None or sealed < look.day:

@@ -51,11 +51,15 @@ class Made:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What the harness must know of a kind: `id` is the column that names a row, `drops` the filters that apply."""
+    """What the harness must know of a kind: `id` is the column that names a row, `drops` the filters that apply.
+
+    `fat` is a column for text of any size.
+    """
 
     name: str
     time: str
     id: str
+    fat: str
     drops: tuple[str, ...]
 
     @property
@@ -73,10 +77,10 @@ class Kind:
 KINDS = {
     kind.name: kind
     for kind in (
-        Kind("events", "event_datetime", "transaction_id", ("event_type", "profile", "historical", "environment")),
-        Kind("paywall_views", "paywall_showed_at", "customer_user_id", ("profile", "historical")),
-        Kind("ua_events", "event_datetime", "ad_id", ("event_type", "profile", "historical")),
-        Kind("ua_campaign_metrics", "date", "ad_id", ()),
+        Kind("events", "event_datetime", "transaction_id", "device", ("event_type", "profile", "historical", "environment")),
+        Kind("paywall_views", "paywall_showed_at", "customer_user_id", "ab_test_name", ("profile", "historical")),
+        Kind("ua_events", "event_datetime", "ad_id", "device", ("event_type", "profile", "historical")),
+        Kind("ua_campaign_metrics", "date", "ad_id", "ad_name", ()),
     )
 }
 
@@ -359,9 +363,9 @@ class Maker:
             self.writers = registry_writers(self.kind, self.rng, ids)
         self._columns = self.kind.columns
 
-    def row(self, day: date, drops: tuple[str, ...] = (), *, delay_hours: float = 3) -> Made:
-        """A row of that day; `drops` are filters that shall drop it."""
-        return self._record(day, drops, self.rng.randrange(DAY_MICROS), delay_hours)
+    def row(self, day: date, drops: tuple[str, ...] = (), *, delay_hours: float = 3, fat: int = 0) -> Made:
+        """A row of that day; `drops` are filters that shall drop it, `fat` is the size of one of its texts."""
+        return self._record(day, drops, self.rng.randrange(DAY_MICROS), delay_hours, fat)
 
     def mixed(self, day: date) -> Made:
         """Mostly a row of that day, else filtered, bad or a tombstone."""
@@ -402,7 +406,7 @@ class Maker:
             spoilt.append((b"\0\x7e\0\0\1" + good.value[5:], "schema_unknown"))
         return spoilt
 
-    def _record(self, day: date, drops: tuple[str, ...], moment: int, delay_hours: float) -> Made:
+    def _record(self, day: date, drops: tuple[str, ...], moment: int, delay_hours: float, fat: int = 0) -> Made:
         writer = self.rng.choice(self.writers)
         if "historical" in drops and self.kind.name == "ua_events":
             day = LONG_AGO
@@ -415,6 +419,8 @@ class Maker:
         uid = f"{self._label}-{self._count}"
         self._count += 1
         self._send(writer, values, texts, self.kind.id, uid, uid)
+        if fat:
+            self._send(writer, values, texts, self.kind.fat, "f" * fat, "f" * fat)
         line = cells.line([texts[name] for name in self._columns])
         for name in writer.gone:
             values.pop(name)

@@ -14,9 +14,9 @@ from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 
 from tests.harness import records
 from tests.harness.bucket import PROOF, Folder
-from tests.harness.ledger import Ledger, Sent
+from tests.harness.ledger import Ledger
 from tests.harness.oracle import Findings, Judged, identity, judge, today, unsealed
-from tests.harness.records import Form, Maker
+from tests.harness.records import Form, Made, Maker
 from tests.harness.sink import Sink, await_true
 from tests.harness.toml import merged, toml
 from tests.services.kafka import KafkaAddress, unique_topic
@@ -234,20 +234,33 @@ class World:
         return {(place.topic, place.partition): place for place in found}
 
     def wrong_commits(self, found: Mapping[str, Findings]) -> Iterator[str]:
-        """Commits that are not those of the chains' heads, or lie beyond a row that stands nowhere."""
-        committed = self.committed()
-        for stream in self.streams.values():
-            for partition in range(stream.partitions):
-                place = committed[(stream.topic, partition)]
-                chain = self.folder.records(stream.topic, partition)
-                if not chain:
-                    continue
-                wanted = (chain[-1]["resume"], {"chain": identity(self.folder, stream.topic, partition), "seal": len(chain) - 1})
-                said = (place.offset, orjson.loads(place.metadata or "null"))
-                if said != wanted:
-                    yield f"{stream.topic}:{partition}: committed is {said}, not {wanted}"
-        held: dict[str, list[Sent]] = {name: each.held for name, each in found.items()}
-        assert held is not None
+        """Commits that no record of the chain explains, or that lie beyond a row which stands nowhere."""
+        for (topic, partition), place in self.committed().items():
+            stream = next(each for each in self.streams.values() if each.topic == topic)
+            chain = self.folder.records(topic, partition)
+            if place.offset < 0 or not chain:
+                continue
+            said = orjson.loads(place.metadata or "null")
+            if said is not None:
+                known = said["chain"] == identity(self.folder, topic, partition) and said["seal"] < len(chain)
+                if not known or place.offset != chain[said["seal"]]["resume"]:
+                    yield f"{topic}:{partition}: committed {place.offset} {said}, which no record explains"
+            waiting = [sent.offset for sent in found[stream.name].held if sent.made in self._sent_to(topic, partition)]
+            if waiting and place.offset > min(waiting):
+                yield f"{topic}:{partition}: committed {place.offset}, but {min(waiting)} stands nowhere"
+
+    def _sent_to(self, topic: str, partition: int) -> set[Made]:
+        return {sent.made for sent in self.ledger.sent[(topic, partition)]}
+
+    def lagging(self) -> list[str]:
+        """Partitions whose commit is not the newest record's."""
+        behind = []
+        for (topic, partition), place in self.committed().items():
+            chain = self.folder.records(topic, partition)
+            said = orjson.loads(place.metadata or "null")
+            if chain and said != {"chain": identity(self.folder, topic, partition), "seal": len(chain) - 1}:
+                behind.append(f"{topic}:{partition}: {place.offset} {said}")
+        return behind
 
 
 @contextmanager

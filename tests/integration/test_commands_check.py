@@ -8,7 +8,13 @@ from typing import Any
 
 import boto3
 import pytest
-from confluent_kafka.admin import AclBinding, AclOperation, AclPermissionType, ResourcePatternType, ResourceType
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # exported there, but not in the way mypy wants it
+    AclBinding,
+    AclOperation,
+    AclPermissionType,
+    ResourcePatternType,
+    ResourceType,
+)
 
 from consumer.settings.model import KafkaSettings
 from consumer.source.rights import may_join_group, may_read_topic

@@ -89,6 +89,7 @@ def test_four_streams_in_three_formats_arrive_exactly_where_they_belong(world: W
     before = world.folder.listing()
     world.once().done(seconds=300)
     assert world.folder.listing() == before
+    assert world.lagging() == []
 
     paths = save(world, tmp_path / "copy")
     assert len(paths) == sum(found.objects for found in second.values()) - len(world.folder.keys("_quarantine/"))

@@ -227,8 +227,8 @@ class World:
         return [(date.fromisoformat(key.split("dt=")[1][:10]) - day(0)).days for key in marks]
 
     def due(self, number: int, minutes: float = 0) -> None:
-        """It becomes the minute at which the day is due."""
-        self.clock.advance((at(number, 4 + minutes / 60) - self.clock.now()).total_seconds())
+        """It becomes the minute at which the day is due, unless it is later already."""
+        self.clock.advance(max(0.0, (at(number, 4 + minutes / 60) - self.clock.now()).total_seconds()))
 
 
 class Member:

@@ -25,6 +25,12 @@ from tests.unit.sealed import DAY, TOPIC, Bucket, StoppedClock, next_day
 SECOND = next_day(DAY)
 
 
+@pytest.fixture(autouse=True)
+def _quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Logs stay as they are: what a command line sends them to is gone after its test."""
+    monkeypatch.setattr("consumer.observe.logs.set_up_logs", lambda *_: None)
+
+
 @pytest.fixture
 def scene(tmp_path: Path) -> Iterator[Scene]:
     with make_scene(tmp_path) as made:

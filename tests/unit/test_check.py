@@ -36,6 +36,12 @@ STAMPS = "message.timestamp.after.max.ms"
 NOW = at(DAY)
 
 
+@pytest.fixture(autouse=True)
+def _quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Logs stay as they are: what a command line sends them to is gone after its test."""
+    monkeypatch.setattr("consumer.observe.logs.set_up_logs", lambda *_: None)
+
+
 def settings(folder: Path, **tables: Mapping[str, Any]) -> Settings:
     base: dict[str, Any] = {
         "kafka": {"bootstrap_servers": "localhost:1"},

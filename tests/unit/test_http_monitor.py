@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -23,7 +23,7 @@ from consumer.source.memory_broker import MemoryBroker
 from consumer.source.stats import SourceStats
 from consumer.spool.memory import MemoryDisk
 from consumer.store.memory import MemoryStore
-from consumer.store.port import Facts
+from consumer.store.port import Body, Condition, Facts, Refused, Written
 from consumer.worker.gauges import Gauges
 from consumer.worker.headroom import Headroom, find_headroom, retention, stamp_at
 from consumer.worker.jobs import Job
@@ -83,6 +83,15 @@ class TroubledStore(MemoryStore):
     """A store whose answers to `head` a test takes away."""
 
     error: Exception | None = None
+    refusals = 0
+
+    def put(
+        self, key: str, body: Body, *, condition: Condition, metadata: Mapping[str, str] | None = None
+    ) -> Written | Refused:
+        if key.endswith(".csv") and self.refusals:
+            self.refusals -= 1
+            raise TransientError("403 AccessDenied")
+        return super().put(key, body, condition=condition, metadata=metadata)
 
     def head(self, key: str) -> Facts | None:
         if self.error is not None and key.endswith("_days.json"):
@@ -255,6 +264,16 @@ def test_a_mistake_of_its_own_is_logged_and_ends_nothing(scene: Scene) -> None:
     assert "monitor_failed" in {line["event"] for line in lines}
     scene.view.calls = set()
     assert scene.run(10).unready == ()
+
+
+def test_uploads_that_fail_are_counted_until_one_succeeds(scene: Scene) -> None:
+    scene.stores["clicks"].refusals = 3
+    snapshot = scene.run(2)
+    assert any("403 AccessDenied" in text for text in snapshot.streams[0].troubles)
+    snapshot = scene.run(60)
+    assert scene.value("uploads_total", stream="clicks", outcome="failed") == 3
+    assert scene.value("uploads_total", stream="clicks", outcome="written") == 1
+    assert snapshot.streams[0].troubles == ()
 
 
 def test_a_halted_partition_is_shown_beside_the_running_ones(scene: Scene) -> None:

@@ -9,12 +9,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from http.client import HTTPConnection, HTTPResponse
+from pathlib import Path
 from typing import Any
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
+from consumer.commands.main import run
 from consumer.domain.errors import UsageError
+from consumer.domain.offsets import TopicPartition
 from consumer.observe.board import Board
 from consumer.observe.http import POLL_LIMIT_SECONDS, HttpServer, Site
 from consumer.observe.metrics import Metrics, declare
@@ -110,7 +113,7 @@ def test_a_hanging_loop_is_not_ready_whatever_it_said_last(served: Served) -> No
 
 
 def test_metrics_come_in_the_form_that_is_asked_for(served: Served) -> None:
-    served.metrics.expect("events", HALT.partition)
+    served.metrics.expect("events", TopicPartition("adapty.events", 0))
     answer, body = served.ask("/metrics", "application/openmetrics-text;version=1.0.0,text/plain;q=0.5")
     assert answer.getheader("Content-Type", "").startswith("application/openmetrics-text; version=1.0.0")
     names = {family.name for family in text_string_to_metric_families(body.decode())}  # type: ignore[no-untyped-call]
@@ -175,6 +178,21 @@ def test_a_taken_address_is_a_mistake_of_the_settings(served: Served) -> None:
     site = Site(served.board, served.metrics.registry, served.times, lambda: 0.0)
     with pytest.raises(UsageError, match=rf"^http\.listen: {HOST}:{served.port} cannot be had \(.*in use\)"):
         HttpServer((HOST, served.port), site)
+
+
+def test_run_ends_with_2_where_its_address_is_taken(
+    served: Served, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = tmp_path / "sink.toml"
+    settings.write_text(
+        f'''kafka.bootstrap_servers = "127.0.0.1:1"
+        destination.url = "file://{tmp_path}/out/days"
+        spool.directory = "spool"
+        http.listen = "{HOST}:{served.port}"
+        streams.events.topic = "events"'''
+    )
+    assert run(["--config", str(settings), "run"]) == 2
+    assert f"http.listen: {HOST}:{served.port} cannot be had" in capsys.readouterr().err
 
 
 def test_it_listens_on_ipv6_where_asked() -> None:
