@@ -138,6 +138,7 @@ def publisher_of(desk: Desk) -> Publisher:
         columns_of=lambda digest: column_names(desk.ask_rules(digest, first)),
         today=lambda: column_names(desk.job.rules),
         standing=lambda: Standing(desk.store, count_rows),
+        count_rows=count_rows,
         digest=lambda key: size_and_digest(desk.store, key),
         replaced=lambda: replaced_objects(desk.store, desk.job.name),
         now=desk.clock.now,

@@ -6,6 +6,7 @@ Threads of the standard library serve it, so a slow reader or a scrape never hol
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -156,8 +157,11 @@ class _Server(ThreadingHTTPServer):
         self.server_name, self.server_port = "adapty-sink", self.server_address[1]
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - the base class's shape
-        """A reader that went away, or an error of ours: told, and the other readers go on."""
-        log.warning("http_failed", client=str(client_address[0]), exc_info=True)  # noqa: LOG014 - called in a handler
+        """A reader that went away is no news; an error of ours is. The other readers go on."""
+        if isinstance(sys.exc_info()[1], ConnectionError):
+            log.debug("http_cut_off", client=str(client_address[0]))
+        else:
+            log.error("http_failed", client=str(client_address[0]), exc_info=True)  # noqa: LOG014 - in a handler
 
 
 class HttpServer:

@@ -56,5 +56,6 @@ def gap_record(found: Found, lost: Span, *, settings: str, now: datetime, writer
         writer=writer,
         counts=Counts(),
         lost=lost,
+        unfinished=None if found.finished or chain.last_seal is None else chain.last_seal.n,
         previous_sha256="" if head is None else chain.digests[-1],
     )

@@ -57,18 +57,18 @@ class SealLog:
 
     def __init__(self, store: Store, partition: TopicPartition, fetch: Fetch[bytes] = _in_turn) -> None:
         self._store = store
-        self._partition = partition
+        self.partition = partition
         self._fetch = fetch
         self._chain = Chain()
 
     def read(self) -> Chain:
         """The chain as the bucket has it now. Raises HaltError where it is damaged or newer than this release."""
         known = len(self._chain.records)
-        numbers = self._numbers(after=record_key(self._partition, known - 1) if known else "")
+        numbers = self._numbers(after=record_key(self.partition, known - 1) if known else "")
         expected = list(range(known, known + len(numbers)))
         if numbers != expected:
             missing = next(n for n, found in zip(expected, numbers, strict=True) if n != found)
-            raise _damaged(self._partition, f"lacks record {missing}")
+            raise _damaged(self.partition, f"lacks record {missing}")
         chain = self._chain
         for n, data in zip(numbers, self._fetch([self._getter(n) for n in numbers]), strict=True):
             chain = self._extended(chain, n, data)
@@ -77,29 +77,29 @@ class SealLog:
 
     def _numbers(self, after: str) -> list[int]:
         found = []
-        for facts in self._store.list(chain_prefix(self._partition), after=after):
-            match = _NAME.fullmatch(facts.key.removeprefix(chain_prefix(self._partition)))
+        for facts in self._store.list(chain_prefix(self.partition), after=after):
+            match = _NAME.fullmatch(facts.key.removeprefix(chain_prefix(self.partition)))
             if match is None:
-                raise _damaged(self._partition, f"holds {facts.key}, which is no record")
+                raise _damaged(self.partition, f"holds {facts.key}, which is no record")
             found.append(int(match[1]))
         return found
 
     def _getter(self, n: int) -> Callable[[], bytes]:
         def get() -> bytes:
-            stored = self._store.get(record_key(self._partition, n))
+            stored = self._store.get(record_key(self.partition, n))
             if stored is None:
-                raise _damaged(self._partition, f"lists record {n} but does not give it")
+                raise _damaged(self.partition, f"lists record {n} but does not give it")
             return stored.data
 
         return get
 
     def _extended(self, chain: Chain, n: int, data: bytes) -> Chain:
-        record = parse_record(self._partition, n, data)
+        record = parse_record(self.partition, n, data)
         previous = None if chain.empty else chain.reach
         if record.previous != previous:
-            raise _damaged(self._partition, f"record {n} does not follow record {n - 1}")
+            raise _damaged(self.partition, f"record {n} does not follow record {n - 1}")
         if record.previous_sha256 and (record.previous_sha256,) != chain.digests[-1:]:
-            raise _damaged(self._partition, f"record {n - 1} was altered after record {n} was written")
+            raise _damaged(self.partition, f"record {n - 1} was altered after record {n} was written")
         return chain.then(record, data)
 
     def append(self, record: Record) -> bool:
@@ -108,7 +108,7 @@ class SealLog:
         Raises TransientError; an unknown outcome is read back here.
         """
         data = record.document()
-        key = record_key(self._partition, record.n)
+        key = record_key(self.partition, record.n)
         body = BytesBody(data)
         try:
             outcome = self._store.put(key, body, condition=Absent(), metadata={"sha256": body.sha256})

@@ -195,9 +195,8 @@ def _gaps(chain: Chain) -> Iterable[_Reason]:
         after = chain.records[gap.n + 1 :]
         closing = next((record for record in after if _closes_past(record, closed)), None)
         seals = [record for record in after if closing is None or record.n <= closing.n]
-        under = chain.before(gap.n).last_seal
-        if under is not None and gap.lost is not None and gap.lost.start == under.start != under.resume:
-            seals.append(under)  # it was pending under the gap: finished with the rows that were left
+        if gap.unfinished is not None:
+            seals.append(chain.records[gap.unfinished])  # finished with the rows that were left
         days = frozenset(entry.day for record in seals for entry in record.objects)
         yield _Reason(GAP, closed, closing.cutoff if closing else None, days)
 

@@ -10,9 +10,10 @@ from typing import Any
 import orjson
 
 from consumer.domain.errors import TransientError
-from consumer.seal.finish import Standing
+from consumer.seal.finish import CountRows, Standing
 from consumer.seal.keys import days_key, manifest_key, success_key
 from consumer.seal.log import SealLog
+from consumer.seal.lossy import lossy_objects
 from consumer.seal.publication import (
     DAYS_LISTED,
     DayPlan,
@@ -77,6 +78,7 @@ class Publisher:
         today: Callable[[], tuple[str, ...]],
         standing: Callable[[], Standing],
         digest: Digest,
+        count_rows: CountRows,
         replaced: Replaced,
         now: Callable[[], datetime],
     ) -> None:
@@ -86,6 +88,7 @@ class Publisher:
         self._today = today
         self._standing = standing
         self._digest = digest
+        self._count_rows = count_rows
         self._replaced = replaced
         self._now = now
         self._finished: set[tuple[int, int]] = set()
@@ -107,7 +110,7 @@ class Publisher:
         # against stale writers: first the ETags, then the chains, then the writes
         old = {day: self._store.get(manifest_key(self._stream, day)) for day in sorted(stale)}
         states = self._states(logs)
-        plans = plan_days(states, self._replaced())
+        plans = self._planned(states)
         written, news = [], []
         for plan in (plan for plan in plans if plan.day in stale):
             item, wrote = self._publish_day(plan, old[plan.day])
@@ -158,7 +161,10 @@ class Publisher:
         return states
 
     def _plans(self, logs: Logs) -> list[DayPlan]:
-        return plan_days(self._states(logs), self._replaced())
+        return self._planned(self._states(logs))
+
+    def _planned(self, states: Sequence[PartitionState]) -> list[DayPlan]:
+        return plan_days(states, {**lossy_objects(self._store, states, self._count_rows), **self._replaced()})
 
     def _publish_day(self, plan: DayPlan, old: Stored | None) -> tuple[dict[str, Any], bool]:
         """Write the day's manifest over `old` if it says something else, then its mark."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -83,7 +83,7 @@ def due_by(day: date, cutoff: date | None, sealed_at: datetime) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Record `n` of one partition's seal log."""
+    """Record `n` of one partition's seal log. Of a gap, `unfinished` is the seal that it found pending."""
 
     kind: RecordKind
     stream: str
@@ -107,6 +107,7 @@ class Record:
     counts: Counts = Counts()
     first_timestamp: int | None = None
     lost: Span | None = None
+    unfinished: int | None = None
     previous_sha256: str = ""
 
     @property
@@ -151,11 +152,19 @@ class Record:
             raw["previous_sha256"] = self.previous_sha256
         if self.lost is not None:
             raw["lost"] = [self.lost.start, self.lost.end]
+            raw["unfinished"] = self.unfinished
         return orjson.dumps(raw, option=orjson.OPT_INDENT_2)
 
 
 def _day(text: str | None) -> date | None:
     return None if text is None else date.fromisoformat(text)
+
+
+def _instant(text: str) -> datetime:
+    instant = datetime.fromisoformat(text)
+    if instant.tzinfo is None:
+        raise RecordError(f"sealed_at {text!r} has no offset")
+    return instant.astimezone(UTC)
 
 
 def _known(raw: Mapping[str, Any]) -> RecordKind:
@@ -189,13 +198,14 @@ def record_from(data: bytes) -> Record:
             lso=int(raw["lso"]),
             high=int(raw["high"]),
             settings=raw["settings"],
-            sealed_at=datetime.fromisoformat(raw["sealed_at"]),
+            sealed_at=_instant(raw["sealed_at"]),
             writer=raw["writer"],
             unknown_schemas={int(key): int(value) for key, value in raw["unknown_schemas"].items()},
             objects=tuple(entry_from(entry) for entry in raw["objects"]),
             counts=Counts(**raw["counts"]),
             first_timestamp=raw.get("first_timestamp"),
             lost=None if lost is None else Span(int(lost[0]), int(lost[1])),
+            unfinished=raw.get("unfinished"),
             previous_sha256=raw.get("previous_sha256", ""),
         )
     except NewerRecordError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import lt
@@ -58,11 +58,30 @@ class Trouble:
 def runs(messages: Sequence[Message[Any, Any]]) -> Iterator[tuple[TopicPartition, Columns] | Trouble]:
     """Split by partition, in order; errors and end-of-partition events stand between the records where they came."""
     for number, same_number in groupby(messages, Message.partition):
-        for (topic, failed), run in groupby(same_number, _topic_and_failure):
-            if failed:
-                yield from map(_trouble, run)
-            else:
-                yield TopicPartition(str(topic), int(number or 0)), columns(list(run))
+        together = list(same_number)
+        topic = together[0].topic()
+        if _are_records_of(topic, together):
+            yield TopicPartition(str(topic), int(number or 0)), columns(together)
+        else:
+            yield from _mixed(int(number or 0), together)
+
+
+def _are_records_of(topic: str | None, together: Sequence[Message[Any, Any]]) -> bool:
+    """What is so nearly always."""
+    number = len(together)
+    return (
+        list(map(Message.error, together)).count(None) == number
+        and list(map(Message.topic, together)).count(topic) == number
+    )
+
+
+def _mixed(number: int, together: Iterable[Message[Any, Any]]) -> Iterator[tuple[TopicPartition, Columns] | Trouble]:
+    """Messages with one partition number, of several topics or with events among them."""
+    for (topic, failed), run in groupby(together, _topic_and_failure):
+        if failed:
+            yield from map(_trouble, run)
+        else:
+            yield TopicPartition(str(topic), number), columns(list(run))
 
 
 def _topic_and_failure(message: Message[Any, Any]) -> tuple[str | None, bool]:

@@ -125,13 +125,13 @@ class PartitionSpool:
         try:
             if self._load(document):
                 return True
-        except (ValueError, KeyError, TypeError, AttributeError):
-            pass  # not a checkpoint of ours: treated like one whose files are gone
+        except (ValueError, KeyError, TypeError, AttributeError, OSError):
+            pass  # no checkpoint of ours, or a disk that fails: treated like one whose files are gone
         self.set_aside()
         return False
 
     def _load(self, document: bytes) -> bool:
-        raw = orjson.loads(document)
+        raw = orjson.loads(opened_text(document))
         if raw["version"] != SPOOL_VERSION:
             return False
         files = [_file_from(entry) for entry in raw["files"]]
@@ -165,12 +165,14 @@ class PartitionSpool:
         self._leave(self._disk.set_aside)
 
     def _leave(self, how: Callable[[Iterable[str]], None]) -> None:
+        self._forget()
         try:
-            self._disk.save(self._key, None)
+            with suppress(OSError):  # a disk full to the last page takes not even this before the files are gone
+                self._disk.save(self._key, None)
             how(self._disk.names(self._key))
+            self._disk.save(self._key, None)
         except OSError as error:
             raise SpoolFullError(f"the spool cannot be emptied: {error.strerror or error}") from error
-        self._forget()
 
     def _forget(self) -> None:
         self._files, self._digests, self._touched, self._dirty = {}, {}, set(), False
@@ -263,7 +265,7 @@ class PartitionSpool:
 
     def _document(self) -> bytes:
         assert self.basis is not None
-        return orjson.dumps(
+        text = orjson.dumps(
             {
                 "version": SPOOL_VERSION,
                 "sequence": self._sequence,
@@ -276,6 +278,7 @@ class PartitionSpool:
                 "files": [asdict(file) for file in self.files],
             }
         )
+        return sealed_text(text)
 
     def rebase(self, basis: Basis, taken: Iterable[SpoolFile]) -> None:
         """A seal took these files: let go of them and build on it. Counting starts anew."""
@@ -291,6 +294,19 @@ class PartitionSpool:
             self.checkpoint()
         with suppress(OSError):  # what cannot be removed now is no part of the checkpoint: `restore` removes it
             self._disk.remove([file.name for file in gone])
+
+
+def sealed_text(text: bytes) -> bytes:
+    """A checkpoint's text behind its checksum: SQLite does not notice a flipped bit."""
+    return b"%08x\n%s" % (zlib.crc32(text), text)
+
+
+def opened_text(document: bytes) -> bytes:
+    """The text of a checkpoint. Raises ValueError where it is not what was saved."""
+    crc, _, text = document.partition(b"\n")
+    if int(crc, 16) != zlib.crc32(text):
+        raise ValueError("the checkpoint is not what was saved")
+    return text
 
 
 def _file_from(raw: Mapping[str, Any]) -> SpoolFile:

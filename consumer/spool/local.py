@@ -40,12 +40,18 @@ class LocalDisk:
         except OSError as error:
             os.close(self._lock)
             raise UsageError(f"spool.directory: {directory} is in use by another worker: give each its own") from error
-        self._checkpoints = self._open_checkpoints()
+        try:
+            self._checkpoints = self._open_checkpoints()
+        except (sqlite3.Error, OSError) as error:
+            os.close(self._lock)
+            raise UsageError(f"spool.directory: {directory} takes no checkpoints ({error}): make room there") from error
 
     def _open_checkpoints(self) -> sqlite3.Connection:
         path = self._root / "checkpoints.sqlite"
         try:
             return _connect(path)
+        except sqlite3.OperationalError:
+            raise  # full or read-only, not damaged
         except sqlite3.DatabaseError:
             # doubtful checkpoints are worth nothing: the rows are still in Kafka
             stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
@@ -161,12 +167,16 @@ def _connect(path: Path) -> sqlite3.Connection:
     try:
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("CREATE TABLE IF NOT EXISTS checkpoints (name TEXT PRIMARY KEY, document BLOB NOT NULL)")
-        if connection.execute("PRAGMA quick_check").fetchone() != ("ok",):
-            raise sqlite3.DatabaseError("damaged")
+        _require_whole(connection)
     except sqlite3.DatabaseError:
         connection.close()
         raise
     return connection
+
+
+def _require_whole(connection: sqlite3.Connection) -> None:
+    if connection.execute("PRAGMA quick_check").fetchone() != ("ok",):
+        raise sqlite3.DatabaseError("damaged")
 
 
 def _sync_folder(folder: Path) -> None:

@@ -13,7 +13,7 @@ from consumer.domain.errors import TransientError
 from consumer.domain.offsets import Span
 from consumer.seal.record import Record
 from consumer.source.port import EndReached, Lease, OutOfRange, Records
-from consumer.spool.files import PartitionSpool, Progress, SpoolFullError
+from consumer.spool.files import PartitionSpool, Progress, SpoolDamagedError, SpoolFullError
 from consumer.worker.bodies import header
 from consumer.worker.desk import Desk
 from consumer.worker.lens import Lens
@@ -103,9 +103,13 @@ class Intake:
     def drain(self) -> bool:
         """Take in what waits; True where anything was taken. A registry or disk out of reach stalls it for a while."""
         taken = False
-        while self._backlog and self._lens is not None and self._due():
+        while self._backlog and self._lens is not None and not self.lost and self._due():
             try:
                 self._take(self._lens, self._backlog[0])
+            except SpoolDamagedError as error:
+                self.lost = str(error)
+                self._backlog.clear()
+                break
             except TransientError as error:
                 self.stalled = error
                 self._retry_at = self._desk.clock.monotonic() + STALL_SECONDS

@@ -53,34 +53,37 @@ def _until_stopped(at: Partition) -> Steps[float]:
 
 
 def _work(at: Partition) -> Steps[None]:
-    plan = yield from _recover(at)
+    plan, low = yield from _recover(at)
     if plan.pending is not None:
         yield from finish_pending(at, plan, plan.pending)
     else:
         if plan.commit is not None:
             yield from commit(at, plan.commit)
-        _read_on(at, plan)
+        _read_on(at, plan, low)
     at.ready = True
     at.call_publication()
     while not at.intake.lost:
         yield from seal_when_due(at)
 
 
-def _recover(at: Partition) -> Steps[Plan]:
+def _recover(at: Partition) -> Steps[tuple[Plan, int]]:
+    """How to go on, and where the log begins."""
     with suppress(SpoolFullError):
         at.spool.restore()
     found = yield from at.ask(lambda: survey(at.desk, at.name, spool_reach(at.spool)))
     if isinstance(found.outcome, Stop):
         raise HaltError(found.outcome.halt, found.outcome.message)
     at.chain, at.topic_id, at.judges = found.found.chain, found.found.topic_id, found.judges
-    at.unhalt()
+    if at.may_unhalt():
+        at.unhalt()
     at.desk.hearing.recovered(at.name, found.outcome.notes)
-    return found.outcome
+    return found.outcome, found.found.ends.low
 
 
-def _read_on(at: Partition, plan: Plan) -> None:
-    # days dropped for want of room are read again at the start of a new life: the reason for it may be gone
-    if not plan.spool or at.spool.progress.dropped:
+def _read_on(at: Partition, plan: Plan, low: int) -> None:
+    # days dropped for want of room are read again at the start of a new life: the reason for it may be gone. But not
+    # where the spool alone still holds what lies below the log's start
+    if not plan.spool or (at.spool.progress.dropped and plan.start >= low):
         at.spool.begin(at.basis(plan.start), plan.start)
     at.intake.drop_above = None
     at.intake.open(at.lens(), at.intake.position)

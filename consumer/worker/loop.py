@@ -25,6 +25,8 @@ from consumer.worker.pressure import Limits, Relief, Room, Tenant, relieve
 from consumer.worker.publishing import Publication
 from consumer.worker.steps import Pause, Runner, Steps, patiently
 
+OUTAGE_SECONDS = 30.0
+"""Polls without an error for that long end a brokers' outage; a broker that is still out of reach says so sooner."""
 UNOWNED_SECONDS = 60.0
 """How often the group's assignment is compared with the topics' partitions."""
 
@@ -66,6 +68,7 @@ class Worker:
         self._held = False
         self._checkpoint_at = self._relieve_at = 0.0
         self.broker_outage: TransientError | None = None
+        self._outage_at = 0.0
         self.progress_at = clock.monotonic()
 
     def start(self) -> None:
@@ -106,19 +109,20 @@ class Worker:
             publication.request()
 
     def _progressed(self) -> float:
-        outage = any(life.outage for life in self.lives.values()) or any(
+        outage = any(life.outage or life.intake.stalled for life in self.lives.values()) or any(
             publication.outage for publication in self.publications.values()
         )
-        return self.progress_at if outage else self._clock.monotonic()
+        return self.progress_at if outage or self.broker_outage else self._clock.monotonic()
 
     def _poll(self, timeout: float) -> Sequence[Event]:
         try:
             events = self._broker.poll(timeout)
         except TransientError as error:
-            self.broker_outage = error
+            self.broker_outage, self._outage_at = error, self._clock.monotonic()
             return ()
-        if events:
+        if events or self._clock.monotonic() - self._outage_at > OUTAGE_SECONDS:
             self.broker_outage = None
+        if events:
             self.progress_at = self._clock.monotonic()
         return events
 

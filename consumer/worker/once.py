@@ -22,7 +22,11 @@ class Ended:
 
 
 class Once:
-    """Watches a worker until every partition of its streams has sealed `cutoff`, whoever did it."""
+    """Watches a worker until every partition of its streams has sealed `cutoff`, whoever did it.
+
+    It also waits for the group's offsets: a member that died between upload and commit leaves its partitions to us only
+    when its session runs out.
+    """
 
     def __init__(self, worker: Worker, clock: Clock, cutoff: date, give_up_after: timedelta) -> None:
         self._worker = worker
@@ -30,6 +34,8 @@ class Once:
         self._cutoff = cutoff
         self._patience = give_up_after.total_seconds()
         self._look_at = clock.monotonic()
+        for publication in worker.publications.values():
+            publication.watches_commits = True
 
     def look(self) -> Ended | None:
         """Whether the worker should end now, and why."""
@@ -56,7 +62,8 @@ class Once:
 
     def _sealed(self, stream: str) -> bool:
         publication = self._worker.publications[stream]
-        return publication.idle and publication.sealed is not None and publication.sealed >= self._cutoff
+        sealed = publication.sealed is not None and publication.sealed >= self._cutoff
+        return publication.idle and sealed and publication.committed
 
     def _settled(self, stream: str) -> bool:
         """None of our partitions of this stream has anything left to do, but those that halted."""

@@ -8,7 +8,7 @@ from datetime import date
 from typing import TypeVar
 
 from consumer.domain.batches import Judge
-from consumer.domain.errors import HaltError, TransientError
+from consumer.domain.errors import HaltError, HaltReason, TransientError
 from consumer.seal.chain import Chain
 from consumer.seal.decide import cutoff_to_close
 from consumer.seal.record import Record, due_by
@@ -21,6 +21,9 @@ from consumer.worker.lens import Lens
 from consumer.worker.steps import Steps, patiently
 
 _T = TypeVar("_T")
+
+LATER_HALTS = frozenset({HaltReason.QUARANTINE_RATIO, HaltReason.OBJECT_MISMATCH, HaltReason.ROWS_VANISHED})
+"""Halts of a later step than recovery: they end when that step was done."""
 
 Files = Mapping[tuple[date, bool], SpoolFile]
 """Spool files by (day, quarantine)."""
@@ -75,6 +78,10 @@ class Partition:
         files = self.spool.files
         taken = files if self.rebuilding else [f for f in files if due_by(f.day, record.cutoff, record.sealed_at)]
         return {(file.day, file.quarantine): file for file in taken}
+
+    def may_unhalt(self) -> bool:
+        """A good look at Kafka and the bucket ends the halt, where it was such a look that began it."""
+        return self.halted is not None and self.halted.reason not in LATER_HALTS
 
     # -- what it does ------------------------------------------------------------------------------------------------
 

@@ -39,6 +39,7 @@ def finish_pending(at: Partition, plan: Plan, seal: Record) -> Steps[None]:
     if not again:
         at.intake.open(at.lens(), at.intake.position)
     at.sealing = False
+    at.unhalt()
     at.desk.hearing.sealed(seal, at.desk.clock.monotonic() - began)
 
 

@@ -9,6 +9,7 @@ from consumer.domain.errors import HaltError, TransientError
 from consumer.domain.offsets import TopicPartition
 from consumer.seal.log import SealLog
 from consumer.seal.publish import Published, Publisher
+from consumer.seal.recover import commit_for
 from consumer.worker.desk import Desk
 from consumer.worker.steps import Pause, Steps, Until, patiently
 
@@ -18,7 +19,8 @@ HALT_SECONDS = 60.0
 class Publication:
     """One stream's publishing. `request` it; `sealed` is the last day that every partition has sealed, as last seen.
 
-    `busy` says whether a partition of the stream is in the middle of a seal: then it waits.
+    `busy` says whether a partition of the stream is in the middle of a seal: then it waits. `committed` says, where
+    `watches_commits`, whether the group's offsets are those of the chains' heads.
     """
 
     def __init__(self, desk: Desk, publisher: Publisher) -> None:
@@ -26,6 +28,8 @@ class Publication:
         self.busy: Callable[[], bool] = lambda: False
         self._publisher = publisher
         self._logs: list[SealLog] = []
+        self.watches_commits = False
+        self.committed = True
         self._requested = False
         self.running = False
         self.sealed: date | None = None
@@ -61,7 +65,15 @@ class Publication:
 
     def _publish(self) -> Published:
         self._desk.ask_safe()
-        return self._publisher.publish(self._all_logs)
+        published = self._publisher.publish(self._all_logs)
+        if self.watches_commits:
+            self.committed = self._ask_committed()
+        return published
+
+    def _ask_committed(self) -> bool:
+        chains = {log.partition: log.read() for log in self._all_logs()}
+        found = self._desk.view.committed(self._desk.job.group, chains)
+        return all(chain.empty or found[place] == commit_for(chain) for place, chain in chains.items())
 
     def _all_logs(self) -> list[SealLog]:
         topic = self._desk.ask_topic()

@@ -34,6 +34,8 @@ class LookAgainError(SinkError):
 
 def seal_when_due(at: Partition) -> Steps[None]:
     """Wait until a day is due or the disk needs room, then seal. Returns early where the position left the log."""
+    if at.cutoff_due() is None:
+        at.unhalt()
     yield Until(lambda: at.interrupted() or at.cutoff_due() is not None)
     cutoff = at.cutoff_due()
     if cutoff is not None and not at.interrupted():
@@ -90,6 +92,7 @@ def seal(at: Partition, cutoff: date, ends: LogEnds, *, caught_up: bool) -> Step
         at.build_on_head(files, again=bool(at.spool.progress.dropped))
         at.desk.hearing.sealed(record, at.desk.clock.monotonic() - began)
         at.call_publication()
+        at.unhalt()
     at.sealing = False
 
 

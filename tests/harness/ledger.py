@@ -17,6 +17,7 @@ class Sent:
     """A record in the log. `visible` is False for one of an aborted transaction."""
 
     made: Made
+    partition: int
     offset: int
     visible: bool = True
 
@@ -97,7 +98,7 @@ class Ledger:
     ) -> "Reporter":
         # a row's bytes are not needed again: only what is quarantined is compared with what was sent
         kept = made if made.fate == "bad" else replace(made, value=None)
-        return Reporter(self.sent[(topic, partition)], kept, failed, visible)
+        return Reporter(self.sent[(topic, partition)], kept, partition, failed, visible)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +107,7 @@ class Reporter:
 
     log: list[Sent]
     made: Made
+    partition: int
     failed: list[KafkaError]
     visible: bool
 
@@ -115,4 +117,4 @@ class Reporter:
         else:
             offset = message.offset()
             assert offset is not None
-            self.log.append(Sent(self.made, offset, self.visible))
+            self.log.append(Sent(self.made, self.partition, offset, self.visible))

@@ -283,6 +283,7 @@ class World:
             columns_of=lambda digest: desk.ask_judge(digest, TopicPartition(TOPIC, 0)).columns,
             today=lambda: desk.ask_judge(desk.today, TopicPartition(TOPIC, 0)).columns,
             standing=lambda: Standing(store, count_rows),
+            count_rows=count_rows,
             digest=lambda key: (0, ""),
             replaced=dict,
             now=clock.now,

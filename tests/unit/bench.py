@@ -28,7 +28,7 @@ from consumer.source.port import Commit
 from consumer.spool.memory import MemoryDisk
 from consumer.store.port import Store
 from consumer.streams.rules import RowRules
-from consumer.worker.bodies import Bodies, size_and_digest
+from consumer.worker.bodies import Bodies, count_rows, size_and_digest
 from consumer.worker.desk import Desk, StreamJob
 from consumer.worker.jobs import Job
 from consumer.worker.loop import Pace, Worker
@@ -295,6 +295,7 @@ class Member:
             columns_of=lambda digest: self._judge(desk.ask_rules(digest, ONE)).columns,
             today=lambda: self._judge(desk.job.rules).columns,
             standing=desk.standing,
+            count_rows=count_rows,
             digest=lambda key: size_and_digest(desk.store, key),
             replaced=lambda: replaced_objects(desk.store, desk.job.name),
             now=desk.clock.now,

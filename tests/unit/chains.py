@@ -79,8 +79,8 @@ def chain_of(*changes: Mapping[str, Any]) -> Chain:
     return chain
 
 
-def gap(chain: Chain, start: int, end: int) -> Chain:
-    """The chain after `accept-gap ... start end`."""
+def gap(chain: Chain, start: int, end: int, unfinished: int | None = None) -> Chain:
+    """The chain after `accept-gap ... start end`, which found seal `unfinished` pending."""
     through = end if chain.empty else chain.reach.through
     return then(
         chain,
@@ -91,6 +91,7 @@ def gap(chain: Chain, start: int, end: int) -> Chain:
         resume=end,
         through=through,
         lost=Span(start, end),
+        unfinished=unfinished,
     )
 
 

@@ -197,6 +197,7 @@ class Bucket:
             columns_of=lambda _: COLUMNS,
             today=lambda: COLUMNS,
             standing=lambda: Standing(self.store, count_rows),
+            count_rows=count_rows,
             digest=lambda key: size_and_digest(self.store, key),
             replaced=lambda: replaced or {},
             now=lambda: self.now,

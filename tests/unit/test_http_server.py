@@ -181,7 +181,7 @@ def test_a_taken_address_is_a_mistake_of_the_settings(served: Served) -> None:
 
 
 def test_run_ends_with_2_where_its_address_is_taken(
-    served: Served, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    served: Served, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = tmp_path / "sink.toml"
     settings.write_text(
@@ -191,6 +191,7 @@ def test_run_ends_with_2_where_its_address_is_taken(
         http.listen = "{HOST}:{served.port}"
         streams.events.topic = "events"'''
     )
+    monkeypatch.setattr("consumer.observe.logs.set_up_logs", lambda *_: None)  # the logs of later tests stay theirs
     assert run(["--config", str(settings), "run"]) == 2
     assert f"http.listen: {HOST}:{served.port} cannot be had" in capsys.readouterr().err
 

@@ -321,7 +321,7 @@ PENDING: dict[str, Any] = {
 
 
 def test_a_seal_that_was_pending_under_a_gap_tells_its_days() -> None:
-    chain = gap(chain_of({}, PENDING), 100, 130)
+    chain = gap(chain_of({}, PENDING), 100, 130, unfinished=1)
     assert why(chain) == {0: ("gap",), 1: ("gap",)}
 
 

@@ -45,6 +45,7 @@ class Bucket:
             columns_of=COLUMNS.__getitem__,
             today=lambda: today,
             standing=lambda: Standing(self.store, count_rows),
+            count_rows=count_rows,
             digest=lambda key: size_and_digest(self.store, key),
             replaced=lambda: self.replaced,
             now=self.store.now,

@@ -24,6 +24,8 @@ from consumer.spool.files import (
     SpoolDamagedError,
     SpoolFile,
     SpoolFullError,
+    opened_text,
+    sealed_text,
 )
 from consumer.spool.memory import MemoryDisk
 from tests.unit.chains import ONE, TWO, day, day_rows
@@ -276,9 +278,9 @@ def _list(disk: MemoryDisk, name: str) -> None:
 
 def _edit(**changes: Any) -> Callable[[MemoryDisk, str], None]:
     def edit(disk: MemoryDisk, name: str) -> None:
-        raw = orjson.loads(disk.documents[FOLDER])
+        raw = orjson.loads(opened_text(disk.documents[FOLDER]))
         raw.update(changes)
-        disk.save(FOLDER, orjson.dumps(raw))
+        disk.save(FOLDER, sealed_text(orjson.dumps(raw)))
 
     return edit
 

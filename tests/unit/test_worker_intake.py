@@ -166,6 +166,20 @@ def test_a_jump_is_not_read_over(desk: Desk) -> None:
     assert desk.held() == {0: "r0,2026-03-01\n"}
 
 
+def test_nothing_that_follows_a_jump_moves_the_position(desk: Desk) -> None:
+    """An end mark behind the hole would step over it, and the next checkpoint would make that last."""
+    desk.receive(0)
+    desk.receive(0, start=5)
+    desk.intake.receive(EndReached(LEASE, 9))
+    desk.receive(0, start=1)
+    desk.intake.drain()
+    assert desk.intake.position == 1
+    assert desk.intake.lost == "delivery jumped from 1 to 5"
+    desk.open(1)
+    desk.receive(0)
+    assert desk.intake.position == 2
+
+
 def test_a_position_outside_the_log_is_lost(desk: Desk) -> None:
     desk.intake.receive(OutOfRange(LEASE, "offset 0 is not in [9, 20]"))
     assert desk.intake.lost == "offset 0 is not in [9, 20]"
@@ -377,6 +391,20 @@ def test_a_disk_that_fails_otherwise_is_waited_for_too(desk: Desk) -> None:
     desk.disk.at = lambda call: None
     desk.world.clock.advance(STALL_SECONDS)
     assert desk.intake.drain()
+
+
+def test_a_file_that_cannot_be_cut_back_is_given_up_and_nothing_more_is_taken(desk: Desk) -> None:
+    desk.receive(0)
+    desk.disk.capacity = desk.spool.size + 3
+    desk.disk.at = fails("before truncate")
+    desk.receive(0)
+    assert "cannot be cut back" in desk.intake.lost
+    desk.disk.capacity = 1 << 20
+    desk.intake.receive(EndReached(LEASE, 9))
+    desk.receive(0, start=1)
+    desk.intake.drain()
+    assert desk.intake.position == 1
+    assert desk.held() == {0: "r0,2026-03-01\n"}
 
 
 # Days let go of

@@ -13,6 +13,7 @@ from consumer.domain.offsets import Span
 from consumer.seal.keys import record_key
 from consumer.seal.record import RecordKind
 from consumer.seal.recover import commit_for
+from consumer.spool.files import opened_text, sealed_text
 from consumer.worker.life import HALT_SECONDS
 from tests.simulation import rows
 from tests.unit.bench import Member, World, settled
@@ -100,9 +101,9 @@ def test_it_is_finished_from_the_spool_that_wrote_it() -> None:
 
 def test_a_spool_that_says_other_rows_is_set_aside_and_the_log_read_again() -> None:
     left = Left()
-    raw = orjson.loads(left.disk.documents["t-0"])
+    raw = orjson.loads(opened_text(left.disk.documents["t-0"]))
     raw["files"][1]["rows"] = 2
-    left.disk.documents["t-0"] = orjson.dumps(raw)
+    left.disk.documents["t-0"] = sealed_text(orjson.dumps(raw))
     member = left.again(spool=True)
     member.until(lambda: left.world.published() == [-1, 0])
     assert left.world.objects() == ROWS

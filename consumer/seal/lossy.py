@@ -1,0 +1,50 @@
+"""Seals that were pending under a gap: their objects hold the rows that were left, and say themselves how many."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from consumer.seal.chain import Chain
+from consumer.seal.finish import CountRows
+from consumer.seal.publication import PartitionState
+from consumer.seal.record import ObjectEntry, Record, RecordKind
+from consumer.store.port import Store
+
+
+def seals_under_gaps(chain: Chain) -> Iterator[Record]:
+    """The seals that a gap found unfinished."""
+    for gap in chain.records:
+        if gap.kind is RecordKind.GAP and gap.unfinished is not None:
+            yield chain.records[gap.unfinished]
+
+
+def lossy_objects(store: Store, states: Iterable[PartitionState], count_rows: CountRows) -> dict[str, ObjectEntry]:
+    """The objects of such seals as they are stored, by key. One that was moved away stays as its record has it."""
+    found: dict[str, ObjectEntry] = {}
+    for state in states:
+        for seal in seals_under_gaps(state.published):
+            for entry in seal.objects:
+                if not entry.quarantine:
+                    found[entry.key] = _stored(store, entry, count_rows)
+    return found
+
+
+def _stored(store: Store, entry: ObjectEntry, count_rows: CountRows) -> ObjectEntry:
+    facts = store.head(entry.key)
+    if facts is None:
+        return entry
+    if not store.keeps_metadata:
+        rows = count_rows(store, entry)
+        return entry if rows == entry.rows else replace(entry, rows=rows, first_offset=None, last_offset=None)
+    said = facts.metadata
+    return replace(
+        entry,
+        rows=int(said.get("rows") or 0),
+        first_offset=_offset(said.get("first-offset")),
+        last_offset=_offset(said.get("last-offset")),
+    )
+
+
+def _offset(text: str | None) -> int | None:
+    return int(text) if text else None
