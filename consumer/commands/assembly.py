@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -175,8 +174,3 @@ def worker_of(settings: Settings, ports: Ports, hearing: Hearing, *, through: da
         limits=Limits(settings.spool.max_bytes, settings.spool.min_free_bytes),
         pace=Pace(settings.spool.checkpoint_seconds),
     )
-
-
-def threads_for_polars() -> None:
-    """Polars starts a thread per core when first imported: two are enough beside the consumer's."""
-    os.environ.setdefault("POLARS_MAX_THREADS", "2")

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from consumer.commands.session import session_of
+from consumer.commands.tuning import tune
 from consumer.domain.errors import UsageError
 
 
@@ -27,10 +28,8 @@ def demo(
     if session.log_level == "info":
         session.log_level = "warning"  # the summary tells it better; --log-level debug shows the worker's own words
         session.set_up_logs()
+    tune()
     # slow to import: --help does without
-    from consumer.commands.assembly import threads_for_polars  # noqa: PLC0415
-
-    threads_for_polars()
     from consumer.commands.demo_report import show  # noqa: PLC0415
     from consumer.commands.demo_run import run_demo  # noqa: PLC0415
     from consumer.commands.demo_summary import summary_of  # noqa: PLC0415

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from consumer.commands.session import Interrupted, session_of
+from consumer.commands.tuning import settle, tune
 from consumer.domain.errors import GaveUpError, HaltError, UsageError
 
 if TYPE_CHECKING:
@@ -34,9 +35,9 @@ def run(
     ] = None,
 ) -> None:
     """Run the worker: read, spool, and seal the day before at 04:00 UTC."""
-    from consumer.commands.assembly import ports_of, threads_for_polars  # noqa: PLC0415 - slow, --help does without
+    tune()
+    from consumer.commands.assembly import ports_of  # noqa: PLC0415 - slow, --help does without
 
-    threads_for_polars()
     settings = session_of(context).settings
     day = _through(through, once=once)
     stop = _Stop(once=once)
@@ -105,6 +106,7 @@ def _work(settings: Settings, ports: Ports, stop: _Stop, *, once: bool, through:
     watch = _watch(worker, settings, ports.clock, through) if once else None
     ended = None
     with watching(settings, ports, worker, metrics, serve=not once) as monitor:
+        settle()
         worker.start()
         try:
             while not stop.asked.is_set() and ended is None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
+import orjson
+
 from consumer.seal.chain import Chain
 from consumer.seal.finish import CountRows
+from consumer.seal.keys import manifest_key
 from consumer.seal.publication import PartitionState
 from consumer.seal.record import ObjectEntry, Record, RecordKind
 from consumer.store.port import Store
@@ -20,7 +23,7 @@ def seals_under_gaps(chain: Chain) -> Iterator[Record]:
 
 
 def lossy_objects(store: Store, states: Iterable[PartitionState], count_rows: CountRows) -> dict[str, ObjectEntry]:
-    """The objects of such seals as they are stored, by key. One that was moved away stays as its record has it."""
+    """The objects of such seals as they are stored, by key; one that was moved away, as its day's manifest has it."""
     found: dict[str, ObjectEntry] = {}
     for state in states:
         for seal in seals_under_gaps(state.published):
@@ -33,7 +36,7 @@ def lossy_objects(store: Store, states: Iterable[PartitionState], count_rows: Co
 def _stored(store: Store, entry: ObjectEntry, count_rows: CountRows) -> ObjectEntry:
     facts = store.head(entry.key)
     if facts is None:
-        return entry
+        return _listed(store, entry)
     if not store.keeps_metadata:
         rows = count_rows(store, entry)
         return entry if rows == entry.rows else replace(entry, rows=rows, first_offset=None, last_offset=None)
@@ -44,6 +47,15 @@ def _stored(store: Store, entry: ObjectEntry, count_rows: CountRows) -> ObjectEn
         first_offset=_offset(said.get("first-offset")),
         last_offset=_offset(said.get("last-offset")),
     )
+
+
+def _listed(store: Store, entry: ObjectEntry) -> ObjectEntry:
+    manifest = store.get(manifest_key(entry.stream, entry.day))
+    items = orjson.loads(manifest.data)["objects"] if manifest else []
+    known = next((item for item in items if item["key"] == entry.key), None)
+    if known is None:
+        return entry
+    return replace(entry, **{name: known[name] for name in ("rows", "first_offset", "last_offset")})
 
 
 def _offset(text: str | None) -> int | None:

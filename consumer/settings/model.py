@@ -138,7 +138,7 @@ class DestinationSettings(Table):
     )
     multipart_threshold: Annotated[
         Size, AfterValidator(values.within(5 * MIB, 5 * GIB, "is out of range; write 5MiB to 5GiB"))
-    ] = key('"16MiB"', "Objects above this size go up in parts; between 5 MiB and 5 GiB.", default=16 * MIB)
+    ] = key('"8MiB"', "Objects above this size go up in parts; between 5 MiB and 5 GiB.", default=8 * MIB)
 
     @property
     def scheme(self) -> str:

@@ -31,6 +31,18 @@ class Columns:
         payload = sum(map(len, filter(None, self.values))) + sum(map(len, filter(None, self.keys)))
         return payload + RECORD_OVERHEAD * len(self.offsets)
 
+    def parts(self, limit: int) -> Iterator[Columns]:
+        """The same in parts of at most `limit` bytes; a record that is larger by itself is a part of its own."""
+        middle = len(self.offsets) // 2
+        if not middle or self.size <= limit:
+            yield self
+        else:
+            yield from self._between(0, middle).parts(limit)
+            yield from self._between(middle, len(self.offsets)).parts(limit)
+
+    def _between(self, low: int, high: int) -> Columns:
+        return Columns(self.offsets[low:high], self.timestamps[low:high], self.values[low:high], self.keys[low:high])
+
     def from_offset(self, low: int) -> Columns:
         """The records at or above `low`, each offset once and in order."""
         keep: list[int] = []
@@ -67,12 +79,8 @@ def runs(messages: Sequence[Message[Any, Any]]) -> Iterator[tuple[TopicPartition
 
 
 def _are_records_of(topic: str | None, together: Sequence[Message[Any, Any]]) -> bool:
-    """What is so nearly always."""
-    number = len(together)
-    return (
-        list(map(Message.error, together)).count(None) == number
-        and list(map(Message.topic, together)).count(topic) == number
-    )
+    """What is so nearly always: no event among them, and one topic."""
+    return not any(map(Message.error, together)) and set(map(Message.topic, together)) == {topic}
 
 
 def _mixed(number: int, together: Iterable[Message[Any, Any]]) -> Iterator[tuple[TopicPartition, Columns] | Trouble]:

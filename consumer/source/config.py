@@ -24,7 +24,7 @@ CONSUMER_DEFAULTS: Mapping[str, Any] = {
     "client.id": "adapty-sink",
     # Memory: librdkafka's queue and one fetch under way stay small beside the inbox (see inbox.py).
     "queued.max.messages.kbytes": 16 * 1024,
-    "fetch.max.bytes": 16 * 1024 * 1024,
+    "fetch.max.bytes": 8 * 1024 * 1024,
     # A full queue is looked at again soon: with the default of a second it would run dry between two fetches.
     "fetch.queue.backoff.ms": 20,
     # Rows are needed at 04:00, not at once: fewer and larger fetches. An end of partition shows after one such wait.

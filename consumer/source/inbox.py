@@ -14,7 +14,7 @@ from consumer.source.columns import Columns
 from consumer.source.port import Assigned, Event, Lease, Revoked
 from consumer.source.seat import Seat
 
-MEMORY_LIMIT = 32 * 1024 * 1024
+MEMORY_LIMIT = 16 * 1024 * 1024
 """Undelivered records above this many bytes stop the reading (never the polling)."""
 
 

@@ -13,6 +13,8 @@ from consumer.source.port import EndReached, Event, Lease, OutOfRange, Records
 
 MERGE_RECORDS = 20_000
 """Batches that wait are handed out as one, up to about this many records."""
+MERGE_BYTES = 8 * 1024 * 1024
+"""And up to about this many bytes: judging a batch takes several times its memory."""
 
 
 class Seat:
@@ -74,10 +76,11 @@ class Seat:
         fresh = found if found.offsets[0] >= self.received else found.from_offset(self.received)
         if not fresh.offsets:
             return
-        span = Span(self.received, fresh.offsets[-1] + 1)
-        batch = RawBatch(self.lease.partition, span, fresh.offsets, fresh.timestamps, fresh.values, fresh.keys)
-        self.received = span.end
-        self._add(Records(self.lease, batch), fresh.size)
+        for part in fresh.parts(MERGE_BYTES):
+            span = Span(self.received, part.offsets[-1] + 1)
+            batch = RawBatch(self.lease.partition, span, part.offsets, part.timestamps, part.values, part.keys)
+            self.received = span.end
+            self._add(Records(self.lease, batch), part.size)
 
     def put_end(self, offset: int) -> None:
         """All below `offset` was read: holes that no record fills included."""
@@ -93,10 +96,12 @@ class Seat:
         """The next batch, as large as it may be, and the marks that follow it."""
         batches: list[RawBatch] = []
         marks: list[Event] = []
+        records = taken = 0
         while self._waiting:
             event, size = self._waiting[0]
             if isinstance(event, Records):
-                if marks or (sum(map(len, batches)) + len(event.batch) > MERGE_RECORDS and batches):
+                records, taken = records + len(event.batch), taken + size
+                if marks or (batches and (records > MERGE_RECORDS or taken > MERGE_BYTES)):
                     break
                 batches.append(event.batch)
                 self.delivered = event.batch.span.end

@@ -52,8 +52,8 @@ class S3Options:
     role_arn: str = ""
     addressing_style: Literal["auto", "path", "virtual"] = "auto"
     checksums: Literal["when_supported", "when_required"] = "when_supported"
-    multipart_threshold: int = 16 * MIB
-    part_size: int = 16 * MIB
+    multipart_threshold: int = 8 * MIB
+    part_size: int = 8 * MIB
     connect_timeout: float = 5.0
     read_timeout: float = 30.0
     connections: int = 64

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from datetime import date, timedelta
 
 from consumer.domain.batches import Counts
 from consumer.domain.days import ONE_DAY, midnight
 from consumer.domain.errors import HaltError, HaltReason
-from consumer.domain.offsets import TopicPartition
+from consumer.domain.offsets import Span, TopicPartition
 from consumer.seal.chain import Chain
 from consumer.seal.keys import SUFFIXES, data_key, quarantine_key, record_key
 from consumer.seal.log import parse_record
@@ -93,6 +93,9 @@ def _take(at: _Reading, n: int, stored: Stored, *, broken: bool) -> None:
         newer = error.reason is HaltReason.CHAIN_NEWER
         at.found(n, Problem.NEWER if newer else Problem.UNREADABLE, error.message)
         return
+    if not _well_formed(record):
+        at.found(n, Problem.UNREADABLE, "a number stands where text belongs in it, or text where a number does")
+        return
     if broken:
         at.loose.append(record)
         return
@@ -101,6 +104,18 @@ def _take(at: _Reading, n: int, stored: Stored, *, broken: bool) -> None:
     at.chain = at.chain.then(record, stored.data)
     for what in _total_problems(at.totals, record):
         at.found(n, Problem.INCONSISTENT, what)
+
+
+def _well_formed(record: Record) -> bool:
+    """Values that reading lets through as they come are of their kind; a gap names a seal before it."""
+    texts = [record.stream, record.topic_id, record.group, record.settings, record.writer, record.previous_sha256]
+    numbers = [record.first_timestamp, record.unfinished, *astuple(record.counts)]
+    for entry in record.objects:
+        texts += [entry.key, entry.stream]
+        numbers += [entry.first_offset, entry.last_offset]
+    known = all(isinstance(text, str) for text in texts)
+    counted = all(number is None or type(number) is int for number in numbers)
+    return known and counted and (record.unfinished is None or 0 <= record.unfinished < record.n)
 
 
 def _link_problems(at: _Reading, record: Record) -> Iterator[str]:
@@ -159,13 +174,20 @@ def _gap_problems(before: Chain, record: Record) -> Iterator[str]:
         if (record.cutoff, record.through, record.caught_up) != (None, lost.end, False):
             yield "it is a gap at the beginning, but closes something"
     else:
-        head, seal = before.head, before.last_seal
-        if (record.reach, record.caught_up) != (head.reach, head.caught_up):
-            yield "it is a gap, but moves cutoff or through"
-        if lost.start not in {head.resume, seal.start if seal else head.resume}:
-            yield f"it is a gap from {lost.start}, but {head.resume} was the lowest offset still needed"
+        yield from _gap_place_problems(before, record, lost)
     if record.objects or record.counts != Counts():
         yield "it is a gap, but has objects or counts"
+
+
+def _gap_place_problems(before: Chain, record: Record, lost: Span) -> Iterator[str]:
+    head, seal = before.head, before.last_seal
+    if (record.reach, record.caught_up) != (head.reach, head.caught_up):
+        yield "it is a gap, but moves cutoff or through"
+    if record.unfinished is not None and (seal is None or record.unfinished != seal.n):
+        yield f"it is a gap over the unfinished seal {record.unfinished}, which is not the newest one"
+    needed = seal.start if seal is not None and seal is head and record.unfinished is not None else head.resume
+    if lost.start != needed:
+        yield f"it is a gap from {lost.start}, but {needed} was the lowest offset still needed"
 
 
 def _seal_problems(before: Chain, record: Record) -> Iterator[str]:

@@ -104,14 +104,10 @@ def _added(look: ChainLook, replaced: Mapping[str, Replaced]) -> Iterator[Wanted
 
 def floor_of(chain: Chain, record: Record) -> int | None:
     """The end of the gap under which this seal was pending: it is finished with the rows from there on. Else None."""
-    gaps = []
-    for later in chain.records[record.n + 1 :]:
-        if later.kind is not RecordKind.GAP:
-            break
-        gaps.append(later)
-    if record.kind is RecordKind.GAP or not gaps or gaps[0].lost is None or gaps[0].lost.start != record.start:
+    if record.kind is RecordKind.GAP:
         return None
-    return gaps[-1].resume
+    under = [gap.resume for gap in chain.records[record.n + 1 :] if gap.unfinished == record.n]
+    return under[-1] if under else None
 
 
 def range_problems(wanted: Iterable[Wanted]) -> Iterator[Finding]:

@@ -144,8 +144,8 @@ class Bucket:
             )
         return record
 
-    def gap(self, lost: Span, number: int = 0) -> Record:
-        """An operator's gap."""
+    def gap(self, lost: Span, number: int = 0, *, unfinished: int | None = None) -> Record:
+        """An operator's gap; `unfinished` is the seal that was pending then."""
         chain = self.log(number).read()
         record = replace(
             chain.head,
@@ -155,6 +155,7 @@ class Bucket:
             start=lost.end,
             resume=lost.end,
             lost=lost,
+            unfinished=unfinished,
             objects=(),
             counts=Counts(),
             first_timestamp=None,

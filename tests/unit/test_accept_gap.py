@@ -56,7 +56,7 @@ def test_after_a_finished_seal_the_resume_offset_is_the_lowest_needed(scene: Sce
     before = scene.bucket.head()
     record = accept(scene, 3, 9)
     assert record == scene.bucket.head()
-    assert (record.kind, record.lost, record.n) == (RecordKind.GAP, Span(3, 9), 1)
+    assert (record.kind, record.lost, record.n, record.unfinished) == (RecordKind.GAP, Span(3, 9), 1, None)
     assert (record.start, record.resume) == (9, 9)
     assert (record.reach, record.caught_up, record.previous) == (before.reach, True, before.reach)
     assert (record.objects, record.counts.read) == ((), 0)
@@ -74,10 +74,10 @@ def test_of_a_pending_seal_the_start_is_the_lowest_needed(scene: Scene) -> None:
     scene.bucket.seal({DAY: [0, 1, 5]}, cutoff=DAY, through=8, upload=False)
     assert "the offsets lost are 0 to 3, not 8 to 3" in refusal(scene, 8, 3)
     record = accept(scene, 0, 3)
-    assert (record.start, record.resume, record.through) == (3, 3, 8)
+    assert (record.start, record.resume, record.through, record.unfinished) == (3, 3, 8, 0)
     # the log's start moves on: under the gap the seal is read from there, not from its own start
     scene.cluster.existing(P0).delete_below(5)
-    assert accept(scene, 3, 5).n == 2
+    assert (accept(scene, 3, 5).n, scene.bucket.head().unfinished) == (2, 0)
     assert scene.bucket.verify().pending != ()
     assert scene.bucket.verify().sound
 

@@ -325,6 +325,13 @@ def test_a_seal_that_was_pending_under_a_gap_tells_its_days() -> None:
     assert why(chain) == {0: ("gap",), 1: ("gap",)}
 
 
+def test_a_pending_seal_that_resumes_where_it_starts_tells_its_days_too() -> None:
+    """Its first offset is a row of tomorrow: start and resume say nothing of whether it was finished."""
+    pending = {**PENDING, "resume": 100}
+    assert why(gap(chain_of({}, pending), 100, 130, unfinished=1)) == {0: ("gap",), 1: ("gap",)}
+    assert why(gap(chain_of({}, pending), 100, 130)) == {}, "finished before the gap"
+
+
 def test_a_seal_that_was_finished_before_the_gap_does_not() -> None:
     chain = gap(chain_of({}, PENDING), 180, 230)
     assert why(chain) == {}

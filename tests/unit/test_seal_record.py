@@ -101,8 +101,19 @@ def test_quarantine_objects_say_so_and_data_objects_do_not() -> None:
 
 def test_a_gap_says_what_is_lost() -> None:
     raw = written(following(chain_of({}), kind=RecordKind.GAP, lost=Span(90, 120)))
-    assert (raw["kind"], raw["lost"]) == ("gap", [90, 120])
-    assert "lost" not in written(following(chain_of({})))
+    assert (raw["kind"], raw["lost"], raw["unfinished"]) == ("gap", [90, 120], None)
+    raw = written(following(chain_of({}), kind=RecordKind.GAP, lost=Span(90, 120), unfinished=0))
+    assert raw["unfinished"] == 0
+    assert not {"lost", "unfinished"} & set(written(following(chain_of({}))))
+
+
+def test_the_moment_of_a_record_has_an_offset_and_is_taken_as_utc() -> None:
+    raw = orjson.loads(EXAMPLE)
+    raw["sealed_at"] = "2026-11-22T01:00:03+02:00"
+    assert record_from(orjson.dumps(raw)).sealed_at.isoformat() == "2026-11-21T23:00:03+00:00"
+    raw["sealed_at"] = "2026-11-22T01:00:03"
+    with pytest.raises(RecordError, match="has no offset"):
+        record_from(orjson.dumps(raw))
 
 
 def test_unknown_schemas_are_an_object_of_texts_in_order() -> None:
@@ -161,7 +172,8 @@ def records(draw: st.DrawFn) -> Record:
         objects=tuple(draw(st.lists(ENTRIES, max_size=3))),
         counts=draw(COUNTS),
         first_timestamp=draw(st.none() | st.integers(-1, 1 << 45)) if n == 0 else None,
-        lost=draw(st.none() | st.builds(Span, OFFSETS, OFFSETS)),
+        lost=(lost := draw(st.none() | st.builds(Span, OFFSETS, OFFSETS))),
+        unfinished=None if lost is None else draw(st.none() | st.integers(0, 5)),
         previous_sha256=draw(TEXT) if n else "",
     )
 

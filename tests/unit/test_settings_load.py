@@ -67,7 +67,7 @@ def test_the_defaults_are_those_of_the_contract(load: Load) -> None:
     assert (to.addressing_style, to.effective_checksums, to.multipart_threshold) == (
         "auto",
         "when_supported",
-        16 * 1024**2,
+        8 * 1024**2,
     )
     rules = stream.rules
     assert (rules.stream, rules.kind, rules.topic, rules.format) == ("events", "events", "adapty.events", Format.AVRO)

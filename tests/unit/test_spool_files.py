@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
@@ -154,6 +155,67 @@ def test_a_new_file_that_cannot_be_removed_is_damage() -> None:
     disk.at = fails("before remove")
     with pytest.raises(SpoolDamagedError):
         spool.take(SLICES, Progress(203))
+
+
+# Digests
+
+
+def sha256_of(*pieces: bytes) -> str:
+    return hashlib.sha256(b"".join(pieces)).hexdigest()
+
+
+def test_the_digest_of_what_was_written_is_known_without_reading() -> None:
+    spool = begun(MemoryDisk())
+    spool.take([day_rows(0, b"a\n", 100), day_rows(0, b"b\n", 101), day_rows(1, b"c\n", 102)], Progress(103), b"top\n")
+    spool.take([day_rows(0, b"d\n", 103), day_rows(0, b"{}\n", 104, quarantine=True)], Progress(105), b"top\n")
+    found = [spool.digest(file) for file in spool.files]
+    assert [None if digest is None else (digest.top, digest.sha256) for digest in found] == [
+        (b"top\n", sha256_of(b"top\na\nb\nd\n")),
+        (b"", sha256_of(b"{}\n")),
+        (b"top\n", sha256_of(b"top\nc\n")),
+    ]
+
+
+def test_a_digest_outlives_no_restart() -> None:
+    """What the file holds is told by its checksum then."""
+    disk = MemoryDisk()
+    spool_with_rows(disk)
+    found = again(disk)
+    assert found.digest(found.files[0]) is None
+    found.take([day_rows(0, b"more\n", 101), day_rows(1, b"new\n", 102)], Progress(103), b"top\n")
+    old, new = (found.digest(file) for file in found.files)
+    assert old is None
+    assert new is not None
+    assert new.sha256 == sha256_of(b"top\nnew\n")
+
+
+def test_rows_that_the_disk_refused_are_in_no_digest() -> None:
+    disk = MemoryDisk()
+    spool = begun(disk)
+    spool.take([day_rows(0, b"a\n", 100)], Progress(101), b"top\n")
+    disk.capacity = 5
+    with pytest.raises(SpoolFullError):
+        spool.take([day_rows(0, b"lost\n", 101), day_rows(1, b"lost\n", 102)], Progress(103), b"top\n")
+    disk.capacity = 1 << 20
+    spool.take([day_rows(0, b"b\n", 101), day_rows(1, b"c\n", 102)], Progress(103), b"top\n")
+    first, second = (spool.digest(file) for file in spool.files)
+    assert first is not None
+    assert second is not None
+    assert (first.sha256, second.sha256) == (sha256_of(b"top\na\nb\n"), sha256_of(b"top\nc\n"))
+
+
+def test_a_file_let_go_of_takes_its_digest_along() -> None:
+    spool = begun(MemoryDisk())
+    spool.take([day_rows(0, b"a\n", 100), day_rows(1, b"b\n", 101)], Progress(102), b"top\n")
+    first, second = spool.files
+    spool.rebase(BASIS, [first])
+    assert spool.digest(first) is None
+    spool.drop(lambda found: True)
+    assert spool.digest(second) is None
+    spool.take([day_rows(0, b"z\n", 102)], Progress(103), b"top\n")
+    digest = spool.digest(spool.files[0])
+    assert digest is not None
+    assert digest.sha256 == sha256_of(b"top\nz\n")
 
 
 # Checkpoints
@@ -319,6 +381,20 @@ def test_a_spool_that_is_not_as_its_checkpoint_says_is_set_aside(damage: Callabl
     assert disk.aside[-1].items() <= left.items() or damage is _shorter
     assert disk.aside[-1]
     assert not PartitionSpool(disk, ONE).restore()
+
+
+def test_any_flipped_bit_in_a_checkpoint_makes_it_void() -> None:
+    """A digit of the position would skip or repeat rows; the files' own checksums say nothing of it."""
+    disk = MemoryDisk()
+    spool_with_rows(disk)
+    files, document = {name: bytearray(content) for name, content in disk.files.items()}, disk.documents[FOLDER]
+    for place in range(len(document)):
+        for bit in (0, 3, 7):
+            rotten = bytearray(document)
+            rotten[place] ^= 1 << bit
+            disk.files, disk.documents = {n: bytearray(c) for n, c in files.items()}, {FOLDER: bytes(rotten)}
+            spool = PartitionSpool(disk, ONE)
+            assert not spool.restore() or (spool.progress, spool.basis) == (Progress(101), BASIS)
 
 
 def test_foreign_files_in_the_folder_go() -> None:

@@ -314,6 +314,36 @@ def test_a_record_whose_object_cannot_be(fields: dict[str, Any], words: str) -> 
     assert any(words in finding.what for finding in bucket.verify().findings)
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"settings": 5},
+        {"topic_id": None},
+        {"first_timestamp": "1"},
+        {
+            "objects": [
+                {"key": 1, "stream": STREAM, "day": "2026-11-22", "rows": 1, "first_offset": 1, "last_offset": 1}
+            ]
+        },
+        {
+            "objects": [
+                {"key": "", "stream": STREAM, "day": "2026-11-22", "rows": 1, "first_offset": "1", "last_offset": 1}
+            ]
+        },
+        {"counts": {"read": "1"}},
+        {"counts": None},
+        {"objects": 5},
+        {"unknown_schemas": []},
+        {"sealed_at": "2026-11-22T04:00:00"},
+        {"previous": 7},
+    ],
+)
+def test_values_of_another_kind_are_told_and_not_stumbled_over(fields: dict[str, Any]) -> None:
+    bucket = three_days(MemoryStore())
+    bucket.alter_record(3, **fields)
+    assert (record_key(P0, 3), Problem.UNREADABLE) in problems(bucket.verify())
+
+
 def test_objects_of_one_day_do_not_meet() -> None:
     bucket = Bucket(MemoryStore())
     bucket.seal({DAY: [0, 5]}, cutoff=DAY, through=6, resume=3, waiting=1)
@@ -566,20 +596,21 @@ def test_a_seal_that_was_pending_under_a_gap_may_have_fewer_rows(store: Store) -
     bucket.seal({DAY: [0, 1]}, cutoff=DAY, through=4, resume=2, waiting=2)
     bucket.publish()
     record = bucket.seal({SECOND: [2, 3, 6], DAY: [5]}, cutoff=SECOND, through=8, upload=False)
-    bucket.gap(Span(2, 6))
+    bucket.gap(Span(2, 4), unfinished=record.n)
+    bucket.gap(Span(4, 6), unfinished=record.n)
     bucket.upload(record, {(SECOND, False): [6]})
     bucket.publish()
     report = bucket.verify()
     assert (report.findings, report.pending) == ((), ())
     assert report.rows == 3
     manifest = orjson.loads(bucket.read(manifest_key(STREAM, SECOND)))
-    assert manifest["why"] == ["gap"]
+    assert (manifest["why"], manifest["rows"]) == (["gap"], 1)
 
 
 def test_a_gap_excuses_no_row_behind_it() -> None:
     bucket = Bucket(MemoryStore())
     record = bucket.seal({DAY: [0, 1, 6]}, cutoff=DAY, through=8, upload=False)
-    bucket.gap(Span(0, 6))
+    bucket.gap(Span(0, 6), unfinished=0)
     bucket.upload(record, {(DAY, False): [1, 6]})
     bucket.publish()
     assert "its metadata say 2 rows from 1 to 6" in only(bucket.verify()).what
@@ -600,6 +631,9 @@ def test_without_a_gap_no_row_may_lack(tmp_path: Path) -> None:
         ({"resume": 5}, "resumes at 5"),
         ({"through": 5}, "moves cutoff or through"),
         ({"lost": [3, 6]}, "was the lowest offset still needed"),
+        ({"unfinished": 0}, "but 0 was the lowest offset still needed"),
+        ({"unfinished": 7}, "text where a number does"),
+        ({"unfinished": "0"}, "text where a number does"),
         ({"counts": counts(0, 0, 0, 0, 3, 0)}, "has objects or counts"),
     ],
 )

@@ -11,9 +11,10 @@ import pytest
 import zstandard
 
 from consumer.domain.errors import TransientError
-from consumer.spool.files import SpoolDamagedError, SpoolFile
+from consumer.spool.files import Running, SpoolDamagedError, SpoolFile
 from consumer.spool.memory import MemoryDisk
-from consumer.store.body import FileBody, blocks
+from consumer.store.body import ChangedError, FileBody, blocks
+from consumer.store.port import Absent
 from consumer.worker.bodies import Bodies, count_rows, header, size_and_digest
 from tests.unit.chains import bad, data, day, put
 from tests.unit.rough import RoughStore
@@ -119,6 +120,63 @@ def test_a_name_that_came_to_mean_another_file_is_found(bodies: Bodies, disk: Me
     disk.append(FILE.name, b"X" * len(ROWS))
     with pytest.raises(SpoolDamagedError):
         list(blocks(body, 5))
+
+
+# With a digest that is known, nothing is read to find it
+
+
+def known(rows: bytes = ROWS, top: bytes = b"id,at\n") -> Running:
+    digest = Running(top)
+    digest.add(rows)
+    return digest
+
+
+def test_a_known_digest_saves_reading(bodies: Bodies, disk: MemoryDisk, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(disk, "read", lambda name: pytest.fail("read to find what is known"))
+        body = bodies.freeze(FILE, COLUMNS, "none", known())
+    plain = bodies.freeze(FILE, COLUMNS, "none")
+    assert (body.size, body.sha256) == (plain.size, plain.sha256)
+    assert b"".join(blocks(body, 4)) == b"id,at\n" + ROWS
+
+
+def test_rows_appended_since_do_not_go_up_with_a_known_digest(bodies: Bodies, disk: MemoryDisk) -> None:
+    disk.append(FILE.name, b"3,half a r")
+    assert read(bodies.freeze(FILE, COLUMNS, "none", known())) == b"id,at\n" + ROWS
+
+
+@pytest.mark.parametrize("harm", ["flip", "cut", "gone"])
+def test_damage_behind_a_known_digest_is_found_before_anything_is_published(
+    bodies: Bodies, disk: MemoryDisk, harm: str
+) -> None:
+    body = bodies.freeze(FILE, COLUMNS, "none", known())
+    if harm == "flip":
+        disk.files[FILE.name][3] ^= 1
+    elif harm == "cut":
+        disk.truncate(FILE.name, 3)
+    else:
+        disk.remove([FILE.name])
+    store = RoughStore()
+    with pytest.raises((SpoolDamagedError, ChangedError)):
+        store.put("x", body, condition=Absent())
+    assert store.names() == []
+
+
+def test_a_digest_over_another_header_is_not_used(bodies: Bodies) -> None:
+    """A pending seal has the columns of the record that decided it."""
+    body = bodies.freeze(FILE, ("id", "at", "kind"), "none", known())
+    assert read(body) == b"id,at,kind\n" + ROWS
+    assert body.sha256 == bodies.freeze(FILE, ("id", "at", "kind"), "none").sha256
+
+
+def test_packed_bodies_have_no_use_for_it(bodies: Bodies) -> None:
+    assert gzip.decompress(read(bodies.freeze(FILE, COLUMNS, "gzip", known()))) == b"id,at\n" + ROWS
+
+
+def test_quarantine_has_a_digest_of_its_own(bodies: Bodies) -> None:
+    body = bodies.freeze(replace(FILE, quarantine=True), COLUMNS, "none", known(top=b""))
+    assert body.size == len(ROWS)
+    assert read(body) == ROWS
 
 
 def test_a_disk_that_fails_is_an_outage(bodies: Bodies, disk: MemoryDisk, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -119,6 +119,63 @@ def test_a_spool_that_cannot_be_emptied_is_an_outage(world: World) -> None:
     assert disk.names("t-0") == []
 
 
+def test_a_spool_that_covers_a_hole_is_kept_though_days_were_dropped_from_it(world: World) -> None:
+    """What lies below the log's start is nowhere else any more."""
+    disk = RoughDisk()
+    first = settled(world, -1, disk=disk)
+    for number in range(5):
+        world.write(0, f"r{number}")
+    world.write(1, "tomorrow")
+    first.calm()
+    first.life.intake.make_room(day(0))
+    first.worker.stop()
+    world.log().delete_below(4)
+    again = Member(world, disk=disk).start()
+    again.calm()
+    assert again.halts() == []
+    world.due(0)
+    again.until(lambda: world.published() == [-1, 0])
+    assert world.objects() == {"0/6": [f"r{number},2026-03-01" for number in range(5)]}
+    world.due(1)
+    again.until(lambda: world.published() == [-1, 0, 1])
+    assert world.objects()["1/6"] == ["tomorrow,2026-03-02"]
+
+
+def test_a_half_written_file_that_cannot_be_cut_back_does_not_end_the_worker(world: World) -> None:
+    disk = RoughDisk()
+    member = settled(world, -1, disk=disk)
+    world.write(0, "r0")
+    member.calm()
+    disk.capacity = sum(map(len, disk.files.values())) + 3
+    disk.at = fails("before truncate")
+    world.write(0, "r1")
+    world.write(0, "r2")
+    member.calm()
+    disk.at, disk.capacity = (lambda call: None), 1 << 20
+    world.due(0)
+    member.until(lambda: world.published() == [-1, 0])
+    assert world.objects() == {"0/3": ["r0,2026-03-01", "r1,2026-03-01", "r2,2026-03-01"]}
+
+
+def test_a_disk_that_fails_while_the_spool_is_restored_is_waited_for(world: World) -> None:
+    disk = RoughDisk()
+    first = settled(world, -1, disk=disk, pace=Pace(1e9, 0.0))
+    world.write(0, "r0")
+    first.calm()
+    first.life.checkpoint()
+    world.write(0, "r1")
+    first.calm()
+    first.crash()
+    disk.at = fails("before truncate", "before remove", "before set_aside")
+    again = Member(world, disk=disk).start()
+    again.calm()
+    assert not again.life.ready
+    disk.at = lambda call: None
+    world.due(0)
+    again.until(lambda: world.published() == [-1, 0])
+    assert world.objects() == {"0/2": ["r0,2026-03-01", "r1,2026-03-01"]}
+
+
 # Halts
 
 

@@ -10,6 +10,7 @@ import pytest
 from consumer.domain.errors import HaltError, HaltReason, TransientError
 from consumer.domain.offsets import TopicPartition
 from consumer.seal.decide import Schedule
+from consumer.seal.recover import commit_for
 from consumer.spool.memory import MemoryDisk
 from consumer.store.port import Store
 from consumer.worker.once import LOOK_SECONDS, Ended, Once
@@ -99,6 +100,25 @@ def test_what_another_worker_seals_counts(world: World) -> None:
         shot.member.turn(seconds=0.5)
         found = found or shot.once.look()
     assert found == Ended()
+
+
+def test_it_waits_for_the_groups_offsets(world: World) -> None:
+    """A member that died between its last upload and its commit keeps its partitions until its session runs out."""
+    dead = Member(world).start()
+    dead.hooks.on_before = _no_commits
+    dead.until(lambda: world.published() == [0])
+    assert world.committed() != commit_for(world.chain())
+    shot = Shot(world)
+    assert shot.run(seconds=60) is None, "all is sealed and published, but nothing says so to the group"
+    dead.broker.evict()
+    assert shot.run() == Ended()
+    assert world.committed(ONE) == commit_for(world.chain(ONE))
+    assert world.committed(TWO) == commit_for(world.chain(TWO))
+
+
+def _no_commits(call: str) -> None:
+    if call == "commit":
+        raise TransientError("coordinator moved")
 
 
 def test_the_bucket_is_looked_at_now_and_then_while_another_works(world: World) -> None:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import orjson
 
 from consumer.domain.errors import HaltError, HaltReason, TransientError
 from consumer.domain.offsets import Span
+from consumer.seal.gap import gap_objection, gap_record, lowest_needed
 from consumer.seal.keys import record_key
-from consumer.seal.record import RecordKind
 from consumer.seal.recover import commit_for
 from consumer.spool.files import opened_text, sealed_text
 from consumer.worker.life import HALT_SECONDS
+from consumer.worker.survey import survey
 from tests.simulation import rows
 from tests.unit.bench import Member, World, settled
 from tests.unit.chains import ONE, day, put
@@ -24,18 +24,19 @@ from tests.unit.rough import RoughDisk, failing
 class Left:
     """Record 1 stands, none of its objects does, and its worker is gone. Day 1 has rows that it does not take."""
 
-    def __init__(self, **how: Any) -> None:
+    def __init__(self, first: int | None = None) -> None:
         self.world = World()
         self.disk = RoughDisk()
-        first = settled(self.world, -1, disk=self.disk, **how)
-        for number in (0, 1, 0, -1, 1, 0):
+        numbers = [0, 1, 0, -1, 1, 0]
+        worker = settled(self.world, -1, disk=self.disk)
+        for number in numbers if first is None else [first, *numbers]:
             self.world.write(number, f"r{self.world.log().high}")
-        first.calm()
+        worker.calm()
         self.world.store.before = failing(TransientError("down"), times=1000, call="put", key="s/dt=")
         self.world.due(0)
-        first.until(lambda: self.world.chain().head.n == 1)
-        first.turn(5)
-        first.crash()
+        worker.until(lambda: self.world.chain().head.n == 1)
+        worker.turn(5)
+        worker.crash()
         self.world.store.before = lambda call, key: None
 
     def again(self, *, spool: bool, **how: Any) -> Member:
@@ -50,18 +51,12 @@ class Left:
         put(self.world.store, record_key(ONE, 1), orjson.dumps(raw))
 
     def accept_gap(self, start: int, end: int) -> None:
-        chain = self.world.chain()
-        record = replace(
-            chain.head,
-            kind=RecordKind.GAP,
-            n=len(chain.records),
-            previous=chain.reach,
-            start=end,
-            resume=end,
-            objects=(),
-            lost=Span(start, end),
-            previous_sha256=chain.digests[-1],
-        )
+        """As the command does it."""
+        found = survey(Member(self.world).desks["s"], ONE, None).found
+        lost = Span(start, end)
+        assert gap_objection(lost, lowest_needed(found), found.ends) == ""
+        settings = found.chain.head.settings
+        record = gap_record(found, lost, settings=settings, now=self.world.clock.now(), writer="by hand")
         put(self.world.store, record_key(ONE, record.n), record.document())
 
 
@@ -222,7 +217,8 @@ def vanished(left: Left, *, spool: bool = False) -> str:
     before = left.world.committed()
     member = left.again(spool=spool)
     member.until(lambda: HaltReason.ROWS_VANISHED in member.halts())
-    member.turn(5, seconds=HALT_SECONDS / 2)
+    member.turn(30, seconds=HALT_SECONDS / 2)
+    assert member.halts() == [HaltReason.ROWS_VANISHED], "told once, not with each look"
     assert left.world.objects() == {}
     assert left.world.committed() == before
     member.until(lambda: member.life.halted)
@@ -303,7 +299,7 @@ def test_a_hole_over_it_halts_with_the_command_and_a_gap_lets_it_go_on() -> None
     left.world.due(1)
     member.until(lambda: left.world.published() == [-1, 0, 1])
     assert left.world.objects()["1/6"] == ["r4,2026-03-02"]
-    assert left.world.manifest(1)["why"] == ["gap"]
+    assert left.world.manifest(0)["why"] == left.world.manifest(1)["why"] == ["gap"]
 
 
 def test_a_day_whose_rows_all_fell_into_the_gap_keeps_its_header() -> None:
@@ -317,6 +313,43 @@ def test_a_day_whose_rows_all_fell_into_the_gap_keeps_its_header() -> None:
     head = left.world.store.head("s/dt=2026-02-28/t-0-00000000000000000006.csv")
     assert head is not None
     assert (head.metadata["rows"], head.metadata["first-offset"], head.metadata["last-offset"]) == ("0", "", "")
+
+
+def test_the_manifest_says_what_the_objects_under_a_gap_hold() -> None:
+    left = Left()
+    left.world.log().delete_below(2)
+    left.accept_gap(0, 2)
+    left.again(spool=False).until(lambda: left.world.published() == [-1, 0])
+    (item,) = left.world.manifest(0)["objects"]
+    assert (item["rows"], item["first_offset"], item["last_offset"]) == (2, 2, 5)
+    assert left.world.manifest(0)["rows"] == 2
+    listed = orjson.loads(left.world.store.content("s/_days.json"))["days"]
+    assert listed[-1] == {"day": "2026-03-01", "revision": 1, "rows": 2, "complete": False}
+    before = {facts.key: facts.etag for facts in left.world.store.list("")}
+    left.again(spool=False).calm()
+    assert {facts.key: facts.etag for facts in left.world.store.list("")} == before
+
+
+def test_an_object_under_a_gap_that_was_moved_stays_in_the_manifest_as_it_was() -> None:
+    left = Left()
+    left.world.log().delete_below(2)
+    left.accept_gap(0, 2)
+    left.again(spool=False).until(lambda: left.world.published() == [-1, 0])
+    manifest = left.world.manifest(0)
+    left.world.store.delete(manifest["objects"][0]["key"])
+    left.again(spool=False).calm()
+    assert left.world.manifest(0) == manifest
+
+
+def test_a_seal_under_a_gap_whose_first_offset_it_does_not_take_tells_its_days() -> None:
+    """Start and resume are the same offset, a row of tomorrow: the day lacks rows all the same."""
+    left = Left(first=1)
+    assert left.world.chain().head.start == left.world.chain().head.resume == 0
+    left.world.log().delete_below(3)
+    left.accept_gap(0, 3)
+    left.again(spool=False).until(lambda: left.world.published() == [-1, 0])
+    assert left.world.objects()["0/7"] == ["r3,2026-03-01", "r6,2026-03-01"]
+    assert left.world.manifest(0)["why"] == ["gap"]
 
 
 def test_a_gap_over_all_of_it_leaves_headers() -> None:
