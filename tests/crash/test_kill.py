@@ -1,4 +1,4 @@
-"""kill -9 at every moment of a seal, with the spool as it was, gone or spoilt: the next start makes good what is left."""
+"""Kill -9 at every moment of a seal, with the spool as it was, gone or spoilt: the next start mends what is left."""
 
 import shutil
 import sqlite3
@@ -139,7 +139,9 @@ def test_a_kill_in_the_middle_of_a_seal(world: World, store_gate: Gate, moment: 
     check_after(world, before)
 
 
-@pytest.mark.parametrize(("spoil", "moment"), list(zip(SPOILT, cycle(["after the record", "before the last object"]), strict=False)))
+@pytest.mark.parametrize(
+    ("spoil", "moment"), list(zip(SPOILT, cycle(["after the record", "before the last object"]), strict=False))
+)
 def test_a_kill_with_what_becomes_of_the_spool(
     world: World, store_gate: Gate, spoil: Callable[[Path], None], moment: str
 ) -> None:

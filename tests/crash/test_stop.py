@@ -81,7 +81,9 @@ def test_while_the_store_is_away(world: World, store_gate: Gate) -> None:
 
 
 @pytest.mark.parametrize("how", ["cut", "black_hole"])
-def test_while_kafka_is_away(worlds: Callable[..., World], proxied_kafka: ProxiedKafka, minio: S3Address, how: str) -> None:
+def test_while_kafka_is_away(
+    worlds: Callable[..., World], proxied_kafka: ProxiedKafka, minio: S3Address, how: str
+) -> None:
     world = worlds(proxied_kafka.direct, minio, bootstrap=proxied_kafka.bootstrap_servers)
     stream = world.add("events")
     world.fill(stream, DAYS, 200)

@@ -79,13 +79,9 @@ class Ledger:
 
     def _send(self, producer: Producer, records: Iterable[tuple[str, int, Made]], *, visible: bool = True) -> None:
         failed: list[KafkaError] = []
-        count = 0
-        for topic, partition, made in records:
+        for count, (topic, partition, made) in enumerate(records, start=1):
             report = self._reporter(topic, partition, made, failed, visible=visible)
-            producer.produce(
-                topic, made.value, made.key, partition, on_delivery=report, timestamp=made.timestamp
-            )
-            count += 1
+            producer.produce(topic, made.value, made.key, partition, on_delivery=report, timestamp=made.timestamp)
             if count % AT_ONCE == 0:
                 producer.flush(FLUSH_SECONDS)
             elif count % 1000 == 0:

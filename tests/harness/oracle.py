@@ -286,7 +286,9 @@ def _line_difference(said: bytes, wanted: bytes) -> str:
     ours, theirs = wanted.split(b"\n"), said.split(b"\n")
     for n, (one, other) in enumerate(zip(ours, theirs, strict=False)):
         if one != other:
-            at = next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+            at = next(
+                (i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other))
+            )
             low = max(0, at - 60)
             return f"line {n} at {at} is\n  {other[low : at + 120]!r}, not\n  {one[low : at + 120]!r}"
     return f"{len(theirs)} lines, not {len(ours)}"
@@ -339,7 +341,7 @@ class _Publication:
         )
         objects = [self._object(each) for each in parts]
         why = self.why(day)
-        wanted = {
+        wanted: Record = {
             "version": 1,
             "stream": self.stream.name,
             "day": day.isoformat(),
@@ -354,8 +356,10 @@ class _Publication:
         different = [name for name in wanted if said[name] != wanted[name]]
         self.findings.check(
             not different,
-            lambda: f"manifest of {self.stream.name} {day}: "
-            + "; ".join(f"{name} is {str(said[name])[:600]}, not {str(wanted[name])[:600]}" for name in different),
+            lambda: (
+                f"manifest of {self.stream.name} {day}: "
+                + "; ".join(f"{name} is {str(said[name])[:600]}, not {str(wanted[name])[:600]}" for name in different)
+            ),
         )
         newest = {str(each.partition): each.seal for each in parts}
         heads = {str(p): len(chain) - 1 for p, chain in self.chains.items()}

@@ -77,7 +77,13 @@ class Kind:
 KINDS = {
     kind.name: kind
     for kind in (
-        Kind("events", "event_datetime", "transaction_id", "device", ("event_type", "profile", "historical", "environment")),
+        Kind(
+            "events",
+            "event_datetime",
+            "transaction_id",
+            "device",
+            ("event_type", "profile", "historical", "environment"),
+        ),
         Kind("paywall_views", "paywall_showed_at", "customer_user_id", "ab_test_name", ("profile", "historical")),
         Kind("ua_events", "event_datetime", "ad_id", "device", ("event_type", "profile", "historical")),
         Kind("ua_campaign_metrics", "date", "ad_id", "ad_name", ()),
@@ -116,14 +122,15 @@ def _texts() -> list[Pair]:
 
 
 def _avro_pool(column: str, kind: str, rng: random.Random) -> list[Pair]:
-    plain: list[Pair] = {
+    by_kind: dict[str, list[Pair]] = {
         "text": [(f"{column}-{n}", f"{column}-{n}") for n in range(40)],
         "real": [(x, cells.real(x)) for x in (rng.uniform(-500, 500) for _ in range(40))],
         "int": [(n, str(n)) for n in range(1, 30)],
         "long": [(n, str(n)) for n in range(1, 30)],
         "instant": [(m, cells.instant(m)) for m in (rng.randrange(15 * 10**14, 18 * 10**14) for _ in range(40))],
         "date": [(n, cells.day(n)) for n in range(20000, 20030)],
-    }[kind]
+    }
+    plain = by_kind[kind]
     odd: list[Pair] = {
         "text": _texts(),
         "real": [(None, ""), *((x, cells.real(x)) for x in REALS)],
@@ -230,9 +237,9 @@ def json_writer(kind: Kind, rng: random.Random) -> Writer:
 
     def encode(values: dict[str, Any]) -> bytes:
         present = {name: value for name, value in values.items() if value is not ABSENT}
-        if present.get("profile_county") and rng.random() < 0.2:  # noqa: PLR2004 - a share
+        if present.get("profile_county") and rng.random() < 0.2:
             present["profile_country"] = present.pop("profile_county")
-        if rng.random() < 0.05:  # noqa: PLR2004 - a share
+        if rng.random() < 0.05:
             present["added_by_producer"] = {"deep": [1, 2, {"x": None}]}
         return _json_encoder(present)
 
@@ -303,8 +310,8 @@ def _promoted_pool(column: str, n: int, schema: Any, rng: random.Random) -> list
         as_bytes = [(None if v is None else v.encode(), c) for v, c in whole]
         return [*(as_bytes if n % 2 else whole), *[(None, "")] * _POOL][:_POOL]
     if shape == "real":
-        numbers: list[float] = [1, 0, -7, 1000] if n % 3 < 2 else [0.5, -2.25, 1e20, 0.0]  # noqa: PLR2004 - which type
-        return _filled([(x, cells.real(float(_float32(x) if n % 3 == 2 else x))) for x in numbers], [(None, "")], rng)  # noqa: PLR2004
+        numbers: list[float] = [1, 0, -7, 1000] if n % 3 < 2 else [0.5, -2.25, 1e20, 0.0]
+        return _filled([(x, cells.real(float(_float32(x) if n % 3 == 2 else x))) for x in numbers], [(None, "")], rng)
     if shape == "instant":
         return _filled([(m // 1000, cells.instant(m)) for m in (1721051118755000, 0, -1000)], [(None, "")], rng)
     return _avro_pool(column, "int" if shape in {"int", "long"} else shape, rng)
@@ -325,10 +332,10 @@ def registry_writers(kind: Kind, rng: random.Random, ids: Sequence[int]) -> list
         writer.encode = _avro_encoder(schema, head)
         if n == 1:
             writer.encode = _with_more(writer.encode)
-        elif n == 2:  # noqa: PLR2004 - the third of them
+        elif n == 2:
             names = {each["name"] for each in schema["fields"]}
             writer.gone = frozenset(set(kind.columns) - names)
-        elif n == 3:  # noqa: PLR2004 - the fourth
+        elif n == 3:
             writer.time = _to_millis
             writer.pools = {
                 each["name"]: _promoted_pool(each["name"], place, each["type"], rng)
@@ -370,11 +377,11 @@ class Maker:
     def mixed(self, day: date) -> Made:
         """Mostly a row of that day, else filtered, bad or a tombstone."""
         dice = self.rng.random()
-        if dice < 0.02:  # noqa: PLR2004 - shares
+        if dice < 0.02:
             return self.tombstone(day)
-        if dice < 0.04:  # noqa: PLR2004
+        if dice < 0.04:
             return self.bad(day)
-        if dice < 0.20 and self.kind.drops:  # noqa: PLR2004
+        if dice < 0.20 and self.kind.drops:
             return self.row(day, tuple(self.rng.sample(self.kind.drops, self.rng.randint(1, len(self.kind.drops)))))
         return self.row(day)
 
@@ -397,7 +404,7 @@ class Maker:
         early = self._record(when + timedelta(days=3), (), 0, 0).value or b""
         spoilt = [(b"", "empty_value"), (old, "day_out_of_range"), (early, "day_out_of_range")]
         if self.form == "json":
-            timeless = {key: 1 for key in ("a", "b")}
+            timeless = dict.fromkeys(("a", "b"), 1)
             spoilt += [(good.value[:-1], "undecodable"), (b"[1]", "undecodable"), (_json_encoder(timeless), "no_time")]
         else:
             spoilt += [(good.value[:-1], "undecodable"), (good.value + b"\0", "undecodable")]
@@ -438,9 +445,7 @@ class Maker:
             texts[name] = ""
         return values, texts
 
-    def _set_time(
-        self, writer: Writer, values: dict[str, Any], texts: dict[str, str], day: date, micros: int
-    ) -> None:
+    def _set_time(self, writer: Writer, values: dict[str, Any], texts: dict[str, str], day: date, micros: int) -> None:
         name = self.kind.time
         if name == "date":
             sent = day.isoformat() if self.form == "json" else _number(day)
@@ -454,10 +459,14 @@ class Maker:
         pick = self.rng.choice
         if "event_type" in self.kind.drops:
             dropped = [("subscription_paused", "subscription_paused"), (" Subscription_PAUSED ", "subscription_paused")]
-            kept = [("subscription_renewed", "subscription_renewed"), ("Trial_Started", "trial_started"), ("new", "new")]
+            kept = [
+                ("subscription_renewed", "subscription_renewed"),
+                ("Trial_Started", "trial_started"),
+                ("new", "new"),
+            ]
             self._send(writer, values, texts, "event_type", *pick(dropped if "event_type" in drops else kept))
         if "profile" in self.kind.drops:
-            nobody = [(None, ""), ("", '""'), ("00000000-0000-0000-0000-000000000000",) * 2]
+            nobody: list[Pair] = [(None, ""), ("", '""'), ("00000000-0000-0000-0000-000000000000",) * 2]
             somebody = f"fe36c5e3-28bc-4105-b9a2-{self.rng.getrandbits(48):012x}"
             pair = pick(nobody) if "profile" in drops else (somebody, somebody)
             self._send(writer, values, texts, "profile_id", *pair)
@@ -473,7 +482,7 @@ class Maker:
     ) -> None:
         away = 1_000_000 * self.rng.randrange(1, 10**6)
         when = micros + away if historical else micros - away
-        if not historical and self.rng.random() < 0.1:  # noqa: PLR2004 - a share
+        if not historical and self.rng.random() < 0.1:
             self._put(values, texts, "install_date", None, "")
         else:
             self._put(values, texts, "install_date", writer.time(when), cells.instant(when))

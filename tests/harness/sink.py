@@ -72,7 +72,7 @@ class Sink:
         return self
 
     def kill(self) -> None:
-        """kill -9."""
+        """Kill -9."""
         self._signal(signal.SIGKILL)
         self._process.wait()
         self._unguard()

@@ -174,7 +174,11 @@ class World:
         return path
 
     def start(
-        self, *arguments: str, worker: str = "a", over: Mapping[str, Any] | None = None, env: Mapping[str, str] | None = None
+        self,
+        *arguments: str,
+        worker: str = "a",
+        over: Mapping[str, Any] | None = None,
+        env: Mapping[str, str] | None = None,
     ) -> Sink:
         """Start a process. It ends with the world."""
         self._started += 1
@@ -229,9 +233,7 @@ class World:
 
     def committed(self) -> dict[tuple[str, int], TopicPartition]:
         """The group's offsets, with their metadata."""
-        places = [
-            TopicPartition(stream.topic, p) for stream in self.streams.values() for p in range(stream.partitions)
-        ]
+        places = [TopicPartition(stream.topic, p) for stream in self.streams.values() for p in range(stream.partitions)]
         admin = self.kafka.admin()
         asked = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(self.group, places)])
         found = asked[self.group].result(30).topic_partitions

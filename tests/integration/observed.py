@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -151,8 +150,3 @@ def until(holds: Callable[[], object], what: str, seconds: float = WAIT_SECONDS)
         assert time.monotonic() < end, f"not in {seconds} s: {what}"
         time.sleep(0.1)
     return found
-
-
-def environment() -> dict[str, str]:
-    """This process's own, for commands that are run by hand."""
-    return dict(os.environ)

@@ -1,4 +1,4 @@
-"""The main job, whole, on a real Kafka, a real store and a real registry, judged to the byte by an oracle of its own."""
+"""The main job, whole, on a real Kafka, store and registry, judged to the byte by an oracle of its own."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta

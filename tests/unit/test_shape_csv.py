@@ -9,7 +9,7 @@ from pathlib import Path
 
 import duckdb
 import orjson
-import pandas as pd  # type: ignore[import-untyped] # it has no types of its own
+import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pyarrow.csv as pa_csv
