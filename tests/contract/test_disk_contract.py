@@ -570,6 +570,20 @@ def test_damaged_checkpoints_are_put_aside(damage: Callable[[Path], None], tmp_p
     assert not (root / "checkpoints.sqlite-wal").exists()
 
 
+def test_a_directory_that_takes_no_checkpoints_is_a_mistake_and_damages_nothing(tmp_path: Path) -> None:
+    """Full, read-only: no reason to put what stands there aside."""
+    root = tmp_path / "spool"
+    (root / "checkpoints.sqlite").mkdir(parents=True)
+    before = _handles()
+    for _ in range(3):
+        with pytest.raises(UsageError, match=r"spool\.directory: .*spool takes no checkpoints .*make room there"):
+            LocalDisk(root)
+    assert _handles() == before
+    assert (root / "checkpoints.sqlite").is_dir()
+    (root / "checkpoints.sqlite").rmdir()
+    LocalDisk(root).close()
+
+
 def test_a_full_disk_refuses_a_checkpoint_and_keeps_the_old_one(here: LocalDisk) -> None:
     here.save("t-0", b"old")
     pages = here._checkpoints.execute("PRAGMA page_count").fetchone()[0]

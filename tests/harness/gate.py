@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
+from email.utils import format_datetime, parsedate_to_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal
 from urllib.parse import unquote
@@ -82,7 +84,14 @@ class Delay:
     seconds: float
 
 
-Fault = Stop | Answer | Lose | Cut | Delay
+@dataclass(frozen=True, slots=True)
+class Redate:
+    """The store's clock shows another time."""
+
+    by: timedelta
+
+
+Fault = Stop | Answer | Lose | Cut | Delay | Redate
 
 
 @dataclass(slots=True)
@@ -179,6 +188,8 @@ class _Handler(BaseHTTPRequestHandler):
         if isinstance(fault, Stop) and fault.where == "after" and not fault.hold(path):
             self._abort()
             return
+        if isinstance(fault, Redate) and "Date" in headers:
+            headers["Date"] = format_datetime(parsedate_to_datetime(headers["Date"]) + fault.by, usegmt=True)
         if not isinstance(fault, Lose):
             self._send(status, headers, answer)
 
@@ -249,6 +260,11 @@ def puts(part: str) -> Asked:
 def puts_data(stream: str) -> Asked:
     """A PUT of a data object."""
     return lambda method, path: method == "PUT" and f"/{stream}/dt=" in path and ".csv" in path
+
+
+def puts_marks(stream: str) -> Asked:
+    """A PUT of a manifest, a mark or the list of days."""
+    return lambda method, path: method == "PUT" and f"/{stream}/" in path and "/_" in path.rsplit(f"/{stream}/", 1)[1]
 
 
 def anything(_method: str, _path: str) -> bool:

@@ -383,7 +383,7 @@ class _Publication:
         }
 
     def _check_list(self, manifests: Mapping[date, Record]) -> None:
-        wanted = {
+        wanted: dict[str, Any] = {
             "version": 1,
             "stream": self.stream.name,
             "days": [

@@ -473,9 +473,9 @@ class Maker:
         if "historical" in self.kind.drops and self.kind.name != "ua_events":
             self._set_install(writer, values, texts, micros, historical="historical" in drops)
         if "environment" in self.kind.drops:
-            dropped = [("Sandbox", "Sandbox"), (None, ""), ("", '""')]
+            refused: list[Pair] = [("Sandbox", "Sandbox"), (None, ""), ("", '""')]
             kept = [("Production", "Production"), ("production", "production")]
-            self._send(writer, values, texts, "environment", *pick(dropped if "environment" in drops else kept))
+            self._send(writer, values, texts, "environment", *pick(refused if "environment" in drops else kept))
 
     def _set_install(
         self, writer: Writer, values: dict[str, Any], texts: dict[str, str], micros: int, *, historical: bool

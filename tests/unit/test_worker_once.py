@@ -266,6 +266,61 @@ def test_a_cluster_out_of_reach_from_the_start_ends_it(world: World) -> None:
     assert str(shot.ended.outage) == "no broker"
 
 
+def test_a_group_that_refuses_us_ends_it_though_the_cluster_answers(world: World) -> None:
+    """No rights on the group: metadata and bucket are there, and looking at them is no progress."""
+    shot = Shot(world)
+
+    def refused(call: str) -> None:
+        if call == "poll":
+            raise TransientError("not authorized for the group")
+
+    shot.member.hooks.on_before = refused
+    assert shot.run(seconds=PATIENCE.total_seconds() - 30, pause=5) is None
+    assert shot.run(seconds=60, pause=5) is not None
+    assert shot.ended is not None
+    assert str(shot.ended.outage) == "not authorized for the group"
+
+
+def test_a_broker_that_answers_again_is_no_outage_though_it_has_nothing_to_say(world: World) -> None:
+    """We wait for another worker's seal; one failed poll long ago must not end that."""
+    other = Member(world).start()
+    shot = Shot(world, day(1))
+    shot.member.start()
+    for _ in range(3):
+        shot.member.turn()
+        other.turn()
+    world.clock.advance(86_400)
+    shot.member.calm()
+    left = 1
+
+    def once(call: str) -> None:
+        nonlocal left
+        if call == "poll" and left:
+            left -= 1
+            raise TransientError("no broker")
+
+    shot.member.hooks.on_before = once
+    shot.member.turn()
+    assert shot.member.worker.broker_outage is not None
+    for _ in range(int(2 * PATIENCE.total_seconds() / 5)):
+        shot.member.turn(seconds=5)
+        assert shot.once.look() is None
+    assert shot.member.worker.broker_outage is None
+
+
+def test_nothing_to_blame_is_no_reason_to_give_up(world: World) -> None:
+    """No partition of ours, no word from anybody for hours: others are at work."""
+    others = [Member(world).start() for _ in range(2)]
+    for _ in range(4):
+        for other in others:
+            other.turn()
+    shot = Shot(world, day(1))
+    shot.member.start()
+    shot.member.calm()
+    world.clock.advance(2 * PATIENCE.total_seconds())
+    assert shot.once.look() is None
+
+
 def test_a_registry_out_of_reach_ends_it(world: World) -> None:
     shot = Shot(world)
     shot.member.moods.trouble = TransientError("no registry")
