@@ -1,4 +1,4 @@
-"""The store fails in every way that stores fail: offsets never move before the objects stand, no object is written twice."""
+"""The store fails in every way that stores fail: no offset moves before the objects stand, none is written twice."""
 
 import configparser
 from collections.abc import Callable, Iterator
@@ -186,7 +186,7 @@ def chain(tmp_path: Path) -> Iterator[tuple[Path, dict[str, str]]]:
     """A credentials file, and the environment that names it."""
     path = tmp_path / "credentials"
     env = {"AWS_SHARED_CREDENTIALS_FILE": str(path), "AWS_CONFIG_FILE": str(tmp_path / "none")}
-    yield path, {**env, "AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
+    return path, {**env, "AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
 
 
 def test_wrong_keys_that_are_put_right(world: World, minio: S3Address, chain: tuple[Path, dict[str, str]]) -> None:
