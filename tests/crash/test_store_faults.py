@@ -1,7 +1,7 @@
 """The store fails in every way that stores fail: no offset moves before the objects stand, none is written twice."""
 
 import configparser
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -124,7 +124,7 @@ def test_once_gives_up_when_the_store_stays_away(world: World, store_gate: Gate)
 def test_a_slow_store(world: World, store_gate: Gate) -> None:
     """Each write takes longer than the group's session: polling goes on, nobody is thrown out."""
     filled(world)
-    store_gate.order(Delay(3.5), lambda method, _: method == "PUT", times=-1)
+    store_gate.order(Delay(4), puts_data("events"), times=-1)
     sink = world.once(CUTOFF).done()
     assert len(sink.said("rebalanced")) == 1
     world.judge(CUTOFF)
@@ -182,7 +182,7 @@ def write_keys(path: Path, key: str, secret: str) -> None:
 
 
 @pytest.fixture
-def chain(tmp_path: Path) -> Iterator[tuple[Path, dict[str, str]]]:
+def chain(tmp_path: Path) -> tuple[Path, dict[str, str]]:
     """A credentials file, and the environment that names it."""
     path = tmp_path / "credentials"
     env = {"AWS_SHARED_CREDENTIALS_FILE": str(path), "AWS_CONFIG_FILE": str(tmp_path / "none")}
