@@ -44,8 +44,6 @@ class Judged:
     columns: tuple[str, ...]
     compression: str = "none"
     policy: Policy = first_drop
-    lossy: frozenset[tuple[int, int]] = frozenset()
-    """(partition, offset) of records that an operator gave up by accept-gap."""
 
     @property
     def header(self) -> bytes:
@@ -127,6 +125,7 @@ class _Chain:
             self._check_link(n, previous, record)
             if record["kind"] == "gap":
                 left = [s for s in left if s.offset >= record["resume"]]
+                self.log = [s for s in self.log if not record["lost"][0] <= s.offset < record["lost"][1]]
             else:
                 taken = [s for s in left if s.offset < record["through"] and self._due(s, record)]
                 gone = set(map(id, taken))

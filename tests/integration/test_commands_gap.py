@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from tests.conftest import BucketFactory
+from tests.conftest import BucketFactory, KafkaFactory
 from tests.harness.oracle import today
 from tests.harness.world import World, closing
 from tests.integration.commands import Ended, command
@@ -114,6 +114,19 @@ def test_hours_until_retention(world: World) -> None:
     consumer.close()
     found = first_of(command(settings, "status", "--json"))
     assert found["retention_hours"] == pytest.approx(WEEK_HOURS - 38, abs=0.1)
+
+
+def test_a_cluster_that_never_had_a_group(own_kafka: KafkaFactory, tmp_path: Path) -> None:
+    """It answers NOT_COORDINATOR at first, which librdkafka's admin client does not survive."""
+    kafka = own_kafka()
+    kafka.create_topic("fresh")
+    settings = tmp_path / "sink.toml"
+    url = (tmp_path / "out").as_uri()
+    settings.write_text(
+        f'[kafka]\nbootstrap_servers = "{kafka.bootstrap_servers}"\n[destination]\nurl = "{url}"\n'
+        '[spool]\ndirectory = "spool"\n[schedule]\ngive_up_after = "30s"\n[streams.events]\ntopic = "fresh"\n'
+    )
+    assert first_of(command(settings, "status", "--json"))["committed"] is None
 
 
 def test_other_streams_and_outages(world: World) -> None:

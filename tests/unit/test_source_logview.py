@@ -21,7 +21,7 @@ ONE = TopicPartition("topic", 0)
 
 
 class MadeUpAdmin:
-    """Answers from a script: an offset, a committed offset, or an error."""
+    """Answers from a script: an offset or an error."""
 
     def __init__(self, *answers: object) -> None:
         self.answers = list(answers)
@@ -29,12 +29,6 @@ class MadeUpAdmin:
 
     def list_offsets(self, request: dict[Place, Any], **_how: object) -> dict[Place, Future[Any]]:
         return {place: self._answer(lambda offset: SimpleNamespace(offset=offset)) for place in request}
-
-    def list_consumer_group_offsets(self, requests: list[Any], **_how: object) -> dict[str, Future[Any]]:
-        return {
-            request.group_id: self._answer(lambda place: SimpleNamespace(topic_partitions=[place]))
-            for request in requests
-        }
 
     def _answer(self, make: Any) -> Future[Any]:
         self.asked += 1
@@ -84,9 +78,48 @@ def test_no_answer_is_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
         view(MadeUpAdmin(None, 1, 1), monkeypatch).ends([ONE])
 
 
+class MadeUpBystander:
+    """A consumer that answers with one place, an error, or not before it may."""
+
+    def __init__(self, answer: object) -> None:
+        self.answer = answer
+
+    def committed(self, _places: list[Place], timeout: float) -> list[object]:
+        assert timeout > 0
+        if isinstance(self.answer, KafkaError):
+            raise KafkaException(self.answer)
+        return [self.answer]
+
+
+def committed(answer: object, monkeypatch: pytest.MonkeyPatch) -> dict[TopicPartition, Commit | None]:
+    made: list[dict[str, object]] = []
+
+    def make(config: dict[str, object]) -> MadeUpBystander:
+        made.append(config)
+        return MadeUpBystander(answer)
+
+    monkeypatch.setattr(logview, "Consumer", make)
+    asked = view(MadeUpAdmin(), monkeypatch)
+    try:
+        asked.committed("group", [ONE])
+        return asked.committed("group", [ONE])
+    finally:
+        assert [config["group.id"] for config in made] == ["group"]
+
+
 def test_an_error_in_the_answer_is_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
     bad = SimpleNamespace(topic="topic", partition=0, offset=-1, metadata=None, error=KafkaError(KafkaError.UNKNOWN))
     with pytest.raises(TransientError, match="topic:0"):
-        view(MadeUpAdmin(bad), monkeypatch).committed("group", [ONE])
+        committed(bad, monkeypatch)
+    with pytest.raises(TransientError, match=r"committed offsets of group: .*NOT_COORDINATOR"):
+        committed(KafkaError(KafkaError.NOT_COORDINATOR), monkeypatch)
     good = SimpleNamespace(topic="topic", partition=0, offset=5, metadata=None, error=None)
-    assert view(MadeUpAdmin(good), monkeypatch).committed("group", [ONE]) == {ONE: Commit(5)}
+    assert committed(good, monkeypatch) == {ONE: Commit(5)}
+    none = SimpleNamespace(topic="topic", partition=0, offset=-1001, metadata=None, error=None)
+    assert committed(none, monkeypatch) == {ONE: None}
+
+
+def test_who_stands_in_line_too_long_has_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = view(MadeUpAdmin(), monkeypatch)
+    with asked._asking, pytest.raises(TransientError, match="committed offsets of group: no answer"):
+        asked.committed("group", [ONE])

@@ -1,0 +1,156 @@
+"""The spool's disk is small, full or read-only: reading waits, polling goes on, spills make room, and it goes on by itself."""
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.harness.oracle import today
+from tests.harness.sink import Sink
+from tests.harness.world import Stream, World
+
+ONE_DAY = timedelta(days=1)
+HISTORY = [today() - n * ONE_DAY for n in range(40, -1, -1)]
+YESTERDAY = today() - ONE_DAY
+MIB = 1 << 20
+
+
+@pytest.fixture
+def small_disk(world: World) -> Iterator[Callable[[int], Path]]:
+    """Mount a disk of so many bytes where the worker's spool will be."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small disk needs root")
+    mounted: list[Path] = []
+
+    def mount(size: int) -> Path:
+        place = world.spool()
+        place.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=700", "tmpfs", place], check=True)
+        mounted.append(place)
+        return place
+
+    yield mount
+    world.close()
+    for place in mounted:
+        subprocess.run(["umount", "--lazy", place], check=True)
+
+
+def remount(place: Path, options: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,{options}", place], check=True)
+
+
+def fill_disk(place: Path) -> Path:
+    """A file that takes all the room there is."""
+    ballast = place / "ballast"
+    with ballast.open("wb", buffering=0) as out:
+        try:
+            while out.write(bytes(4096)):
+                pass
+        except OSError:
+            pass
+    return ballast
+
+
+def history(world: World, count: int, compression: str = "none") -> Stream:
+    """Forty days in one topic, mostly in order."""
+    stream = world.add("events", partitions=2, compression=compression)
+    made = [stream.maker.mixed(HISTORY[n * len(HISTORY) // count]) for n in range(count)]
+    late = [stream.maker.mixed(day) for day in HISTORY[:20]]
+    world.ledger.send_all((stream.topic, n % 2, each) for n, each in enumerate([*made, *late]))
+    return stream
+
+
+def ended_well(world: World, sink: Sink) -> None:
+    """All is there, and reading never stopped for good."""
+    sink.until_said("day_published", day=str(YESTERDAY), seconds=120)
+    sink.terminate()
+    sink.done()
+    world.judge(YESTERDAY)
+
+
+@pytest.mark.parametrize("compression", ["none", "zstd"])
+def test_a_history_much_larger_than_the_spool(world: World, compression: str) -> None:
+    """It passes through in spills; days are complete all the same."""
+    stream = history(world, 4000, compression)
+    world.once(over={"spool": {"max_bytes": "200KiB"}}).done(seconds=240)
+    world.judge(YESTERDAY)
+    chains = [world.folder.records(stream.topic, partition) for partition in range(2)]
+    assert all(len(chain) > 2 and not chain[0]["caught_up"] and chain[-1]["caught_up"] for chain in chains)
+
+
+@pytest.mark.parametrize("compression", ["none", "gzip"])
+def test_a_disk_smaller_than_the_history(
+    world: World, small_disk: Callable[[int], Path], compression: str
+) -> None:
+    """No limit in the settings that would help: the disk itself says no."""
+    history(world, 8000, compression)
+    small_disk(2 * MIB)
+    sink = world.once(over={"spool": {"min_free_bytes": 0}}).done(seconds=240)
+    assert sink.said("reading_held")
+    world.judge(YESTERDAY)
+
+
+def test_a_disk_that_is_full_until_someone_makes_room(world: World, small_disk: Callable[[int], Path]) -> None:
+    """Full from the first row on: it waits without a crash, is alive, and goes on when there is room."""
+    history(world, 2000)
+    place = small_disk(8 * MIB)
+    sink = world.waiting()
+    sink.until_said("day_published")
+    ballast = fill_disk(place)
+    stream = world.streams["events"]
+    world.fill(stream, HISTORY[-3:], 4000)
+    sink.until(lambda: sink.said("paused") or sink.said("reading_held") or sink.said("outage"), 60, "it says so")
+    assert sink.page("/livez")[0] == 200
+    ballast.unlink()
+    world.await_read(sink)
+    sink.terminate()
+    sink.done()
+    world.once().done()
+    world.judge()
+
+
+def test_a_kill_on_a_full_disk(world: World, small_disk: Callable[[int], Path]) -> None:
+    """The next start finds no room for a checkpoint either, and does not crash in a loop."""
+    history(world, 2000)
+    place = small_disk(8 * MIB)
+    sink = world.waiting()
+    sink.until_said("day_published")
+    ballast = fill_disk(place)
+    world.fill(world.streams["events"], HISTORY[-3:], 4000)
+    sink.until(lambda: sink.said("reading_held") or sink.said("outage"), 60, "it says so")
+    sink.kill()
+    again = world.start("run", over={"spool": {"min_free_bytes": 0}})
+    again.until(lambda: again.said("reading_held") or again.said("outage"), 60, "it says so")
+    assert again.page("/livez")[0] == 200
+    ballast.unlink()
+    again.until_said("day_published", day=str(YESTERDAY), seconds=120)
+    again.terminate()
+    again.done()
+    world.judge()
+
+
+def test_a_spool_that_becomes_read_only(world: World, small_disk: Callable[[int], Path]) -> None:
+    history(world, 1000)
+    place = small_disk(8 * MIB)
+    sink = world.waiting()
+    sink.until_said("day_published")
+    remount(place, "ro")
+    world.fill(world.streams["events"], HISTORY[-3:], 1000)
+    sink.until_said("outage")
+    assert sink.page("/livez")[0] == 200
+    remount(place, "rw")
+    world.await_read(sink)
+    sink.terminate()
+    sink.done()
+    world.once().done()
+    world.judge()
+
+
+def test_a_spool_that_is_read_only_from_the_start(world: World, small_disk: Callable[[int], Path]) -> None:
+    world.add("events")
+    remount(small_disk(MIB), "ro")
+    sink = world.start("run").done(2, 30)
+    assert "spool.directory" in sink.tail()
