@@ -335,6 +335,19 @@ def test_a_crash_may_take_all_and_may_leave_all_that_was_not_synced() -> None:
     assert left == {None, 1, 2}
 
 
+def test_a_file_begun_anew_is_not_synced_though_its_name_was() -> None:
+    left = set()
+    for seed in range(50):
+        disk = MemoryDisk()
+        disk.append("t-0/a.csv", b"abc")
+        disk.sync(["t-0/a.csv"])
+        disk.remove(["t-0/a.csv"])
+        disk.append("t-0/a.csv", b"XYZ")
+        disk.crash(Random(seed))
+        left.add(disk.length("t-0/a.csv"))
+    assert None in left
+
+
 def test_a_cut_below_what_was_synced_is_what_a_crash_finds() -> None:
     disk = MemoryDisk()
     disk.append("t-0/a.csv", b"abcdef")

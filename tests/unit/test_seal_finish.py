@@ -206,6 +206,14 @@ def test_an_object_without_metadata_is_not_the_seals(full: RoughStore) -> None:
     assert not finished(full, lossy=True)
 
 
+def test_without_a_gap_all_rows_are_wanted_unless_told_otherwise(full: RoughStore) -> None:
+    full.delete(ENTRY.key)
+    put(full, ENTRY.key, b"", {**METADATA, "rows": "1"})
+    standing = Standing(full, uncounted)
+    assert not standing.finished(SEAL)
+    assert not standing.stands(SEAL, ENTRY)
+
+
 def test_under_a_gap_fewer_rows_will_do_but_not_more(full: RoughStore) -> None:
     full.delete(ENTRY.key)
     put(full, ENTRY.key, b"", {**METADATA, "rows": "1", "first-offset": "15"})

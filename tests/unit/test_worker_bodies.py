@@ -6,6 +6,7 @@ import gzip
 import zlib
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 import zstandard
@@ -49,6 +50,21 @@ def test_a_body_is_the_header_and_the_rows(bodies: Bodies) -> None:
     body = bodies.freeze(FILE, COLUMNS, "none")
     assert body.size == len(b"id,at\n" + ROWS)
     assert read(body) == b"id,at\n" + ROWS
+
+
+def test_readers_of_the_spool_are_closed(bodies: Bodies, disk: MemoryDisk, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[BinaryIO] = []
+    plain = disk.read
+
+    def watched(name: str) -> BinaryIO:
+        opened.append(plain(name))
+        return opened[-1]
+
+    monkeypatch.setattr(disk, "read", watched)
+    assert read(bodies.freeze(FILE, COLUMNS, "none")) == b"id,at\n" + ROWS
+    bodies.freeze(FILE, COLUMNS, "gzip").close()
+    assert len(opened) == 3
+    assert all(reader.closed for reader in opened)
 
 
 def test_a_body_can_be_read_again(bodies: Bodies) -> None:

@@ -85,6 +85,7 @@ def test_open_days_of_one_that_still_reads_may_go() -> None:
 def test_where_nothing_else_helps_a_small_spill_does() -> None:
     below = Room(0, 100, refused=False)
     assert plan(tenant(0, 5, 0, closing=True), tenant(1, 95, 0, needed=True), room=below) == [SPILL, HOLD]
+    assert plan(tenant(0, 1, 0, closing=True), tenant(1, 95, 0, needed=True), room=below) == [SPILL, HOLD]
     assert plan(tenant(0, 0, 0, closing=True), room=below) == [HOLD]
 
 

@@ -31,6 +31,30 @@ def world() -> World:
 # The order of things
 
 
+def test_what_arrives_during_a_seal_waits_for_its_end(world: World) -> None:
+    """The record names files and a position: neither moves until the seal is finished."""
+    world.write(0, "r0")
+    member = settled(world, -1)
+    world.due(0)
+    member.jobs.held = True
+    jobs = 0
+    while len(member.sealed()) < 2:
+        world.write(0, f"during {jobs}")
+        member.turn(2)
+        if member.life.sealing:
+            assert member.life.intake.position == member.life.spool.progress.position == 1
+            assert sum(file.rows for file in member.life.spool.files) <= 1
+        member.jobs.waiting.popleft().run()
+        jobs += 1
+    assert jobs > 5
+    assert world.objects() == {"0/1": ["r0,2026-03-01"]}
+    member.jobs.held = False
+    member.jobs.run()
+    member.calm()
+    assert member.life.intake.position == world.log().high
+    assert [file.rows for file in member.life.spool.files] == [world.log().high - 1]
+
+
 def test_a_day_is_sealed_at_its_hour(world: World) -> None:
     for number in (0, 1, 0):
         world.write(number, f"r{number}")
@@ -205,6 +229,7 @@ def test_a_clock_ahead_of_the_stores_waits(world: World) -> None:
     member.turn(20, seconds=1)
     assert member.sealed()[-1].cutoff == day(-1)
     assert any("ahead of the store's" in reason for reason in member.told.all("sealing"))
+    assert not member.life.sealing, "the stream's other days are published meanwhile"
     world.write(0, "meanwhile")
     member.turn(5, seconds=1)
     assert member.life.intake.position == 1, "reading goes on"
