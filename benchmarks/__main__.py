@@ -17,12 +17,21 @@ from benchmarks import sink
 from benchmarks.backlog import PARTITIONS, fill
 from benchmarks.contents import Contents, contents
 from benchmarks.events import Plan
-from benchmarks.measure import Cost, measure
+from benchmarks.measure import Cost, compiled, measure
 from benchmarks.servers import Servers, servers
 from benchmarks.task import Task
 from tests.services.s3 import unique_bucket
 
 MIB = 1 << 20
+MODULES = (
+    "benchmarks.floor",
+    "benchmarks.usual",
+    "consumer.commands.main",
+    "consumer.commands.watching",
+    "consumer.settings.load",
+    "consumer.worker.once",
+)
+"""What the contenders import."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +67,12 @@ def main() -> int:
     given = _arguments()
     plan = Plan(given.records, given.days, given.mixed, given.large_every, given.large_mib * MIB)
     results: dict[str, list[Result]] = {name: [] for name in given.only or CONTENDERS}
-    with servers() as found:
+    with servers() as found, compiled([*MODULES]) as environment:
         topic = given.topic or fill(found.kafka, plan)
         print(f"{plan.records:,} events on {PARTITIONS} partitions over {plan.days} days, topic {topic}", flush=True)
         for number in range(given.rounds):
             for name, runs in results.items():
-                runs.append(_run(name, found, topic, plan, Path(given.keep) if given.keep else None))
+                runs.append(_run(name, found, topic, plan, environment, given.keep))
                 print(f"round {number + 1}: {_line(name, [runs[-1]], plan)}", flush=True)
     _print_table(results, plan)
     return 0 if all(_right(run, plan) for runs in results.values() for run in runs) else 1
@@ -79,18 +88,20 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--large-mib", type=int, default=5, metavar="MIB", help="how large")
     parser.add_argument("--only", action="append", choices=CONTENDERS, help="leave the others out")
     parser.add_argument("--topic", help="read what an earlier run filled with the same numbers")
-    parser.add_argument("--keep", metavar="FOLDER", help="keep each run's log and settings there")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep each run's log and settings there")
     return parser.parse_args()
 
 
-def _run(name: str, found: Servers, topic: str, plan: Plan, keep: Path | None) -> Result:
+def _run(
+    name: str, found: Servers, topic: str, plan: Plan, environment: Mapping[str, str], keep: Path | None
+) -> Result:
     contender = CONTENDERS[name]
     with _task(name, found, topic, plan) as task:
         if contender.writes:
             sink.prove_store(task)
         log = task.home / f"{name}.log"
         try:
-            cost = measure(contender.command(task), log)
+            cost = measure(contender.command(task), log, environment)
         finally:
             if keep is not None:
                 keep.mkdir(parents=True, exist_ok=True)

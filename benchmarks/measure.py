@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
+import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,13 +26,26 @@ class Cost:
     peak: int
 
 
-def measure(command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None) -> Cost:
+@contextmanager
+def compiled(modules: Sequence[str]) -> Iterator[Mapping[str, str]]:
+    """An environment in which Python finds these modules compiled, as after an installation.
+
+    Where it may write no bytecode each start would else compile everything anew, for more than a second.
+    """
+    with tempfile.TemporaryDirectory(prefix="adapty-sink-bench-") as folder:
+        environment = {**os.environ, "PYTHONPYCACHEPREFIX": folder, "PYTHONDONTWRITEBYTECODE": ""}
+        client = "import boto3; boto3.client('s3', region_name='us-east-1')"  # imports more when called
+        subprocess.run([sys.executable, "-c", f"import {', '.join(modules)}; {client}"], env=environment, check=True)
+        yield environment
+
+
+def measure(command: Sequence[str], log: Path, environment: Mapping[str, str]) -> Cost:
     """Run the command and account for it. Raises RuntimeError, with the end of its log, where it fails."""
     began = time.monotonic()
     with log.open("wb") as out:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
-            env={**os.environ, **(environment or {})},
+            env=environment,
         )  # fmt: skip
     peak = 0
     # ru_maxrss counts what this process had when it forked; VmHWM is of the new program alone

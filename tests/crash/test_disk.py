@@ -1,4 +1,4 @@
-"""The spool's disk is small, full or read-only: reading waits, polling goes on, spills make room, and it goes on by itself."""
+"""The spool's disk is small, full or read-only: reading waits, polling goes on, spills make room, all by itself."""
 
 import os
 import subprocess
@@ -79,15 +79,11 @@ def test_a_history_much_larger_than_the_spool(world: World, compression: str) ->
     world.once(over={"spool": {"max_bytes": "2MiB"}}).done(seconds=240)
     world.judge(YESTERDAY)
     chains = [world.folder.records(stream.topic, partition) for partition in range(2)]
-    assert sum(len(chain) for chain in chains) > 4
-    assert all(chain[-1]["caught_up"] for chain in chains)
-    assert not all(record["caught_up"] for chain in chains for record in chain)
+    assert all(not chain[0]["caught_up"] and chain[-1]["caught_up"] for chain in chains)
 
 
 @pytest.mark.parametrize("compression", ["none", "gzip"])
-def test_a_disk_smaller_than_the_history(
-    world: World, small_disk: Callable[[int], Path], compression: str
-) -> None:
+def test_a_disk_smaller_than_the_history(world: World, small_disk: Callable[[int], Path], compression: str) -> None:
     """No limit in the settings that would help: the disk itself says no."""
     history(world, 8000, compression)
     small_disk(2 * MIB)

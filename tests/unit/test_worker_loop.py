@@ -152,6 +152,19 @@ def test_an_outage_is_no_progress_though_it_is_asked_again(world: World) -> None
     assert member.worker.progress_at > at
 
 
+def test_a_batch_taken_in_after_an_outage_is_progress(world: World) -> None:
+    member = settled(world, -1)
+    member.moods.trouble = TransientError("no registry")
+    world.write(0)
+    member.turn(30, seconds=1)
+    at = member.worker.progress_at
+    member.turn(30, seconds=1)
+    assert member.worker.progress_at == at
+    member.moods.trouble = None
+    member.turn()
+    assert member.worker.progress_at == world.clock.monotonic()
+
+
 # A static member without its new partitions
 
 
@@ -411,6 +424,7 @@ def test_a_damaged_chain_of_a_foreign_partition_delays_the_streams_days(world: W
     member.turn(30, seconds=0.5)
     assert member.told.all("delayed") == [HaltReason.CHAIN_DAMAGED]
     assert isinstance(publication.halted, HaltError)
+    assert not publication.running
     assert world.published() == [-1]
 
 

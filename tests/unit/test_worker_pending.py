@@ -159,6 +159,39 @@ def test_it_is_rebuilt_by_the_settings_that_decided_it() -> None:
     assert member.halts() == []
 
 
+def test_each_offset_is_rebuilt_by_the_settings_of_the_record_that_covers_it() -> None:
+    """Record 0 kept all kinds, record 1 (pending) only `a`, today's keep none: three judges are at work."""
+    world = World()
+    world.write(0, "r0", kind="b")
+    world.write(-1, "r1", kind="b")
+    first = settled(world, -1)
+    first.crash()
+    world.write(0, "r2", kind="b")
+    world.write(0, "r3", kind="a")
+    second = Member(world, rules=rows.rules("t", keep=("a",))).start()
+    second.calm()
+    world.store.before = failing(TransientError("down"), times=1000, call="put", key="s/dt=")
+    world.due(0)
+    second.until(lambda: world.chain().head.n == 1)
+    second.crash()
+    world.store.before = lambda call, key: None
+    third = Member(world, rules=rows.rules("t", keep=())).start()
+    third.until(lambda: world.published() == [-1, 0])
+    assert third.halts() == []
+    assert world.objects() == {"-1/2": ["r1,2026-02-28"], "0/4": ["r0,2026-03-01", "r3,2026-03-01"]}
+
+
+def test_without_a_gap_an_object_of_fewer_rows_does_not_finish_a_seal() -> None:
+    left = Left()
+    key = "s/dt=2026-03-01/t-0-00000000000000000006.csv"
+    facts = {"topic": "t", "partition": "0", "rows": "2", "first-offset": "0", "last-offset": "2"}
+    put(left.world.store, key, b"id,at\nr0,2026-03-01\nr2,2026-03-01\n", facts)
+    put(left.world.store, key.replace("03-01", "02-28"), b"", {**facts, "rows": "0"})
+    member = left.again(spool=False)
+    member.until(lambda: member.halts() == [HaltReason.OBJECT_MISMATCH])
+    assert left.world.published() == [-1]
+
+
 def test_what_a_rebuild_reads_is_not_in_the_next_records_counts() -> None:
     left = Left()
     member = left.again(spool=False)
