@@ -25,6 +25,7 @@ from consumer.source.port import Broker, LogView
 from consumer.spool.disk import Disk
 from consumer.spool.local import LocalDisk
 from consumer.store.open import open_store
+from consumer.store.packing import remove_leftovers
 from consumer.store.port import Store
 from consumer.store.race import require_safe
 from consumer.store.s3_access import S3Options
@@ -103,6 +104,7 @@ class Ports:
 def ports_of(settings: Settings, *, static: bool) -> Ports:
     """The real ports. Raises UsageError where the spool is in use or an option is unknown."""
     disk = LocalDisk(settings.spool.directory)
+    remove_leftovers(settings.spool.directory)  # the lock is ours: nobody packs there
     return Ports(
         broker=KafkaBroker(settings.kafka, static=static),
         view=KafkaLogView(settings.kafka),

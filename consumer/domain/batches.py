@@ -45,6 +45,11 @@ class RawBatch:
             self.keys[low:high],
         )
 
+    def halves(self) -> tuple[RawBatch, RawBatch]:
+        """The batch in two, of as many records each as can be; of two records at least."""
+        middle = self.offsets[len(self) // 2]
+        return self.clip(Span(self.span.start, middle)), self.clip(Span(middle, self.span.end))
+
 
 @dataclass(frozen=True, slots=True)
 class DayRows:

@@ -5,28 +5,17 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
-import tempfile
-import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Literal, Protocol, Self, cast
-
-import zstandard
+from typing import BinaryIO, Self, cast
 
 from consumer.domain.errors import TransientError
+from consumer.store.packing import Compression, Place, packer_of
 from consumer.store.port import Body
 
-Compression = Literal["none", "gzip", "zstd"]
-SUFFIXES: Mapping[Compression, str] = {"none": "", "gzip": ".gz", "zstd": ".zst"}
-"""What a key ends with, after `.csv`."""
-
 BLOCK = 1024 * 1024
-TEMPORARY = "packed-"
-"""How the names of temporary files begin."""
-GZIP_LEVEL = 6
-ZSTD_LEVEL = 3
 
 
 class ChangedError(TransientError):
@@ -43,7 +32,10 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class FileBody:
-    """A body whose bytes lie on the local disk. `temporary` is a file of its own, gone with `close`."""
+    """A body whose bytes lie on the local disk, or in memory if they are few.
+
+    `temporary` is a file of its own, gone with `close`.
+    """
 
     size: int
     sha256: str
@@ -74,7 +66,7 @@ def freeze(
     """One body of the header and the pieces, in that order.
 
     Nothing is copied without compression: the pieces are read once for the digest, and again by each `open`. With
-    compression the result lies in a temporary file in `folder`. The same bytes in give the same bytes out. Raises
+    compression a large result lies in a temporary file in `folder`. The same bytes in give the same bytes out. Raises
     TransientError where the local disk fails or is full.
     """
     with local_disk("read the spool" if compression == "none" else f"pack into {folder}"):
@@ -105,12 +97,6 @@ def blocks(body: Body, size: int) -> Iterator[bytes]:
         )
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Delete the temporary files of a crashed run. Only while nobody packs into `folder`."""
-    for path in folder.glob(f"{TEMPORARY}*"):
-        path.unlink(missing_ok=True)
-
-
 @contextlib.contextmanager
 def local_disk(doing: str) -> Iterator[None]:
     """Turn an OSError of the local disk into TransientError: room or rights may come back."""
@@ -135,34 +121,17 @@ def _plain(pieces: Sequence[Piece], header: bytes) -> FileBody:
 
 def _packed(pieces: Sequence[Piece], header: bytes, compression: Compression, folder: Path) -> FileBody:
     digest, size = hashlib.sha256(), 0
-    packer = _packer(compression)
-    with tempfile.NamedTemporaryFile(dir=folder, prefix=TEMPORARY, delete=False) as out:
-        path = Path(out.name)
-        try:
-            with _Chain(header, pieces) as reader:
-                for block in iter(lambda: reader.read(BLOCK), b""):
-                    packed = packer.compress(block)
-                    digest.update(packed)
-                    size += out.write(packed)
-            packed = packer.flush()
+    packer = packer_of(compression)
+    with Place(folder) as place, _Chain(header, pieces) as reader:
+        for block in iter(lambda: reader.read(BLOCK), b""):
+            packed = packer.compress(block)
             digest.update(packed)
-            size += out.write(packed)
-            out.flush()
-        except BaseException:
-            path.unlink(missing_ok=True)
-            raise
-    return FileBody(size, digest.hexdigest(), lambda: path.open("rb"), path)
-
-
-class _Packer(Protocol):
-    def compress(self, data: bytes, /) -> bytes: ...
-    def flush(self) -> bytes: ...
-
-
-def _packer(compression: Compression) -> _Packer:
-    if compression == "gzip":
-        return zlib.compressobj(GZIP_LEVEL, wbits=31)  # a gzip header without name and time
-    return zstandard.ZstdCompressor(level=ZSTD_LEVEL, write_checksum=True).compressobj()
+            size += place.write(packed)
+        packed = packer.flush()
+        digest.update(packed)
+        size += place.write(packed)
+        opener, path = place.keep()
+    return FileBody(size, digest.hexdigest(), opener, path)
 
 
 def _chained(header: bytes, pieces: Sequence[Piece]) -> BinaryIO:

@@ -13,8 +13,9 @@ from consumer.domain.errors import TransientError
 from consumer.seal.record import ObjectEntry
 from consumer.spool.disk import Disk
 from consumer.spool.files import Running, SpoolDamagedError, SpoolFile
-from consumer.store.body import Compression, FileBody, Piece, framed, freeze
+from consumer.store.body import FileBody, Piece, framed, freeze
 from consumer.store.contents import BLOCK, count_lines
+from consumer.store.packing import Compression
 from consumer.store.port import Store
 
 

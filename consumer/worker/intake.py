@@ -106,20 +106,37 @@ class Intake:
         while self._backlog and self._lens is not None and not self.lost and self._due():
             try:
                 self._take(self._lens, self._backlog[0])
+            except SpoolFullError as error:
+                if self._halve():
+                    continue
+                self._stall(error)
+                break
             except SpoolDamagedError as error:
                 self.lost = str(error)
                 self._backlog.clear()
                 break
             except TransientError as error:
-                self.stalled = error
-                self._retry_at = self._desk.clock.monotonic() + STALL_SECONDS
-                self._desk.hearing.outage(self._lease.partition, error)
+                self._stall(error)
                 break
             self._backlog.popleft()
             taken = True
             self._recovered()
         self._regulate()
         return taken
+
+    def _halve(self) -> bool:
+        """Go on with the first half of a batch that did not fit the disk: a disk may have less room than one batch."""
+        event = self._backlog[0]
+        if not isinstance(event, Records) or len(event.batch) < 2:  # noqa: PLR2004 - one record has no halves
+            return False
+        self._backlog.popleft()
+        self._backlog.extendleft(replace(event, batch=half) for half in reversed(event.batch.halves()))
+        return True
+
+    def _stall(self, error: TransientError) -> None:
+        self.stalled = error
+        self._retry_at = self._desk.clock.monotonic() + STALL_SECONDS
+        self._desk.hearing.outage(self._lease.partition, error)
 
     def _due(self) -> bool:
         """Held, it takes nothing in; but one batch that the disk refused is tried again: only that shows new room."""

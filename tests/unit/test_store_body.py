@@ -13,7 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.domain.errors import TransientError
-from consumer.store.body import BLOCK, Compression, Piece, blocks, freeze, remove_leftovers
+from consumer.store import packing
+from consumer.store.body import BLOCK, Piece, blocks, freeze
+from consumer.store.packing import Compression, remove_leftovers
 from consumer.store.port import BytesBody
 
 COMPRESSIONS: tuple[Compression, ...] = ("none", "gzip", "zstd")
@@ -39,10 +41,19 @@ def piece(data: bytes, length: int | None = None) -> Piece:
         (b"a\n", [piece(b"x" * (2 * BLOCK + 1)), piece(b"y" * BLOCK)], b"a\n" + b"x" * (2 * BLOCK + 1) + b"y" * BLOCK),
     ],
 )
+@pytest.mark.parametrize("in_memory", [0, 100, packing.IN_MEMORY])
 def test_header_then_pieces(
-    tmp_path: Path, compression: Compression, header: bytes, pieces: list[Piece], expected: bytes
+    monkeypatch: pytest.MonkeyPatch,
+    in_memory: int,
+    tmp_path: Path,
+    compression: Compression,
+    header: bytes,
+    pieces: list[Piece],
+    expected: bytes,
 ) -> None:
+    monkeypatch.setattr(packing, "IN_MEMORY", in_memory)
     with freeze(pieces, header=header, compression=compression, folder=tmp_path) as body:
+        assert body.temporary is None or compression != "none"
         for _ in range(2):
             with body.open() as reader:
                 packed = reader.read()
@@ -51,6 +62,26 @@ def test_header_then_pieces(
             assert UNPACK[compression](packed) == expected
             assert b"".join(blocks(body, 1000)) == packed
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Packed bytes go to the disk from the first one on."""
+    monkeypatch.setattr(packing, "IN_MEMORY", 0)
+
+
+@pytest.mark.parametrize("compression", ["gzip", "zstd"])
+def test_few_packed_bytes_need_no_disk(tmp_path: Path, compression: Compression) -> None:
+    nowhere = tmp_path / "not there"
+    with freeze([piece(b"1,2\n" * 100_000)], compression=compression, folder=nowhere) as body, body.open() as reader:
+        assert UNPACK[compression](reader.read()) == b"1,2\n" * 100_000
+
+
+@pytest.mark.usefixtures("on_disk")
+@pytest.mark.parametrize("compression", ["gzip", "zstd"])
+def test_many_packed_bytes_without_a_disk_are_an_outage(tmp_path: Path, compression: Compression) -> None:
+    with pytest.raises(TransientError, match="cannot pack"):
+        freeze([piece(b"1")], compression=compression, folder=tmp_path / "not there")
 
 
 @pytest.mark.parametrize("compression", ["gzip", "zstd"])
@@ -112,9 +143,11 @@ def test_files_are_closed(tmp_path: Path) -> None:
     assert all(file.closed for file in opened)
 
 
+@pytest.mark.usefixtures("on_disk")
 def test_leftovers_of_a_crash_are_removed(tmp_path: Path) -> None:
     freeze([piece(b"1")], compression="gzip", folder=tmp_path)
     (tmp_path / "rows").write_bytes(b"1")
+    assert len(list(tmp_path.iterdir())) == 2
     remove_leftovers(tmp_path)
     assert list(tmp_path.iterdir()) == [tmp_path / "rows"]
 

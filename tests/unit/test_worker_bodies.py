@@ -14,6 +14,7 @@ import zstandard
 from consumer.domain.errors import TransientError
 from consumer.spool.files import Running, SpoolDamagedError, SpoolFile
 from consumer.spool.memory import MemoryDisk
+from consumer.store import packing
 from consumer.store.body import ChangedError, FileBody, blocks
 from consumer.store.port import Absent
 from consumer.worker.bodies import Bodies, count_rows, header, size_and_digest
@@ -204,7 +205,8 @@ def test_a_disk_that_fails_is_an_outage(bodies: Bodies, disk: MemoryDisk, monkey
         bodies.freeze(FILE, COLUMNS, "none")
 
 
-def test_no_room_for_packing_is_an_outage(disk: MemoryDisk, tmp_path: Path) -> None:
+def test_no_room_for_packing_is_an_outage(disk: MemoryDisk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packing, "IN_MEMORY", 0)
     with pytest.raises(TransientError):
         Bodies(disk, tmp_path / "not there").freeze(FILE, COLUMNS, "gzip")
 

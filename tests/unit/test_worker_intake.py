@@ -371,12 +371,12 @@ def test_a_full_disk_stalls_and_one_batch_is_tried_again_even_held(desk: Desk) -
     assert not desk.orders.delivers(), "held it stays"
 
 
-def test_a_batch_that_the_disk_took_half_is_taken_whole_later(desk: Desk) -> None:
+def test_what_the_disk_took_of_a_record_is_cut_away(desk: Desk) -> None:
     line = len("r0,2026-03-01\n")
     desk.disk.capacity = line + 4
     desk.receive(0, 1)
-    assert desk.held() == {}
-    assert desk.disk.free_bytes() == desk.disk.capacity
+    assert desk.held() == {0: "r0,2026-03-01\n"}
+    assert desk.disk.free_bytes() == 4
     desk.disk.capacity = 2 * line
     desk.world.clock.advance(STALL_SECONDS)
     desk.intake.drain()
@@ -449,3 +449,28 @@ def test_an_intake_that_was_never_opened_takes_nothing() -> None:
     desk.intake.shut()
     desk.intake.hold(held=True)
     assert desk.orders.given == []
+
+
+def test_of_a_batch_larger_than_the_room_is_taken_what_fits(desk: Desk) -> None:
+    desk.disk.capacity = 40  # two rows of 14 bytes
+    desk.receive(0, 0, 0, 0, 0)
+    assert desk.full()
+    assert desk.held() == {0: "r0,2026-03-01\nr1,2026-03-01\n"}
+    assert desk.intake.position == 2
+    desk.disk.capacity = 1 << 20
+    desk.world.clock.advance(STALL_SECONDS)
+    desk.intake.drain()
+    assert desk.held()[0].split() == [f"r{offset},2026-03-01" for offset in range(5)]
+    assert desk.intake.position == 5
+    assert desk.spool.progress.counts == Counts(read=5, kept=5)
+
+
+def test_a_record_that_does_not_fit_waits_alone(desk: Desk) -> None:
+    desk.disk.capacity = 5
+    desk.receive(0)
+    assert desk.full()
+    assert desk.intake.position == 0
+    desk.disk.capacity = 14
+    desk.world.clock.advance(STALL_SECONDS)
+    assert desk.intake.drain()
+    assert desk.intake.position == 1

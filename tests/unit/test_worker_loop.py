@@ -319,7 +319,7 @@ def test_a_disk_that_runs_full_is_gone_on_with_when_there_is_room() -> None:
     member.calm()
     assert member.life.intake.full
     assert member.life.intake.held
-    assert member.life.intake.position == 3
+    assert member.life.intake.position == 4, "of a batch it takes what fits"
     world.due(0)
     member.until(lambda: world.published() == [-1, 0])
     assert all_rows(world) == [f"r{number},2026-03-01" for number in range(10)]
