@@ -198,7 +198,9 @@ def _gaps(chain: Chain) -> Iterable[_Reason]:
         if gap.unfinished is not None:
             seals.append(chain.records[gap.unfinished])  # finished with the rows that were left
         days = frozenset(entry.day for record in seals for entry in record.objects)
-        yield _Reason(GAP, closed, closing.cutoff if closing else None, days)
+        # what was lost had been written by then: rows of a day that the next seal does not close yet may be among it
+        last = max(closing.cutoff, gap.sealed_at.date()) if closing and closing.cutoff else None
+        yield _Reason(GAP, closed, last, days)
 
 
 def _closed_before(chain: Chain, n: int) -> date | None:

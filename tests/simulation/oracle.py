@@ -48,6 +48,8 @@ class Expected:
     quarantine: bool
     cells: Mapping[str, str]
     seal: int
+    gap: int | None = None
+    """The end of the gap in which it was lost after this seal had been decided: it may be there or not."""
 
 
 def covering(records: list[Record], offset: int) -> Record | None:
@@ -61,20 +63,26 @@ def due(day: date, cutoff: date | None, cover: Record) -> bool:
 def expected_rows(bucket: MemoryStore, records: list[Record], entries: list[Entry]) -> Iterator[Expected]:
     """Each row below the chain's reach that some seal takes, with the first seal that does."""
     rules = {digest: rules_of(bucket, digest) for digest in {record.settings for record in records}}
-    lost = [record.lost for record in records if record.lost is not None]
     for entry in entries:
         cover = covering(records, entry.offset)
-        if cover is None or entry.offset < records[0].start or entry.hidden:
-            continue
-        if any(entry.offset in span for span in lost):
+        gap = gap_of(records, entry.offset)
+        if cover is None or entry.hidden or (entry.offset < records[0].start and gap is None):
             continue
         found = verdict(rules[cover.settings], entry.value, entry.timestamp, unknown_by(cover, entry.offset))
         if isinstance(found, Verdict):
             seal = first_taker(records, entry.offset, found.day, cover)
+            if gap is not None and (seal is None or seal > gap.n):
+                continue  # lost before any seal took it
             if seal is not None:
                 columns = {item["name"] for item in json.loads(rules[cover.settings].schema)["fields"]}
                 cells = {name: cell for name, cell in (found.cells or {}).items() if name in columns}
-                yield Expected(entry.offset, found.day, found.cells is None, cells, seal)
+                end = gap.lost.end if gap is not None and gap.lost and gap.unfinished == seal else None
+                yield Expected(entry.offset, found.day, found.cells is None, cells, seal, end)
+
+
+def gap_of(records: list[Record], offset: int) -> Record | None:
+    """The gap in which this offset was lost."""
+    return next((record for record in records if record.lost is not None and offset in record.lost), None)
 
 
 def unknown_by(cover: Record, offset: int) -> Callable[[int], bool]:
@@ -138,7 +146,8 @@ def _check_partition(
         if stored is None:
             raise Violation(f"{partition}: {entry.key} of seal {n} is missing")
         columns = [item["name"] for item in json.loads(rules_of(bucket, records[n].settings).schema)["fields"]]
-        if stored.data.decode() != _text(rows, columns, quarantine=quarantine):
+        left = [[row for row in rows if row.offset >= end] for end in {row.gap for row in rows if row.gap}]
+        if stored.data.decode() not in {_text(some, columns, quarantine=quarantine) for some in (rows, *left)}:
             raise Violation(
                 f"{partition}: {entry.key} of seal {n} holds other rows:\n{stored.data.decode()}\nexpected offsets"
                 f" {[row.offset for row in rows]}\n{_text(rows, columns, quarantine=quarantine)}"
@@ -190,6 +199,8 @@ def _check_manifests(bucket: MemoryStore, cluster: Cluster) -> None:
     days.update(first + timedelta(days=n) for n in range((last - first).days + 1))
     for day in days:
         _check_published(bucket, day, objects.get(day, set()))
+    for day in days:
+        _check_complete(bucket, cluster, chains, day)
     for facts in bucket.list("sim/"):
         if facts.key.endswith("_SUCCESS") and date.fromisoformat(facts.key.split("dt=")[1][:10]) not in days:
             raise Violation(f"{facts.key} was published too early")
@@ -202,6 +213,36 @@ def _check_published(bucket: MemoryStore, day: date, objects: set[str]) -> None:
     listed = {item["key"] for item in json.loads(stored.data)["objects"]}
     if listed != objects:
         raise Violation(f"the manifest of {day} lists {listed}, not {objects}")
+
+
+def _check_complete(bucket: MemoryStore, cluster: Cluster, chains: list[list[Record]], day: date) -> None:
+    """No day that lost a row in a gap calls itself complete."""
+    stored = bucket.get(f"sim/dt={day}/_manifest.json")
+    assert stored is not None
+    said = json.loads(stored.data)
+    if not said["complete"]:
+        return
+    for partition, records in zip(cluster.partitions(), chains, strict=True):
+        entries = cluster.history(partition).entries
+        taken = {row.offset for row in expected_rows(bucket, records, entries) if _stands(bucket, records, row)}
+        for entry in entries:
+            gap = gap_of(records, entry.offset)
+            lost = gap is not None and _may_lack(gap, records, day) and not entry.hidden and _plain(entry) == day
+            if lost and entry.offset not in taken:
+                raise Violation(f"{day} calls itself complete without {partition}@{entry.offset}, lost in a gap")
+
+
+def _may_lack(gap: Record, records: list[Record], day: date) -> bool:
+    """Whether the day was open when the gap was recorded: late rows, and such from tomorrow, are not known to miss."""
+    closed = max((r.cutoff for r in records[: gap.n] if r.caught_up and r.cutoff), default=date.min)
+    return closed < day <= gap.sealed_at.date()
+
+
+def _stands(bucket: MemoryStore, records: list[Record], row: Expected) -> bool:
+    """Whether the row is in its object: of rows in a gap that is not certain."""
+    entry = next(e for e in records[row.seal].objects if (e.day, e.quarantine) == (row.day, row.quarantine))
+    stored = bucket.get(entry.key)
+    return row.gap is None or (stored is not None and f"\n{row.cells.get('id')},".encode() in stored.data)
 
 
 class Watch:

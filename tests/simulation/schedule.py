@@ -6,11 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+from consumer.domain.errors import HaltReason
 from consumer.seal.decide import Schedule
 from consumer.source.memory_log import Transaction
 from consumer.source.port import Commit
 from consumer.store.memory import MemoryStore
 from tests.simulation import rows
+from tests.simulation.operator import accept_gaps
 from tests.simulation.oracle import Violation, Watch, check_commits, check_folder, records_of
 from tests.simulation.world import SEAL_AT, START, Machine, World
 
@@ -31,6 +33,7 @@ class Outcome:
     spills: int = 0
     kills: int = 0
     frozen: int = 0
+    gaps: int = 0
     turns: int = 0
     halts: list[str] = field(default_factory=list)
     actions: list[str] = field(default_factory=list)
@@ -46,6 +49,7 @@ class Script:
         world = self.world
         if world.random.random() < 0.4:
             self._small_spool()
+        self.holes = world.random.random() < 0.25
         self.outcome = Outcome()
         self.transactions: dict[Transaction, float] = {}
         self.serial = 0
@@ -71,6 +75,8 @@ class Script:
             (3, self.schemas),
             (2, self.doze),
         ]
+        if self.holes:
+            self.actions += [(3, self.hole), (3, self.accept)]
 
     def _small_spool(self) -> None:
         self.world.spool_bytes = self.world.random.choice([300, 700, 2000])
@@ -226,6 +232,18 @@ class Script:
         log = self.world.cluster.history(partition).log
         log.delete_below(self.world.random.randint(log.low, max(log.low, floor)))
 
+    def hole(self) -> None:
+        """The log loses what nobody has sealed yet."""
+        world = self.world
+        partition = world.random.choice(world.cluster.partitions())
+        log = world.cluster.history(partition).log
+        if records_of(world.bucket, partition) or partition in world.cluster.commits:
+            log.delete_below(world.random.randint(log.low, log.high))
+
+    def accept(self) -> None:
+        """The operator accepts what is lost by now."""
+        self.outcome.gaps += accept_gaps(self.world)
+
     def change_settings(self) -> None:
         """New settings come with a restart of all workers: a rolling one has both for a while."""
         random = self.world.random
@@ -298,6 +316,8 @@ class Script:
         self._heal()
         for _ in range(QUIET_DAYS * 6):
             self.go(40, 4 * 3600.0)
+            if self.holes:
+                self.accept()
         if self.world.spool_bytes < SMALL:
             self._late_flood()
             self.go(40, 6 * 3600.0)
@@ -338,8 +358,9 @@ class Script:
         self.outcome.halts = [str(halt.reason) for halt in world.ear.halts]
         self.outcome.seals = len(world.ear.seals)
         self.outcome.spills = sum(not record.caught_up for record in world.ear.seals)
-        if world.ear.halts:
-            raise Violation(f"halted: {world.ear.halts[0]}")
+        halts = [halt for halt in world.ear.halts if not (self.holes and halt.reason is HaltReason.RETENTION_HOLE)]
+        if halts:
+            raise Violation(f"halted: {halts[0]}")
         self.outcome.rows = check_folder(world.bucket, world.cluster)
         check_commits(world.bucket, world.cluster)
         self._all_closed()

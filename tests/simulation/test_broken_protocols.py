@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import pytest
 
-from consumer.seal import decide, finish, keys, recover
+from consumer.seal import decide, finish, keys, publication, recover
 from consumer.seal.chain import Chain
 from consumer.seal.publish import Publisher
 from consumer.seal.record import Record
@@ -133,6 +133,24 @@ def cutoff_later_than_end(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(sealing, "seal", late)
 
 
+def gap_without_its_days(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(publication, "_gaps", lambda chain: ())
+
+
+def gap_up_to_the_next_cutoff_alone(patch: pytest.MonkeyPatch) -> None:
+    """Rows of the day in which the gap was recorded may be lost as well."""
+    gaps = publication._gaps
+
+    def short(chain: Chain) -> Any:
+        for reason in gaps(chain):
+            closed = [
+                r.cutoff for r in chain.records if r.caught_up and r.cutoff and r.cutoff > (reason.after or r.cutoff)
+            ]
+            yield replace(reason, last=min([*closed, reason.last]) if reason.last else None)
+
+    patch.setattr(publication, "_gaps", short)
+
+
 BREAKS: list[Break] = [
     commit_before_upload,
     no_record,
@@ -144,6 +162,8 @@ BREAKS: list[Break] = [
     spill_never_closed,
     published_on_records_alone,
     cutoff_later_than_end,
+    gap_without_its_days,
+    gap_up_to_the_next_cutoff_alone,
 ]
 
 

@@ -11,6 +11,7 @@ from random import Random
 from typing import BinaryIO
 
 from consumer.domain.batches import Judged
+from consumer.domain.clock import Clock
 from consumer.domain.errors import HaltError, HaltReason, TransientError, UnknownOutcomeError
 from consumer.domain.offsets import TopicPartition
 from consumer.seal.decide import Schedule
@@ -18,9 +19,10 @@ from consumer.seal.finish import Standing
 from consumer.seal.publish import Published, Publisher
 from consumer.seal.record import ObjectEntry, Record
 from consumer.source.memory import MemoryLogView
+from consumer.source.port import Broker, LogView
 from consumer.spool.memory import MemoryDisk
 from consumer.store.memory import MemoryStore
-from consumer.store.port import Body, BytesBody, Condition, Facts, Refused, Stored, Written
+from consumer.store.port import Body, BytesBody, Condition, Facts, Refused, Store, Stored, Written
 from consumer.worker.bodies import Bodies, count_rows
 from consumer.worker.desk import Desk, StreamJob
 from consumer.worker.jobs import Job
@@ -259,24 +261,36 @@ class World:
     def _cluster_faults(self) -> float:
         return self.faults.cluster
 
+    def operators_desk(self) -> Desk:
+        """For who looks at the bucket and the cluster from outside, and never fails."""
+        process = Process("operator")
+        broker = SimBroker(self.hub, process, self.cluster, GROUP, self._cluster_faults)
+        return self._desk(
+            self.bucket, MemoryLogView(self.cluster.memory), broker, MemoryDisk(), self.clock, process.name
+        )
+
+    def _desk(self, store: Store, view: LogView, broker: Broker, disk: MemoryDisk, clock: Clock, name: str) -> Desk:
+        return Desk(
+            job=StreamJob("sim", self.rules, GROUP, max_ratio=1.0),
+            store=store,
+            view=view,
+            broker=broker,
+            disk=disk,
+            clock=clock,
+            schedule=Schedule(SEAL_AT),
+            writer=f"sim {name}",
+            make_judge=lambda rules: rows.SimJudge(rules, self.registry),
+            hearing=self.ear,
+            bodies=Bodies(disk, Path("/nowhere")),
+        )
+
     def _worker(self, machine: Machine, process: Process) -> Worker:
         clock = SkewedClock(self.hub, process)
         broker = machine.broker = SimBroker(self.hub, process, self.cluster, GROUP, self._cluster_faults)
         store = SimStore(self, process, self.bucket)
         jobs = SimJobs(self.hub, process)
-        desk = Desk(
-            job=StreamJob("sim", self.rules, GROUP, max_ratio=1.0),
-            store=store,
-            view=MemoryLogView(self.cluster.memory, ViewHooks(self.hub, process, self._cluster_faults)),
-            broker=broker,
-            disk=machine.disk,
-            clock=clock,
-            schedule=Schedule(SEAL_AT),
-            writer=f"sim {process.name}",
-            make_judge=lambda rules: rows.SimJudge(rules, self.registry),
-            hearing=self.ear,
-            bodies=Bodies(machine.disk, Path("/nowhere")),
-        )
+        view = MemoryLogView(self.cluster.memory, ViewHooks(self.hub, process, self._cluster_faults))
+        desk = self._desk(store, view, broker, machine.disk, clock, process.name)
         publisher = Publisher(
             store,
             "sim",

@@ -79,7 +79,7 @@ def chain_of(*changes: Mapping[str, Any]) -> Chain:
     return chain
 
 
-def gap(chain: Chain, start: int, end: int, unfinished: int | None = None) -> Chain:
+def gap(chain: Chain, start: int, end: int, unfinished: int | None = None, sealed_at: datetime | None = None) -> Chain:
     """The chain after `accept-gap ... start end`, which found seal `unfinished` pending."""
     through = end if chain.empty else chain.reach.through
     return then(
@@ -91,6 +91,7 @@ def gap(chain: Chain, start: int, end: int, unfinished: int | None = None) -> Ch
         resume=end,
         through=through,
         lost=Span(start, end),
+        sealed_at=sealed_at or (at(0) if chain.empty else chain.head.sealed_at),
         unfinished=unfinished,
     )
 

@@ -278,11 +278,18 @@ def test_a_spill_after_a_gap_closes_nothing() -> None:
 
 
 def test_a_gap_after_a_spill_touches_the_days_that_the_spill_did_not_close() -> None:
-    """The spill's cutoff is day 2, but nothing after day 1 was closed before the gap."""
+    """The spill's cutoff is day 2, but nothing after day 1 was closed before the gap; day 3 had begun."""
     spilled = chain_of({}, {}, {"caught_up": False})
     chain = then(gap(spilled, 300, 360), cutoff=day(2))
     chain = then(chain, cutoff=day(3))
-    assert why(chain) == {2: ("gap",)}
+    assert why(chain) == {2: ("gap",), 3: ("gap",)}
+
+
+def test_a_gap_tells_the_day_that_had_begun_when_it_was_recorded() -> None:
+    """Offsets lost at noon of day 4 may have held rows of day 4, which the seal of day 3 does not close."""
+    lost = gap(chain_of({}, {}), 200, 260, sealed_at=at(3) + timedelta(hours=8))
+    chain = then(then(then(lost, cutoff=day(3)), cutoff=day(4)), cutoff=day(5))
+    assert why(chain) == dict.fromkeys((2, 3, 4), ("gap",))
 
 
 def test_closing_the_cutoff_of_before_the_gap_does_not_end_it() -> None:

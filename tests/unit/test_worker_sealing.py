@@ -15,6 +15,7 @@ from consumer.seal.keys import record_key, settings_key
 from consumer.seal.recover import commit_for
 from consumer.source.memory_log import Transaction
 from consumer.source.port import Commit
+from consumer.store import packing
 from consumer.worker.life import HALT_SECONDS
 from tests.simulation import rows
 from tests.unit.bench import Member, World, settled
@@ -132,7 +133,8 @@ def test_unknown_schemas_are_in_the_record(world: World) -> None:
     assert sum(record.unknown_schemas.get(17, 0) for record in member.sealed()) == 1
 
 
-def test_compressed_objects_are_packed_in_the_scratch_folder(world: World) -> None:
+def test_compressed_objects_are_packed_in_the_scratch_folder(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packing, "IN_MEMORY", 0)
     world.raw(b"junk")
     member = Member(world, compression="gzip").start()
     member.calm()
