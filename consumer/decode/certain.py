@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 
 import polars as pl
 
@@ -42,21 +41,26 @@ class Place:
         return ["null", self.type] if self.null_first else [self.type, "null"]
 
 
-def certain(frame: pl.DataFrame, places: Sequence[Place], data: bytes, lengths: list[int]) -> bool:
-    """Whether each row was read from its own body, with indexes that are those of branches."""
-    ends = list(accumulate(lengths))
-    position = pl.Series([0, *ends[:-1]], dtype=pl.UInt32)
+def certain(
+    frame: pl.DataFrame, places: Sequence[Place], files: Sequence[bytes], starts: Sequence[int], lengths: Sequence[int]
+) -> bool:
+    """Whether each row was read from its own body, with indexes that are those of branches.
+
+    The bodies have these `lengths` and begin at `starts` of the files laid end to end.
+    """
+    position = pl.Series(starts, dtype=pl.UInt32)
+    ends = position + pl.Series(lengths, dtype=pl.UInt32)
     sizes = _sizes(frame, places)
     indexes = []
     for place in places:
         if place.nullable:
             indexes.append(position)
         position = position + sizes[place.name]
-    if not position.equals(pl.Series(ends, dtype=pl.UInt32)):
+    if not position.equals(ends):
         return False
     if not indexes:
         return True
-    octets = pl.Series([data], dtype=pl.Binary).cast(pl.List(pl.UInt8)).explode()
+    octets = pl.Series(files, dtype=pl.Binary).cast(pl.List(pl.UInt8)).explode()
     found = octets[pl.concat(indexes)]
     return (found & 0b1111_1101).max() == 0  # 0 or 2: zigzag for the two branches
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import orjson
 import polars as pl
@@ -38,10 +39,6 @@ class Layout:
     places: tuple[Place, ...]
     fields: dict[str, Place]
     header: bytes
-
-    def file(self, data: bytes, number: int) -> bytes:
-        """An Avro file whose only block is so many bodies, joined."""
-        return b"".join((self.header, _varint(number), _varint(len(data)), data, _SYNC))
 
 
 def layout_of(record: Record) -> Layout | None:
@@ -122,39 +119,83 @@ def _counted(data: bytes) -> bytes:
     return _varint(len(data)) + data
 
 
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """Bodies `low` to `high` of a batch as an Avro file, in which they begin at `head`, and what polars makes of it."""
+
+    low: int
+    high: int
+    file: bytes
+    head: int
+    frame: pl.DataFrame
+
+
 def read_frames(
     layout: Layout, bodies: Sequence[bytes], places: Sequence[int]
 ) -> tuple[list[tuple[Sequence[int], pl.DataFrame]], list[int]]:
     """Frames of the bodies that can be vouched for, each with the places of its rows, and the places left over."""
     good: list[tuple[Sequence[int], pl.DataFrame]] = []
     failed: list[int] = []
-    blocks = max(1, round(sum(map(len, bodies)) / BLOCK_BYTES))
-    step = max(1, -(-len(bodies) // blocks))
-    pending = [(low, min(low + step, len(bodies))) for low in range(0, len(bodies), step)][::-1]
-    while pending:
-        low, high = pending.pop()
-        frame = read_frame(layout, bodies[low:high])
+    lengths = list(map(len, bodies))
+    blocks = [(span, _read(layout, bodies, lengths, *span)) for span in _spans(lengths)]
+    whole = _vouched(layout, [block for _, block in blocks if block is not None], lengths)
+    if whole is not None and all(block for _, block in blocks):
+        return [(places, whole)], []
+    for (low, high), block in blocks:
+        frame = None if block is None else _vouched(layout, [block], lengths)
         if frame is not None:
             good.append((places[low:high], frame))
         elif high - low <= SMALLEST:
             failed.extend(places[low:high])
         else:
-            middle = (low + high) // 2
-            pending += [(middle, high), (low, middle)]
+            for half in (slice(low, (low + high) // 2), slice((low + high) // 2, high)):
+                found, lost = read_frames(layout, bodies[half], places[half])
+                good += found
+                failed += lost
     return good, failed
+
+
+def _spans(lengths: Sequence[int]) -> list[tuple[int, int]]:
+    """The bodies in blocks of about `BLOCK_BYTES`."""
+    blocks = max(1, round(sum(lengths) / BLOCK_BYTES))
+    step = max(1, -(-len(lengths) // blocks))
+    return [(low, min(low + step, len(lengths))) for low in range(0, len(lengths), step)]
 
 
 def read_frame(layout: Layout, bodies: Sequence[bytes]) -> pl.DataFrame | None:
     """The bodies as columns named by their places' names; None unless every row is certain."""
-    data = b"".join(bodies)
-    if len(data) > MOST_BYTES:
+    lengths = list(map(len, bodies))
+    block = _read(layout, bodies, lengths, 0, len(bodies))
+    return None if block is None else _vouched(layout, [block], lengths)
+
+
+def _read(layout: Layout, bodies: Sequence[bytes], lengths: Sequence[int], low: int, high: int) -> _Block | None:
+    """One block, as far as polars can read it."""
+    size = sum(lengths[low:high])
+    if size > MOST_BYTES:
         return None
+    head = b"".join((layout.header, _varint(high - low), _varint(size)))
+    file = b"".join((head, *bodies[low:high], _SYNC))
     try:
         with silence():
-            frame = pl.read_avro(io.BytesIO(layout.file(data, len(bodies))))
+            frame = pl.read_avro(io.BytesIO(file))
     except (PolarsError, PanicException, OSError, ValueError):
         return None
-    if frame.height != len(bodies) or not certain(frame, layout.places, data, list(map(len, bodies))):
+    return _Block(low, high, file, len(head), frame) if frame.height == high - low else None
+
+
+def _vouched(layout: Layout, blocks: Sequence[_Block], lengths: Sequence[int]) -> pl.DataFrame | None:
+    """The blocks' rows, unless one is doubtful. Together they cost less to check than one by one."""
+    if not blocks or sum(len(block.file) for block in blocks) > MOST_BYTES:
+        return None
+    frame = pl.concat([block.frame for block in blocks], rechunk=True) if len(blocks) > 1 else blocks[0].frame
+    starts: list[int] = []
+    base = 0
+    for block in blocks:
+        starts += accumulate(lengths[block.low : block.high - 1], initial=base + block.head)
+        base += len(block.file)
+    wanted = [length for block in blocks for length in lengths[block.low : block.high]]
+    if not certain(frame, layout.places, [block.file for block in blocks], starts, wanted):
         return None
     return _finished(frame, layout.places)
 

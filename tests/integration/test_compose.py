@@ -17,7 +17,10 @@ from confluent_kafka import Consumer
 from confluent_kafka.schema_registry import SchemaRegistryClient
 
 from consumer.streams.kinds import KINDS
+from tests.conftest import BucketFactory
+from tests.harness.sink import OK, Sink
 from tests.services.kafka import KafkaAddress, unique_topic
+from tests.services.s3 import S3Address
 
 ROOT = Path(__file__).parents[2]
 ROWS = 40
@@ -31,9 +34,13 @@ def test_docker_reads_the_file(program: Callable[[str], Path]) -> None:
 
 
 @pytest.fixture(scope="module")
-def generated(kafka: KafkaAddress, registry: str) -> dict[str, list[bytes]]:
+def prefix() -> str:
+    return unique_topic("made")
+
+
+@pytest.fixture(scope="module")
+def generated(prefix: str, kafka: KafkaAddress, registry: str) -> dict[str, list[bytes]]:
     """What one day of the generator leaves in each topic."""
-    prefix = unique_topic("made")
     topics = [f"{prefix}.{name}" for name in KINDS]
     for topic in topics:
         kafka.create_topic(topic, 2)
@@ -76,3 +83,37 @@ def test_the_generator_sends_one_day(name: str, generated: dict[str, list[bytes]
     today = datetime.now(UTC).date()
     assert len(days) == 1
     assert today - timedelta(days=2) <= days.pop() < today
+
+
+@pytest.mark.usefixtures("generated")
+def test_the_worker_exports_yesterday(
+    prefix: str, kafka: KafkaAddress, registry: str, minio: S3Address, bucket: BucketFactory, tmp_path: Path
+) -> None:
+    """With the file's own settings, but for where the servers are."""
+    made, text = bucket(), (ROOT / "deploy/compose/sink.toml").read_text()
+    for there, here in {
+        "kafka:9092": kafka.bootstrap_servers,
+        "http://registry:8080/apis/ccompat/v7": registry,
+        "adapty-events/": f"{made}/",
+        "http://minio:9000": minio.endpoint_url,
+        "/var/lib/adapty-sink": str(tmp_path / "spool"),
+        "0.0.0.0:8080": "127.0.0.1:0",
+        'group_id = "adapty-sink"': f'group_id = "{prefix}"',
+        '"adapty.': f'"{prefix}.',
+    }.items():
+        assert there in text
+        text = text.replace(there, here)
+    settings = tmp_path / "sink.toml"
+    settings.write_text(text)
+    keys = {"MINIO_ROOT_USER": minio.access_key, "MINIO_ROOT_PASSWORD": minio.secret_key, "HOSTNAME": "worker"}
+    worker = Sink(settings, tmp_path / "log", "run", env=keys)
+    try:
+        for name in KINDS:
+            day = worker.until_said("day_published", 120, stream=name, complete=True, rows=ROWS)["day"]
+        worker.until(lambda: worker.page("/readyz")[0] == OK, 60, "it is ready")
+        worker.terminate()
+        worker.done()
+    finally:
+        worker.close()
+    listed = minio.client().list_objects_v2(Bucket=made, Prefix="com.sample-app/").get("Contents", [])
+    assert {f"com.sample-app/{name}/dt={day}/_SUCCESS" for name in KINDS} <= {item["Key"] for item in listed}

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from consumer.decode.certain import certain
 from consumer.decode.datum import decode, reader
-from consumer.decode.frame import SMALLEST, Layout, layout_of, read_frame, read_frames
+from consumer.decode.frame import BLOCK_BYTES, SMALLEST, Layout, layout_of, read_frame, read_frames
 from consumer.domain.errors import BadRecordError
 from consumer.streams.kinds import KINDS
 from consumer.streams.schema import parse
@@ -203,10 +203,26 @@ def test_a_bad_body_leaves_only_its_neighbours_behind() -> None:
 
 def test_many_bodies_are_read_in_several_blocks() -> None:
     bodies = BODIES * 120
-    good, failed = read_frames(layout(EVENTS), bodies, range(len(bodies)))
+    assert sum(map(len, bodies)) > 2 * BLOCK_BYTES
+    (((places, frame),), failed) = read_frames(layout(EVENTS), bodies, range(len(bodies)))
     assert not failed
-    assert len(good) > 1
-    assert [place for places, _ in good for place in places] == list(range(len(bodies)))
+    assert list(places) == list(range(len(bodies)))
+    few = read_frame(layout(EVENTS), BODIES)
+    assert few is not None
+    assert frame.equals(pl.concat([few] * 120))
+
+
+@given(st.sets(st.integers(0, 120 * len(BODIES) - 1), min_size=1, max_size=4))
+@settings(max_examples=5, deadline=None)
+def test_a_doubtful_block_does_not_spoil_the_others(bad: set[int]) -> None:
+    bodies = BODIES * 120
+    for place in bad:
+        bodies[place] += b"\x00"
+    good, failed = read_frames(layout(EVENTS), bodies, range(len(bodies)))
+    assert bad <= set(failed)
+    assert len(failed) <= SMALLEST * len(bad)
+    assert sorted([*failed, *(place for places, _ in good for place in places)]) == list(range(len(bodies)))
+    assert all(frame.height == len(places) for places, frame in good)
 
 
 def test_every_index_byte_of_a_body_is_checked() -> None:
@@ -233,6 +249,9 @@ def test_certain_needs_every_row_to_have_its_length() -> None:
     found = layout(schema_of("string", "long"))
     frame = pl.DataFrame({"f0": ["ab", "c"], "f1": [1, 2]})
     data = b"\x04ab\x02\x02c\x04"
-    assert certain(frame, found.places, data, [4, 3])
-    assert not certain(frame, found.places, data, [3, 4])
-    assert not certain(frame, found.places, data + b"\x00", [4, 4])
+    assert certain(frame, found.places, [data], [0, 4], [4, 3])
+    assert certain(frame, found.places, [b"12", data], [2, 6], [4, 3])
+    assert certain(frame, found.places, [data[:4], b"1", data[4:]], [0, 5], [4, 3])
+    assert not certain(frame, found.places, [data], [0, 3], [3, 4])
+    assert not certain(frame, found.places, [data + b"\x00"], [0, 4], [4, 4])
+    assert not certain(frame, found.places, [data], [0, 4], [4, 2])
