@@ -6,8 +6,8 @@ import signal
 import threading
 from collections.abc import Callable
 from datetime import date
-from types import FrameType
-from typing import TYPE_CHECKING, Annotated
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, Annotated, Self
 
 import typer
 
@@ -35,37 +35,47 @@ def run(
     ] = None,
 ) -> None:
     """Run the worker: read, spool, and seal the day before at 04:00 UTC."""
-    tune()
-    from consumer.commands.assembly import ports_of  # noqa: PLC0415 - slow, --help does without
+    with _Stop(once=once) as stop:  # before all that takes time: a signal in between counts as well
+        tune()
+        from consumer.commands.assembly import ports_of  # noqa: PLC0415 - slow, --help does without
 
-    settings = session_of(context).settings
-    day = _through(through, once=once)
-    stop = _Stop(once=once)
-    ports = ports_of(settings, static=not once)
-    try:
-        _banner(settings)
-        _work(settings, ports, stop, once=once, through=day)
-    finally:
-        ports.close()
+        settings = session_of(context).settings
+        day = _through(through, once=once)
+        ports = ports_of(settings, static=not once)
+        stop.hurry = ports.broker.hurry
+        try:
+            _banner(settings)
+            _work(settings, ports, stop, once=once, through=day)
+        finally:
+            ports.close()
 
 
 class _Stop:
-    """Set by SIGTERM or SIGINT; `run` ends with 0 by it, a one-shot command with 143 or 130."""
+    """Set by SIGTERM or SIGINT; `run` ends with 0 by it, a one-shot command with 143 or 130. `hurry` is called then."""
 
     def __init__(self, *, once: bool) -> None:
         self.asked = threading.Event()
         self.number = 0
+        self.hurry: Callable[[], None] = lambda: None
         self._once = once
         self._before = {number: signal.signal(number, self._on) for number in (signal.SIGTERM, signal.SIGINT)}
 
     def _on(self, number: int, _frame: FrameType | None) -> None:
         self.number = number
         self.asked.set()
+        self.hurry()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     def finish(self) -> None:
         """Raise where the signal decides the exit code."""
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
         if self.asked.is_set() and self._once:
             raise Interrupted(self.number)
 
