@@ -6,7 +6,7 @@ INSTALLED := .venv/.installed
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo fetch test lint format types layers check lock services bench audit clean
+.PHONY: help setup demo fetch test chaos lint format types layers check lock services bench audit clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ fetch: setup ## the servers of the tests, into the user's cache folder; says whi
 
 test: setup fetch ## every test; ARGS='-k name' for some. A server that cannot be had is a skip
 	$(BIN)/pytest -n 3 $(ARGS)
+
+chaos: setup fetch ## a seeded campaign of kills and faults on real servers; ARGS='--seed 1 --kills 20' for another
+	$(BIN)/python -m tests.chaos $(ARGS)
 
 lint: setup ## ruff's rules and format
 	$(BIN)/ruff check
@@ -58,8 +61,8 @@ services: setup ## Kafka, MinIO and a schema registry on loopback until Ctrl-C; 
 bench: setup ## the benchmarks
 	$(BIN)/python -m benchmarks $(ARGS)
 
-audit: setup ## known vulnerabilities of the locked dependencies; asks PyPI
-	$(BIN)/pip-audit -r requirements.lock --require-hashes --disable-pip --strict
+audit: setup ## known vulnerabilities of the locked dependencies; fails on a find, says so where none could be asked for
+	$(BIN)/python .ci/audit.py
 
 clean: ## remove what can be made again; the cache of servers stays
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage dist build

@@ -37,7 +37,8 @@ def broker_lines(settings: Settings, view: LogView, may_join: Callable[[], bool]
     try:
         allowed = may_join()
     except TransientError as error:
-        yield failed(subject, "group", str(error), f"allow Describe and Read on group {group}")
+        todo = f"check again in a minute; if it stays, allow Describe and Read on group {group}"
+        yield failed(subject, "group", str(error), todo)
         return
     if allowed:
         yield ok(subject, "group", f"group {group} may be joined")

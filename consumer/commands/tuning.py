@@ -10,15 +10,25 @@ ARENAS = 2
 """Heaps that the C library keeps for all threads together: with one for each, what they free adds up unused."""
 YOUNG_OBJECTS = 50_000
 """Objects made before the collector looks at them. Records make no cycles: with the default it takes 1 s a million."""
-_M_ARENA_MAX = -8  # malloc.h
+KEPT_MEMORY = "dirty_decay_ms:5000,muzzy_decay_ms:5000,background_thread:true"
+"""How long polars' allocator keeps freed pages: batches come one after the other, and fresh pages cost time."""
+MALLOC_OPTIONS = {
+    "MALLOC_ARENA_MAX": (-8, ARENAS),
+    "MALLOC_MMAP_THRESHOLD_": (-3, 32 << 20),
+    "MALLOC_TRIM_THRESHOLD_": (-1, 64 << 20),
+}
+"""The C library's own names for what mallopt (malloc.h) is told here, unless the environment says it."""
 
 
 def tune() -> None:
     """Set up threads, memory and the collector."""
     os.environ.setdefault("POLARS_MAX_THREADS", "2")  # beside the consumer's and the uploads'
+    os.environ.setdefault("_RJEM_MALLOC_CONF", KEPT_MEMORY)
     gc.set_threshold(YOUNG_OBJECTS, 20, 20)
-    if "MALLOC_ARENA_MAX" not in os.environ and (limit := getattr(ctypes.CDLL(None), "mallopt", None)):
-        limit(_M_ARENA_MAX, ARENAS)
+    if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
+        for name, (option, value) in MALLOC_OPTIONS.items():
+            if name not in os.environ:
+                mallopt(option, value)
 
 
 def settle() -> None:

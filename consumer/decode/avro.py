@@ -12,7 +12,7 @@ from consumer.decode.datum import decode, reader
 from consumer.decode.frame import Layout, layout_of, read_frames
 from consumer.decode.leaves import UNDECODABLE, Reader, bad
 from consumer.decode.raw import Fast, Held, Raw
-from consumer.decode.values import Decoded, Value, label
+from consumer.decode.values import Decoded, Value, labels
 from consumer.domain.errors import BadRecordError
 from consumer.streams.columns import Column
 from consumer.streams.nodes import Schema
@@ -31,7 +31,7 @@ class Writer:
         self._inputs = {
             column.name: found for column in columns if (found := [name for name in column.inputs if name in names])
         }
-        self._unknown = tuple(dict.fromkeys(label(name) for name in names if name not in known))
+        self._unknown = labels(field.name for field in schema.root.fields if field.name not in known)
         self._layout = layout_of(schema.root)
         self._held = _held(self._layout, self._inputs) if self._layout else None
 

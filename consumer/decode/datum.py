@@ -3,16 +3,18 @@
 `reader` turns a schema into nested functions (buffer, position, budget) -> (value, position). fastavro is not used
 here on purpose: it takes a negative union index for one counted from the end, any non-zero byte for true, and builds
 as many items as an array's count says, even where they have no bytes. Hostile input ends in BadRecordError, never in
-memory or time beyond the size of the datum: `Budget` bounds the items and the depth of recursive types.
+memory or time beyond the size of the datum: `Budget` bounds the items, the values without bytes, and the depth of
+recursive types.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from consumer.decode.leaves import Budget, Reader, bad, fixed, long, primitive, text
+from consumer.decode.leaves import Budget, Reader, bad, fixed, long, primitive, spend_empty, text
 from consumer.decode.values import Value, nested_too_deep
 from consumer.streams.nodes import Array, Dictionary, Enumeration, Fixed, Node, Primitive, Record, Reference, Union
+from consumer.streams.schema import MOST_FIELDS
 
 SPARE_ITEMS = 1_000
 """Array and map items allowed beyond one for each byte: only items without bytes can need them."""
@@ -146,6 +148,8 @@ def _dictionary(item: Reader) -> Reader:
 def _record(fields: list[tuple[str, Reader]]) -> Reader:
     def read(buffer: bytes, position: int, budget: Budget) -> tuple[dict[str, Value], int]:
         found: dict[str, Value] = {}
+        if not fields:
+            spend_empty(budget)
         for name, part in fields:
             found[name], position = part(buffer, position, budget)
         return found, position
@@ -155,7 +159,7 @@ def _record(fields: list[tuple[str, Reader]]) -> Reader:
 
 def decode(read: Reader, buffer: bytes) -> tuple[Value, int]:
     """The value of a whole datum, and the number of texts mended. Raises BadRecordError unless all bytes are used."""
-    budget = Budget(len(buffer) + SPARE_ITEMS)
+    budget = Budget(len(buffer) + SPARE_ITEMS, 2 * len(buffer) + MOST_FIELDS + SPARE_ITEMS)
     try:
         value, position = read(buffer, 0, budget)
     except IndexError:

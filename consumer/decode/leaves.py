@@ -23,9 +23,13 @@ _EXACT = Context(prec=5_000)
 
 @dataclass(slots=True)
 class Budget:
-    """What one datum may still use up. `mended` counts texts whose invalid UTF-8 was replaced."""
+    """What one datum may still use up: items of lists and maps, values that take no bytes, levels of recursive types.
+
+    `mended` counts texts whose invalid UTF-8 was replaced.
+    """
 
     items: int
+    empty: int
     depth: int = DEEPEST
     mended: int = 0
 
@@ -76,8 +80,16 @@ def text(buffer: bytes, position: int, budget: Budget) -> tuple[str, int]:
         return raw.decode("utf-8", "replace"), position
 
 
-def _null(_buffer: bytes, position: int, _budget: Budget) -> tuple[None, int]:
+def _null(_buffer: bytes, position: int, budget: Budget) -> tuple[None, int]:
+    spend_empty(budget)
     return None, position
+
+
+def spend_empty(budget: Budget) -> None:
+    """Account for a value without bytes: types that name each other could make any number of them of one byte."""
+    budget.empty -= 1
+    if budget.empty < 0:
+        raise bad("more values than bytes")
 
 
 def _boolean(buffer: bytes, position: int, _budget: Budget) -> tuple[bool, int]:
@@ -158,6 +170,8 @@ def fixed(node: Fixed) -> Reader:
     """The reader of a fixed number of bytes: a decimal, a UUID, or hexadecimal text."""
 
     def read(buffer: bytes, position: int, budget: Budget) -> tuple[Value, int]:
+        if not node.size:
+            spend_empty(budget)
         end = position + node.size
         if end > len(buffer):
             raise bad("a fixed beyond the end")

@@ -14,7 +14,7 @@ import polars as pl
 
 from consumer.decode.compact import EXPONENT, compact
 from consumer.decode.raw import Fast, Held, Raw, Source
-from consumer.decode.values import label
+from consumer.decode.values import MOST_NAMES, label, labels
 from consumer.streams.columns import Column, ColumnKind
 
 ODD_VALUE = "odd_value"
@@ -60,10 +60,19 @@ class Pack:
             series, odd = self._series(column, values)
             self._parts[column.name].append(series)
             into.left.update((places[row], ODD_VALUE) for row in odd)
-        for name in names.difference(known):
-            having = {place for place, row in zip(places, rows, strict=True) if name in row}
-            self._unknown[label(name)] = sorted(having.union(self._unknown.get(label(name), ())))
+        self._count_unknown(rows, places, names.difference(known))
         self.places.extend(places)
+
+    def _count_unknown(self, rows: Sequence[Mapping[str, Any]], places: Sequence[int], names: set[str]) -> None:
+        """Note where fields stand that belong to no column: by name while there are few names, else row by row."""
+        if len(names) <= MOST_NAMES:
+            for name in names:
+                having = {place for place, row in zip(places, rows, strict=True) if name in row}
+                self._unknown[label(name)] = sorted(having.union(self._unknown.get(label(name), ())))
+            return
+        for place, row in zip(places, rows, strict=True):
+            for name in labels(name for name in row if name in names):
+                self._unknown.setdefault(name, []).append(place)
 
     def raw(self) -> Raw:
         """All rows taken in."""

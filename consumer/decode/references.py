@@ -24,7 +24,7 @@ def complete(text: str, parts: Iterable[str]) -> str:
     try:
         inliner = _Inliner({name: body for other in others for name, body in _definitions(other, "")})
         return orjson.dumps(inliner.walk(whole, "")).decode()
-    except RecursionError:
+    except (RecursionError, orjson.JSONEncodeError):
         return text
 
 
@@ -35,7 +35,7 @@ def _definitions(raw: Any, space: str) -> Iterator[tuple[str, dict[str, Any]]]:
             yield from _definitions(branch, space)
     if not isinstance(raw, dict):
         return
-    if raw.get("type") in NAMED and isinstance(raw.get("name"), str):
+    if _has_name(raw):
         name = _full(raw, space)
         space = name.rpartition(".")[0]
         yield name, {**raw, "name": name, "namespace": space}
@@ -49,7 +49,14 @@ def _inner(raw: dict[str, Any]) -> Iterator[Any]:
     if not isinstance(raw.get("type"), str):
         yield raw.get("type")
     fields = raw.get("fields")
-    yield from (one["type"] for one in (fields if isinstance(fields, list) else ()) if "type" in one)
+    yield from (
+        one["type"] for one in (fields if isinstance(fields, list) else ()) if isinstance(one, dict) and "type" in one
+    )
+
+
+def _has_name(raw: dict[str, Any]) -> bool:
+    """Whether it defines a named type. Its type may be any JSON: an object with a type inside is a type, too."""
+    return isinstance(raw.get("type"), str) and raw["type"] in NAMED and isinstance(raw.get("name"), str)
 
 
 def _full(raw: dict[str, Any], space: str) -> str:
@@ -82,7 +89,7 @@ class _Inliner:
         return name
 
     def _object(self, raw: dict[str, Any], space: str) -> Any:
-        if raw.get("type") in NAMED and isinstance(raw.get("name"), str):
+        if _has_name(raw):
             full = _full(raw, space)
             if full in self._done:
                 return full

@@ -6,9 +6,10 @@ hexadecimal text. Instants and dates carry numbers of any size: whether they hav
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from itertools import islice
 from typing import TypeAlias, Union
 
 
@@ -68,6 +69,15 @@ LONGEST_NAME = 100
 """Unknown field names are cut to this many characters: they become labels."""
 
 
+MOST_NAMES = 100
+"""Unknown fields that are counted of one record: a hostile one may have hundreds of thousands."""
+
+
 def label(name: str) -> str:
     """An unknown field's name as something that can be counted."""
     return name.encode("utf-8", "replace").decode()[:LONGEST_NAME]
+
+
+def labels(names: Iterable[str]) -> tuple[str, ...]:
+    """The first unknown fields of a record, as labels, each once."""
+    return tuple(dict.fromkeys(map(label, islice(names, MOST_NAMES))))

@@ -211,6 +211,13 @@ class Metrics:
         if reason is not None:
             gauge.labels(**place, reason=reason).set(1)
 
+    def mark_stream(self, stream: str, topic: str, reason: str | None) -> None:
+        """`halted` of a stream that has no partition of ours to be shown at, under an empty partition."""
+        place = {"stream": stream, "topic": topic, "partition": ""}
+        self.halted.remove_by_labels(place)
+        if reason is not None:
+            self.halted.labels(**place, reason=reason).set(1)
+
     def forget(self, stream: str, partition: TopicPartition) -> None:
         """Take away every gauge of a partition that is no longer ours: its new owner shows it."""
         for name, (make, meta) in _declared().items():

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import date
 
-import orjson
-
-from consumer.domain.errors import HaltError, HaltReason
+from consumer.domain.errors import HaltError, HaltReason, TransientError
+from consumer.seal import fields
 from consumer.seal.keys import manifest_key
+from consumer.seal.published import objects_from
 from consumer.seal.record import ObjectEntry, Record
 from consumer.store.port import Absent, Body, Facts, Store, Written
 
@@ -38,12 +38,14 @@ def put_object(store: Store, record: Record, entry: ObjectEntry, body: Body, cou
     if isinstance(outcome, Written):
         return True
     facts = store.head(entry.key)
-    if facts is None or not _same_rows(store, facts, metadata, entry, count_rows):
+    if facts is None:  # S3 refuses so for a write or a deletion that was under way, too
+        raise TransientError(f"{store.location}/{entry.key} was refused as standing there, and nothing stands there")
+    if not _same_rows(store, facts, metadata, entry, count_rows):
         raise HaltError(
             HaltReason.OBJECT_MISMATCH,
             f"{store.location}/{entry.key} holds other rows than seal {record.n} of {record.partition} says "
-            f"(found {dict(facts.metadata) if facts else 'nothing'}). It was not written by this chain: move it out "
-            "of the folder, and the seal goes on",
+            f"(found {dict(facts.metadata)}). It was not written by this chain: move it out of the folder, and the "
+            "seal goes on",
         )
     return False
 
@@ -84,16 +86,16 @@ class Standing:
         if said.get("replay"):
             return True  # a later replay wrote it anew over the seal's object
         same = said.get("topic") == record.partition.topic and said.get("partition") == str(record.partition.partition)
-        rows_text = said.get("rows", "")
-        if not same or not rows_text.isdigit():
+        number = fields.number_in(said.get("rows", ""))
+        if not same or number is None:
             return False
-        return int(rows_text) <= entry.rows if lossy else _pins(said, entry)
+        return number <= entry.rows if lossy else _pins(said, entry)
 
     def _published(self, entry: ObjectEntry) -> set[str]:
         place = (entry.stream, entry.day)
         if place not in self._listed:
             stored = self._store.get(manifest_key(entry.stream, entry.day))
-            listed = orjson.loads(stored.data)["objects"] if stored else []
+            listed = objects_from(stored) if stored else []
             self._listed[place] = {item["key"] for item in listed}
         return self._listed[place]
 

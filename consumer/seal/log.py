@@ -8,14 +8,18 @@ from typing import TypeVar
 
 import orjson
 
+from consumer.domain.days import ABSURD_DAYS
 from consumer.domain.errors import HaltError, HaltReason, TransientError, UnknownOutcomeError
 from consumer.domain.offsets import TopicPartition
+from consumer.seal import fields
 from consumer.seal.chain import Chain
 from consumer.seal.keys import chain_prefix, record_key, settings_key
 from consumer.seal.record import NewerRecordError, Record, RecordError, record_from
 from consumer.store.port import Absent, BytesBody, Store, Written
 from consumer.streams.rules import ROWS_VERSION, RowRules, rules_from_document
 
+YEARS = range(2008, 2200)
+"""When a seal can have been decided: a clock that says otherwise would make days without number."""
 _NAME = re.compile(r"(\d{8,})\.json")
 _T = TypeVar("_T")
 Fetch = Callable[[Iterable[Callable[[], _T]]], list[_T]]
@@ -46,7 +50,20 @@ def parse_record(partition: TopicPartition, n: int, data: bytes) -> Record:
         raise _damaged(partition, f"record {n} cannot be read ({error})") from error
     if record.n != n or record.partition != partition:
         raise _damaged(partition, f"record {n} says it is record {record.n} of {record.partition}")
+    if what := _impossible(record):
+        raise _damaged(partition, f"record {n} cannot be ours: {what}")
     return record
+
+
+def _impossible(record: Record) -> str:
+    """What no release of ours can have written, and what nothing after this would expect; "" where all is well."""
+    if record.sealed_at.year not in YEARS:
+        return f"it was sealed at {record.sealed_at}"
+    if record.cutoff is not None and record.cutoff > record.sealed_at.date() + ABSURD_DAYS:
+        return f"it closed {record.cutoff} at {record.sealed_at}"
+    if record.unfinished is not None and record.unfinished >= record.n:
+        return f"it found seal {record.unfinished} unfinished, which is not before it"
+    return ""
 
 
 class SealLog:
@@ -136,7 +153,7 @@ def get_rules(store: Store, digest: str, partition: TopicPartition) -> RowRules:
     if stored is None:
         raise _damaged(partition, f"names the settings {key}, which are missing")
     try:
-        if orjson.loads(stored.data)["version"] > ROWS_VERSION:
+        if fields.whole(fields.table(orjson.loads(stored.data), "the document"), "version") > ROWS_VERSION:
             raise HaltError(
                 HaltReason.CHAIN_NEWER, f"{key} has the row rules of a newer release: deploy that release again"
             )

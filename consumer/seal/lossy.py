@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-import orjson
-
+from consumer.seal import fields
 from consumer.seal.chain import Chain
 from consumer.seal.finish import CountRows
 from consumer.seal.keys import manifest_key
 from consumer.seal.publication import PartitionState
+from consumer.seal.published import objects_from
 from consumer.seal.record import ObjectEntry, Record, RecordKind
 from consumer.store.port import Store
 
@@ -43,20 +43,16 @@ def _stored(store: Store, entry: ObjectEntry, count_rows: CountRows) -> ObjectEn
     said = facts.metadata
     return replace(
         entry,
-        rows=int(said.get("rows") or 0),
-        first_offset=_offset(said.get("first-offset")),
-        last_offset=_offset(said.get("last-offset")),
+        rows=fields.number_in(said.get("rows", "")) or 0,
+        first_offset=fields.number_in(said.get("first-offset", "")),
+        last_offset=fields.number_in(said.get("last-offset", "")),
     )
 
 
 def _listed(store: Store, entry: ObjectEntry) -> ObjectEntry:
     manifest = store.get(manifest_key(entry.stream, entry.day))
-    items = orjson.loads(manifest.data)["objects"] if manifest else []
+    items = objects_from(manifest) if manifest else []
     known = next((item for item in items if item["key"] == entry.key), None)
     if known is None:
         return entry
     return replace(entry, **{name: known[name] for name in ("rows", "first_offset", "last_offset")})
-
-
-def _offset(text: str | None) -> int | None:
-    return int(text) if text else None

@@ -12,6 +12,7 @@ import orjson
 
 from consumer.domain.days import ONE_DAY, day_of_millis, days_between
 from consumer.seal.chain import Chain
+from consumer.seal.fields import number_in
 from consumer.seal.record import ObjectEntry, Record, RecordKind
 
 DAYS_LISTED = 400
@@ -137,18 +138,18 @@ def _parts(state: PartitionState, replaced: Mapping[str, ObjectEntry]) -> Iterab
     topic = state.chain.head.partition
     for key, entry in replaced.items():
         added = key not in seen and f"/{topic.topic}-{topic.partition}-" in key
-        if added:
-            yield _part(state, _seal_of(state.published, key), entry)
+        if added and (seal := _seal_of(state.published, key)) is not None:
+            yield _part(state, seal, entry)
 
 
 def _part(state: PartitionState, record: Record, entry: ObjectEntry) -> Part:
     return Part(state.partition, record.n, record.sealed_at, record.settings, entry)
 
 
-def _seal_of(chain: Chain, key: str) -> Record:
-    """The seal under whose `through` a replay added an object."""
-    through = int(key.rsplit("-", 1)[1].split(".", 1)[0])
-    return next(record for record in chain.records if record.through == through)
+def _seal_of(chain: Chain, key: str) -> Record | None:
+    """The seal under whose `through` a replay added an object; None where it is none of this chain's."""
+    through = number_in(key.rsplit("-", 1)[1].split(".", 1)[0].lstrip("0") or "0")
+    return next((record for record in chain.records if record.through == through), None)
 
 
 def _first_cutoff(chain: Chain) -> date:
@@ -186,7 +187,7 @@ def _mid_log(chain: Chain) -> Iterable[_Reason]:
     first = chain.records[0]
     if first.start > 0:
         day = first.sealed_at.date() if first.first_timestamp is None else day_of_millis(first.first_timestamp)
-        yield _Reason(STARTED_IN_MID_LOG, None, day + ONE_DAY)
+        yield _Reason(STARTED_IN_MID_LOG, None, min(day, date.max - ONE_DAY) + ONE_DAY)
 
 
 def _gaps(chain: Chain) -> Iterable[_Reason]:

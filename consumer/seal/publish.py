@@ -24,6 +24,7 @@ from consumer.seal.publication import (
     plan_days,
     sealed_everywhere,
 )
+from consumer.seal.published import listing_from, manifest_from
 from consumer.seal.record import ObjectEntry
 from consumer.store.port import Absent, BytesBody, Condition, Match, Refused, Store, Stored
 
@@ -133,8 +134,7 @@ class Publisher:
         stored = self._store.get(days_key(self._stream))
         if stored is None:
             return _Listing({}, Absent())
-        entries = {item["day"]: item for item in orjson.loads(stored.data)["days"]}
-        return _Listing(entries, Match(stored.facts.etag))
+        return _Listing(listing_from(stored), Match(stored.facts.etag))
 
     def _write_listing(self, listing: _Listing, news: Sequence[Mapping[str, Any]]) -> None:
         old = list(listing.entries.values())
@@ -168,7 +168,7 @@ class Publisher:
 
     def _publish_day(self, plan: DayPlan, old: Stored | None) -> tuple[dict[str, Any], bool]:
         """Write the day's manifest over `old` if it says something else, then its mark."""
-        known = orjson.loads(old.data) if old else None
+        known = manifest_from(old) if old else None
         document = self._manifest(plan, known)
         wrote = known is None or _content(known) != _content(document)
         if wrote:
@@ -211,7 +211,7 @@ class Publisher:
         """The sha256 of objects that no manifest lists, for `verify`, where no metadata says it."""
         if self._store.keeps_metadata:
             return {}
-        before = known["pins"]["objects"] if known and "pins" in known else {}
+        before = (known or {}).get("pins", {}).get("objects", {})
         standing = [key for key in plan.unlisted if self._store.head(key) is not None]
         return {key: before.get(key) or self._digest(key)[1] for key in standing}
 

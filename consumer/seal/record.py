@@ -13,6 +13,7 @@ import orjson
 from consumer.domain.batches import Counts
 from consumer.domain.days import ABSURD_DAYS
 from consumer.domain.offsets import Span, TopicPartition
+from consumer.seal import fields
 
 RECORD_VERSION = 1
 
@@ -53,15 +54,15 @@ class ObjectEntry:
 
 
 def entry_from(raw: Mapping[str, Any]) -> ObjectEntry:
-    """Read an entry back."""
+    """Read an entry back. Raises KeyError or ValueError where it is none."""
     return ObjectEntry(
-        raw["key"],
-        raw["stream"],
-        date.fromisoformat(raw["day"]),
-        int(raw["rows"]),
-        raw["first_offset"],
-        raw["last_offset"],
-        bool(raw.get("quarantine", False)),
+        fields.text(raw, "key"),
+        fields.text(raw, "stream"),
+        fields.day(raw, "day"),
+        fields.whole(raw, "rows"),
+        fields.whole_or_none(raw, "first_offset"),
+        fields.whole_or_none(raw, "last_offset"),
+        fields.flag({"quarantine": False, **raw}, "quarantine"),
     )
 
 
@@ -156,8 +157,29 @@ class Record:
         return orjson.dumps(raw, option=orjson.OPT_INDENT_2)
 
 
-def _day(text: str | None) -> date | None:
-    return None if text is None else date.fromisoformat(text)
+def _day(raw: Mapping[str, Any], name: str) -> date | None:
+    return None if raw[name] is None else fields.day(raw, name)
+
+
+def _reach(raw: object) -> Reach | None:
+    if raw is None:
+        return None
+    previous = fields.table(raw, "previous")
+    return Reach(_day(previous, "cutoff"), fields.whole(previous, "through"))
+
+
+def _counts(raw: object) -> Counts:
+    numbers = fields.table(raw, "counts")
+    return Counts(**{name: fields.whole(numbers, name) for name in numbers})
+
+
+def _lost(raw: object) -> Span | None:
+    if raw is None:
+        return None
+    if not isinstance(raw, list) or len(raw) != 2:  # noqa: PLR2004 - start and end
+        raise RecordError("lost is no pair of offsets")
+    ends = dict(zip(("start", "end"), raw, strict=True))
+    return Span(fields.whole(ends, "start"), fields.whole(ends, "end"))
 
 
 def _instant(text: str) -> datetime:
@@ -168,47 +190,50 @@ def _instant(text: str) -> datetime:
 
 
 def _known(raw: Mapping[str, Any]) -> RecordKind:
-    if int(raw["version"]) > RECORD_VERSION:
+    if fields.whole(raw, "version") > RECORD_VERSION:
         raise NewerRecordError(f"version {raw['version']}")
     try:
         return RecordKind(raw["kind"])
     except ValueError as error:
-        raise NewerRecordError(f"kind {raw['kind']!r}") from error
+        raise NewerRecordError(f"kind {raw['kind']!r:.40}") from error
 
 
 def record_from(data: bytes) -> Record:
     """Read a record back. Raises NewerRecordError, or RecordError where the text is not a record."""
     try:
-        raw = orjson.loads(data)
+        raw = fields.table(orjson.loads(data), "a record")
         kind = _known(raw)
-        previous, lost = raw["previous"], raw.get("lost")
+        optional = {"first_timestamp": None, "unfinished": None, "previous_sha256": "", **raw}
         return Record(
             kind=kind,
-            stream=raw["stream"],
-            partition=TopicPartition(raw["topic"], int(raw["partition"])),
-            topic_id=raw["topic_id"],
-            group=raw["group"],
-            n=int(raw["n"]),
-            previous=None if previous is None else Reach(_day(previous["cutoff"]), int(previous["through"])),
-            cutoff=_day(raw["cutoff"]),
-            caught_up=bool(raw["caught_up"]),
-            start=int(raw["start"]),
-            through=int(raw["through"]),
-            resume=int(raw["resume"]),
-            lso=int(raw["lso"]),
-            high=int(raw["high"]),
-            settings=raw["settings"],
-            sealed_at=_instant(raw["sealed_at"]),
-            writer=raw["writer"],
-            unknown_schemas={int(key): int(value) for key, value in raw["unknown_schemas"].items()},
-            objects=tuple(entry_from(entry) for entry in raw["objects"]),
-            counts=Counts(**raw["counts"]),
-            first_timestamp=raw.get("first_timestamp"),
-            lost=None if lost is None else Span(int(lost[0]), int(lost[1])),
-            unfinished=raw.get("unfinished"),
-            previous_sha256=raw.get("previous_sha256", ""),
+            stream=fields.text(raw, "stream"),
+            partition=TopicPartition(fields.text(raw, "topic"), fields.whole(raw, "partition")),
+            topic_id=fields.text(raw, "topic_id"),
+            group=fields.text(raw, "group"),
+            n=fields.whole(raw, "n"),
+            previous=_reach(raw["previous"]),
+            cutoff=_day(raw, "cutoff"),
+            caught_up=fields.flag(raw, "caught_up"),
+            start=fields.whole(raw, "start"),
+            through=fields.whole(raw, "through"),
+            resume=fields.whole(raw, "resume"),
+            lso=fields.whole(raw, "lso"),
+            high=fields.whole(raw, "high"),
+            settings=fields.text(raw, "settings"),
+            sealed_at=_instant(fields.text(raw, "sealed_at")),
+            writer=fields.text(raw, "writer"),
+            unknown_schemas={
+                int(key): fields.whole(raw["unknown_schemas"], key)
+                for key in fields.table(raw["unknown_schemas"], "unknown_schemas")
+            },
+            objects=tuple(entry_from(entry) for entry in fields.tables(raw, "objects")),
+            counts=_counts(raw["counts"]),
+            first_timestamp=fields.whole_or_none(optional, "first_timestamp", least=-1),
+            lost=_lost(raw.get("lost")),
+            unfinished=fields.whole_or_none(optional, "unfinished"),
+            previous_sha256=fields.text(optional, "previous_sha256"),
         )
     except NewerRecordError:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise RecordError(f"{type(error).__name__}: {error}") from error

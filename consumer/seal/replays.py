@@ -5,6 +5,7 @@ from __future__ import annotations
 import orjson
 
 from consumer.domain.errors import HaltError, HaltReason
+from consumer.seal import fields
 from consumer.seal.keys import replay_prefix
 from consumer.seal.record import ObjectEntry, entry_from
 from consumer.store.port import Store
@@ -18,13 +19,13 @@ def replaced_objects(store: Store, stream: str) -> dict[str, ObjectEntry]:
     for facts in store.list(replay_prefix(stream)):
         stored = store.get(facts.key)
         try:
-            raw = orjson.loads(stored.data) if stored else {}
-            if raw["version"] > REPLAY_VERSION:
+            raw = fields.table(orjson.loads(stored.data) if stored else {}, "a replay")
+            if fields.whole(raw, "version") > REPLAY_VERSION:
                 raise HaltError(
                     HaltReason.CHAIN_NEWER, f"{facts.key} was written by a newer release: deploy that release again"
                 )
-            entries = [entry_from(entry) for entry in raw["objects"]]
-        except (KeyError, TypeError, ValueError) as error:
+            entries = [entry_from(entry) for entry in fields.tables(raw, "objects")]
+        except (KeyError, ValueError) as error:
             raise HaltError(
                 HaltReason.CHAIN_DAMAGED, f"{facts.key} cannot be read: restore it from a backup or an older version"
             ) from error

@@ -137,8 +137,12 @@ class DestinationSettings(Table):
         default="auto",
     )
     multipart_threshold: Annotated[
-        Size, AfterValidator(values.within(5 * MIB, 5 * GIB, "is out of range; write 5MiB to 5GiB"))
-    ] = key('"8MiB"', "Objects above this size go up in parts; between 5 MiB and 5 GiB.", default=8 * MIB)
+        Size, AfterValidator(values.within(5 * MIB, 256 * MIB, "is out of range; write 5MiB to 256MiB"))
+    ] = key(
+        '"8MiB"',
+        "Objects above this size go up in parts; between 5 MiB and 256 MiB, as what goes up in one piece is in memory.",
+        default=8 * MIB,
+    )
 
     @property
     def scheme(self) -> str:

@@ -93,7 +93,7 @@ def _integer(value: Value) -> Cell:
             return (str(value), None) if -(1 << 63) <= value < 1 << 63 else misfit(value)
         case float() if value.is_integer() and abs(value) < 1 << 63:
             return str(int(value)), None
-        case Decimal() if value == value.to_integral_value() and abs(value) < 1 << 63:
+        case Decimal() if value == value.to_integral_value() and -(1 << 63) < value < 1 << 63:  # abs() would round
             return str(int(value)), None
         case str():
             return _integer_text(value)

@@ -40,8 +40,8 @@ CONSUMER_DEFAULTS: Mapping[str, Any] = {
     "statistics.interval.ms": 5_000,
 }
 
-_CONSUMER_ONLY = ("auto.", "check.crcs", "enable.", "fetch.", "group.", "heartbeat.", "isolation.", "max.p", "queued.",
-                  "session.", "consume.")  # fmt: skip
+_CONSUMER_ONLY = ("auto.", "check.crcs", "enable.auto.", "enable.partition.eof", "fetch.", "group.", "heartbeat.",
+                  "isolation.", "max.p", "queued.", "session.", "consume.")  # fmt: skip
 
 
 def consumer_config(settings: KafkaSettings, *, static: bool = True) -> dict[str, Any]:

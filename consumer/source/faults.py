@@ -38,6 +38,10 @@ _REFUSED = frozenset(
 """Answers that say for certain that nothing was written."""
 
 
+NOTHING_SAID = "; if they are up, security.protocol or sasl.mechanism in kafka.options may not be theirs"
+"""What may be wrong where connections are closed without a word: so do brokers to clients that speak no TLS or SASL."""
+
+
 class Verdict(Enum):
     """What to do about a client that librdkafka has given up."""
 

@@ -9,7 +9,7 @@ from confluent_kafka import KafkaError
 
 from consumer.domain.clock import Clock
 from consumer.domain.errors import TransientError
-from consumer.source.faults import outage
+from consumer.source.faults import NOTHING_SAID, outage
 from consumer.source.inbox import Inbox
 from consumer.source.stats import SourceStats, read_stats
 
@@ -78,5 +78,5 @@ class Health:
             self._no_broker()
 
     def _no_broker(self) -> None:
-        why = f"; lately: {self._last_cause}" if self._last_cause else ""
+        why = f"; lately: {self._last_cause}" if self._last_cause else NOTHING_SAID
         self.report(TransientError(f"Kafka: no broker is reachable{why}"), "no broker")

@@ -19,6 +19,8 @@ from consumer.source.stats import SourceStats
 
 COMMIT_SECONDS = 10.0
 """How long a commit is waited for."""
+GLANCE_SECONDS = 0.2
+"""How often the program's end is looked for meanwhile."""
 CLOSE_SECONDS = 5.0
 """How long leaving the group may take; after that the brokers find out by themselves."""
 SESSION_SECONDS = 60.0
@@ -46,6 +48,8 @@ class KafkaBroker:
         config = consumer_config(settings, static=static)
         self._member = Member(config, self._inbox, self._health, clock, session_seconds)
         self._reader = Reader(self._member, self._inbox, self._health, clock)
+        self._clock = clock
+        self._hurried = False  # no Event: a signal handler sets it, in the very thread that looks at it
 
     def subscribe(self, topics: Sequence[str]) -> None:
         """Join the group for these topics."""
@@ -61,6 +65,10 @@ class KafkaBroker:
     def wake(self) -> None:
         """Make a `poll` under way, or the next one, return at once."""
         self._inbox.wake()
+
+    def hurry(self) -> None:
+        """Wait for no answer any more."""
+        self._hurried = True
 
     def start(self, lease: Lease, offset: int) -> None:
         """Deliver this partition from `offset` on."""
@@ -83,12 +91,17 @@ class KafkaBroker:
             raise LeaseLostError(f"{lease.partition} is no longer ours")
         answer: Future[None] = Future()
         self._reader.ask(lambda: self._member.send(lease, commit, answer))
-        try:
-            answer.result(COMMIT_SECONDS)
-        except concurrent.futures.TimeoutError:
+        began = self._clock.monotonic()
+        while True:
+            try:
+                return answer.result(GLANCE_SECONDS)
+            except concurrent.futures.TimeoutError:
+                waited = self._clock.monotonic() - began
+                if waited < COMMIT_SECONDS and not self._hurried:
+                    continue
             if answer.cancel():
-                raise TransientError(f"commit of {lease.partition}: not sent in {COMMIT_SECONDS:.0f} s") from None
-            raise UnknownOutcomeError(f"commit of {lease.partition}: no answer in {COMMIT_SECONDS:.0f} s") from None
+                raise TransientError(f"commit of {lease.partition}: not sent in {waited:.0f} s")
+            raise UnknownOutcomeError(f"commit of {lease.partition}: no answer in {waited:.0f} s")
 
     def rejoin(self) -> None:
         """Force a rebalance: leave the group and join it again."""

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import datetime
 from functools import cached_property
+from struct import unpack_from
 from threading import Lock
 from typing import Any, TypeVar
 
 from confluent_kafka import (
     Consumer,
-    ConsumerGroupState,
     IsolationLevel,
     KafkaError,
     KafkaException,
@@ -31,13 +31,20 @@ from consumer.domain.errors import TransientError, UsageError
 from consumer.domain.offsets import LogEnds, TopicPartition
 from consumer.settings.model import KafkaSettings
 from consumer.source.config import admin_config
-from consumer.source.faults import cause
+from consumer.source.faults import NOTHING_SAID, cause
 from consumer.source.port import Commit, TopicFacts, millis_from
 
 ANSWER_SECONDS = 5.0
 """How long one request may take."""
 _GRACE_SECONDS = 1.0
-_PAUSES = (0.1, 0.4)
+_PAUSES = (0.1, 0.4, 1.0, 2.0)
+"""A cluster without any group yet takes seconds to choose its first coordinator."""
+LATELY_SECONDS = 60.0
+STABLE = "Stable"
+"""State of a group whose members all know what is theirs."""
+_NO_ANSWER = frozenset(
+    {KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN}  # noqa: SLF001 - public constants
+)
 _MOVING = frozenset(
     {
         KafkaError.NOT_LEADER_FOR_PARTITION,
@@ -60,13 +67,14 @@ class KafkaLogView:
     def __init__(self, settings: KafkaSettings, *, seconds: float = ANSWER_SECONDS) -> None:
         self._config = admin_config(settings)
         self._seconds = seconds
+        self._met = LastError()
         self._asking = Lock()
         self._bystanders: dict[str, Consumer] = {}
 
     @cached_property
     def _admin(self) -> AdminClient:
         try:
-            return AdminClient(self._config)
+            return AdminClient({**self._config, "error_cb": self._met})  # type: ignore[dict-item]  # a callback, too
         except KafkaException as error:
             raise UsageError(f"kafka.options: {cause(error).str()}") from error
 
@@ -94,7 +102,10 @@ class KafkaLogView:
         return offset if offset >= 0 else None
 
     def unowned(self, group: str, topics: Sequence[str]) -> set[TopicPartition]:
-        """The partitions of these topics that no member of a stable group is assigned; empty while it rebalances."""
+        """The partitions of these topics that no member of a stable group is assigned; empty while it rebalances.
+
+        Empty with the newer group protocol, whose brokers assign whatever is new by themselves.
+        """
         return _settled(lambda: self._unowned(group, list(topics)))
 
     def _topic(self, name: str) -> TopicFacts | None:
@@ -151,9 +162,8 @@ class KafkaLogView:
         return self._bystanders[group]
 
     def _unowned(self, group: str, topics: list[str]) -> set[TopicPartition]:
-        asked = self._admin.describe_consumer_groups([group], request_timeout=self._seconds)[group]
-        found = self._answer(f"group {group}", asked)
-        if found.state != ConsumerGroupState.STABLE:
+        members = self._members(group)
+        if not members:
             return set()
         described = self._admin.describe_topics(TopicCollection(topics), request_timeout=self._seconds)
         every = {
@@ -161,8 +171,19 @@ class KafkaLogView:
             for name, answer in described.items()
             for part in self._answer(f"topic {name}", answer).partitions
         }
-        owned = {(p.topic, p.partition) for member in found.members for p in member.assignment.topic_partitions}
-        return {p for p in every if (p.topic, p.partition) not in owned}
+        return every.difference(*map(assigned, members))
+
+    def _members(self, group: str) -> list[bytes]:
+        """The assignments of a stable group's members.
+
+        The admin client's own call for groups ends the process where the coordinator is lost at that moment: an
+        assertion in librdkafka 2.16 (confluentinc/librdkafka, issue 4605), met with a broker that is restarted.
+        """
+        try:
+            found = self._admin.list_groups(group=group, timeout=self._seconds)
+        except KafkaException as error:
+            raise _RefusedError(f"group {group}", cause(error)) from error
+        return [bytes(member.assignment or b"") for each in found if each.state == STABLE for member in each.members]
 
     def _settings_of(self, name: str) -> Mapping[str, str]:
         resource = ConfigResource(ResourceType.TOPIC, name)
@@ -187,17 +208,58 @@ class KafkaLogView:
         try:
             return asked.result(self._seconds + _GRACE_SECONDS)
         except KafkaException as error:
-            raise _RefusedError(what, cause(error)) from error
+            raise _RefusedError(what, cause(error), self._why(cause(error))) from error
         except concurrent.futures.TimeoutError:
-            raise TransientError(f"{what}: no answer in {self._seconds:.0f} s") from None
+            raise TransientError(f"{what}: no answer in {self._seconds:.0f} s{self._why(None)}") from None
+        finally:
+            self._admin.poll(0)  # what the client met meanwhile must not pile up
+
+    def _why(self, error: KafkaError | None) -> str:
+        """What the client met lately, where an answer says no more than that there was none."""
+        self._admin.poll(0)
+        return self._met.lately() if error is None or error.code() in _NO_ANSWER else ""
+
+
+class LastError:
+    """Librdkafka's `error_cb` of a client: remembers the last error that says something."""
+
+    def __init__(self) -> None:
+        self._error: KafkaError | None = None
+        self._at = 0.0
+
+    def __call__(self, error: KafkaError) -> None:
+        if error.code() != KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - a public constant
+            self._error, self._at = error, time.monotonic()
+
+    def lately(self) -> str:
+        """The error behind a semicolon, where there was one of late."""
+        if self._error is None or time.monotonic() - self._at > LATELY_SECONDS:
+            return NOTHING_SAID
+        return f"; {self._error.str()}"
 
 
 class _RefusedError(TransientError):
     """Kafka's answer was an error."""
 
-    def __init__(self, what: str, error: KafkaError) -> None:
-        super().__init__(f"{what}: {error.str()} ({error.name()})")
+    def __init__(self, what: str, error: KafkaError, why: str = "") -> None:
+        super().__init__(f"{what}: {error.str()} ({error.name()}){why}")
         self.code = error.code()
+
+
+def assigned(assignment: bytes) -> set[TopicPartition]:
+    """The partitions in a member's assignment, as the classic group protocol writes it."""
+    if not assignment:
+        return set()
+    (topics,), at = unpack_from(">xxi", assignment), 6
+    found = set()
+    for _ in range(topics):
+        (length,) = unpack_from(">h", assignment, at)
+        name = assignment[at + 2 : at + 2 + length].decode()
+        (count,) = unpack_from(">i", assignment, at + 2 + length)
+        at += 6 + length
+        found |= {TopicPartition(name, number) for number in unpack_from(f">{count}i", assignment, at)}
+        at += 4 * count
+    return found
 
 
 def _settled(ask: Callable[[], T]) -> T:

@@ -85,6 +85,9 @@ class MemoryBroker:
         """Make a `poll` under way, or the next one, return at once."""
         self._bell.set()
 
+    def hurry(self) -> None:
+        """Nothing here is waited for."""
+
     def start(self, lease: Lease, offset: int) -> None:
         """Deliver this partition from `offset` on."""
         with self._step("start"):

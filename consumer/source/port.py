@@ -88,6 +88,9 @@ class Broker(Protocol):
     def wake(self) -> None:
         """Make a `poll` under way, or the next one, return at once."""
 
+    def hurry(self) -> None:
+        """The program ends: no answer is waited for any more. A signal handler may call this."""
+
     def start(self, lease: Lease, offset: int) -> None:
         """Deliver this partition from `offset` on. Called again it moves there: nothing of the old place follows.
 
@@ -146,7 +149,10 @@ class LogView(Protocol):
         """The offset of the first record stamped at or after `instant`; None where there is none."""
 
     def unowned(self, group: str, topics: Sequence[str]) -> set[TopicPartition]:
-        """The partitions of these topics that no member of a stable group is assigned; empty while it rebalances."""
+        """The partitions of these topics that no member of a stable group is assigned; empty while it rebalances.
+
+        Empty with the newer group protocol, whose brokers assign whatever is new by themselves.
+        """
 
 
 def millis_from(instant: datetime) -> int:

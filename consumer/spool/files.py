@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -18,6 +19,9 @@ from consumer.domain.offsets import TopicPartition
 from consumer.spool.disk import Disk
 
 SPOOL_VERSION = 1
+
+
+_NAME = re.compile(r"[0-9-]{10}\.[0-9]+\.(csv|jsonl)")
 
 
 class SpoolFullError(TransientError):
@@ -135,6 +139,8 @@ class PartitionSpool:
         if raw["version"] != SPOOL_VERSION:
             return False
         files = [_file_from(entry) for entry in raw["files"]]
+        if not all(_NAME.fullmatch(file.name.removeprefix(f"{self._key}/")) for file in files):
+            return False  # no file of this partition
         for file in files:
             length = self._disk.length(file.name)
             if length is None or length < file.length:
@@ -145,7 +151,7 @@ class PartitionSpool:
         self._disk.remove([name for name in self._disk.names(self._key) if name not in known])
         self._files = {(file.day, file.quarantine): file for file in files}
         self._sequence = int(raw["sequence"])
-        self.basis = Basis(**raw["basis"])
+        self.basis = _basis_from(raw["basis"])
         self.progress = _progress_from(raw["progress"])
         return True
 
@@ -310,7 +316,25 @@ def opened_text(document: bytes) -> bytes:
 
 
 def _file_from(raw: Mapping[str, Any]) -> SpoolFile:
-    return SpoolFile(**{**raw, "day": date.fromisoformat(raw["day"])})
+    file = SpoolFile(**{**raw, "day": date.fromisoformat(raw["day"])})
+    _require_numbers(file.rows, file.first_offset, file.last_offset, file.length, file.crc)
+    if not isinstance(file.quarantine, bool):
+        raise TypeError("a file is in quarantine or not")
+    return file
+
+
+def _basis_from(raw: Mapping[str, Any]) -> Basis:
+    basis = Basis(**raw)
+    _require_numbers(basis.builds_on + 1, basis.start)
+    if not all(isinstance(text, str) for text in (basis.topic_id, basis.settings, basis.chain)):
+        raise TypeError("a basis is named by texts")
+    return basis
+
+
+def _require_numbers(*numbers: object) -> None:
+    for number in numbers:
+        if type(number) is not int or number < 0:
+            raise ValueError(f"{number!r} is no number")
 
 
 def _progress_from(raw: Mapping[str, Any]) -> Progress:

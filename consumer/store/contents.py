@@ -10,6 +10,8 @@ from typing import BinaryIO
 import zstandard
 
 BLOCK = 1 << 20
+MOST_WINDOW = 1 << 23
+"""Memory that a zstd frame may ask for; ours ask for less."""
 
 
 def plain_blocks(key: str, reader: BinaryIO) -> Iterator[bytes]:
@@ -26,7 +28,9 @@ def _gunzipped(reader: BinaryIO) -> Iterator[bytes]:
     unpacker = zlib.decompressobj(wbits=31)
     try:
         for block in iter(lambda: reader.read(BLOCK), b""):
-            yield unpacker.decompress(block)
+            while block:  # one block may hold a thousand times as much
+                yield unpacker.decompress(block, BLOCK)
+                block = unpacker.unconsumed_tail  # noqa: PLW2901 - what is left of it
         yield unpacker.flush()
     except zlib.error as error:
         raise ValueError(f"damaged gzip: {error}") from error
@@ -36,7 +40,9 @@ def _gunzipped(reader: BinaryIO) -> Iterator[bytes]:
 
 def _unzstd(reader: BinaryIO) -> Iterator[bytes]:
     try:
-        with closing(zstandard.ZstdDecompressor().stream_reader(reader, closefd=False)) as stream:
+        with closing(
+            zstandard.ZstdDecompressor(max_window_size=MOST_WINDOW).stream_reader(reader, closefd=False)
+        ) as stream:
             yield from iter(lambda: stream.read(BLOCK), b"")
     except zstandard.ZstdError as error:
         raise ValueError(f"damaged zstd: {error}") from error

@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 from consumer.domain.errors import HaltError, HaltReason, TransientError, UnknownOutcomeError
 from consumer.store.body import BLOCK, blocks, local_disk
-from consumer.store.port import Absent, Body, Condition, Facts, Match, Refused, Stored, Written
+from consumer.store.port import MOST_WHOLE, Absent, Body, Condition, Facts, Match, Refused, Stored, Written, too_large
 from consumer.store.starting_line import cross
 
 TEMPORARY = ".adapty-sink-tmp"
@@ -78,6 +78,8 @@ class FolderStore:
             return None
         with self._outage(f"read {key}"), reader:
             facts = _facts(key, os.fstat(reader.fileno()))
+            if facts.size > MOST_WHOLE:
+                raise too_large(str(self._path(key)), facts.size)
             return Stored(facts, reader.read())
 
     def head(self, key: str) -> Facts | None:

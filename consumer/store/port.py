@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import BinaryIO, Protocol
 
+from consumer.domain.errors import HaltError, HaltReason
+
 
 @dataclass(frozen=True, slots=True)
 class Absent:
@@ -91,6 +93,19 @@ class Stored:
     data: bytes
 
 
+MOST_WHOLE = 64 * 1024 * 1024
+"""Bytes of an object that is read whole: a record, a manifest, a list. None of ours comes near it."""
+
+
+def too_large(where: str, size: int) -> HaltError:
+    """The error of a document that nobody should hold in memory."""
+    return HaltError(
+        HaltReason.OBJECT_MISMATCH,
+        f"{where} has {size:,} bytes, and no document of ours is as large: move it out of the folder; what a worker "
+        "writes anew it does, a seal record is to be restored from a backup",
+    )
+
+
 class Store(Protocol):
     """One destination folder. Keys are relative to it. Any thread may call; no call sleeps or retries for long.
 
@@ -114,7 +129,7 @@ class Store(Protocol):
         """
 
     def get(self, key: str) -> Stored | None:
-        """The object whole (records, manifests), or None."""
+        """The object whole (records, manifests), or None. Raises HaltError for one above `MOST_WHOLE`."""
 
     def head(self, key: str) -> Facts | None:
         """The object's facts, or None."""

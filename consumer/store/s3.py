@@ -18,7 +18,7 @@ import structlog
 from consumer.domain.errors import HaltError, TransientError
 from consumer.store import s3_errors
 from consumer.store.body import blocks
-from consumer.store.port import Absent, Body, Condition, Facts, Refused, Stored, Written
+from consumer.store.port import MOST_WHOLE, Absent, Body, Condition, Facts, Refused, Stored, Written, too_large
 from consumer.store.s3_access import MIB, MOST_PARTS, S3Access, S3Options
 from consumer.store.s3_errors import Call, MissingKeyError, UnmetError
 from consumer.store.starting_line import held_back
@@ -99,6 +99,8 @@ class S3Store:
 
         def read(client: S3Client) -> Stored:
             answer = client.get_object(**self._at(key))
+            if answer["ContentLength"] > MOST_WHOLE:
+                raise too_large(self._where(key), answer["ContentLength"])
             data = answer["Body"].read()
             return Stored(Facts(key, len(data), answer["ETag"], _metadata(answer["Metadata"])), data)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from enum import StrEnum
+from types import UnionType
 from typing import Any
 
 import orjson
@@ -73,13 +74,38 @@ class RowRules:
 
 
 def rules_from_document(data: bytes) -> RowRules:
-    """Read rules back. Raises ValueError or KeyError where the text is not such a document."""
+    """Read rules back. Raises ValueError, KeyError or TypeError where the text is not such a document."""
     raw: dict[str, Any] = orjson.loads(data)
     part = dict(raw["filter"])
     if part["historical_before"] is not None:
         part["historical_before"] = datetime.fromisoformat(part["historical_before"])
     if part["environments"] is not None:
         part["environments"] = tuple(part["environments"])
-    return RowRules(
+    rules = RowRules(
         **{**raw, "filter": Filter(**part), "format": Format(raw["format"]), "day_by": DayBy(raw["day_by"])}
     )
+    if not (_typed(rules) and _typed(rules.filter) and all(map(_is_switch, rules.filter.event_types.items()))):
+        raise TypeError("a field is not of its kind")
+    return rules
+
+
+_KINDS: Mapping[str, type | UnionType] = {
+    "str": str,
+    "str | None": str | None,
+    "bool": bool,
+    "int": int,
+    "datetime | None": datetime | None,
+    "Mapping[str, bool]": dict,
+}
+"""What a field's value must be, by the text of its annotation; others were made of their kind above."""
+
+
+def _typed(made: RowRules | Filter) -> bool:
+    environments = made.environments or () if isinstance(made, Filter) else ()
+    return all(isinstance(name, str) for name in environments) and all(
+        isinstance(getattr(made, field.name), _KINDS.get(str(field.type), object)) for field in fields(made)
+    )
+
+
+def _is_switch(named: tuple[object, object]) -> bool:
+    return isinstance(named[0], str) and isinstance(named[1], bool)

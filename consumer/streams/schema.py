@@ -7,6 +7,7 @@ is a `Reference`. A logical type that does not fit what it annotates is dropped,
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -49,6 +50,8 @@ MOST_DIGITS = 1_000
 """Decimals of more digits are read as plain bytes: a scale must not make text of any length."""
 DEEPEST = 100
 """Types within types. More than anybody writes by hand, fewer than Python's stack takes."""
+MOST_FIELDS = 10_000
+"""Fields of all records of a schema together: each of them may cost time in every row."""
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
 
 
@@ -81,6 +84,7 @@ class _Parser:
         self.names: dict[str, Node] = {}
         self._open: set[str] = set()
         self._depth = 0
+        self._fields = 0
         self._complex: dict[str, Callable[[Mapping[str, Any], str], Node]] = {
             "record": self._record,
             "error": self._record,
@@ -148,11 +152,14 @@ class _Parser:
         fields = raw.get("fields")
         if not isinstance(fields, list):
             raise SchemaError(f"record {full} has no list of fields")
+        self._fields += len(fields)
+        if self._fields > MOST_FIELDS:
+            raise SchemaError(f"it has more than {MOST_FIELDS} fields")
         self._open.add(full)
         record = Record(full, tuple(self._field(one, full, inner) for one in fields))
         self._open.remove(full)
         names = [one.name for one in record.fields]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
+        if twice := sorted(name for name, times in Counter(names).items() if times > 1):
             raise SchemaError(f"record {full} has a field twice: {', '.join(twice)}")
         self.names[full] = record
         return record

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 
 from consumer.domain.batches import Counts
@@ -93,9 +93,6 @@ def _take(at: _Reading, n: int, stored: Stored, *, broken: bool) -> None:
         newer = error.reason is HaltReason.CHAIN_NEWER
         at.found(n, Problem.NEWER if newer else Problem.UNREADABLE, error.message)
         return
-    if not _well_formed(record):
-        at.found(n, Problem.UNREADABLE, "a number stands where text belongs in it, or text where a number does")
-        return
     if broken:
         at.loose.append(record)
         return
@@ -104,18 +101,6 @@ def _take(at: _Reading, n: int, stored: Stored, *, broken: bool) -> None:
     at.chain = at.chain.then(record, stored.data)
     for what in _total_problems(at.totals, record):
         at.found(n, Problem.INCONSISTENT, what)
-
-
-def _well_formed(record: Record) -> bool:
-    """Values that reading lets through as they come are of their kind; a gap names a seal before it."""
-    texts = [record.stream, record.topic_id, record.group, record.settings, record.writer, record.previous_sha256]
-    numbers = [record.first_timestamp, record.unfinished, *astuple(record.counts)]
-    for entry in record.objects:
-        texts += [entry.key, entry.stream]
-        numbers += [entry.first_offset, entry.last_offset]
-    known = all(isinstance(text, str) for text in texts)
-    counted = all(number is None or type(number) is int for number in numbers)
-    return known and counted and (record.unfinished is None or 0 <= record.unfinished < record.n)
 
 
 def _link_problems(at: _Reading, record: Record) -> Iterator[str]:

@@ -9,12 +9,15 @@ from typing import BinaryIO, cast
 
 import orjson
 
+from consumer.seal.fields import number_in
 from consumer.seal.record import ObjectEntry
 from consumer.store.contents import BLOCK, RowCounter, plain_blocks
 from consumer.store.port import Facts, Store
 from consumer.verify.findings import RESTORE_OBJECT, RESTORE_QUARANTINE, Finding, Problem
 from consumer.verify.wanted import Wanted
 
+LONGEST_LINE = 256 * 1024 * 1024
+"""Bytes of one line of a quarantine object. Kafka's messages are far from it."""
 Progress = Callable[[int], None]
 """Told of each block's bytes. May raise to end the reading."""
 
@@ -148,11 +151,19 @@ def _offset(line: bytes) -> int:
 
 
 def _split(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    rest = b""
+    rest: list[bytes] = []
+    size = 0
     for block in blocks:
-        *whole, rest = (rest + block).split(b"\n")
-        yield from whole
-    if rest:
+        *whole, last = block.split(b"\n")
+        if whole:
+            yield b"".join((*rest, whole[0]))
+            yield from whole[1:]
+            rest, size = [], 0
+        rest.append(last)
+        size += len(last)
+        if size > LONGEST_LINE:
+            raise ValueError(f"a line of more than {LONGEST_LINE} bytes")
+    if size:
         raise ValueError("its last line has no end")
 
 
@@ -191,9 +202,10 @@ def _metadata_problems(wanted: Wanted, facts: Facts, measured: Measured) -> Iter
 
 def _fewer(wanted: Wanted, rows: str, first: str) -> bool:
     """A gap cost it rows: what is left begins behind the gap."""
-    if wanted.floor is None or not rows.isdigit() or int(rows) >= wanted.entry.rows:
+    number, offset = number_in(rows), number_in(first)
+    if wanted.floor is None or number is None or number >= wanted.entry.rows:
         return False
-    return int(rows) == 0 or (first.isdigit() and int(first) >= wanted.floor)
+    return number == 0 or (offset is not None and offset >= wanted.floor)
 
 
 def _text(offset: int | None) -> str:
@@ -215,4 +227,4 @@ def _body_problems(wanted: Wanted, header: bytes, measured: Measured) -> Iterato
         if measured.rows == entry.rows and (measured.first, measured.last) != (entry.first_offset, entry.last_offset):
             yield f"its lines have offsets {measured.first} to {measured.last}, not as its record says"
     elif not measured.damage and measured.header != header:
-        yield f"its header is {measured.header[:200]!r}, its settings name {header[:200]!r}"
+        yield f"its first line is not the header that its settings name: {header[:200].decode()!r}"

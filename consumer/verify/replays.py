@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from consumer.seal import fields
 from consumer.seal.keys import replay_prefix
 from consumer.seal.record import ObjectEntry, entry_from
 from consumer.seal.replays import REPLAY_VERSION
@@ -48,14 +49,14 @@ def look_at_replays(stream: str, stored: Iterable[Stored]) -> ReplayLook:
             findings.append(Finding(key, Problem.ALTERED, what, RESTORE))
         try:
             raw = parsed(one.data)
-            if raw["version"] > REPLAY_VERSION:
+            if fields.whole(raw, "version") > REPLAY_VERSION:
                 findings.append(Finding(key, Problem.NEWER, "a newer release wrote it", "verify with that release"))
                 continue
             if (raw["n"], raw["stream"]) != (number, stream):
                 what = f"it says that it is replay {raw['n']} of {raw['stream']}"
                 findings.append(Finding(key, Problem.INCONSISTENT, what, RESTORE))
-            entries = [entry_from(entry) for entry in raw["objects"]]
-            settings.add(raw["settings"])
+            entries = [entry_from(entry) for entry in fields.tables(raw, "objects")]
+            settings.add(fields.text(raw, "settings"))
             objects.update({entry.key: Replaced(entry, number, raw["settings"]) for entry in entries})
         except (KeyError, TypeError, ValueError) as error:
             findings.append(Finding(key, Problem.UNREADABLE, f"it is no replay record: {error}", RESTORE))

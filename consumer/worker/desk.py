@@ -13,6 +13,7 @@ from consumer.domain.errors import HaltError, HaltReason
 from consumer.domain.offsets import LogEnds, TopicPartition
 from consumer.seal.decide import Schedule
 from consumer.seal.finish import Standing
+from consumer.seal.keys import settings_key
 from consumer.seal.log import SealLog, get_rules
 from consumer.source.port import Broker, LogView, TopicFacts
 from consumer.spool.disk import Disk
@@ -108,9 +109,17 @@ class Desk:
         return self._rules[digest]
 
     def ask_judge(self, digest: str, partition: TopicPartition) -> Judge:
-        """The judge by the row rules of this digest."""
+        """The judge by the row rules of this digest. Raises HaltError where today's settings lack what they need."""
         if digest not in self._judges:
-            self._judges[digest] = self.make_judge(self.ask_rules(digest, partition))
+            rules = self.ask_rules(digest, partition)
+            try:
+                self._judges[digest] = self.make_judge(rules)
+            except ValueError as error:
+                raise HaltError(
+                    HaltReason.SETTINGS_CONFLICT,
+                    f"records of {partition} were sealed with the settings {settings_key(digest)}, which cannot be "
+                    f"used now: {error}",
+                ) from error
         return self._judges[digest]
 
     def ask_begin(self, partition: TopicPartition, ends: LogEnds) -> int:

@@ -29,8 +29,10 @@ class Gauges:
         """Set every gauge anew."""
         for found in snapshot.status.partitions:
             self._partition(found)
+        halts = {halt.stream: halt.reason for halt in snapshot.status.halted if halt.partition is None}
         for stream in snapshot.streams:
             self._stream(stream, stores[stream.name])
+            self.metrics.mark_stream(stream.name, stream.topic, halts.get(stream.name))
         self.metrics.broker_reachable.set(not broker.trouble)
         self.metrics.spool_limit_bytes.set(snapshot.spool.limit)
         self.metrics.spool_floor_bytes.set(snapshot.spool.floor)

@@ -6,12 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 
-import orjson
-
 from consumer.domain.clock import Clock
 from consumer.domain.offsets import LogEnds, TopicPartition
 from consumer.observe.calendar import PublishedDay
 from consumer.seal.keys import days_key
+from consumer.seal.published import listing_from
 from consumer.source.port import Commit, LogView, TopicFacts
 from consumer.store.port import Store
 
@@ -48,7 +47,7 @@ def look_at_cluster(
 def look_at_days(store: Store, stream: str, before: DaysLook) -> DaysLook:
     """Ask the bucket for the stream's published days; read only where they changed. A job: it may wait.
 
-    Raises TransientError and HaltError, and ValueError or KeyError where the list is none of ours.
+    Raises TransientError and HaltError.
     """
     facts = store.head(days_key(stream))
     if facts is None:
@@ -58,10 +57,9 @@ def look_at_days(store: Store, stream: str, before: DaysLook) -> DaysLook:
     stored = store.get(days_key(stream))
     if stored is None:
         return DaysLook()
-    entries = orjson.loads(stored.data)["days"]
     days = {
-        date.fromisoformat(item["day"]): PublishedDay(item["revision"], item["rows"], item["complete"])
-        for item in entries
+        date.fromisoformat(day): PublishedDay(item["revision"], item["rows"], item["complete"])
+        for day, item in listing_from(stored).items()
     }
     return DaysLook(stored.facts.etag, days)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
@@ -51,9 +51,10 @@ def snapshot_of(worker: Worker, seen: Seen, now: datetime, *, joined: bool) -> S
         for name in sorted(worker.desks)
     )
     partitions = tuple(found for stream in streams for found in stream.partitions)
+    halts = tuple(_halted(life) for life in lives if life.halted is not None)
     return Snapshot(
         at=now,
-        status=Status(partitions, tuple(_halted(life) for life in lives if life.halted is not None)),
+        status=Status(partitions, (*halts, *_halted_streams(worker, {halt.stream for halt in halts}))),
         streams=streams,
         spool=_spool(worker, lives),
         unready=tuple(_unready(seen, assigned=bool(lives) or joined)),
@@ -110,6 +111,13 @@ def _partition(life: Partition, seen: Seen, now: datetime) -> PartitionStatus:
 def _halted(life: Partition) -> Halted:
     assert life.halted is not None
     return Halted(life.desk.job.name, life.name, str(life.halted.reason), life.halted.message)
+
+
+def _halted_streams(worker: Worker, shown: set[str]) -> Iterator[Halted]:
+    """Streams that none of our partitions speaks for: a topic that is missing has none."""
+    for name, publication in sorted(worker.publications.items()):
+        if publication.halted is not None and name not in shown:
+            yield Halted(name, None, str(publication.halted.reason), publication.halted.message)
 
 
 def _spool(worker: Worker, lives: Sequence[Partition]) -> SpoolView:

@@ -47,6 +47,9 @@ class World(Protocol):
 
     def grow(self, topic: str, total: int) -> None: ...
 
+    @property
+    def brokers_assign(self) -> bool: ...
+
     def delete_topic(self, topic: str) -> None: ...
 
     def create_topic(self, topic: str, partitions: int) -> None: ...
@@ -73,6 +76,7 @@ class MemoryWorld:
         self.cluster = MemoryCluster()
         self.group = "group"
         self._names = (f"topic-{n}" for n in count())
+        self.brokers_assign = False
 
     def topic(self, partitions: int = 1, settings: dict[str, str] | None = None) -> str:
         name = next(self._names)
@@ -128,6 +132,7 @@ class KafkaWorld:
         self.group = f"group-{uuid4().hex[:12]}"
         self._make_topic = topic
         self.protocol = protocol
+        self.brokers_assign = protocol == "consumer"
         self._admin = kafka.admin()  # kept: an answer dies with its client
         self._brokers: list[KafkaBroker] = []
         self._producer = Producer({"bootstrap.servers": kafka.bootstrap_servers, "linger.ms": 0, "log_level": 0})

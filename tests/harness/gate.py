@@ -96,12 +96,13 @@ Fault = Stop | Answer | Lose | Cut | Delay | Redate
 
 @dataclass(slots=True)
 class Order:
-    """What to do to the next `left` requests that are meant; -1: to all."""
+    """What to do to the next `left` requests that are meant; -1: to all. `agent`: only those of this worker."""
 
     asked: Asked
     fault: Fault
     left: int
     met: int = 0
+    agent: str = ""
 
 
 @dataclass(slots=True)
@@ -113,15 +114,15 @@ class Gate:
     orders: list[Order] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def stop(self, asked: Asked, where: Where = "before") -> Stop:
+    def stop(self, asked: Asked, where: Where = "before", agent: str = "") -> Stop:
         """Hold the next such request."""
         stop = Stop(where)
-        self.order(stop, asked)
+        self.order(stop, asked, agent=agent)
         return stop
 
-    def order(self, fault: Fault, asked: Asked, times: int = 1) -> Order:
-        """Do this to the next requests that are meant; -1 for all."""
-        made = Order(asked, fault, times)
+    def order(self, fault: Fault, asked: Asked, times: int = 1, agent: str = "") -> Order:
+        """Do this to the next requests that are meant; -1 for all. `agent` is a part of the header User-Agent."""
+        made = Order(asked, fault, times, agent=agent)
         with self._lock:
             self.orders.append(made)
         return made
@@ -134,11 +135,11 @@ class Gate:
             if isinstance(order.fault, Stop):
                 order.fault.forward()
 
-    def take(self, method: str, path: str) -> Fault | None:
+    def take(self, method: str, path: str, agent: str = "") -> Fault | None:
         """What to do to this request."""
         with self._lock:
             for order in self.orders:
-                if order.left and order.asked(method, path):
+                if order.left and order.agent in agent and order.asked(method, path):
                     order.left -= 1
                     order.met += 1
                     return order.fault
@@ -156,7 +157,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def handle_any(self) -> None:
         path = unquote(self.path)
-        fault = self.gate.take(self.command, path)
+        fault = self.gate.take(self.command, path, self.headers.get("User-Agent", ""))
         self.close_connection = self.close_connection or isinstance(fault, Lose | Cut)
         try:
             self._go(path, fault)

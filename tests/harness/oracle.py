@@ -29,6 +29,15 @@ def first_drop(made: Made, _covering: Record) -> str | None:
     return made.drops[0] if made.drops else None
 
 
+Added = Callable[[Record], tuple[str, ...]]
+"""Columns behind the stream's own in the objects of this record; no row has a value there."""
+
+
+def none_added(_record: Record) -> tuple[str, ...]:
+    """The schema is the shipped one."""
+    return ()
+
+
 def no_drop(_made: Made, _covering: Record) -> str | None:
     """All filters are off."""
     return None
@@ -44,11 +53,11 @@ class Judged:
     columns: tuple[str, ...]
     compression: str = "none"
     policy: Policy = first_drop
+    added: Added = none_added
 
-    @property
-    def header(self) -> bytes:
-        """The first line of each data object."""
-        return (",".join(self.columns) + "\n").encode()
+    def header(self, added: tuple[str, ...] = ()) -> bytes:
+        """The first line of a data object."""
+        return (",".join((*self.columns, *added)) + "\n").encode()
 
 
 @dataclass(slots=True)
@@ -79,6 +88,14 @@ class Expected:
     partition: int
     seal: int
     sent: tuple[Sent, ...]
+    added: tuple[str, ...] = ()
+    sealed_at: str = ""
+
+    def lines(self) -> bytes:
+        """The rows of a data object."""
+        if not self.added:
+            return b"".join(sent.made.line for sent in self.sent)
+        return b"".join(sent.made.line[:-1] + b"," * len(self.added) + b"\n" for sent in self.sent)
 
 
 def judge(
@@ -208,7 +225,8 @@ class _Chain:
             key = f"_quarantine/{self.stream.name}/{name}.jsonl"
         else:
             key = f"{self.stream.name}/{name}.csv{ENDINGS[self.stream.compression]}"
-        return Expected(key, day, quarantine, self.partition, record["n"], sent)
+        added = () if quarantine else self.stream.added(record)
+        return Expected(key, day, quarantine, self.partition, record["n"], sent, added, record["sealed_at"])
 
 
 def _entry(stream: str, each: Expected) -> dict[str, Any]:
@@ -250,7 +268,7 @@ def _compare(stream: Judged, each: Expected, stored: Object, findings: Findings)
         wanted = b"".join(_quarantine_line(stream.topic, each.partition, sent) for sent in each.sent)
         findings.quarantined += len(each.sent)
     else:
-        wanted = stream.header + b"".join(sent.made.line for sent in each.sent)
+        wanted = stream.header(each.added) + each.lines()
         findings.rows += len(each.sent)
         findings.days[each.day] = findings.days.get(each.day, 0) + len(each.sent)
     findings.objects += 1
@@ -338,7 +356,9 @@ class _Publication:
             (each for each in self.expected if each.day == day and not each.quarantine),
             key=lambda each: (each.partition, each.seal),
         )
-        objects = [self._object(each) for each in parts]
+        newest_part = max(parts, key=lambda each: (each.sealed_at, each.partition, each.seal), default=None)
+        added = newest_part.added if newest_part else ()
+        objects = [self._object(each, added) for each in parts]
         why = self.why(day)
         wanted: Record = {
             "version": 1,
@@ -346,7 +366,7 @@ class _Publication:
             "day": day.isoformat(),
             "complete": not why,
             "why": why,
-            "columns": list(self.stream.columns),
+            "columns": [*self.stream.columns, *added],
             "rows": sum(each["rows"] for each in objects),
             "bytes": sum(each["bytes"] for each in objects),
             "objects": objects,
@@ -362,14 +382,17 @@ class _Publication:
         )
         newest = {str(each.partition): each.seal for each in parts}
         heads = {str(p): len(chain) - 1 for p, chain in self.chains.items()}
-        fits = manifest["seals"].keys() == heads.keys() and all(
-            newest.get(p, 0) <= n <= heads[p] for p, n in manifest["seals"].items()
-        )
+        fits = all(newest.get(p, 0) <= n <= heads.get(p, -1) for p, n in manifest["seals"].items())
+        # a partition that was added to the topic later has nothing to say to this manifest until it has rows for it
+        later = [p for p in heads.keys() - manifest["seals"].keys() if p not in newest]
+        fits = fits and all(self.chains[int(p)][0]["sealed_at"] > manifest["written_at"] for p in later)
+        fits = fits and manifest["seals"].keys() | set(later) == heads.keys()
         self.findings.check(fits, lambda: f"manifest of {day}: seals {manifest['seals']}, heads {heads}")
         self.findings.check(manifest["revision"] >= 1, lambda: f"manifest of {day}: revision {manifest['revision']}")
 
-    def _object(self, each: Expected) -> dict[str, Any]:
+    def _object(self, each: Expected, newest: tuple[str, ...]) -> dict[str, Any]:
         stored = self.stored.get(each.key)
+        own = {"columns": [*self.stream.columns, *each.added]} if each.added != newest else {}
         return {
             "key": each.key,
             "partition": each.partition,
@@ -379,6 +402,7 @@ class _Publication:
             "first_offset": each.sent[0].offset,
             "last_offset": each.sent[-1].offset,
             "seal": each.seal,
+            **own,
         }
 
     def _check_list(self, manifests: Mapping[date, Record]) -> None:

@@ -123,7 +123,10 @@ class Sink:
     def page(self, path: str) -> tuple[int, bytes]:
         """What its HTTP server answers."""
         address = self.until_said("listening")["address"]
-        return http.call(address, "GET", path)
+        try:
+            return http.call(address, "GET", path)
+        except OSError as error:
+            raise AssertionError(f"{path}: {error}; exit code {self.code}\n{self.tail()}") from error
 
     def status(self) -> Any:
         """Its `/status`; nothing while it has none yet."""

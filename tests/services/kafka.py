@@ -43,6 +43,7 @@ _FAST = {
     "log.initial.task.delay.ms": "500",
     "log.retention.check.interval.ms": "500",
     "log.segment.delete.delay.ms": "100",
+    "log.cleaner.backoff.ms": "500",
     "num.network.threads": "2",
     "num.io.threads": "4",
 }
@@ -179,6 +180,32 @@ class Kafka(Server):
             **_FAST,
             **self._extra,
         }
+
+
+SECURE_LISTENERS = {"MTLS": "SSL", "SASL": "SASL_SSL"}
+"""Listeners that ask for a client's certificate, or for a user's password over TLS."""
+
+
+def secure_properties(store: Path, trusted: Path, passwords: Mapping[str, str]) -> dict[str, str]:
+    """Server properties of `SECURE_LISTENERS`: the broker's key and certificate, whom it trusts, users of PLAIN.
+
+    Users of SCRAM-SHA-512 are made by the admin client once it runs.
+    """
+    modules = "org.apache.kafka.common.security"
+    users = " ".join(f'user_{name}="{password}"' for name, password in passwords.items())
+    stores = {"keystore": store, "truststore": trusted}
+    return {
+        **{
+            f"listener.name.{name}.ssl.{kind}.{key}": value
+            for name in ("mtls", "sasl")
+            for kind, path in stores.items()
+            for key, value in {"type": "PEM", "location": str(path)}.items()
+        },
+        "listener.name.mtls.ssl.client.auth": "required",
+        "listener.name.sasl.sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-512",
+        "listener.name.sasl.plain.sasl.jaas.config": f"{modules}.plain.PlainLoginModule required {users};",
+        "listener.name.sasl.scram-sha-512.sasl.jaas.config": f"{modules}.scram.ScramLoginModule required;",
+    }
 
 
 def _format(command: list[str]) -> None:

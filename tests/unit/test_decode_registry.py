@@ -128,6 +128,36 @@ def test_an_answer_that_is_none_is_an_outage(server: Server, registry: Confluent
         registry.schema(9)
 
 
+@pytest.mark.parametrize("said", ["cGFzc3dvcmQ=", "reader:pass:word", "cmVhZGVyOnBhc3M6d29yZA=="])
+def test_credentials_that_come_back_in_an_answer_are_masked(server: Server, said: str) -> None:
+    """Some gateways repeat the header that they refuse."""
+    server.answers["/schemas/ids/1"] = (401, {"error_code": 401, "message": f"not you: Basic {said} " + "x" * 5_000})
+    options = {"max.retries": 0, "basic.auth.user.info": "reader:pass:word"}
+    with closing(ConfluentRegistry(server.url, options)) as registry, pytest.raises(TransientError) as caught:
+        registry.schema(1)
+    assert "not you: Basic" in str(caught.value)
+    assert ("reader:pass:word" in said or "cmVh" in said) is (said not in str(caught.value))
+    assert "pass:word" not in str(caught.value)
+    assert len(str(caught.value)) < 700
+    assert caught.value.__cause__ is None, "a traceback would tell it all"
+
+
+def test_references_without_end_end(
+    server: Server, registry: ConfluentRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("consumer.decode.registry.MOST_REFERENCES", 5)
+    for number in range(10):
+        more = [{"name": f"N{number}", "subject": f"s{number}", "version": 1}]
+        place = "/schemas/ids/1" if number == 0 else f"/subjects/s{number - 1}/versions/1"
+        text = f'{{"type":"enum","name":"N{number}","symbols":["a"]}}'
+        server.answers[place] = (
+            200,
+            {"subject": "s", "version": 1, "id": number, "schema": text, "references": more},
+        )
+    assert registry.schema(1)
+    assert len(server.asked) == 6
+
+
 def test_a_registry_that_is_not_there_is_an_outage(server: Server) -> None:
     url = server.url
     server.server_close()

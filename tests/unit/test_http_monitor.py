@@ -299,6 +299,22 @@ def test_a_topic_that_is_gone_hides_nothing_of_the_others(scene: Scene) -> None:
     assert snapshot.streams[0].partitions[0].end == 5
 
 
+def test_a_topic_that_was_never_there_halts_its_stream_in_metrics_and_status(scene: Scene) -> None:
+    """It has no partition to be shown at, and must not wait for yesterday to be missed."""
+    place = {"stream": "shops", "topic": SHOPS, "partition": "", "reason": "missing_topic"}
+    scene.cluster.delete_topic(SHOPS)
+    snapshot = scene.run(10)
+    assert [halt.to_json() for halt in snapshot.status.halted] == [
+        {"stream": "shops", "partition": None, "reason": "missing_topic"}
+    ]
+    assert SHOPS in snapshot.status.halted[0].message
+    assert scene.value("halted", **place) == 1
+    scene.cluster.create_topic(SHOPS, 1)
+    snapshot = scene.run(90)
+    assert snapshot.status.halted == ()
+    assert scene.value("halted", **place) is None
+
+
 def test_what_is_known_of_a_partition_that_left_is_forgotten(scene: Scene) -> None:
     scene.run(30)
     place = {"stream": "clicks", "topic": CLICKS, "partition": "0"}

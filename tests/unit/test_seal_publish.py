@@ -618,7 +618,7 @@ def test_a_replay_that_adds_an_object_is_published() -> None:
 def test_the_list_keeps_the_newest_four_hundred_and_older_days_are_published_all_the_same() -> None:
     bucket = Bucket()
     bucket.seal(cutoff=day(-5), rows={-10: 1})
-    bucket.seal(cutoff=day(399))
+    bucket.seal(cutoff=day(399), sealed_at=at(399))
     bucket.publish()
     listed = bucket.days()
     assert len(listed) == 400
@@ -633,7 +633,7 @@ def test_the_list_keeps_the_newest_four_hundred_and_older_days_are_published_all
 def test_days_beyond_the_list_are_looked_at_once_by_each_worker() -> None:
     bucket = Bucket()
     bucket.seal(cutoff=day(-2), rows={-10: 1})
-    bucket.seal(cutoff=day(399))
+    bucket.seal(cutoff=day(399), sealed_at=at(399))
     bucket.publish()
     asked: list[str] = []
     bucket.store.before = lambda call, key: asked.append(key) if call == "get" and "_manifest" in key else None

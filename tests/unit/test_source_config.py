@@ -63,3 +63,10 @@ def test_the_admin_client_gets_security_and_no_consumer_settings() -> None:
     assert config["security.protocol"] == "ssl"
     assert not [name for name in config if name.startswith(("group.", "fetch."))]
     AdminClient(config)
+
+
+def test_the_admin_client_checks_certificates_as_the_options_say() -> None:
+    """`enable.` is no mark of consumer settings: without this one, only the worker would trust such a broker."""
+    config = admin_config(settings(security_protocol="ssl", enable_ssl_certificate_verification="false"))
+    assert config["enable.ssl.certificate.verification"] == "false"
+    AdminClient(config)

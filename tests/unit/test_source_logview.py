@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
+from struct import pack
 from types import SimpleNamespace
 from typing import Any
 
@@ -26,6 +27,9 @@ class MadeUpAdmin:
     def __init__(self, *answers: object) -> None:
         self.answers = list(answers)
         self.asked = 0
+
+    def poll(self, _timeout: float) -> None:
+        """What it met: nothing."""
 
     def list_offsets(self, request: dict[Place, Any], **_how: object) -> dict[Place, Future[Any]]:
         return {place: self._answer(lambda offset: SimpleNamespace(offset=offset)) for place in request}
@@ -123,3 +127,68 @@ def test_who_stands_in_line_too_long_has_an_outage(monkeypatch: pytest.MonkeyPat
     asked = view(MadeUpAdmin(), monkeypatch)
     with asked._asking, pytest.raises(TransientError, match="committed offsets of group: no answer"):
         asked.committed("group", [ONE])
+
+
+def test_where_no_answer_came_the_client_says_what_it_met(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[dict[str, Any]] = []
+
+    def make(config: dict[str, Any]) -> MadeUpAdmin:
+        made.append(config)
+        return MadeUpAdmin(*[KafkaError(KafkaError._TIMED_OUT)] * 6)
+
+    monkeypatch.setattr(logview, "AdminClient", make)
+    asked = KafkaLogView(KafkaSettings(bootstrap_servers="localhost:9092"), seconds=0.01)
+    with pytest.raises(TransientError, match=r"security\.protocol or sasl\.mechanism in kafka\.options"):
+        asked.ends([ONE])
+    made[0]["error_cb"](KafkaError(KafkaError._AUTHENTICATION, "wrong password"))
+    made[0]["error_cb"](KafkaError(KafkaError._ALL_BROKERS_DOWN))
+    with pytest.raises(TransientError, match=r"; wrong password$"):
+        asked.ends([ONE])
+
+
+# Who owns what
+
+
+def assignment(*topics: tuple[str, list[int]], user_data: bytes = b"") -> bytes:
+    """A member's assignment as Kafka's classic consumers write it."""
+    parts = [pack(f">h{len(name)}si{len(p)}i", len(name), name.encode(), len(p), *p) for name, p in topics]
+    return pack(">hi", 1, len(topics)) + b"".join(parts) + pack(">i", len(user_data)) + user_data
+
+
+def test_an_assignment_is_read() -> None:
+    found = logview.assigned(assignment(("t", [0, 7]), ("empty", []), ("other.topic", [1]), user_data=b"x"))
+    assert found == {TopicPartition("t", 0), TopicPartition("t", 7), TopicPartition("other.topic", 1)}
+    assert logview.assigned(b"") == logview.assigned(assignment()) == set()
+
+
+class GroupAdmin(MadeUpAdmin):
+    """Knows one group of one topic with three partitions."""
+
+    def __init__(self, state: str, *members: bytes) -> None:
+        super().__init__()
+        self._group = SimpleNamespace(state=state, members=[SimpleNamespace(assignment=each) for each in members])
+
+    def list_groups(self, group: str, timeout: float) -> list[Any]:
+        assert (group, timeout) == ("group", 0.01)
+        return [self._group]
+
+    def describe_topics(self, _topics: object, **_kwargs: float) -> dict[str, Future[Any]]:
+        answer: Future[Any] = Future()
+        answer.set_result(SimpleNamespace(partitions=[SimpleNamespace(id=number) for number in range(3)]))
+        return {"t": answer}
+
+
+@pytest.mark.parametrize(
+    ("state", "members", "unowned"),
+    [
+        ("Stable", [assignment(("t", [0])), assignment(("t", [2]), ("u", [1]))], {1}),
+        ("Stable", [assignment(("t", [0, 1, 2])), b""], set()),
+        ("PreparingRebalance", [assignment(("t", [0]))], set()),
+        ("Dead", [], set()),
+    ],
+)
+def test_partitions_that_are_nobodys(
+    state: str, members: list[bytes], unowned: set[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = view(GroupAdmin(state, *members), monkeypatch).unowned("group", ["t"])
+    assert found == {TopicPartition("t", number) for number in unowned}

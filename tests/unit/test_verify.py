@@ -632,8 +632,8 @@ def test_without_a_gap_no_row_may_lack(tmp_path: Path) -> None:
         ({"through": 5}, "moves cutoff or through"),
         ({"lost": [3, 6]}, "was the lowest offset still needed"),
         ({"unfinished": 0}, "but 0 was the lowest offset still needed"),
-        ({"unfinished": 7}, "text where a number does"),
-        ({"unfinished": "0"}, "text where a number does"),
+        ({"unfinished": 7}, "found seal 7 unfinished"),
+        ({"unfinished": "0"}, "unfinished is no integer"),
         ({"counts": counts(0, 0, 0, 0, 3, 0)}, "has objects or counts"),
     ],
 )

@@ -6,9 +6,11 @@ from datetime import UTC, datetime
 
 import pytest
 
+from consumer.domain.batches import Judge
 from consumer.domain.errors import HaltError, HaltReason, TransientError
 from consumer.seal.log import put_rules
 from consumer.store.port import Store
+from consumer.streams.rules import RowRules
 from tests.simulation import rows
 from tests.unit.bench import Member, World
 from tests.unit.chains import ONE, at, ends
@@ -56,6 +58,22 @@ def test_settings_that_are_missing_halt(world: World) -> None:
     with pytest.raises(HaltError) as caught:
         Member(world).desks["s"].ask_judge("0123", ONE)
     assert caught.value.reason is HaltReason.CHAIN_DAMAGED
+
+
+def test_settings_of_old_that_nobody_can_judge_by_any_more_halt(world: World) -> None:
+    """As where a stream was read by a registry, and the settings name none any more."""
+    member = Member(world)
+    desk = member.desks["s"]
+    old = rows.rules("t", keep=("a",))
+    put_rules(world.store, old)
+
+    def refuse(_: RowRules) -> Judge:
+        raise ValueError("format avro-registry needs a schema registry")
+
+    desk.make_judge = refuse
+    with pytest.raises(HaltError, match="cannot be used now: format avro-registry needs a schema registry") as caught:
+        desk.ask_judge(old.digest, ONE)
+    assert caught.value.reason is HaltReason.SETTINGS_CONFLICT
 
 
 def test_where_a_stream_begins(world: World) -> None:
