@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from datetime import date
-from typing import Any
 
-import orjson
-
-from consumer.domain.batches import Counts, DayRows
+from consumer.domain.batches import DayRows
 from consumer.domain.errors import SinkError, TransientError
 from consumer.domain.offsets import TopicPartition
+from consumer.spool.checkpoint import Basis, Checkpoint, Progress, SpoolFile, is_name, read
 from consumer.spool.disk import Disk
-
-SPOOL_VERSION = 1
-
-
-_NAME = re.compile(r"[0-9-]{10}\.[0-9]+\.(csv|jsonl)")
 
 
 class SpoolFullError(TransientError):
@@ -30,20 +22,6 @@ class SpoolFullError(TransientError):
 
 class SpoolDamagedError(SinkError):
     """A spool file is not what was written: set the spool aside and read the log again."""
-
-
-@dataclass(frozen=True, slots=True)
-class SpoolFile:
-    """Rows of one day on the disk. `crc` runs over the `length` bytes that count; anything after them does not."""
-
-    name: str
-    day: date
-    quarantine: bool
-    rows: int
-    first_offset: int
-    last_offset: int
-    length: int
-    crc: int
 
 
 class Running:
@@ -61,34 +39,6 @@ class Running:
     def sha256(self) -> str:
         """Hex digest so far."""
         return self._sha256.hexdigest()
-
-
-@dataclass(frozen=True, slots=True)
-class Basis:
-    """What the rows of a spool build on: the log, today's rules, and the chain up to record `builds_on` (-1: none).
-
-    `start` is where the rows begin that no seal up to that record took.
-    """
-
-    topic_id: str
-    settings: str
-    chain: str
-    builds_on: int
-    start: int
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far the reading has come: the NEXT offset, and what it met in the offsets that no record covers yet.
-
-    `dropped` has the first offset dropped of each day that had to leave the spool for want of room.
-    """
-
-    position: int
-    counts: Counts = Counts()
-    unknown_schemas: Mapping[int, int] = field(default_factory=dict)
-    dropped: Mapping[date, int] = field(default_factory=dict)
-    first_timestamp: int | None = None
 
 
 class PartitionSpool:
@@ -135,24 +85,19 @@ class PartitionSpool:
         return False
 
     def _load(self, document: bytes) -> bool:
-        raw = orjson.loads(opened_text(document))
-        if raw["version"] != SPOOL_VERSION:
-            return False
-        files = [_file_from(entry) for entry in raw["files"]]
-        if not all(_NAME.fullmatch(file.name.removeprefix(f"{self._key}/")) for file in files):
-            return False  # no file of this partition
-        for file in files:
+        found = read(document)
+        if found is None or not all(is_name(self._key, file.name) for file in found.files):
+            return False  # another release's, or no file of this partition
+        for file in found.files:
             length = self._disk.length(file.name)
             if length is None or length < file.length:
                 return False
             if length > file.length:
                 self._disk.truncate(file.name, file.length)
-        known = {file.name for file in files}
+        known = {file.name for file in found.files}
         self._disk.remove([name for name in self._disk.names(self._key) if name not in known])
-        self._files = {(file.day, file.quarantine): file for file in files}
-        self._sequence = int(raw["sequence"])
-        self.basis = _basis_from(raw["basis"])
-        self.progress = _progress_from(raw["progress"])
+        self._files = {(file.day, file.quarantine): file for file in found.files}
+        self._sequence, self.basis, self.progress = found.sequence, found.basis, found.progress
         return True
 
     def begin(self, basis: Basis, position: int) -> None:
@@ -263,28 +208,11 @@ class PartitionSpool:
             return
         try:
             self._disk.sync(sorted(self._touched & {file.name for file in self._files.values()}))
-            self._disk.save(self._key, self._document())
+            self._disk.save(self._key, Checkpoint(self._sequence, self.basis, self.progress, self.files).document())
         except OSError as error:
             raise SpoolFullError(f"the spool takes no checkpoint: {error.strerror or error}") from error
         self._touched.clear()
         self._dirty = False
-
-    def _document(self) -> bytes:
-        assert self.basis is not None
-        text = orjson.dumps(
-            {
-                "version": SPOOL_VERSION,
-                "sequence": self._sequence,
-                "basis": asdict(self.basis),
-                "progress": {
-                    **asdict(self.progress),
-                    "unknown_schemas": {str(key): value for key, value in self.progress.unknown_schemas.items()},
-                    "dropped": {day.isoformat(): offset for day, offset in self.progress.dropped.items()},
-                },
-                "files": [asdict(file) for file in self.files],
-            }
-        )
-        return sealed_text(text)
 
     def rebase(self, basis: Basis, taken: Iterable[SpoolFile]) -> None:
         """A seal took these files: let go of them and build on it. Counting starts anew."""
@@ -300,48 +228,3 @@ class PartitionSpool:
             self.checkpoint()
         with suppress(OSError):  # what cannot be removed now is no part of the checkpoint: `restore` removes it
             self._disk.remove([file.name for file in gone])
-
-
-def sealed_text(text: bytes) -> bytes:
-    """A checkpoint's text behind its checksum: SQLite does not notice a flipped bit."""
-    return b"%08x\n%s" % (zlib.crc32(text), text)
-
-
-def opened_text(document: bytes) -> bytes:
-    """The text of a checkpoint. Raises ValueError where it is not what was saved."""
-    crc, _, text = document.partition(b"\n")
-    if int(crc, 16) != zlib.crc32(text):
-        raise ValueError("the checkpoint is not what was saved")
-    return text
-
-
-def _file_from(raw: Mapping[str, Any]) -> SpoolFile:
-    file = SpoolFile(**{**raw, "day": date.fromisoformat(raw["day"])})
-    _require_numbers(file.rows, file.first_offset, file.last_offset, file.length, file.crc)
-    if not isinstance(file.quarantine, bool):
-        raise TypeError("a file is in quarantine or not")
-    return file
-
-
-def _basis_from(raw: Mapping[str, Any]) -> Basis:
-    basis = Basis(**raw)
-    _require_numbers(basis.builds_on + 1, basis.start)
-    if not all(isinstance(text, str) for text in (basis.topic_id, basis.settings, basis.chain)):
-        raise TypeError("a basis is named by texts")
-    return basis
-
-
-def _require_numbers(*numbers: object) -> None:
-    for number in numbers:
-        if type(number) is not int or number < 0:
-            raise ValueError(f"{number!r} is no number")
-
-
-def _progress_from(raw: Mapping[str, Any]) -> Progress:
-    return Progress(
-        int(raw["position"]),
-        Counts(**raw["counts"]),
-        {int(key): int(value) for key, value in raw["unknown_schemas"].items()},
-        {date.fromisoformat(key): int(value) for key, value in raw["dropped"].items()},
-        raw["first_timestamp"],
-    )

@@ -11,8 +11,9 @@ from typing import BinaryIO, cast
 
 from consumer.domain.errors import TransientError
 from consumer.seal.record import ObjectEntry
+from consumer.spool.checkpoint import SpoolFile
 from consumer.spool.disk import Disk
-from consumer.spool.files import Running, SpoolDamagedError, SpoolFile
+from consumer.spool.files import Running, SpoolDamagedError
 from consumer.store.body import FileBody, Piece, framed, freeze
 from consumer.store.contents import BLOCK, count_lines
 from consumer.store.packing import Compression

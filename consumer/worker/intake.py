@@ -13,7 +13,8 @@ from consumer.domain.errors import TransientError
 from consumer.domain.offsets import Span
 from consumer.seal.record import Record
 from consumer.source.port import EndReached, Lease, OutOfRange, Records
-from consumer.spool.files import PartitionSpool, Progress, SpoolDamagedError, SpoolFullError
+from consumer.spool.checkpoint import Progress
+from consumer.spool.files import PartitionSpool, SpoolDamagedError, SpoolFullError
 from consumer.worker.bodies import header
 from consumer.worker.desk import Desk
 from consumer.worker.lens import Lens

@@ -14,7 +14,8 @@ from consumer.seal.decide import cutoff_to_close
 from consumer.seal.record import Record, due_by
 from consumer.seal.recover import NO_RECORD
 from consumer.source.port import Lease
-from consumer.spool.files import Basis, PartitionSpool, SpoolFile, SpoolFullError
+from consumer.spool.checkpoint import Basis, SpoolFile
+from consumer.spool.files import PartitionSpool, SpoolFullError
 from consumer.worker.desk import Desk
 from consumer.worker.intake import Intake
 from consumer.worker.lens import Lens

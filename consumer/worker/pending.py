@@ -7,7 +7,8 @@ from dataclasses import replace
 from consumer.domain.errors import HaltError, HaltReason
 from consumer.seal.record import ObjectEntry, Record
 from consumer.seal.recover import Plan, commit_for
-from consumer.spool.files import Basis, SpoolDamagedError
+from consumer.spool.checkpoint import Basis
+from consumer.spool.files import SpoolDamagedError
 from consumer.worker.lens import Lens
 from consumer.worker.partition import Files, Partition
 from consumer.worker.sealing import commit, upload

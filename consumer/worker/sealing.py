@@ -15,7 +15,8 @@ from consumer.seal.log import put_rules
 from consumer.seal.record import ObjectEntry, Record
 from consumer.seal.recover import commit_for
 from consumer.source.port import Commit
-from consumer.spool.files import SpoolDamagedError, SpoolFile, SpoolFullError
+from consumer.spool.checkpoint import SpoolFile
+from consumer.spool.files import SpoolDamagedError, SpoolFullError
 from consumer.store.body import ChangedError
 from consumer.worker.bodies import count_rows
 from consumer.worker.partition import Files, Partition

@@ -18,7 +18,8 @@ from consumer.decode.registry import MemoryRegistry
 from consumer.domain.batches import Counts, DayRows
 from consumer.domain.errors import BadRecordError
 from consumer.domain.offsets import TopicPartition
-from consumer.spool.files import Basis, PartitionSpool, Progress, sealed_text
+from consumer.spool.checkpoint import Basis, Progress, sealed_text
+from consumer.spool.files import PartitionSpool
 from consumer.spool.memory import MemoryDisk
 from consumer.streams.columns import columns_of, known_inputs
 from consumer.streams.kinds import KINDS

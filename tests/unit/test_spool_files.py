@@ -18,16 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consumer.domain.batches import Counts, DayRows
-from consumer.spool.files import (
-    Basis,
-    PartitionSpool,
-    Progress,
-    SpoolDamagedError,
-    SpoolFile,
-    SpoolFullError,
-    opened_text,
-    sealed_text,
-)
+from consumer.spool.checkpoint import Basis, Progress, SpoolFile, opened_text, sealed_text
+from consumer.spool.files import PartitionSpool, SpoolDamagedError, SpoolFullError
 from consumer.spool.memory import MemoryDisk
 from tests.unit.chains import ONE, TWO, day, day_rows
 from tests.unit.rough import RoughDisk, fails

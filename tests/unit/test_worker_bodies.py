@@ -12,7 +12,8 @@ import pytest
 import zstandard
 
 from consumer.domain.errors import TransientError
-from consumer.spool.files import Running, SpoolDamagedError, SpoolFile
+from consumer.spool.checkpoint import SpoolFile
+from consumer.spool.files import Running, SpoolDamagedError
 from consumer.spool.memory import MemoryDisk
 from consumer.store import packing
 from consumer.store.body import ChangedError, FileBody, blocks

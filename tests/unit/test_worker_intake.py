@@ -12,7 +12,8 @@ from consumer.domain.errors import TransientError
 from consumer.domain.offsets import Span
 from consumer.seal.chain import Chain
 from consumer.source.port import Broker, EndReached, Lease, OutOfRange, Records
-from consumer.spool.files import Basis, PartitionSpool, Progress
+from consumer.spool.checkpoint import Basis, Progress
+from consumer.spool.files import PartitionSpool
 from consumer.worker.intake import STALL_SECONDS, Intake
 from consumer.worker.lens import Lens
 from tests.simulation import rows

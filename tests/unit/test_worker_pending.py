@@ -12,7 +12,7 @@ from consumer.domain.offsets import Span
 from consumer.seal.gap import gap_objection, gap_record, lowest_needed
 from consumer.seal.keys import record_key
 from consumer.seal.recover import commit_for
-from consumer.spool.files import opened_text, sealed_text
+from consumer.spool.checkpoint import opened_text, sealed_text
 from consumer.worker.life import HALT_SECONDS
 from consumer.worker.survey import survey
 from tests.simulation import rows

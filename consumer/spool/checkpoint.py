@@ -1,0 +1,148 @@
+"""A checkpoint: what stands in a partition's spool and how far it reaches, as the text that outlives a crash."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import date
+from typing import Any
+
+import orjson
+
+from consumer.domain.batches import Counts
+
+SPOOL_VERSION = 1
+_NAME = re.compile(r"[0-9-]{10}\.[0-9]+\.(csv|jsonl)")
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolFile:
+    """Rows of one day on the disk. `crc` runs over the `length` bytes that count; anything after them does not."""
+
+    name: str
+    day: date
+    quarantine: bool
+    rows: int
+    first_offset: int
+    last_offset: int
+    length: int
+    crc: int
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What the rows of a spool build on: the log, today's rules, and the chain up to record `builds_on` (-1: none).
+
+    `start` is where the rows begin that no seal up to that record took.
+    """
+
+    topic_id: str
+    settings: str
+    chain: str
+    builds_on: int
+    start: int
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the reading has come: the NEXT offset, and what it met in the offsets that no record covers yet.
+
+    `dropped` has the first offset dropped of each day that had to leave the spool for want of room.
+    """
+
+    position: int
+    counts: Counts = Counts()
+    unknown_schemas: Mapping[int, int] = field(default_factory=dict)
+    dropped: Mapping[date, int] = field(default_factory=dict)
+    first_timestamp: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """All of it. `sequence` is the number of the file made last."""
+
+    sequence: int
+    basis: Basis
+    progress: Progress
+    files: Sequence[SpoolFile]
+
+    def document(self) -> bytes:
+        """The text to be kept."""
+        text = orjson.dumps(
+            {
+                "version": SPOOL_VERSION,
+                "sequence": self.sequence,
+                "basis": asdict(self.basis),
+                "progress": {
+                    **asdict(self.progress),
+                    "unknown_schemas": {str(key): value for key, value in self.progress.unknown_schemas.items()},
+                    "dropped": {day.isoformat(): offset for day, offset in self.progress.dropped.items()},
+                },
+                "files": [asdict(file) for file in self.files],
+            }
+        )
+        return sealed_text(text)
+
+
+def read(document: bytes) -> Checkpoint | None:
+    """A checkpoint from its text; None where another release wrote it.
+
+    Raises ValueError, KeyError, TypeError or AttributeError where it is not what was saved.
+    """
+    raw = orjson.loads(opened_text(document))
+    if raw["version"] != SPOOL_VERSION:
+        return None
+    files = [_file_from(entry) for entry in raw["files"]]
+    return Checkpoint(int(raw["sequence"]), _basis_from(raw["basis"]), _progress_from(raw["progress"]), files)
+
+
+def is_name(key: str, name: str) -> bool:
+    """Whether this names a file of this partition's spool."""
+    return _NAME.fullmatch(name.removeprefix(f"{key}/")) is not None
+
+
+def sealed_text(text: bytes) -> bytes:
+    """A checkpoint's text behind its checksum: SQLite does not notice a flipped bit."""
+    return b"%08x\n%s" % (zlib.crc32(text), text)
+
+
+def opened_text(document: bytes) -> bytes:
+    """The text of a checkpoint. Raises ValueError where it is not what was saved."""
+    crc, _, text = document.partition(b"\n")
+    if int(crc, 16) != zlib.crc32(text):
+        raise ValueError("the checkpoint is not what was saved")
+    return text
+
+
+def _file_from(raw: Mapping[str, Any]) -> SpoolFile:
+    file = SpoolFile(**{**raw, "day": date.fromisoformat(raw["day"])})
+    _require_numbers(file.rows, file.first_offset, file.last_offset, file.length, file.crc)
+    if not isinstance(file.quarantine, bool):
+        raise TypeError("a file is in quarantine or not")
+    return file
+
+
+def _basis_from(raw: Mapping[str, Any]) -> Basis:
+    basis = Basis(**raw)
+    _require_numbers(basis.builds_on + 1, basis.start)
+    if not all(isinstance(text, str) for text in (basis.topic_id, basis.settings, basis.chain)):
+        raise TypeError("a basis is named by texts")
+    return basis
+
+
+def _require_numbers(*numbers: object) -> None:
+    for number in numbers:
+        if type(number) is not int or number < 0:
+            raise ValueError(f"{number!r} is no number")
+
+
+def _progress_from(raw: Mapping[str, Any]) -> Progress:
+    return Progress(
+        int(raw["position"]),
+        Counts(**raw["counts"]),
+        {int(key): int(value) for key, value in raw["unknown_schemas"].items()},
+        {date.fromisoformat(key): int(value) for key, value in raw["dropped"].items()},
+        raw["first_timestamp"],
+    )
