@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import partial
 from typing import TypeVar
 
@@ -28,6 +29,9 @@ from consumer.worker.sight import Seen, snapshot_of
 from consumer.worker.steps import Beside, Pause, Runner, Steps
 
 log = structlog.get_logger("monitor")
+
+LITTLE_HEADROOM = timedelta(hours=24)
+"""With less left until retention deletes what is not sealed yet, somebody should know."""
 
 _T = TypeVar("_T")
 
@@ -56,6 +60,7 @@ class Monitor:
     _runners: list[Runner] = field(init=False)
     _catch_up: CatchUp = field(init=False)
     _publish_at: float = 0.0
+    _warned: set[TopicPartition] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         names = sorted(self.worker.desks)
@@ -107,6 +112,7 @@ class Monitor:
         while True:
             for partition in [life.name for life in self.worker.lives.values()]:
                 yield from self._look_at_headroom(view, probe, partition)
+                self._warn(partition)
             yield Pause(self.rounds.cluster)
 
     def _look_at_headroom(self, view: LogView, probe: Probe, partition: TopicPartition) -> Steps[None]:
@@ -123,6 +129,17 @@ class Monitor:
         found = yield from self._ask(probe, search)
         if found is not None:
             self.seen.headroom[partition] = found
+
+    def _warn(self, partition: TopicPartition) -> None:
+        """Say once that rows may vanish, and again if it comes to that again."""
+        known = self.seen.headroom.get(partition)
+        left = None if known is None or known.oldest is None else known.left(self.clock.now())
+        if left is None or left >= LITTLE_HEADROOM:
+            self._warned.discard(partition)
+        elif partition not in self._warned:
+            self._warned.add(partition)
+            hours = round(left.total_seconds() / 3600, 1)
+            log.warning("retention_near", partition=str(partition), hours_left=hours)
 
     def _ask(self, probe: Probe, call: Callable[[], _T]) -> Steps[_T | None]:
         """Ask as a job. An error of any kind is told by the probe: what only looks must not end what works."""

@@ -381,6 +381,24 @@ def test_headroom_by_where_the_commit_stands() -> None:
     assert find_headroom(view, PLACE, ends, 1, timedelta(hours=30), START).left(START) == timedelta()
 
 
+def test_little_headroom_is_warned_of_once_each_time(scene: Scene) -> None:
+    """Three hours lie between the oldest row that is needed and now."""
+
+    def keep(hours: int) -> None:
+        topic = scene.cluster.topic(CLICKS)
+        assert topic is not None
+        topic.settings["retention.ms"] = str(hours * 3_600_000)
+        scene.run(30)
+
+    scene.run(30)
+    with capture_logs() as lines:
+        for hours in (28, 26, 25, 28, 26):
+            keep(hours)
+    told = [line for line in lines if line["event"] == "retention_near"]
+    assert [(line["log_level"], line["partition"]) for line in told] == [("warning", str(PLACE))] * 2
+    assert told[0]["hours_left"] == pytest.approx(23, abs=0.2)
+
+
 def test_headroom_is_looked_for_again_when_it_may_have_changed() -> None:
     found = Headroom(5, START, WEEK)
     ends = LogEnds(0, 9, 9)
