@@ -132,6 +132,35 @@ def test_a_kill_on_a_full_disk(world: World, small_disk: Callable[[int], Path]) 
     world.judge()
 
 
+SLOW = """\
+import os, time
+
+def slowed(call, seconds):
+    def slow(*args, **kwargs):
+        time.sleep(seconds)
+        return call(*args, **kwargs)
+    return slow
+
+os.fsync, os.fdatasync, os.write = slowed(os.fsync, 1.5), slowed(os.fdatasync, 1.5), slowed(os.write, 0.2)
+"""
+"""Python runs this before the program: each write to the disk, and each wait for it, takes its time."""
+
+
+def test_a_slow_disk(world: World, tmp_path: Path) -> None:
+    """Four days' files on two partitions, so that one checkpoint takes longer than the session: it stays a member."""
+    (tmp_path / "sitecustomize.py").write_text(SLOW)
+    stream = world.add("events", partitions=2)
+    world.fill(stream, HISTORY[-4:], 400)
+    sink = world.start("run", env={"PYTHONPATH": str(tmp_path)})
+    sink.until_said("day_published", day=str(YESTERDAY), seconds=240)
+    assert sink.page("/livez")[0] == 200
+    world.await_read(sink)
+    assert len(sink.said("rebalanced")) == 1, "it never lost its partitions"
+    sink.terminate()
+    sink.done()
+    world.judge(YESTERDAY)
+
+
 def test_a_spool_that_is_read_only_from_the_start(world: World, small_disk: Callable[[int], Path]) -> None:
     world.add("events")
     remount(small_disk(MIB), "ro")
