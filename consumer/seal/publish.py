@@ -93,7 +93,7 @@ class Publisher:
         self._replaced = replaced
         self._now = now
         self._finished: set[tuple[int, int]] = set()
-        self._settled: set[date] = set()
+        self._settled: dict[date, int] = {}
 
     def publish(self, logs: Logs) -> Published:
         """Publish every day that should be and is not as it should be. Raises TransientError and HaltError."""
@@ -119,11 +119,15 @@ class Publisher:
             if wrote:
                 written.append(plan)
         self._write_listing(listing, news)
-        self._settled.update(plan.day for plan in seen)
+        done = [plan for plan in seen if plan.day not in stale] + [plan for plan in plans if plan.day in stale]
+        self._settled.update((plan.day, _print_of(plan)) for plan in done)
         complete = max((plan.day for plan in plans if plan.complete), default=None)
         return Published(sealed_everywhere(states), tuple(written), complete)
 
     def _listed(self, plan: DayPlan, listing: _Listing) -> bool:
+        settled = self._settled.get(plan.day)
+        if settled is not None and settled != _print_of(plan):
+            return False  # a gap or a replay may change what the list does not show
         entry = listing.entries.get(plan.day.isoformat())
         if entry is not None:
             return (entry["rows"], entry["complete"]) == (plan.rows, plan.complete)
@@ -248,6 +252,11 @@ class Publisher:
         if facts.metadata.get("sha256"):
             return facts.size, facts.metadata["sha256"]
         return self._digest(entry.key)
+
+
+def _print_of(plan: DayPlan) -> int:
+    """Equal where a plan makes the same manifest."""
+    return hash((plan.why, plan.parts))
 
 
 def _content(document: Mapping[str, Any]) -> dict[str, Any]:

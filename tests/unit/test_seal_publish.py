@@ -601,6 +601,22 @@ def test_a_replay_raises_the_revision_and_its_facts_count() -> None:
     assert bucket.days() == [shown(0, 2, 7)]
 
 
+def test_what_the_list_does_not_show_is_published_as_well() -> None:
+    """As many rows as before, from other offsets."""
+    bucket = Bucket()
+    bucket.seal(rows={0: 3})
+    bucket.publish()
+    entry = data(0, 100, 3, 12, 80)
+    bucket.replaced[entry.key] = entry
+    bucket.publish()
+    document = bucket.manifest(0)
+    assert (document["revision"], document["objects"][0]["first_offset"]) == (2, 12)
+    assert bucket.days() == [shown(0, 2, 3)]
+    before = bucket.etags()
+    bucket.publish()
+    assert bucket.etags() == before
+
+
 def test_a_replay_that_adds_an_object_is_published() -> None:
     bucket = Bucket()
     bucket.seal()
