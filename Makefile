@@ -28,7 +28,7 @@ fetch: setup ## the servers of the tests, into the user's cache folder; says whi
 	-$(BIN)/python -m tests.services fetch
 
 test: setup fetch ## every test; ARGS='-k name' for some. A server that cannot be had is a skip
-	$(BIN)/pytest -n 4 $(ARGS)
+	$(BIN)/pytest -n 4 --dist worksteal $(ARGS)
 
 chaos: setup fetch ## a seeded campaign of kills and faults on real servers; ARGS='--seed 1 --kills 20' for another
 	$(BIN)/python -m tests.chaos $(ARGS)

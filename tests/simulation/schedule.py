@@ -258,6 +258,10 @@ class Script:
         """The destination moves to another folder under the same group; all workers restart."""
         for machine in self._running():
             self.world.kill(machine)
+        for partition, commit in list(self.world.cluster.commits.items()):
+            low = self.world.cluster.history(partition).log.low
+            if commit.offset < low and not self.holes:  # moved back by hand: nothing else says where to begin
+                self.world.cluster.commits[partition] = Commit(low)
         self.world.bucket = MemoryStore(self.world.clock)
         self.world.buckets.append(self.world.bucket)
         for machine in self.world.machines[: self.world.random.choice([1, 2])]:
