@@ -107,7 +107,8 @@ format = "json"
 
     def lines(self) -> list[dict[str, Any]]:
         """Its log so far."""
-        return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+        whole = self.log.read_text().rpartition("\n")[0]  # the last line may be half there
+        return [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
 
 
 def fetch(address: str, path: str, accept: str = "*/*", method: str = "GET") -> tuple[int, str]:

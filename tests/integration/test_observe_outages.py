@@ -30,6 +30,7 @@ def test_a_store_that_hangs(
     send(kafka, name, list(clicks([datetime.now(UTC)] * 5)))
     worker = started.enter_context(Worker(tmp_path / "w", kafka.bootstrap_servers, store.address, "bucket", name))
     until(lambda: worker.status()["partitions"] and worker.status()["partitions"][0]["position"] == 5, "it reads")
+    until(lambda: any(line["event"] == "day_published" for line in worker.lines()), "no seal is under way")
     store.pause()
     until(lambda: worker.ready()[0] == 503, "not ready while the store hangs", 90)
     assert worker.ready()[1]["why_not"][0].startswith("store of clicks: ")
