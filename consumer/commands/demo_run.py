@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from consumer.commands.assembly import Ports, store_of, worker_of
@@ -136,6 +137,8 @@ def _seal(cluster: MockCluster, settings: Settings, metrics: Metrics, morning: d
 
 
 def _work(worker: Worker, watch: Once) -> None:
+    for name, publication in worker.publications.items():
+        publication.busy = partial(_unsealed, worker, name)
     worker.start()
     while (ended := watch.look()) is None:
         worker.step(POLL_SECONDS)
@@ -143,3 +146,9 @@ def _work(worker: Worker, watch: Once) -> None:
         raise HaltError(halt.reason, halt.message)
     if ended.outage is not None:
         raise GaveUpError(str(ended.outage))
+
+
+def _unsealed(worker: Worker, stream: str) -> bool:
+    """Whether a partition has still to seal: published all at once, days have the same revisions in every run."""
+    lives = [life for life in worker.lives.values() if life.desk.job.name == stream]
+    return not lives or any(life.sealing or life.cutoff_due() is not None for life in lives)

@@ -28,10 +28,14 @@ def object_metadata(record: Record, entry: ObjectEntry, body: Body) -> dict[str,
     }
 
 
-def put_object(store: Store, record: Record, entry: ObjectEntry, body: Body, count_rows: CountRows) -> bool:
+def put_object(
+    store: Store, record: Record, entry: ObjectEntry, body: Body, count_rows: CountRows, *, lossy: bool = False
+) -> bool:
     """Put one object of a seal: True where this call wrote it, False where the same rows stood there already.
 
-    Raises TransientError, or HaltError `object_mismatch` where other rows stand under the key.
+    `lossy` takes what stands there with as many rows as the record says or fewer: a gap may have taken some, and
+    another worker may have been before it. Raises TransientError, or HaltError `object_mismatch` where other rows stand
+    under the key.
     """
     metadata = object_metadata(record, entry, body)
     outcome = store.put(entry.key, body, condition=Absent(), metadata=metadata)
@@ -40,7 +44,9 @@ def put_object(store: Store, record: Record, entry: ObjectEntry, body: Body, cou
     facts = store.head(entry.key)
     if facts is None:  # S3 refuses so for a write or a deletion that was under way, too
         raise TransientError(f"{store.location}/{entry.key} was refused as standing there, and nothing stands there")
-    if not _same_rows(store, facts, metadata, entry, count_rows):
+    same = _same_rows(store, facts, metadata, entry, count_rows)
+    said = next((one for one in record.objects if one.key == entry.key), entry)
+    if not same and not (lossy and Standing(store, count_rows).stands(record, said, lossy=True)):
         raise HaltError(
             HaltReason.OBJECT_MISMATCH,
             f"{store.location}/{entry.key} holds other rows than seal {record.n} of {record.partition} says "

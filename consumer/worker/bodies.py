@@ -60,14 +60,20 @@ class Bodies:
     folder: Path
 
     def freeze(
-        self, file: SpoolFile | None, columns: tuple[str, ...], compression: str, digest: Running | None = None
+        self,
+        file: SpoolFile | None,
+        columns: tuple[str, ...],
+        compression: str,
+        digest: Running | None = None,
+        *,
+        quarantine: bool = False,
     ) -> FileBody:
         """The object of one spool file; None is an object without rows. `digest` is the file's, where it is known.
 
         Raises SpoolDamagedError where the file is not what was written, TransientError where the disk is full. With a
         digest that shows when the body is read: as ChangedError there.
         """
-        quarantine = file is not None and file.quarantine
+        quarantine = quarantine or (file is not None and file.quarantine)
         top = b"" if quarantine else header(columns)
         packing = "none" if quarantine else cast("Compression", compression)
         if file is not None and packing == "none" and digest is not None and digest.top == top:

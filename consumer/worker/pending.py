@@ -33,7 +33,7 @@ def finish_pending(at: Partition, plan: Plan, seal: Record) -> Steps[None]:
             raise SpoolDamagedError(f"the spool of {at.name} holds other rows than seal {seal.n}")
         raise HaltError(HaltReason.ROWS_VANISHED, _vanished(seal, entries))
     at.sealing = True
-    yield from upload(at, seal, entries, files, columns)
+    yield from upload(at, seal, entries, files, columns, lossy=plan.lossy)
     yield from commit(at, commit_for(at.chain))
     again = not plan.spool or bool(at.spool.progress.dropped)
     at.build_on_head(files, again=again)

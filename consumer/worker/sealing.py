@@ -170,20 +170,39 @@ def put_record(at: Partition, record: Record) -> bool:
 
 
 def upload(
-    at: Partition, record: Record, entries: tuple[ObjectEntry, ...], files: Files, columns: tuple[str, ...]
+    at: Partition,
+    record: Record,
+    entries: tuple[ObjectEntry, ...],
+    files: Files,
+    columns: tuple[str, ...],
+    *,
+    lossy: bool = False,
 ) -> Steps[None]:
-    """Step 4: each object once, in order."""
+    """Step 4: each object once, in order. `lossy` where a gap may have taken rows of the seal."""
     for entry in entries:
         file = files.get((entry.day, entry.quarantine))
-        yield from at.ask(partial(_put, at, record, entry, file, columns))
+        yield from at.ask(partial(_put, at, record, entry, file, columns, lossy=lossy))
 
 
-def _put(at: Partition, record: Record, entry: ObjectEntry, file: SpoolFile | None, columns: tuple[str, ...]) -> None:
+def _put(
+    at: Partition,
+    record: Record,
+    entry: ObjectEntry,
+    file: SpoolFile | None,
+    columns: tuple[str, ...],
+    *,
+    lossy: bool,
+) -> None:
     began = at.desk.clock.monotonic()
     digest = None if file is None else at.spool.digest(file)
-    with at.desk.bodies.freeze(file, columns, _compression(entry.key), digest) as body:
+    packing = _compression(entry.key)
+    with at.desk.bodies.freeze(file, columns, packing, digest, quarantine=entry.quarantine) as body:
         try:
-            written = put_object(at.desk.store, record, entry, body, count_rows)
+            written = put_object(at.desk.store, record, entry, body, count_rows, lossy=lossy)
+        except HaltError as halt:
+            if len(at.desk.log(at.name).read().records) > len(at.chain.records):
+                raise LookAgainError(f"the seal log of {at.name} went on meanwhile") from halt
+            raise
         except ChangedError as error:
             at.desk.hearing.upload_failed(entry)
             raise SpoolDamagedError(f"{entry.key}: {error}") from error

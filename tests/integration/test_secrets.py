@@ -190,7 +190,7 @@ def place(
         },
     }
     env = {"PLANTED_SASL": SASL, "PLANTED_REGISTRY": REGISTRY, "PLANTED_WRONG": WRONG}
-    env["AWS_SHARED_CREDENTIALS_FILE"] = str(credentials)
+    env |= {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_SHARED_CREDENTIALS_FILE": str(credentials)}
     return Place(tmp_path, tables, env)
 
 

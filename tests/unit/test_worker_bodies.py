@@ -88,6 +88,7 @@ def test_quarantine_has_no_header_and_is_never_packed(bodies: Bodies) -> None:
 def test_an_object_without_rows_keeps_its_header(bodies: Bodies) -> None:
     assert read(bodies.freeze(None, COLUMNS, "none")) == b"id,at\n"
     assert gzip.decompress(read(bodies.freeze(None, COLUMNS, "gzip"))) == b"id,at\n"
+    assert read(bodies.freeze(None, COLUMNS, "gzip", quarantine=True)) == b""
 
 
 def test_an_empty_file_is_an_object_without_rows(bodies: Bodies, disk: MemoryDisk) -> None:

@@ -348,6 +348,52 @@ def test_a_day_whose_rows_all_fell_into_the_gap_keeps_its_header() -> None:
     assert (head.metadata["rows"], head.metadata["first-offset"], head.metadata["last-offset"]) == ("0", "", "")
 
 
+TODAY = "s/dt=2026-03-01/t-0-00000000000000000006.csv"
+
+
+def facts(rows: int, first: int) -> dict[str, str]:
+    return {"topic": "t", "partition": "0", "rows": str(rows), "first-offset": str(first), "last-offset": "5"}
+
+
+def test_under_a_gap_what_another_worker_put_whole_is_as_good() -> None:
+    left = Left()
+    put(left.world.store, TODAY, b"id,at\nr0,2026-03-01\nr2,2026-03-01\nr5,2026-03-01\n", facts(3, 0))
+    left.world.log().delete_below(2)
+    left.accept_gap(0, 2)
+    member = left.again(spool=False)
+    member.until(lambda: left.world.published() == [-1, 0])
+    assert member.halts() == []
+    assert left.world.manifest(0)["rows"] == 3
+    assert not left.world.manifest(0)["complete"]
+
+
+def test_under_a_gap_more_rows_than_the_record_says_are_a_mismatch() -> None:
+    left = Left()
+    put(left.world.store, TODAY, b"id,at\n" + b"x,2026-03-01\n" * 4, facts(4, 0))
+    left.world.log().delete_below(2)
+    left.accept_gap(0, 2)
+    member = left.again(spool=False)
+    member.until(lambda: member.halts() == [HaltReason.OBJECT_MISMATCH])
+
+
+def test_a_gap_that_came_while_it_uploaded_is_no_mismatch() -> None:
+    """Another worker has finished the seal with the rows that were left, and this one does not know of the gap yet."""
+    left = Left()
+
+    def meanwhile(call: str, key: str) -> None:
+        if (call, key) == ("put", TODAY):
+            left.world.store.before = lambda call, key: None
+            left.world.log().delete_below(2)
+            left.accept_gap(0, 2)
+            put(left.world.store, TODAY, b"id,at\nr2,2026-03-01\nr5,2026-03-01\n", facts(2, 2))
+
+    left.world.store.before = meanwhile
+    member = left.again(spool=True)
+    member.until(lambda: left.world.published() == [-1, 0])
+    assert member.halts() == []
+    assert left.world.manifest(0)["rows"] == 2
+
+
 def test_the_manifest_says_what_the_objects_under_a_gap_hold() -> None:
     left = Left()
     left.world.log().delete_below(2)
