@@ -150,5 +150,5 @@ def _work(worker: Worker, watch: Once) -> None:
 
 def _unsealed(worker: Worker, stream: str) -> bool:
     """Whether a partition has still to seal: published all at once, days have the same revisions in every run."""
-    lives = [life for life in worker.lives.values() if life.desk.job.name == stream]
+    lives = worker.lives_of(stream)
     return not lives or any(life.sealing or life.cutoff_due() is not None for life in lives)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import date
 
+from consumer.domain import fields
 from consumer.domain.errors import HaltError, HaltReason, TransientError
-from consumer.seal import fields
 from consumer.seal.keys import manifest_key
 from consumer.seal.published import objects_from
 from consumer.seal.record import ObjectEntry, Record
@@ -44,9 +44,11 @@ def put_object(
     facts = store.head(entry.key)
     if facts is None:  # S3 refuses so for a write or a deletion that was under way, too
         raise TransientError(f"{store.location}/{entry.key} was refused as standing there, and nothing stands there")
-    same = _same_rows(store, facts, metadata, entry, count_rows)
     said = next((one for one in record.objects if one.key == entry.key), entry)
-    if not same and not (lossy and Standing(store, count_rows).stands(record, said, lossy=True)):
+    if not (
+        _same_rows(store, facts, metadata, entry, count_rows)
+        or (lossy and _holds(store, facts, record, said, count_rows, lossy=True))
+    ):
         raise HaltError(
             HaltReason.OBJECT_MISMATCH,
             f"{store.location}/{entry.key} holds other rows than seal {record.n} of {record.partition} says "
@@ -85,17 +87,7 @@ class Standing:
         facts = self._store.head(entry.key)
         if facts is None:
             return not entry.quarantine and entry.key in self._published(entry)
-        if not self._store.keeps_metadata:
-            rows = self._count_rows(self._store, entry)
-            return rows <= entry.rows if lossy else rows == entry.rows
-        said = facts.metadata
-        if said.get("replay"):
-            return True  # a later replay wrote it anew over the seal's object
-        same = said.get("topic") == record.partition.topic and said.get("partition") == str(record.partition.partition)
-        number = fields.number_in(said.get("rows", ""))
-        if not same or number is None:
-            return False
-        return number <= entry.rows if lossy else _pins(said, entry)
+        return _holds(self._store, facts, record, entry, self._count_rows, lossy=lossy)
 
     def _published(self, entry: ObjectEntry) -> set[str]:
         place = (entry.stream, entry.day)
@@ -104,6 +96,23 @@ class Standing:
             listed = objects_from(stored) if stored else []
             self._listed[place] = {item["key"] for item in listed}
         return self._listed[place]
+
+
+def _holds(
+    store: Store, facts: Facts, record: Record, entry: ObjectEntry, count_rows: CountRows, *, lossy: bool
+) -> bool:
+    """Whether a stored object is the one of this entry; `lossy` as in `Standing`."""
+    if not store.keeps_metadata:
+        rows = count_rows(store, entry)
+        return rows <= entry.rows if lossy else rows == entry.rows
+    said = facts.metadata
+    if said.get("replay"):
+        return True  # a later replay wrote it anew over the seal's object
+    same = said.get("topic") == record.partition.topic and said.get("partition") == str(record.partition.partition)
+    number = fields.number_in(said.get("rows", ""))
+    if not same or number is None:
+        return False
+    return number <= entry.rows if lossy else _pins(said, entry)
 
 
 def _pins(said: Mapping[str, str], entry: ObjectEntry) -> bool:

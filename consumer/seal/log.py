@@ -8,10 +8,10 @@ from typing import TypeVar
 
 import orjson
 
+from consumer.domain import fields
 from consumer.domain.days import ABSURD_DAYS
 from consumer.domain.errors import HaltError, HaltReason, TransientError, UnknownOutcomeError
 from consumer.domain.offsets import TopicPartition
-from consumer.seal import fields
 from consumer.seal.chain import Chain
 from consumer.seal.keys import chain_prefix, record_key, settings_key
 from consumer.seal.record import NewerRecordError, Record, RecordError, record_from

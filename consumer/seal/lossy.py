@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from consumer.seal import fields
+from consumer.domain import fields
 from consumer.seal.chain import Chain
 from consumer.seal.finish import CountRows
 from consumer.seal.keys import manifest_key

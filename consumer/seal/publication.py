@@ -11,8 +11,8 @@ from typing import Any
 import orjson
 
 from consumer.domain.days import ONE_DAY, day_of_millis, days_between
+from consumer.domain.fields import number_in
 from consumer.seal.chain import Chain
-from consumer.seal.fields import number_in
 from consumer.seal.record import ObjectEntry, Record, RecordKind
 
 DAYS_LISTED = 400

@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 import orjson
 
+from consumer.domain import fields
 from consumer.domain.errors import HaltError, HaltReason
-from consumer.seal import fields
 from consumer.store.port import Stored
 
 MOST = 1 << 53

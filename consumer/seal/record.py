@@ -10,10 +10,10 @@ from typing import Any
 
 import orjson
 
+from consumer.domain import fields
 from consumer.domain.batches import Counts
 from consumer.domain.days import ABSURD_DAYS
 from consumer.domain.offsets import Span, TopicPartition
-from consumer.seal import fields
 
 RECORD_VERSION = 1
 

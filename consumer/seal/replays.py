@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import orjson
 
+from consumer.domain import fields
 from consumer.domain.errors import HaltError, HaltReason
-from consumer.seal import fields
 from consumer.seal.keys import replay_prefix
 from consumer.seal.record import ObjectEntry, entry_from
 from consumer.store.port import Store

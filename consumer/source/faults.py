@@ -38,6 +38,14 @@ _REFUSED = frozenset(
 """Answers that say for certain that nothing was written."""
 
 
+NO_COORDINATOR = frozenset(
+    {
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    }
+)
+"""The group's coordinator is just being chosen: seen on a cluster without any group yet, or a broker that restarts."""
 NOTHING_SAID = "; if they are up, security.protocol or sasl.mechanism in kafka.options may not be theirs"
 """What may be wrong where connections are closed without a word: so do brokers to clients that speak no TLS or SASL."""
 

@@ -31,7 +31,7 @@ from consumer.domain.errors import TransientError, UsageError
 from consumer.domain.offsets import LogEnds, TopicPartition
 from consumer.settings.model import KafkaSettings
 from consumer.source.config import admin_config
-from consumer.source.faults import NOTHING_SAID, cause
+from consumer.source.faults import NO_COORDINATOR, NOTHING_SAID, cause
 from consumer.source.port import Commit, TopicFacts, millis_from
 
 ANSWER_SECONDS = 5.0
@@ -45,17 +45,12 @@ STABLE = "Stable"
 _NO_ANSWER = frozenset(
     {KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN}  # noqa: SLF001 - public constants
 )
-_MOVING = frozenset(
-    {
-        KafkaError.NOT_LEADER_FOR_PARTITION,
-        KafkaError.LEADER_NOT_AVAILABLE,
-        KafkaError.UNKNOWN_LEADER_EPOCH,
-        KafkaError.FENCED_LEADER_EPOCH,
-        KafkaError.NOT_COORDINATOR,
-        KafkaError.COORDINATOR_NOT_AVAILABLE,
-        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
-    }
-)
+_MOVING = NO_COORDINATOR | {
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.UNKNOWN_LEADER_EPOCH,
+    KafkaError.FENCED_LEADER_EPOCH,
+}
 """A leader or a coordinator that is about to settle down elsewhere: the client library leaves these to us."""
 
 T = TypeVar("T")

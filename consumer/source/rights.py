@@ -13,20 +13,12 @@ from confluent_kafka.admin import AclOperation, AdminClient  # type: ignore[attr
 from consumer.domain.errors import TransientError
 from consumer.settings.model import KafkaSettings
 from consumer.source.config import admin_config
-from consumer.source.faults import cause, outage
+from consumer.source.faults import NO_COORDINATOR, cause, outage
 
 ANSWER_SECONDS = 5.0
 NEEDED = AclOperation.READ
 TRIES = 10
 PAUSE_SECONDS = 0.5
-_MOVING = frozenset(
-    {
-        KafkaError.NOT_COORDINATOR,
-        KafkaError.COORDINATOR_NOT_AVAILABLE,
-        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
-    }
-)
-"""The group's coordinator is just being chosen: seen on a cluster without any group yet."""
 
 T = TypeVar("T")
 
@@ -53,7 +45,7 @@ def may_join_group(settings: KafkaSettings) -> bool:
             found = cause(error)
         except concurrent.futures.TimeoutError:
             raise TransientError(f"rights on group {group}: no answer in {ANSWER_SECONDS:.0f} s") from None
-        if found.code() not in _MOVING:
+        if found.code() not in NO_COORDINATOR:
             break
         time.sleep(PAUSE_SECONDS)
     if found.code() == KafkaError.GROUP_ID_NOT_FOUND:

@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from consumer.domain import fields
 from consumer.domain.batches import Counts
 
 SPOOL_VERSION = 1
@@ -117,25 +118,19 @@ def opened_text(document: bytes) -> bytes:
 
 
 def _file_from(raw: Mapping[str, Any]) -> SpoolFile:
-    file = SpoolFile(**{**raw, "day": date.fromisoformat(raw["day"])})
-    _require_numbers(file.rows, file.first_offset, file.last_offset, file.length, file.crc)
-    if not isinstance(file.quarantine, bool):
-        raise TypeError("a file is in quarantine or not")
-    return file
+    for name in ("rows", "first_offset", "last_offset", "length", "crc"):
+        fields.whole(raw, name)
+    fields.text(raw, "name")
+    fields.flag(raw, "quarantine")
+    return SpoolFile(**{**raw, "day": fields.day(raw, "day")})
 
 
 def _basis_from(raw: Mapping[str, Any]) -> Basis:
-    basis = Basis(**raw)
-    _require_numbers(basis.builds_on + 1, basis.start)
-    if not all(isinstance(text, str) for text in (basis.topic_id, basis.settings, basis.chain)):
-        raise TypeError("a basis is named by texts")
-    return basis
-
-
-def _require_numbers(*numbers: object) -> None:
-    for number in numbers:
-        if type(number) is not int or number < 0:
-            raise ValueError(f"{number!r} is no number")
+    for name in ("topic_id", "settings", "chain"):
+        fields.text(raw, name)
+    fields.whole(raw, "builds_on", least=-1)
+    fields.whole(raw, "start")
+    return Basis(**raw)
 
 
 def _progress_from(raw: Mapping[str, Any]) -> Progress:

@@ -9,7 +9,7 @@ from typing import BinaryIO, cast
 
 import orjson
 
-from consumer.seal.fields import number_in
+from consumer.domain.fields import number_in
 from consumer.seal.record import ObjectEntry
 from consumer.store.contents import BLOCK, RowCounter, plain_blocks
 from consumer.store.port import Facts, Store

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from consumer.seal import fields
+from consumer.domain import fields
 from consumer.seal.keys import replay_prefix
 from consumer.seal.record import ObjectEntry, entry_from
 from consumer.seal.replays import REPLAY_VERSION

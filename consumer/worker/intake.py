@@ -107,16 +107,13 @@ class Intake:
         while self._backlog and self._lens is not None and not self.lost and self._due():
             try:
                 self._take(self._lens, self._backlog[0])
-            except SpoolFullError as error:
-                if self._halve():
-                    continue
-                self._stall(error)
-                break
             except SpoolDamagedError as error:
                 self.lost = str(error)
                 self._backlog.clear()
                 break
             except TransientError as error:
+                if isinstance(error, SpoolFullError) and self._halve():
+                    continue
                 self._stall(error)
                 break
             self._backlog.popleft()

@@ -100,8 +100,12 @@ class Worker:
             runner.close()
         self._broker.close()
 
+    def lives_of(self, stream: str) -> list[Partition]:
+        """Our partitions of this stream."""
+        return [life for life in self.lives.values() if life.desk.job.name == stream]
+
     def _sealing(self, stream: str) -> bool:
-        return any(life.sealing for life in self.lives.values() if life.desk.job.name == stream)
+        return any(life.sealing for life in self.lives_of(stream))
 
     def request_publications(self) -> None:
         """Look at every stream's days again."""

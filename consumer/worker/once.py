@@ -67,11 +67,11 @@ class Once:
 
     def _settled(self, stream: str) -> bool:
         """None of our partitions of this stream has anything left to do, but those that halted."""
-        lives = [life for life in self._worker.lives.values() if life.desk.job.name == stream]
+        lives = self._worker.lives_of(stream)
         return all(life.halted is not None or (life.ready and life.cutoff_due() is None) for life in lives)
 
     def _halts(self, stream: str) -> list[HaltError]:
-        lives = [life for life in self._worker.lives.values() if life.desk.job.name == stream]
+        lives = self._worker.lives_of(stream)
         found = [life.halted for life in lives if life.halted is not None]
         publication = self._worker.publications[stream].halted
         return [*found, *([publication] if publication is not None else [])]
