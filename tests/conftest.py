@@ -21,7 +21,6 @@ from tests.services.errors import Unavailable
 from tests.services.kafka import Kafka, KafkaAddress, unique_topic
 from tests.services.process import Server
 from tests.services.prometheus import Prometheus
-from tests.services.registry import Registry
 from tests.services.s3 import MinIO, S3Address, VersityGW, unique_bucket
 from tests.services.toxiproxy import Proxy, ToxiproxyAddress
 
@@ -185,13 +184,6 @@ def own_minio(tmp_path: Path) -> Iterator[Callable[[], MinIO]]:
     """Start stores that the test may restart, kill or pause."""
     with ExitStack() as stack:
         yield lambda: _own(stack, MinIO(_folder(tmp_path, "minio")))
-
-
-@pytest.fixture
-def own_registry(tmp_path: Path) -> Iterator[Callable[[], Registry]]:
-    """Start registries that the test may stop or pause; a stopped one has forgotten its schemas."""
-    with ExitStack() as stack:
-        yield lambda: _own(stack, Registry(_folder(tmp_path, "registry")))
 
 
 @pytest.fixture

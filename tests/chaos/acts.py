@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
 from confluent_kafka.admin import NewPartitions  # type: ignore[attr-defined] # its stubs forget it
@@ -136,10 +137,13 @@ class Acts:
             return
         admin = self._world.kafka.admin()
         count = stream.partitions + 1
-        admin.create_partitions([NewPartitions(stream.topic, count)])[stream.topic].result(30)
-        await_true(
-            lambda: len(admin.list_topics(stream.topic, timeout=10).topics[stream.topic].partitions) == count,
-            30,
-            "the new partition is known",
-        )
+
+        def added() -> bool:
+            with suppress(KafkaException):  # a broker that was just restarted, or a count that is there already
+                if len(admin.list_topics(stream.topic, timeout=10).topics[stream.topic].partitions) == count:
+                    return True
+                admin.create_partitions([NewPartitions(stream.topic, count)])[stream.topic].result(30)
+            return False
+
+        await_true(added, 60, "the new partition is known")
         self._feeder.widen(stream)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from tests.chaos.fleet import Fleet, agent
 from tests.chaos.ground import Ground, within
 from tests.chaos.plan import Kill
-from tests.harness.gate import Asked, Order, Stop, Where, puts
+from tests.harness.gate import Asked, Order, Stop, Where, nth, puts
 from tests.harness.sink import Sink
 
 COMMIT_SECONDS = 0.7
@@ -45,19 +45,6 @@ REQUESTS: dict[str, tuple[Asked, Where]] = {
 LOG = {"when partitions come": "rebalanced", "when it has recovered": "partition_recovered"}
 MULTIPART = {"before a multipart upload", "before a part", "after the last part"}
 NTH = {"before an object", "after an object", "before the record", "after the record"}
-
-
-def nth(asked: Asked, n: int) -> Asked:
-    """The n-th request that is meant."""
-    left = [n]
-
-    def counted(method: str, path: str) -> bool:
-        if not asked(method, path):
-            return False
-        left[0] -= 1
-        return left[0] == 0
-
-    return counted
 
 
 @dataclass(slots=True)

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from tests.harness.oracle import today
-from tests.harness.sink import Sink
 from tests.harness.world import Stream, World
 
 ONE_DAY = timedelta(days=1)
@@ -62,14 +61,6 @@ def history(world: World, count: int, compression: str = "none", *, fat: int = 0
     late = [stream.maker.mixed(day) for day in HISTORY[:20]]
     world.ledger.send_all((stream.topic, n % 2, each) for n, each in enumerate([*made, *late]))
     return stream
-
-
-def ended_well(world: World, sink: Sink) -> None:
-    """All is there, and reading never stopped for good."""
-    sink.until_said("day_published", day=str(YESTERDAY), seconds=120)
-    sink.terminate()
-    sink.done()
-    world.judge(YESTERDAY)
 
 
 @pytest.mark.parametrize("compression", ["none", "zstd"])

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ProxiedKafka
-from tests.harness.gate import Asked, Gate, Where, puts, puts_data
+from tests.harness.gate import Asked, Gate, Where, nth, puts, puts_data, puts_record
 from tests.harness.oracle import today
 from tests.harness.sink import await_true
 from tests.harness.world import Stream, World
@@ -29,28 +29,15 @@ def prepared(world: World, count: int = COUNT) -> Stream:
     return stream
 
 
-def record(n: int) -> Asked:
-    """The PUT of record `n` of partition 0."""
-    return lambda method, path: method == "PUT" and "/_seals/" in path and f"/0/{n:08d}.json" in path
-
-
 def nth_object(n: int) -> Asked:
     """The n-th PUT of a data object of partition 0."""
-    left = [n]
-
-    def asked(method: str, path: str) -> bool:
-        if puts_data("events")(method, path) and "-0-0000" in path:
-            left[0] -= 1
-            return left[0] == 0
-        return False
-
-    return asked
+    return nth(lambda method, path: puts_data("events")(method, path) and "-0-0000" in path, n)
 
 
 MOMENTS: dict[str, tuple[Callable[[], Asked], Where]] = {
     "before the settings": (lambda: puts("/_seals/_settings/"), "before"),
-    "before the record": (lambda: record(0), "before"),
-    "after the record": (lambda: record(0), "after"),
+    "before the record": (lambda: puts_record(0), "before"),
+    "after the record": (lambda: puts_record(0), "after"),
     "before the first object": (lambda: nth_object(1), "before"),
     "after the first object": (lambda: nth_object(1), "after"),
     "before the last object": (lambda: nth_object(3), "before"),
@@ -125,8 +112,8 @@ def check_after(world: World, before: dict[str, tuple[str, str]], cutoff: date =
     assert [key for key in rewritten if not key.endswith(("_manifest.json", "_days.json"))] == []
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
-def test_a_kill_in_the_middle_of_a_seal(world: World, store_gate: Gate, moment: str) -> None:
+def killed_at(world: World, store_gate: Gate, moment: str) -> None:
+    """A world whose worker was killed there; the request that it stood at is lost."""
     prepared(world)
     asked, where = MOMENTS[moment]
     stop = store_gate.stop(asked(), where)
@@ -134,6 +121,11 @@ def test_a_kill_in_the_middle_of_a_seal(world: World, store_gate: Gate, moment: 
     stop.wait()
     sink.kill()
     stop.drop()
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_kill_in_the_middle_of_a_seal(world: World, store_gate: Gate, moment: str) -> None:
+    killed_at(world, store_gate, moment)
     before = world.folder.listing()
     world.once(CUTOFF).done()
     check_after(world, before)
@@ -146,13 +138,7 @@ def test_a_kill_with_what_becomes_of_the_spool(
     world: World, store_gate: Gate, spoil: Callable[[Path], None], moment: str
 ) -> None:
     """A pending seal is finished from the spool, or from Kafka where the spool is worth nothing."""
-    prepared(world)
-    asked, where = MOMENTS[moment]
-    stop = store_gate.stop(asked(), where)
-    sink = world.once(CUTOFF)
-    stop.wait()
-    sink.kill()
-    stop.drop()
+    killed_at(world, store_gate, moment)
     spoil(world.spool())
     before = world.folder.listing()
     world.once(CUTOFF).done()
@@ -193,31 +179,17 @@ def test_a_disk_that_comes_back_from_a_snapshot(world: World) -> None:
     check_after(world, before)
 
 
-def test_a_request_that_arrives_after_its_worker_died(world: World, store_gate: Gate) -> None:
-    """The record of a dead worker comes late, when the next one is about to write the same number."""
+@pytest.mark.parametrize("asked", [lambda: puts_record(0), lambda: nth_object(1)], ids=["record", "object"])
+def test_a_request_that_arrives_after_its_worker_died(
+    world: World, store_gate: Gate, asked: Callable[[], Asked]
+) -> None:
+    """It comes late, when the next worker is about to write the same: the same number of record, the same object."""
     prepared(world)
-    late = store_gate.stop(record(0))
+    late = store_gate.stop(asked())
     first = world.once(CUTOFF)
     late.wait()
     first.kill()
-    mine = store_gate.stop(record(0))
-    second = world.once(CUTOFF, worker="b")
-    mine.wait()
-    late.forward()
-    late.done.wait(10)
-    mine.forward()
-    second.done()
-    check_after(world, {})
-
-
-def test_objects_that_arrive_after_their_worker_died(world: World, store_gate: Gate) -> None:
-    """Its first object comes while the next worker uploads the same."""
-    prepared(world)
-    late = store_gate.stop(nth_object(1))
-    first = world.once(CUTOFF)
-    late.wait()
-    first.kill()
-    mine = store_gate.stop(nth_object(1))
+    mine = store_gate.stop(asked())
     second = world.once(CUTOFF, worker="b")
     mine.wait()
     late.forward()

@@ -5,9 +5,9 @@ from datetime import timedelta
 
 import pytest
 
-from tests.harness.gate import Asked, Gate, Where, puts, puts_data
+from tests.harness.gate import Asked, Gate, Stop, Where, nth, puts, puts_data, puts_record
 from tests.harness.oracle import today
-from tests.harness.sink import await_true
+from tests.harness.sink import Sink, await_true
 from tests.harness.world import Stream, World
 
 ONE_DAY = timedelta(days=1)
@@ -22,36 +22,17 @@ def group(request: pytest.FixtureRequest, world: World) -> World:
     return world
 
 
-def nth(asked: Asked, n: int) -> Asked:
-    """The n-th request that is meant."""
-    left = [n]
-
-    def counted(method: str, path: str) -> bool:
-        if not asked(method, path):
-            return False
-        left[0] -= 1
-        return left[0] == 0
-
-    return counted
-
-
-def record(n: int) -> Asked:
-    """Record `n` of partition 0."""
-    return lambda method, path: method == "PUT" and path.endswith(f"/0/{n:08d}.json")
-
-
 FROZEN: dict[str, tuple[Callable[[], Asked], Where]] = {
-    "before its record": (lambda: record(0), "before"),
-    "after its record": (lambda: record(0), "after"),
+    "before its record": (lambda: puts_record(0), "before"),
+    "after its record": (lambda: puts_record(0), "after"),
     "before its second object": (lambda: nth(puts_data("events"), 2), "before"),
     "after its last object": (lambda: nth(puts_data("events"), 2), "after"),
     "before a manifest": (lambda: puts("_manifest.json"), "before"),
 }
 
 
-@pytest.mark.parametrize("moment", FROZEN)
-def test_one_frozen_beyond_its_session_and_woken_long_after(group: World, store_gate: Gate, moment: str) -> None:
-    """The others finished its seal and made another. It must neither overwrite nor commit, and ends well."""
+def frozen_at(group: World, store_gate: Gate, moment: str) -> tuple[Stream, Sink, Stop]:
+    """A stream, and a worker that was frozen there; its request is held."""
     stream = group.add("events")
     group.ledger.send(stream.topic, 0, [stream.maker.row(day) for day in DAYS * 40])
     asked, where = FROZEN[moment]
@@ -59,6 +40,13 @@ def test_one_frozen_beyond_its_session_and_woken_long_after(group: World, store_
     frozen = group.once(FIRST, worker="frozen")
     stop.wait()
     frozen.freeze()
+    return stream, frozen, stop
+
+
+@pytest.mark.parametrize("moment", FROZEN)
+def test_one_frozen_beyond_its_session_and_woken_long_after(group: World, store_gate: Gate, moment: str) -> None:
+    """The others finished its seal and made another. It must neither overwrite nor commit, and ends well."""
+    stream, frozen, stop = frozen_at(group, store_gate, moment)
     group.once(FIRST, worker="b").done()
     group.ledger.send(stream.topic, 0, [stream.maker.row(day) for day in DAYS * 10])
     group.once(SECOND, worker="b").done()
@@ -76,13 +64,7 @@ def test_one_frozen_beyond_its_session_and_woken_long_after(group: World, store_
 @pytest.mark.parametrize("moment", ["before its record", "before its second object"])
 def test_one_frozen_and_woken_during_the_upload_of_the_other(group: World, store_gate: Gate, moment: str) -> None:
     """Both upload the same seal at once."""
-    stream = group.add("events")
-    group.ledger.send(stream.topic, 0, [stream.maker.row(day) for day in DAYS * 40])
-    asked, where = FROZEN[moment]
-    stop = store_gate.stop(asked(), where)
-    frozen = group.once(FIRST, worker="frozen")
-    stop.wait()
-    frozen.freeze()
+    _, frozen, stop = frozen_at(group, store_gate, moment)
     theirs = store_gate.stop(puts_data("events"))
     other = group.once(FIRST, worker="b")
     theirs.wait()

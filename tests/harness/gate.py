@@ -263,9 +263,22 @@ def puts_data(stream: str) -> Asked:
     return lambda method, path: method == "PUT" and f"/{stream}/dt=" in path and ".csv" in path
 
 
-def puts_marks(stream: str) -> Asked:
-    """A PUT of a manifest, a mark or the list of days."""
-    return lambda method, path: method == "PUT" and f"/{stream}/" in path and "/_" in path.rsplit(f"/{stream}/", 1)[1]
+def puts_record(n: int) -> Asked:
+    """The PUT of record `n` of partition 0."""
+    return lambda method, path: method == "PUT" and "/_seals/" in path and f"/0/{n:08d}.json" in path
+
+
+def nth(asked: Asked, n: int) -> Asked:
+    """The n-th request that is meant."""
+    left = [n]
+
+    def counted(method: str, path: str) -> bool:
+        if not asked(method, path):
+            return False
+        left[0] -= 1
+        return left[0] == 0
+
+    return counted
 
 
 def anything(_method: str, _path: str) -> bool:

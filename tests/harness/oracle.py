@@ -38,11 +38,6 @@ def none_added(_record: Record) -> tuple[str, ...]:
     return ()
 
 
-def no_drop(_made: Made, _covering: Record) -> str | None:
-    """All filters are off."""
-    return None
-
-
 @dataclass(frozen=True, slots=True)
 class Judged:
     """A stream to be judged."""

@@ -9,9 +9,10 @@ from typing import Any
 from uuid import uuid4
 
 import orjson
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 
+from consumer.source.faults import NO_COORDINATOR
 from tests.harness import records
 from tests.harness.bucket import PROOF, Folder
 from tests.harness.ledger import Ledger
@@ -235,8 +236,19 @@ class World:
         """The group's offsets, with their metadata. Asked by a consumer that never joins: the admin call can crash."""
         places = [TopicPartition(stream.topic, p) for stream in self.streams.values() for p in range(stream.partitions)]
         reader = Consumer({"bootstrap.servers": self.kafka.bootstrap_servers, "group.id": self.group})
+        found: list[TopicPartition] = []
+
+        def told() -> bool:
+            try:
+                found[:] = reader.committed(places, timeout=30)
+            except KafkaException as error:
+                if error.args[0].code() in NO_COORDINATOR:
+                    return False  # a broker that was just restarted
+                raise
+            return True
+
         try:
-            found = reader.committed(places, timeout=30)
+            await_true(told, 60, "the group's coordinator")
         finally:
             reader.close()
         return {(place.topic, place.partition): place for place in found}

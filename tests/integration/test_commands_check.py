@@ -1,12 +1,10 @@
 """`check` by its command line: a good world, and worlds that lack one thing."""
 
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # exported there, but not in the way mypy wants it
     AclBinding,
@@ -22,6 +20,7 @@ from tests.conftest import BucketFactory, KafkaFactory
 from tests.harness.world import World, closing
 from tests.integration.commands import command
 from tests.services.kafka import KafkaAddress
+from tests.services.policy import policy_for, session
 from tests.services.s3 import S3Address, VersityGW
 
 FINE = {"retention.ms": "604800000", "message.timestamp.after.max.ms": "3600000"}
@@ -100,29 +99,7 @@ def test_a_store_whose_races_have_two_winners(world: World, versitygw: VersityGW
 )
 def test_a_permission_that_is_missing_is_named(world: World, tmp_path: Path, without: str, check: str) -> None:
     world.add("events", "events", "avro", config=FINE)
-    policy = json.loads(
-        (Path(__file__).parents[2] / "docs" / "iam-policy.json").read_text().replace("YOUR-BUCKET", world.bucket)
-    )
-    for statement in policy["Statement"]:
-        statement["Action"] = [action for action in statement["Action"] if action != without]
-    policy["Statement"] = [statement for statement in policy["Statement"] if statement["Action"]]
-    store = world.store
-    sts = boto3.client(
-        "sts",
-        endpoint_url=store.endpoint_url,
-        aws_access_key_id=store.access_key,
-        aws_secret_access_key=store.secret_key,
-        region_name=store.region,
-    )
-    session = sts.assume_role(
-        RoleArn="arn:aws:iam::123456789012:role/sink", RoleSessionName="test", Policy=json.dumps(policy)
-    )["Credentials"]
-    env = {
-        "AWS_ACCESS_KEY_ID": session["AccessKeyId"],
-        "AWS_SECRET_ACCESS_KEY": session["SecretAccessKey"],
-        "AWS_SESSION_TOKEN": session["SessionToken"],
-        "AWS_CONFIG_FILE": str(tmp_path / "none"),
-    }
+    env = session(world.store, policy_for(world.bucket, without)) | {"AWS_CONFIG_FILE": str(tmp_path / "none")}
     settings = world.settings(over={"destination": {"access_key_id": "", "secret_access_key": ""}})
     ended = command(settings, "check", "--json", env=env)
     assert ended.code == 1

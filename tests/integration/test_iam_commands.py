@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import boto3
 import pytest
 
 from tests.conftest import BucketFactory
@@ -15,9 +14,9 @@ from tests.harness.world import World, closing
 from tests.integration.commands import Ended, command
 from tests.integration.observed import send
 from tests.services.kafka import KafkaAddress
+from tests.services.policy import policy_for, session
 from tests.services.s3 import S3Address
 
-POLICY = Path(__file__).parents[2] / "docs" / "iam-policy.json"
 LARGE = 6 * 1024 * 1024
 CONFIG = {"retention.ms": "604800000", "message.timestamp.after.max.ms": "3600000"}
 
@@ -30,34 +29,11 @@ def world(tmp_path: Path, kafka: KafkaAddress, minio: S3Address, bucket: BucketF
         yield made
 
 
-def session(world: World, folder: Path) -> dict[str, str]:
-    """The environment of a session that may do what the policy says for this bucket, and nothing else."""
-    store = world.store
-    sts = boto3.client(
-        "sts",
-        endpoint_url=store.endpoint_url,
-        aws_access_key_id=store.access_key,
-        aws_secret_access_key=store.secret_key,
-        region_name=store.region,
-    )
-    made = sts.assume_role(
-        RoleArn="arn:aws:iam::123456789012:role/sink",
-        RoleSessionName="test",
-        Policy=POLICY.read_text().replace("YOUR-BUCKET", world.bucket),
-    )["Credentials"]
-    return {
-        "AWS_ACCESS_KEY_ID": made["AccessKeyId"],
-        "AWS_SECRET_ACCESS_KEY": made["SecretAccessKey"],
-        "AWS_SESSION_TOKEN": made["SessionToken"],
-        "AWS_CONFIG_FILE": str(folder / "none"),
-        "AWS_SHARED_CREDENTIALS_FILE": str(folder / "none"),
-    }
-
-
 def test_every_command_works_with_exactly_the_published_policy(world: World, tmp_path: Path) -> None:
     stream = world.add("events", "events", "json", config=CONFIG)
     place = f"{stream.topic}:0"
-    env = session(world, tmp_path)
+    nothing = {"AWS_CONFIG_FILE": str(tmp_path / "none"), "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "none")}
+    env = session(world.store, policy_for(world.bucket)) | nothing
 
     def run(*arguments: str) -> Ended:
         return command(world.settings(), *arguments, env=env)

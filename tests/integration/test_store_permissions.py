@@ -1,11 +1,8 @@
 """docs/iam-policy.json is enough for the store, and no statement of it can go. Tried as a session with that policy."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import boto3
 import pytest
 
 from consumer.domain.errors import TransientError, UnknownOutcomeError
@@ -14,15 +11,12 @@ from consumer.store.race import conditional_writes
 from consumer.store.s3 import S3Store
 from consumer.store.s3_access import LEAST_PART, S3Options
 from tests.conftest import BucketFactory
+from tests.services.policy import policy_for, session
 from tests.services.s3 import S3Address
 
-POLICY = Path(__file__).parents[2] / "docs" / "iam-policy.json"
-PLACEHOLDER = "YOUR-BUCKET"
 ACTIONS = ["s3:ListBucket", "s3:PutObject", "s3:GetObject", "s3:AbortMultipartUpload"]
 LARGE = BytesBody(b"x" * (LEAST_PART + 1))
 SMALL = BytesBody(b"x")
-
-Policy = dict[str, Any]
 
 
 @pytest.fixture(autouse=True)
@@ -32,15 +26,6 @@ def no_credentials_around(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "aws-config"))
-
-
-def policy_for(bucket: str, without: str = "") -> Policy:
-    """The policy that we publish, for this bucket; one action less if named."""
-    policy: Policy = json.loads(POLICY.read_text().replace(PLACEHOLDER, bucket))
-    for statement in policy["Statement"]:
-        statement["Action"] = [action for action in statement["Action"] if action != without]
-    policy["Statement"] = [statement for statement in policy["Statement"] if statement["Action"]]
-    return policy
 
 
 @pytest.fixture
@@ -53,22 +38,8 @@ def store_under(
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(credentials))
 
     def make(without: str) -> S3Store:
-        sts = boto3.client(
-            "sts",
-            endpoint_url=minio.endpoint_url,
-            aws_access_key_id=minio.access_key,
-            aws_secret_access_key=minio.secret_key,
-            region_name=minio.region,
-        )
-        session = sts.assume_role(
-            RoleArn="arn:aws:iam::123456789012:role/sink",
-            RoleSessionName="test",
-            Policy=json.dumps(policy_for(name, without)),
-        )["Credentials"]
-        credentials.write_text(
-            f"[default]\naws_access_key_id = {session['AccessKeyId']}\n"
-            f"aws_secret_access_key = {session['SecretAccessKey']}\naws_session_token = {session['SessionToken']}\n"
-        )
+        env = session(minio, policy_for(name, without))
+        credentials.write_text("[default]\n" + "".join(f"{key.lower()} = {value}\n" for key, value in env.items()))
         return S3Store(options)
 
     options = S3Options(

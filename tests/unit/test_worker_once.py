@@ -189,13 +189,19 @@ def _far() -> Any:
     return Commit(99)
 
 
-def test_a_halted_stream_lets_the_others_finish() -> None:
+def world_with_a_compacted_topic() -> World:
+    """Topic `u` is refused; `t` has a day that is due."""
     world = World(topics=("t", "u"))
     topic = world.cluster.topic("u")
     assert topic is not None
     topic.settings["cleanup.policy"] = "compact"
     world.write(0)
     world.due(0)
+    return world
+
+
+def test_a_halted_stream_lets_the_others_finish() -> None:
+    world = world_with_a_compacted_topic()
     shot = Shot(world, streams={"s": "t", "z": "u"})
     ended = shot.run()
     assert ended is not None
@@ -281,8 +287,8 @@ def test_a_group_that_refuses_us_ends_it_though_the_cluster_answers(world: World
     assert str(shot.ended.outage) == "not authorized for the group"
 
 
-def test_a_broker_that_answers_again_is_no_outage_though_it_has_nothing_to_say(world: World) -> None:
-    """We wait for another worker's seal; one failed poll long ago must not end that."""
+def waiting_for_another(world: World) -> Shot:
+    """A day is due, and the partition is another worker's, which does nothing."""
     other = Member(world).start()
     shot = Shot(world, day(1))
     shot.member.start()
@@ -290,6 +296,12 @@ def test_a_broker_that_answers_again_is_no_outage_though_it_has_nothing_to_say(w
         shot.member.turn()
         other.turn()
     world.clock.advance(86_400)
+    return shot
+
+
+def test_a_broker_that_answers_again_is_no_outage_though_it_has_nothing_to_say(world: World) -> None:
+    """We wait for another worker's seal; one failed poll long ago must not end that."""
+    shot = waiting_for_another(world)
     shot.member.calm()
     left = 1
 
@@ -339,13 +351,7 @@ def test_a_disk_without_room_ends_it(world: World) -> None:
 
 def test_waiting_for_others_is_no_outage(world: World) -> None:
     """The other worker is slow: without an outage there is no giving up."""
-    other = Member(world).start()
-    shot = Shot(world, day(1))
-    shot.member.start()
-    for _ in range(3):
-        shot.member.turn()
-        other.turn()
-    world.clock.advance(86_400)
+    shot = waiting_for_another(world)
     end = world.clock.monotonic() + 2 * PATIENCE.total_seconds()
     while world.clock.monotonic() < end:
         shot.member.turn(seconds=10)
@@ -353,12 +359,7 @@ def test_waiting_for_others_is_no_outage(world: World) -> None:
 
 
 def test_a_halt_and_an_outage_are_both_told() -> None:
-    world = World(topics=("t", "u"))
-    topic = world.cluster.topic("u")
-    assert topic is not None
-    topic.settings["cleanup.policy"] = "compact"
-    world.write(0)
-    world.due(0)
+    world = world_with_a_compacted_topic()
     shot = Shot(world, streams={"s": "t", "z": "u"})
 
     def down(call: str, key: str) -> None:
