@@ -9,7 +9,7 @@ from datetime import date
 from pathlib import Path
 
 from consumer import __version__
-from consumer.decode.registry import ConfluentRegistry, Registry
+from consumer.decode.registry import Registry
 from consumer.domain.batches import Judge
 from consumer.domain.clock import Clock, SystemClock
 from consumer.domain.offsets import TopicPartition
@@ -31,6 +31,7 @@ from consumer.store.race import require_safe
 from consumer.store.s3_access import S3Options
 from consumer.streams.columns import columns_of
 from consumer.streams.rules import RowRules
+from consumer.worker.ahead import ThreadsAhead
 from consumer.worker.bodies import Bodies, count_rows, size_and_digest
 from consumer.worker.desk import Desk, StreamJob
 from consumer.worker.hearing import Hearing
@@ -40,6 +41,8 @@ from consumer.worker.pressure import Limits
 from consumer.worker.publishing import Publication
 
 JOB_THREADS = 8
+JUDGE_THREADS = 2
+"""Batches judged at the same time: each takes several times its memory."""
 
 
 def writer_name() -> str:
@@ -67,8 +70,11 @@ def store_of(destination: DestinationSettings) -> Store:
 
 def registry_of(settings: Settings) -> Registry | None:
     """The schema registry, where one is named."""
-    found = settings.schema_registry
-    return None if found is None else ConfluentRegistry(found.url, found.plain_options())
+    if (found := settings.schema_registry) is None:
+        return None
+    from consumer.decode.confluent import ConfluentRegistry  # noqa: PLC0415 - large
+
+    return ConfluentRegistry(found.url, found.plain_options())
 
 
 def stream_job(settings: Settings, stream: StreamSettings) -> StreamJob:
@@ -149,6 +155,7 @@ def publisher_of(desk: Desk) -> Publisher:
 def worker_of(settings: Settings, ports: Ports, hearing: Hearing, *, through: date | None = None) -> Worker:
     """The worker of these settings over these ports."""
     schedule = Schedule(settings.schedule.seal_at, through)
+    ahead = ThreadsAhead(JUDGE_THREADS)
     desks = {
         stream.name: Desk(
             job=stream_job(settings, stream),
@@ -162,6 +169,7 @@ def worker_of(settings: Settings, ports: Ports, hearing: Hearing, *, through: da
             make_judge=judge_maker(ports.registry),
             hearing=hearing,
             bodies=Bodies(ports.disk, ports.scratch),
+            ahead=ahead,
             prove=require_safe,
         )
         for stream in settings.streams

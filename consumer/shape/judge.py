@@ -67,7 +67,7 @@ class _Work:
 
 
 class StreamJudge:
-    """A judge by one set of rules. Any thread may call it, one at a time."""
+    """A judge by one set of rules. Any thread may call it, several at a time."""
 
     def __init__(self, rules: RowRules, decoders: Decoders, *, exact_only: bool) -> None:
         self._columns = columns_of(rules)

@@ -31,11 +31,11 @@ class Columns:
         payload = sum(map(len, filter(None, self.values))) + sum(map(len, filter(None, self.keys)))
         return payload + RECORD_OVERHEAD * len(self.offsets)
 
-    def parts(self, limit: int) -> Iterator[Columns]:
-        """The same in parts of at most `limit` bytes; a record that is larger by itself is a part of its own."""
-        middle = len(self.offsets) // 2
-        if not middle or self.size <= limit:
-            yield self
+    def parts(self, limit: int) -> Iterator[tuple[Columns, int]]:
+        """The same in parts of at most `limit` bytes, with their sizes; a larger record is a part of its own."""
+        middle, size = len(self.offsets) // 2, self.size
+        if not middle or size <= limit:
+            yield self, size
         else:
             yield from self._between(0, middle).parts(limit)
             yield from self._between(middle, len(self.offsets)).parts(limit)

@@ -18,8 +18,8 @@ from consumer.source.inbox import Inbox
 from consumer.source.member import Member
 from consumer.source.tap import Tap
 
-BATCH = 10_000
-"""Messages of one `consume` call at most."""
+BATCH = 2_000
+"""Messages of one `consume` call at most: it makes them without letting other threads run meanwhile."""
 SLICE_SECONDS = 0.03
 """How long one `consume` call waits: what is asked of this thread waits no longer than that."""
 HURRY_SECONDS = 0.005

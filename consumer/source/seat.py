@@ -76,11 +76,11 @@ class Seat:
         fresh = found if found.offsets[0] >= self.received else found.from_offset(self.received)
         if not fresh.offsets:
             return
-        for part in fresh.parts(MERGE_BYTES):
+        for part, size in fresh.parts(MERGE_BYTES):
             span = Span(self.received, part.offsets[-1] + 1)
             batch = RawBatch(self.lease.partition, span, part.offsets, part.timestamps, part.values, part.keys)
             self.received = span.end
-            self._add(Records(self.lease, batch), part.size)
+            self._add(Records(self.lease, batch), size)
 
     def put_end(self, offset: int) -> None:
         """All below `offset` was read: holes that no record fills included."""

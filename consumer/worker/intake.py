@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 
 from consumer.domain.batches import DayRows, Judged, RawBatch
@@ -23,6 +23,39 @@ STALL_SECONDS = 1.0
 """How long a batch waits before it is tried again while the registry or the disk takes nothing."""
 
 
+Pieces = Sequence[tuple[Judged, Record | None]]
+"""A judged batch, piece by piece, each with its covering record."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Leaving:
+    """Days that leave the spool for want of room: those after `above`, but for days absurdly far ahead."""
+
+    above: date | None
+    last: date
+
+    def __call__(self, day: date) -> bool:
+        return self.above is not None and self.above < day <= self.last
+
+
+@dataclass(frozen=True, slots=True)
+class _Judging:
+    """A batch under judgement, by what, and what gives the result."""
+
+    batch: RawBatch
+    lens: Lens
+    leaving: _Leaving
+    pieces: Callable[[], Pieces]
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """What was received and not taken in yet. `judging` was begun on arrival, where it was clear then how to judge."""
+
+    event: Records | EndReached
+    judging: _Judging | None = None
+
+
 class Intake:
     """The reading side of one partition. Open while it has a lens; held while the spool has no room.
 
@@ -34,7 +67,8 @@ class Intake:
         self._lease = lease
         self._spool = spool
         self._lens: Lens | None = None
-        self._backlog: deque[Records | EndReached] = deque()
+        self._backlog: deque[_Waiting] = deque()
+        self._fresh = False
         self._retry_at = 0.0
         self._delivering = False
         self.stalled: TransientError | None = None
@@ -98,13 +132,32 @@ class Intake:
         if isinstance(event, OutOfRange):
             self.lost = event.detail
             return
-        self._backlog.append(event)
-        self.drain()
+        self._backlog.append(_Waiting(event, self._foresee(event)))
+        self._fresh = True
+        self._drain(self._desk.ahead.depth)
+
+    def _foresee(self, event: Records | EndReached) -> _Judging | None:
+        """Begin to judge what will be taken in after all that waits, if nothing gets in the way."""
+        if not isinstance(event, Records) or self._lens is None or self.lost or not self._due():
+            return None
+        return self._begin(self._lens, event.batch, self._desk.ahead.begin)
+
+    @property
+    def judging(self) -> bool:
+        """Something waits for nothing but its judgement."""
+        return bool(self._backlog) and self._lens is not None and not self.lost and self._due()
 
     def drain(self) -> bool:
-        """Take in what waits; True where anything was taken. A registry or disk out of reach stalls it for a while."""
+        """Take in what waits; True where anything was taken. A registry or disk out of reach stalls it for a while.
+
+        While more comes, the newest batches are left for the next time: they are under judgement.
+        """
+        leave, self._fresh = self._desk.ahead.depth if self._fresh else 0, False
+        return self._drain(leave)
+
+    def _drain(self, leave: int) -> bool:
         taken = False
-        while self._backlog and self._lens is not None and not self.lost and self._due():
+        while len(self._backlog) > leave and self._lens is not None and not self.lost and self._due():
             try:
                 self._take(self._lens, self._backlog[0])
             except SpoolDamagedError as error:
@@ -112,6 +165,8 @@ class Intake:
                 self._backlog.clear()
                 break
             except TransientError as error:
+                for waiting in self._backlog:
+                    waiting.judging = None  # it may have met the same outage
                 if isinstance(error, SpoolFullError) and self._halve():
                     continue
                 self._stall(error)
@@ -124,11 +179,11 @@ class Intake:
 
     def _halve(self) -> bool:
         """Go on with the first half of a batch that did not fit the disk: a disk may have less room than one batch."""
-        event = self._backlog[0]
+        event = self._backlog[0].event
         if not isinstance(event, Records) or len(event.batch) < 2:  # noqa: PLR2004 - one record has no halves
             return False
         self._backlog.popleft()
-        self._backlog.extendleft(replace(event, batch=half) for half in reversed(event.batch.halves()))
+        self._backlog.extendleft(_Waiting(replace(event, batch=half)) for half in reversed(event.batch.halves()))
         return True
 
     def _stall(self, error: TransientError) -> None:
@@ -147,7 +202,8 @@ class Intake:
             self.stalled = None
             self._desk.hearing.outage(self._lease.partition, None)
 
-    def _take(self, lens: Lens, event: Records | EndReached) -> None:
+    def _take(self, lens: Lens, waiting: _Waiting) -> None:
+        event = waiting.event
         if isinstance(event, EndReached):
             if event.offset > self.position:
                 self._spool.take((), replace(self._spool.progress, position=event.offset))
@@ -156,32 +212,46 @@ class Intake:
         if batch.span.start > self.position:
             self.lost = f"delivery jumped from {self.position} to {batch.span.start}"
             return
-        self._take_batch(lens, batch.clip(Span(self.position, batch.span.end)))
+        batch = batch.clip(Span(self.position, batch.span.end))
+        found = waiting.judging
+        if (
+            found is None
+            or found.batch is not batch
+            or found.lens is not lens
+            or found.leaving.above != self.drop_above
+        ):
+            found = self._begin(lens, batch, lambda call: call)
+        self._take_judged(found)
 
-    def _take_batch(self, lens: Lens, batch: RawBatch) -> None:
+    def _begin(
+        self, lens: Lens, batch: RawBatch, begin: Callable[[Callable[[], Pieces]], Callable[[], Pieces]]
+    ) -> _Judging:
+        leaving = self._leaving()
+        return _Judging(batch, lens, leaving, begin(lambda: list(lens.judge(batch, leaving))))
+
+    def _take_judged(self, found: _Judging) -> None:
+        lens, leaving = found.lens, found.leaving
         keep: list[DayRows] = []
         told: list[tuple[Judged, int]] = []
-        progress = replace(self._spool.progress, position=max(self.position, batch.span.end))
-        for judged, covering in lens.judge(batch, self._leaves):
+        progress = replace(self._spool.progress, position=max(self.position, found.batch.span.end))
+        for judged, covering in found.pieces():
             wanted = [rows for rows in judged.days if lens.wants(rows.day, covering)]
-            keep.extend(rows for rows in wanted if not self._leaves(rows.day))
-            dropped = [rows for rows in wanted if self._leaves(rows.day)]
+            keep.extend(rows for rows in wanted if not leaving(rows.day))
+            dropped = [rows for rows in wanted if leaving(rows.day)]
             progress = _advanced(progress, judged, covering, dropped)
             told.append((judged, sum(rows.rows for rows in judged.days) - sum(rows.rows for rows in wanted)))
         self._spool.take(keep, progress, header(lens.columns))
         for judged, already_sealed in told:
             self._desk.hearing.judged(judged, already_sealed)
 
-    def _leaves(self, day: date) -> bool:
+    def _leaving(self) -> _Leaving:
         """Days that have no room while older ones are to be sealed; days absurdly far ahead are sealed with them."""
-        if self.drop_above is None:
-            return False
-        return self.drop_above < day <= self._desk.clock.now().date() + ABSURD_DAYS
+        return _Leaving(self.drop_above, self._desk.clock.now().date() + ABSURD_DAYS)
 
     def make_room(self, cutoff: date) -> None:
         """Let go of the days after `cutoff`, now and until the next seal."""
         self.drop_above = cutoff
-        self._spool.drop(self._leaves)
+        self._spool.drop(self._leaving())
 
 
 def _advanced(progress: Progress, judged: Judged, covering: Record | None, dropped: list[DayRows]) -> Progress:

@@ -37,10 +37,10 @@ class Jobs(Protocol):
 class ThreadJobs:
     """Jobs on a few threads that never hold up the end of the process. `wake` is called after each, from its thread."""
 
-    def __init__(self, threads: int, wake: Callable[[], None]) -> None:
+    def __init__(self, threads: int, wake: Callable[[], None], name: str = "job") -> None:
         self._queue: SimpleQueue[Job | None] = SimpleQueue()
         self._wake = wake
-        self._threads = [Thread(target=self._serve, name=f"job-{n}", daemon=True) for n in range(threads)]
+        self._threads = [Thread(target=self._serve, name=f"{name}-{n}", daemon=True) for n in range(threads)]
         for thread in self._threads:
             thread.start()
 

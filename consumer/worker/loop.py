@@ -81,7 +81,7 @@ class Worker:
 
     def step(self, timeout: float) -> None:
         """One turn: take what came, let every partition go on as far as it can, look after the disk."""
-        for event in self._poll(timeout):
+        for event in self._poll(0.0 if any(life.intake.judging for life in self.lives.values()) else timeout):
             self._on(event)
         for life in self.lives.values():
             if life.intake.drain():

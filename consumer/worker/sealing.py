@@ -203,7 +203,7 @@ def _put(
             if len(at.desk.log(at.name).read().records) > len(at.chain.records):
                 raise LookAgainError(f"the seal log of {at.name} went on meanwhile") from halt
             raise
-        except ChangedError as error:
+        except (ChangedError, SpoolDamagedError) as error:
             at.desk.hearing.upload_failed(entry)
             raise SpoolDamagedError(f"{entry.key}: {error}") from error
         except TransientError:

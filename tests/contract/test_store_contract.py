@@ -94,6 +94,7 @@ class OddBody:
     size: int
     sha256: str
     meanwhile: Callable[[], object] = bool
+    self_checking: bool = False
 
     def open(self) -> BinaryIO:
         self.meanwhile()

@@ -23,6 +23,7 @@ from consumer.source.port import Broker, LogView
 from consumer.spool.memory import MemoryDisk
 from consumer.store.memory import MemoryStore
 from consumer.store.port import Body, BytesBody, Condition, Facts, Refused, Store, Stored, Written
+from consumer.worker.ahead import AtOnce
 from consumer.worker.bodies import Bodies, count_rows
 from consumer.worker.desk import Desk, StreamJob
 from consumer.worker.jobs import Job
@@ -291,6 +292,7 @@ class World:
         jobs = SimJobs(self.hub, process)
         view = MemoryLogView(self.cluster.memory, ViewHooks(self.hub, process, self._cluster_faults))
         desk = self._desk(store, view, broker, machine.disk, clock, process.name)
+        desk.ahead = AtOnce(depth=self.machines.index(machine) % 2)  # half of them keep what is judged waiting
         publisher = Publisher(
             store,
             "sim",

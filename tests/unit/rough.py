@@ -49,7 +49,7 @@ class RoughDisk(MemoryDisk):
         super().__init__(capacity)
         self.at: Callable[[str], None] = lambda call: None
 
-    def append(self, name: str, data: bytes) -> None:
+    def append(self, name: str, data: bytes | memoryview) -> None:
         self.at("before append")
         super().append(name, data)
         self.at("after append")

@@ -13,8 +13,9 @@ from typing import Any
 import orjson
 import pytest
 
+from consumer.decode.confluent import REMEMBER_UNKNOWN, ConfluentRegistry
 from consumer.decode.references import complete
-from consumer.decode.registry import REMEMBER_UNKNOWN, ConfluentRegistry, MemoryRegistry
+from consumer.decode.registry import MemoryRegistry
 from consumer.domain.errors import TransientError
 from consumer.streams.nodes import Record
 from consumer.streams.schema import parse
@@ -145,7 +146,7 @@ def test_credentials_that_come_back_in_an_answer_are_masked(server: Server, said
 def test_references_without_end_end(
     server: Server, registry: ConfluentRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("consumer.decode.registry.MOST_REFERENCES", 5)
+    monkeypatch.setattr("consumer.decode.confluent.MOST_REFERENCES", 5)
     for number in range(10):
         more = [{"name": f"N{number}", "subject": f"s{number}", "version": 1}]
         place = "/schemas/ids/1" if number == 0 else f"/subjects/s{number - 1}/versions/1"

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from consumer.domain.errors import TransientError
 from consumer.store import packing
-from consumer.store.body import BLOCK, Piece, blocks, freeze
+from consumer.store.body import BLOCK, ChangedError, Piece, blocks, freeze
 from consumer.store.packing import Compression, remove_leftovers
 from consumer.store.port import BytesBody
 
@@ -158,3 +158,24 @@ def test_blocks_are_full_but_the_last(data: bytes, size: int) -> None:
     assert b"".join(cut) == data
     assert all(len(block) == size for block in cut[:-1])
     assert all(cut)
+
+
+def test_the_digest_of_a_body_that_checks_itself_is_not_computed_again(tmp_path: Path) -> None:
+    """What changed between two readings goes unseen here: it is the piece's own reader that sees it."""
+    data = bytearray(b"1,2\n")
+    for trusted in (True, False):
+        changing = Piece(lambda: io.BytesIO(bytes(data)), len(data), self_checking=trusted)
+        body = freeze([changing], header=b"a,b\n", folder=tmp_path)
+        assert body.self_checking is trusted
+        data[0] ^= 1
+        if trusted:
+            assert b"".join(blocks(body, 3)) == b"a,b\n" + bytes(data)
+        else:
+            with pytest.raises(ChangedError):
+                list(blocks(body, 3))
+
+
+def test_a_packed_body_does_not_check_itself(tmp_path: Path) -> None:
+    piece = Piece(lambda: io.BytesIO(b"1,2\n"), self_checking=True)
+    with freeze([piece], compression="gzip", folder=tmp_path) as body:
+        assert not body.self_checking

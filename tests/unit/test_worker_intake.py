@@ -14,6 +14,7 @@ from consumer.seal.chain import Chain
 from consumer.source.port import Broker, EndReached, Lease, OutOfRange, Records
 from consumer.spool.checkpoint import Basis, Progress
 from consumer.spool.files import PartitionSpool
+from consumer.worker.ahead import AtOnce
 from consumer.worker.intake import STALL_SECONDS, Intake
 from consumer.worker.lens import Lens
 from tests.simulation import rows
@@ -221,6 +222,82 @@ def test_unknown_schemas_are_remembered_with_the_offset_after_the_last_record(de
         value = rows.value("x", "a", day(0), schema)
         desk.intake.receive(Records(LEASE, RawBatch(ONE, Span(offset, offset + 1), [offset], [0], [value], [None])))
     assert desk.spool.progress.unknown_schemas == {17: 4, 18: 3}
+
+
+# Judged ahead
+
+
+@pytest.fixture
+def ahead(desk: Desk) -> Desk:
+    desk.desk.ahead = AtOnce(depth=1)
+    return desk
+
+
+def test_the_newest_batch_is_left_while_more_comes(ahead: Desk) -> None:
+    ahead.receive(0)
+    assert (ahead.intake.position, ahead.intake.judging) == (0, True)
+    ahead.receive(0, start=1)
+    assert ahead.intake.position == 1
+    assert not ahead.intake.drain(), "something came since the last time"
+    assert ahead.intake.drain(), "nothing came since"
+    assert (ahead.intake.position, ahead.intake.judging) == (2, False)
+    assert ahead.held() == {0: "r0,2026-03-01\nr1,2026-03-01\n"}
+
+
+def test_what_waits_was_judged_when_it_came(ahead: Desk) -> None:
+    ahead.receive(0)
+    ahead.moods.trouble = AssertionError("judged again")
+    ahead.intake.drain()
+    assert ahead.intake.drain()
+    assert ahead.intake.position == 1
+
+
+def test_a_judgement_by_a_lens_that_is_gone_does_not_count(ahead: Desk) -> None:
+    ahead.receive(0, 0, 0)
+    ahead.intake.shut()
+    ahead.chain = chain_of({"settings": RULES.digest, "through": 2})
+    ahead.intake.reopen(ahead.lens())
+    ahead.intake.drain()
+    ahead.intake.drain()
+    assert ahead.held() == {0: "r2,2026-03-01\n"}
+
+
+def test_a_judgement_from_before_room_was_made_does_not_count(ahead: Desk) -> None:
+    ahead.receive(0, 1)
+    ahead.intake.make_room(day(0))
+    ahead.intake.drain()
+    ahead.intake.drain()
+    assert ahead.held() == {0: "r0,2026-03-01\n"}
+    assert ahead.spool.progress.dropped == {day(1): 1}
+
+
+def test_what_overlaps_is_judged_again_without_it(ahead: Desk) -> None:
+    ahead.receive(0, 0)
+    ahead.receive(0, 0, start=1)
+    ahead.intake.drain()
+    ahead.intake.drain()
+    assert ahead.held() == {0: "r0,2026-03-01\nr1,2026-03-01\nr2,2026-03-01\n"}
+
+
+def test_an_outage_met_ahead_is_over_for_all_that_waits(ahead: Desk) -> None:
+    ahead.moods.trouble = DOWN
+    for start in range(3):
+        ahead.receive(0, start=start)
+    assert ahead.stalled() is DOWN
+    assert not ahead.intake.judging
+    ahead.moods.trouble = None
+    ahead.world.clock.advance(STALL_SECONDS)
+    ahead.intake.drain()
+    ahead.intake.drain()
+    assert (ahead.stalled(), ahead.intake.position) == (None, 3)
+
+
+def test_opened_elsewhere_it_forgets_what_was_judged(ahead: Desk) -> None:
+    ahead.receive(0)
+    ahead.open(40)
+    ahead.intake.drain()
+    ahead.intake.drain()
+    assert (ahead.intake.position, ahead.held()) == (40, {})
 
 
 # Shut, held

@@ -1,0 +1,62 @@
+"""Judging ahead: batches that came together are judged side by side, and taken in one after the other.
+
+What a batch becomes is a pure function of the batch and its lens, so it does not matter when and where it is found out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from consumer.worker.jobs import Job, ThreadJobs
+
+T = TypeVar("T")
+
+
+class Ahead(Protocol):
+    """Begins what will be asked for. Implemented by threads, and by doing it at once.
+
+    `depth` is how many batches of a partition may wait for their judgement while more comes.
+    """
+
+    @property
+    def depth(self) -> int:
+        """See above."""
+
+    def begin(self, call: Callable[[], T]) -> Callable[[], T]:
+        """Begin `call`. What is returned waits for its end, and gives its result or raises its error."""
+
+
+@dataclass(frozen=True, slots=True)
+class AtOnce:
+    """Done when it is begun: a simulation has no other threads."""
+
+    depth: int = 0
+
+    def begin(self, call: Callable[[], T]) -> Callable[[], T]:
+        found: Future[T] = Future()
+        _settle(found, call)
+        return found.result
+
+
+class ThreadsAhead:
+    """Done on a few threads that never hold up the end of the process."""
+
+    depth = 1
+
+    def __init__(self, threads: int) -> None:
+        self._jobs = ThreadJobs(threads, lambda: None, "judge")
+
+    def begin(self, call: Callable[[], T]) -> Callable[[], T]:
+        found: Future[T] = Future()
+        self._jobs.submit(Job(lambda: _settle(found, call)))
+        return found.result
+
+
+def _settle(found: Future[T], call: Callable[[], T]) -> None:
+    try:
+        found.set_result(call())
+    except BaseException as error:  # noqa: BLE001 - raised again by whoever asks for the result
+        found.set_exception(error)
