@@ -8,11 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
+from threading import Event
 from typing import Protocol, TypeVar
 
 from consumer.worker.jobs import Job, ThreadJobs
 
 T = TypeVar("T")
+
+CLOSE_SECONDS = 5.0
+"""How long an end waits for a judgement under way. One that takes longer asks a registry: that does no harm."""
 
 
 class Ahead(Protocol):
@@ -28,6 +32,9 @@ class Ahead(Protocol):
     def begin(self, call: Callable[[], T]) -> Callable[[], T]:
         """Begin `call`. What is returned waits for its end, and gives its result or raises its error."""
 
+    def close(self) -> None:
+        """Begin nothing more: nobody asks for results any longer."""
+
 
 @dataclass(frozen=True, slots=True)
 class AtOnce:
@@ -40,6 +47,9 @@ class AtOnce:
         _settle(found, call)
         return found.result
 
+    def close(self) -> None:
+        pass
+
 
 class ThreadsAhead:
     """Done on a few threads that never hold up the end of the process."""
@@ -48,11 +58,18 @@ class ThreadsAhead:
 
     def __init__(self, threads: int) -> None:
         self._jobs = ThreadJobs(threads, lambda: None, "judge")
+        self._closing = Event()
 
     def begin(self, call: Callable[[], T]) -> Callable[[], T]:
         found: Future[T] = Future()
-        self._jobs.submit(Job(lambda: _settle(found, call)))
+        self._jobs.submit(Job(lambda: None if self._closing.is_set() else _settle(found, call)))
         return found.result
+
+    def close(self) -> None:
+        """Waits for what is under way: native code that returns while the interpreter ends would abort the process."""
+        if not self._closing.is_set():
+            self._closing.set()
+            self._jobs.close(CLOSE_SECONDS)
 
 
 def _settle(found: Future[T], call: Callable[[], T]) -> None:

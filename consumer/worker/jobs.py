@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 from threading import Thread
+from time import monotonic
 from typing import Any, Protocol
 
 
@@ -52,7 +53,10 @@ class ThreadJobs:
             job.run()
             self._wake()
 
-    def close(self) -> None:
-        """Start nothing more. Jobs under way may end; nobody waits for them."""
+    def close(self, seconds: float = 0.0) -> None:
+        """Start nothing more once the queue is empty. Jobs under way may end; nobody waits longer than `seconds`."""
         for _ in self._threads:
             self._queue.put(None)
+        until = monotonic() + seconds
+        for thread in self._threads:
+            thread.join(max(0.0, until - monotonic()))

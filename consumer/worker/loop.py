@@ -99,6 +99,8 @@ class Worker:
         for runner in self._side_runners:
             runner.close()
         self._broker.close()
+        for desk in self.desks.values():
+            desk.ahead.close()
 
     def lives_of(self, stream: str) -> list[Partition]:
         """Our partitions of this stream."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from threading import Barrier, Event
+from threading import Barrier, Event, Thread
 
 import pytest
 
@@ -38,3 +38,33 @@ def test_threads_work_side_by_side_and_beside_who_asks() -> None:
     together.wait(SECONDS)
     go.set()
     assert [each() for each in found] == [True, True]
+
+
+def test_closing_waits_for_what_is_under_way_and_begins_nothing_more() -> None:
+    ahead, begun, go = ThreadsAhead(1), Event(), Event()
+    done: list[str] = []
+
+    def work() -> None:
+        begun.set()
+        go.wait(SECONDS)
+        done.append("under way")
+
+    ahead.begin(work)
+    ahead.begin(lambda: done.append("queued"))
+    assert begun.wait(SECONDS)
+    closer = Thread(target=ahead.close)
+    closer.start()
+    assert ahead._closing.wait(SECONDS)
+    assert done == []
+    go.set()
+    closer.join(SECONDS)
+    assert done == ["under way"]
+    ahead.close()
+
+
+def test_closing_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("consumer.worker.ahead.CLOSE_SECONDS", 0.01)
+    ahead, go = ThreadsAhead(1), Event()
+    ahead.begin(lambda: go.wait(SECONDS))
+    ahead.close()
+    go.set()

@@ -9,7 +9,8 @@ import pytest
 
 from consumer.domain.errors import HaltError, HaltReason, TransientError
 from consumer.domain.offsets import TopicPartition
-from consumer.source.port import EndReached, Lease, OutOfRange
+from consumer.source.port import EndReached, Event, Lease, OutOfRange
+from consumer.worker.intake import Intake
 from consumer.worker.loop import UNOWNED_SECONDS, Pace
 from consumer.worker.pressure import Limits
 from tests.unit.bench import Member, World, settled
@@ -61,6 +62,24 @@ def test_a_partition_that_moved_is_sealed_by_its_new_worker(world: World) -> Non
         "s/dt=2026-03-01/t-1-00000000000000000001.csv": ["t:1,2026-03-01"],
     }
     assert world.manifest(0)["seals"] == {"0": 1, "1": 1}
+
+
+@pytest.mark.parametrize(("judging", "timeout"), [(True, 0.0), (False, 5.0)])
+def test_nobody_waits_for_events_while_something_is_being_judged(
+    world: World, monkeypatch: pytest.MonkeyPatch, judging: bool, timeout: float
+) -> None:
+    member = Member(world).start()
+    member.calm()
+    waited: list[float] = []
+
+    def poll(seconds: float) -> list[Event]:
+        waited.append(seconds)
+        return []
+
+    monkeypatch.setattr(member.broker, "poll", poll)
+    monkeypatch.setattr(Intake, "judging", judging)
+    member.worker.step(5.0)
+    assert waited == [timeout]
 
 
 def test_a_halted_partition_that_leaves_takes_its_halt_along(world: World) -> None:
