@@ -51,7 +51,10 @@ class Running:
 
 
 class PartitionSpool:
-    """One partition's rows on the disk. `take` appends, `checkpoint` makes it durable, `restore` finds it again."""
+    """One partition's rows on the disk. `take` appends, `checkpoint` makes it durable, `restore` finds it again.
+
+    `appended` counts the bytes ever taken.
+    """
 
     def __init__(self, disk: Disk, partition: TopicPartition) -> None:
         self._disk = disk
@@ -61,6 +64,7 @@ class PartitionSpool:
         self._touched: set[str] = set()
         self._sequence = 0
         self._dirty = False
+        self.appended = 0
         self.basis: Basis | None = None
         self.progress = Progress(0)
 
@@ -159,6 +163,7 @@ class PartitionSpool:
         self._files.update(grown)
         self._digests.update(digests)
         self._touched.update(file.name for file in grown.values())
+        self.appended += sum(len(rows.body) for rows in slices)
         self.progress = progress
         self._dirty = True
 

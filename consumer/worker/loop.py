@@ -27,6 +27,8 @@ from consumer.worker.steps import Pause, Runner, Steps, patiently
 
 OUTAGE_SECONDS = 30.0
 """Polls without an error for that long end a brokers' outage; a broker that is still out of reach says so sooner."""
+LOOKS = 16
+"""How often room is looked after while a spool fills from empty to its limit, however fast that goes."""
 UNOWNED_SECONDS = 60.0
 """How often the group's assignment is compared with the topics' partitions."""
 
@@ -67,6 +69,7 @@ class Worker:
         self._hearing = next(iter(desks.values())).hearing
         self._held = False
         self._checkpoint_at = self._relieve_at = 0.0
+        self._appended = 0
         self.broker_outage: TransientError | None = None
         self._outage_at = 0.0
         self.progress_at = clock.monotonic()
@@ -175,11 +178,11 @@ class Worker:
             life.checkpoint()
 
     def _make_room(self) -> None:
-        now = self._clock.monotonic()
-        if now < self._relieve_at:
+        now, lives = self._clock.monotonic(), list(self.lives.values())
+        appended = sum(life.spool.appended for life in lives)
+        if now < self._relieve_at and abs(appended - self._appended) < self.limits.max_bytes // LOOKS:
             return
-        self._relieve_at = now + self._pace.pressure_seconds
-        lives = list(self.lives.values())
+        self._relieve_at, self._appended = now + self._pace.pressure_seconds, appended
         room = Room(
             sum(life.spool.size for life in lives), self._disk.free_bytes(), any(life.intake.full for life in lives)
         )

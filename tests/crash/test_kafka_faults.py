@@ -1,5 +1,7 @@
 """Kafka restarts, is cut off, and is changed by hand: offsets moved, groups and records deleted, topics made anew."""
 
+import csv
+import io
 import json
 import sqlite3
 from collections.abc import Callable
@@ -21,7 +23,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined] # its stubs fo
 
 from consumer.spool.checkpoint import opened_text, sealed_text
 from tests.conftest import KafkaFactory, ProxiedKafka
-from tests.harness.gate import Gate, gate, puts, puts_data
+from tests.harness.gate import Gate, gate, nth, puts, puts_data
 from tests.harness.oracle import Record, first_drop, today
 from tests.harness.records import SCHEMAS, Made
 from tests.harness.sink import Sink, await_true
@@ -269,6 +271,39 @@ def test_records_deleted_that_the_spool_holds_then_some_that_nobody_holds(world:
     assert gap["lost"] == [resume, lost_below]
     # what was lost may have been of any day up to the one when it was found
     world.judge(YESTERDAY, why=lambda day: ["gap"] if day > SECOND or day in late(world, stream, gap) else [])
+
+
+def test_a_seal_left_unfinished_whose_rows_are_gone_in_part(world: World, store_gate: Gate) -> None:
+    """Killed between its objects, the spool lost, some of its rows deleted: what can still be had stands, once."""
+    stream = filled(world)
+    world.once(FIRST).done()
+    stop = store_gate.stop(nth(puts_data("events"), 2), "before")
+    killed = world.once(SECOND)
+    stop.wait()
+    killed.kill()
+    stop.drop()
+    pending = world.folder.records(stream.topic, 0)[-1]
+    rmtree(world.spool())
+    resume = world.committed()[(stream.topic, 0)].offset
+    lost_below = resume + 100
+    assert lost_below < pending["through"]
+    delete_below(world, stream, lost_below)
+    command = f"accept-gap {stream.topic}:0 {resume} {lost_below}"
+    assert command in refused(world.once(SECOND), "retention_hole")
+    world.start(*command.split()).done()
+    world.once(YESTERDAY).done()
+    (gap,) = (record for record in world.folder.records(stream.topic, 0) if record["kind"] == "gap")
+    assert (gap["unfinished"], gap["lost"]) == (pending["n"], [resume, lost_below])
+    world.start("verify").done()
+    keys = [key for key in world.folder.keys("events/dt=") if key.endswith(".csv")]
+    bodies = [world.folder.read(key).content.partition(b"\n")[2] for key in keys]
+    sent = [each for each in world.ledger.sent[(stream.topic, 0)] if each.made.fate == "row"]
+    stand = {each.offset: sum(body.count(each.made.line) for body in bodies) for each in sent}
+    rows = sum(len(list(csv.reader(io.StringIO(body.decode(), newline="")))) for body in bodies)
+    assert (set(stand.values()), sum(stand.values())) == ({0, 1}, rows), "a row that nobody sent, or one twice"
+    missing = [e.offset for e in sent if not e.made.drops and e.made.day <= YESTERDAY and not stand[e.offset]]
+    assert missing
+    assert set(missing) <= set(range(resume, lost_below))
 
 
 def late(world: World, stream: Stream, gap: Record) -> set[date]:

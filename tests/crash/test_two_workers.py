@@ -1,5 +1,6 @@
 """Several workers of one group: frozen beyond their session and woken, replaced one by one, joined in mid-seal."""
 
+import time
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -119,6 +120,28 @@ def test_a_rolling_restart_loses_no_row(group: World) -> None:
     for worker in workers:
         worker.terminate()
     for worker in workers:
+        worker.done(seconds=20)
+    group.once(YESTERDAY).done()
+    group.judge(YESTERDAY)
+
+
+@pytest.mark.parametrize("leaver", ["a", "b"], ids=["who gives", "who takes"])
+@pytest.mark.parametrize("moment", [0.0, 0.1, 0.4, 1.0, 2.0])
+def test_told_to_end_in_the_middle_of_a_rebalance(group: World, moment: float, leaver: str) -> None:
+    """Partitions move from one to the other when one of them has to go, a moment after the second appeared."""
+    stream = group.add("events", partitions=4)
+    busy(group, stream)
+    workers = {"a": group.waiting("a")}
+    workers["a"].until_said("partition_recovered")
+    workers["b"] = group.waiting("b")
+    workers["b"].until_said("starting")
+    time.sleep(moment)  # no log line says how far a rebalance is
+    workers[leaver].terminate()
+    workers.pop(leaver).done(seconds=20)
+    busy(group, stream)
+    group.await_read(*workers.values())
+    for worker in workers.values():
+        worker.terminate()
         worker.done(seconds=20)
     group.once(YESTERDAY).done()
     group.judge(YESTERDAY)

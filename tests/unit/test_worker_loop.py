@@ -247,7 +247,7 @@ def backlog(**how: Any) -> tuple[World, Member]:
     """One partition with more rows than its spool takes, at 10:00 of day 1: day 0 is due."""
     world = World()
     world.due(0, minutes=360)
-    member = Member(world, limits=Limits(100, 0), **how)
+    member = Member(world, **{"limits": Limits(100, 0), **how})
     member.broker.batch = 3
     return world, member
 
@@ -270,6 +270,16 @@ def test_a_backlog_larger_than_the_spool_goes_through_in_parts() -> None:
     assert max(member.life.spool.size, 0) == 0
     assert True in member.told.all("pressed")
     assert member.told.all("pressed")[-1] is False
+
+
+@pytest.mark.parametrize(("limit", "spilled"), [(100, True), (1 << 20, False)])
+def test_a_spool_that_fills_faster_than_the_clock_looks_is_looked_after(*, limit: int, spilled: bool) -> None:
+    world, member = backlog(limits=Limits(limit, 0), pace=Pace(5.0, 60.0))
+    for number in range(40):
+        world.write(0, f"r{number}")
+    member.start()
+    member.until(lambda: world.published() == [0])
+    assert (False in [record.caught_up for record in world.chain().records]) is spilled
 
 
 def test_open_days_make_room_for_the_day_to_be_closed_and_are_read_again() -> None:
