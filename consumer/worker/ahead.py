@@ -5,13 +5,17 @@ What a batch becomes is a pure function of the batch and its lens, so it does no
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from datetime import date
 from threading import Event
 from typing import Protocol, TypeVar
 
+from consumer.domain.batches import Judged, RawBatch
+from consumer.seal.record import Record
 from consumer.worker.jobs import Job, ThreadJobs
+from consumer.worker.lens import Lens
 
 T = TypeVar("T")
 
@@ -66,7 +70,7 @@ class ThreadsAhead:
         return found.result
 
     def close(self) -> None:
-        """Waits for what is under way: native code that returns while the interpreter ends would abort the process."""
+        """Waits for what is under way: native code that returns while the interpreter ends can abort the process."""
         if not self._closing.is_set():
             self._closing.set()
             self._jobs.close(CLOSE_SECONDS)
@@ -77,3 +81,41 @@ def _settle(found: Future[T], call: Callable[[], T]) -> None:
         found.set_result(call())
     except BaseException as error:  # noqa: BLE001 - raised again by whoever asks for the result
         found.set_exception(error)
+
+
+Pieces = Sequence[tuple[Judged, Record | None]]
+"""A judged batch, piece by piece, each with its covering record."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """Days that leave the spool for want of room: those after `above`, but for days absurdly far ahead."""
+
+    above: date | None
+    last: date
+
+    def __call__(self, day: date) -> bool:
+        return self.above is not None and self.above < day <= self.last
+
+
+@dataclass(frozen=True, slots=True)
+class Judging:
+    """A batch under judgement, by what, and what gives the result."""
+
+    batch: RawBatch
+    lens: Lens
+    leaving: Leaving
+    pieces: Callable[[], Pieces]
+
+    def is_of(self, batch: RawBatch, lens: Lens, above: date | None) -> bool:
+        """Whether it is what one would begin now."""
+        return self.batch is batch and self.lens is lens and self.leaving.above == above
+
+
+def judging(lens: Lens, batch: RawBatch, leaving: Leaving, ahead: Ahead | None = None) -> Judging:
+    """Judge a batch: `ahead` of the question, or when the pieces are asked for."""
+
+    def pieces() -> Pieces:
+        return list(lens.judge(batch, leaving))
+
+    return Judging(batch, lens, leaving, pieces if ahead is None else ahead.begin(pieces))

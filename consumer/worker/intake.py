@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 
-from consumer.domain.batches import DayRows, Judged, RawBatch
+from consumer.domain.batches import DayRows, Judged
 from consumer.domain.days import ABSURD_DAYS
 from consumer.domain.errors import TransientError
 from consumer.domain.offsets import Span
@@ -15,6 +15,7 @@ from consumer.seal.record import Record
 from consumer.source.port import EndReached, Lease, OutOfRange, Records
 from consumer.spool.checkpoint import Progress
 from consumer.spool.files import PartitionSpool, SpoolDamagedError, SpoolFullError
+from consumer.worker.ahead import Judging, Leaving, judging
 from consumer.worker.bodies import header
 from consumer.worker.desk import Desk
 from consumer.worker.lens import Lens
@@ -23,37 +24,12 @@ STALL_SECONDS = 1.0
 """How long a batch waits before it is tried again while the registry or the disk takes nothing."""
 
 
-Pieces = Sequence[tuple[Judged, Record | None]]
-"""A judged batch, piece by piece, each with its covering record."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Leaving:
-    """Days that leave the spool for want of room: those after `above`, but for days absurdly far ahead."""
-
-    above: date | None
-    last: date
-
-    def __call__(self, day: date) -> bool:
-        return self.above is not None and self.above < day <= self.last
-
-
-@dataclass(frozen=True, slots=True)
-class _Judging:
-    """A batch under judgement, by what, and what gives the result."""
-
-    batch: RawBatch
-    lens: Lens
-    leaving: _Leaving
-    pieces: Callable[[], Pieces]
-
-
 @dataclass(slots=True)
 class _Waiting:
     """What was received and not taken in yet. `judging` was begun on arrival, where it was clear then how to judge."""
 
     event: Records | EndReached
-    judging: _Judging | None = None
+    judging: Judging | None = None
 
 
 class Intake:
@@ -136,11 +112,11 @@ class Intake:
         self._fresh = True
         self._drain(self._desk.ahead.depth)
 
-    def _foresee(self, event: Records | EndReached) -> _Judging | None:
+    def _foresee(self, event: Records | EndReached) -> Judging | None:
         """Begin to judge what will be taken in after all that waits, if nothing gets in the way."""
         if not isinstance(event, Records) or self._lens is None or self.lost or not self._due():
             return None
-        return self._begin(self._lens, event.batch, self._desk.ahead.begin)
+        return judging(self._lens, event.batch, self._leaving(), self._desk.ahead)
 
     @property
     def judging(self) -> bool:
@@ -214,22 +190,11 @@ class Intake:
             return
         batch = batch.clip(Span(self.position, batch.span.end))
         found = waiting.judging
-        if (
-            found is None
-            or found.batch is not batch
-            or found.lens is not lens
-            or found.leaving.above != self.drop_above
-        ):
-            found = self._begin(lens, batch, lambda call: call)
+        if found is None or not found.is_of(batch, lens, self.drop_above):
+            found = judging(lens, batch, self._leaving())
         self._take_judged(found)
 
-    def _begin(
-        self, lens: Lens, batch: RawBatch, begin: Callable[[Callable[[], Pieces]], Callable[[], Pieces]]
-    ) -> _Judging:
-        leaving = self._leaving()
-        return _Judging(batch, lens, leaving, begin(lambda: list(lens.judge(batch, leaving))))
-
-    def _take_judged(self, found: _Judging) -> None:
+    def _take_judged(self, found: Judging) -> None:
         lens, leaving = found.lens, found.leaving
         keep: list[DayRows] = []
         told: list[tuple[Judged, int]] = []
@@ -244,9 +209,9 @@ class Intake:
         for judged, already_sealed in told:
             self._desk.hearing.judged(judged, already_sealed)
 
-    def _leaving(self) -> _Leaving:
+    def _leaving(self) -> Leaving:
         """Days that have no room while older ones are to be sealed; days absurdly far ahead are sealed with them."""
-        return _Leaving(self.drop_above, self._desk.clock.now().date() + ABSURD_DAYS)
+        return Leaving(self.drop_above, self._desk.clock.now().date() + ABSURD_DAYS)
 
     def make_room(self, cutoff: date) -> None:
         """Let go of the days after `cutoff`, now and until the next seal."""
