@@ -126,7 +126,7 @@ def test_a_rolling_restart_loses_no_row(group: World) -> None:
 
 
 @pytest.mark.parametrize("leaver", ["a", "b"], ids=["who gives", "who takes"])
-@pytest.mark.parametrize("moment", [0.0, 0.1, 0.4, 1.0, 2.0])
+@pytest.mark.parametrize("moment", [0.1, 0.5, 1.5])
 def test_told_to_end_in_the_middle_of_a_rebalance(group: World, moment: float, leaver: str) -> None:
     """Partitions move from one to the other when one of them has to go, a moment after the second appeared."""
     stream = group.add("events", partitions=4)
