@@ -12,7 +12,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
+from threading import RLock
 
 import polars as pl
 
@@ -29,9 +31,13 @@ from consumer.shape.sorting import Sorter
 from consumer.shape.table import table_of, without
 from consumer.streams.check import check_rules
 from consumer.streams.columns import columns_of
-from consumer.streams.rules import ROWS_VERSION, RowRules
+from consumer.streams.rules import ROWS_VERSION, Format, RowRules
 
 EMPTY_VALUE = "empty_value"
+_ALONE = RLock()
+"""Held by who has many records as Python objects, of all judges: they take up to 25 times their bytes (measured)."""
+LIGHT = 1 << 18
+"""Bytes of records that may be so at any time."""
 FEW = 40
 """A batch of fewer records is judged one by one: that is quicker (measured)."""
 
@@ -77,23 +83,34 @@ class StreamJudge:
         self._exact = ExactRules(rules, self._columns, filters)
         self._writer = DayWriter(self._columns, filters, self._exact)
         self._fast = self._sorter.able and not exact_only
+        self._objects = rules.format is Format.JSON
 
     @property
     def columns(self) -> tuple[str, ...]:
         return tuple(column.name for column in self._columns)
 
     def judge(self, batch: RawBatch, how: Judgement) -> Judged:
+        with _ALONE if self._objects else nullcontext():
+            return self._judge(batch, how)
+
+    def _judge(self, batch: RawBatch, how: Judgement) -> Judged:
         live, empty = _live(batch)
         split = self._decoders.split(batch, live, how.unknown_schemas)
         work = _Work(batch, split, {**dict.fromkeys(empty, EMPTY_VALUE), **split.refused})
         if self._fast and len(live) >= FEW:
-            left = self._vectorised(work)
+            left = [*self._vectorised(work)]
         else:
-            left = (place for group in split.groups for place in group.places)
+            left = [place for group in split.groups for place in group.places]
+        with _ALONE if sum(len(batch.values[place] or b"") for place in left) > LIGHT else nullcontext():
+            return self._finished(work, how, left, tombstones=len(batch) - len(live) - len(empty))
+
+    def _finished(self, work: _Work, how: Judgement, left: Iterable[int], *, tombstones: int) -> Judged:
+        """Judge what is `left`, and write."""
+        batch = work.batch
         self._one_by_one(work, left)
         kept = Kept(work.table, work.rows, lambda place: self._row(batch, place), exact_path=work.exact_path)
         days = [*self._writer.write(batch, how, kept), *quarantine_days(batch, how, work.quarantined)]
-        return _judged(work, days, kept, len(batch) - len(live) - len(empty))
+        return _judged(work, days, kept, tombstones)
 
     def _vectorised(self, work: _Work) -> Iterable[int]:
         """Judge in columns; the places that this leaves to the exact path."""

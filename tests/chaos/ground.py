@@ -24,6 +24,7 @@ class Ground:
     store: MinIO
     gate: Gate
     ways: dict[str, Proxy]
+    toxiproxy: Toxiproxy
 
     def bucket(self) -> str:
         """A new bucket that keeps every version of every object: so that no overwriting goes unseen."""
@@ -35,8 +36,17 @@ class Ground:
     def heal(self) -> None:
         """End all faults of the network."""
         self.gate.clear()
-        for way in self.ways.values():
-            way.reset()
+        self.clear(*self.ways.values())
+
+    def clear(self, *ways: Proxy, cut: bool = False) -> None:
+        """End all faults of these ways; `cut` their connections first."""
+        try:
+            for way in ways:
+                if cut:
+                    way.cut()
+                way.reset()
+        except OSError:
+            self.toxiproxy.begin_anew(self.ways.values())
 
 
 @contextmanager
@@ -50,7 +60,7 @@ def ground(folder: Path, slots: tuple[str, ...]) -> Iterator[Ground]:
             slot: toxiproxy.address.create(detour.upstream, detour.address)
             for slot, detour in zip(slots, kafka.address.detours, strict=True)
         }
-        yield Ground(kafka, store, stack.enter_context(gate(store.upstream)), ways)
+        yield Ground(kafka, store, stack.enter_context(gate(store.upstream)), ways, toxiproxy)
 
 
 def within(seconds: float, holds: Callable[[], object]) -> bool:

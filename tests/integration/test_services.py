@@ -25,6 +25,7 @@ from tests.conftest import (
 from tests.services import http
 from tests.services.kafka import KafkaAddress, unique_topic
 from tests.services.s3 import MinIO, S3Address, VersityGW, unique_bucket
+from tests.services.toxiproxy import Toxiproxy
 
 WRITERS = 8
 ROOT = Path(__file__).parents[2]
@@ -221,3 +222,14 @@ def test_a_server_that_cannot_be_had(required: str, outcome: str, tmp_path: Path
     )
     assert outcome in done.stdout
     assert "go is not on PATH" in done.stdout
+
+
+def test_a_toxiproxy_begun_anew_has_its_proxies_and_no_faults(tmp_path: Path) -> None:
+    with Toxiproxy(tmp_path) as server:
+        ways = [server.address.create(server.address.api) for _ in range(2)]
+        for way in ways:
+            way.black_hole()
+        assert not any(http.answers(way.address, "/version") for way in ways)
+        server.begin_anew(ways)
+        assert all(http.answers(way.address, "/version") for way in ways)
+        ways[0].reset()
