@@ -15,7 +15,7 @@ from consumer.decode.registry import MemoryRegistry
 from consumer.domain.batches import DayRows, Judged, Judgement, RawBatch
 from consumer.domain.errors import HaltError, HaltReason, TransientError
 from consumer.domain.offsets import Span
-from consumer.shape.judge import make_judge
+from consumer.shape.judge import LIGHT, make_judge
 from consumer.streams.columns import columns_of
 from consumer.streams.kinds import KINDS
 from consumer.streams.rules import ROWS_VERSION, DayBy, Filter, Format, RowRules
@@ -784,3 +784,39 @@ def test_epoch_numbers_at_the_bounds_of_their_units(sign: int) -> None:
         assert instants == ["", "1966-10-31", "1966-10-31"] * 3
     days = both(rules, [dumped({"at": number}) for number in numbers], timestamps=[-1] * 9)
     assert [day.day.isoformat() for day in days.days if not day.quarantine] == ([] if sign < 0 else ["5138-11-16"])
+
+
+class Turnstile:
+    """A lock that counts who came through."""
+
+    def __init__(self) -> None:
+        self.came = 0
+
+    def __enter__(self) -> None:
+        self.came += 1
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+EVENTS_SCHEMA = KINDS["events"].schema
+ROWS = [AvroText(EVENTS_SCHEMA)(record) for record in records_of(EVENTS_SCHEMA, 60)]
+
+
+@pytest.mark.parametrize(
+    ("rules", "values", "came"),
+    [
+        (rules_of("events"), ROWS, 0),
+        (rules_of("events"), [*ROWS, b"no event"], 0),
+        (rules_of("events"), [*ROWS, b"no event" * LIGHT], 1),
+        (EVENTS, [dumped(BASE)] * 60, 1),
+    ],
+    ids=["columns", "a few bytes of objects", "many", "json"],
+)
+def test_one_judge_at_a_time_has_many_records_as_objects(
+    monkeypatch: pytest.MonkeyPatch, rules: RowRules, values: list[bytes], came: int
+) -> None:
+    turnstile = Turnstile()
+    monkeypatch.setattr("consumer.shape.judge._ALONE", turnstile)
+    assert judged(rules, values, exact=False).counts.read == len(values)
+    assert turnstile.came == came
