@@ -35,9 +35,12 @@ from consumer.streams.rules import ROWS_VERSION, Format, RowRules
 
 EMPTY_VALUE = "empty_value"
 _ALONE = RLock()
-"""Held by who has many records as Python objects, of all judges: they take up to 25 times their bytes (measured)."""
+"""Held, of all judges, by who has many records as Python objects, which take up to 25 times their bytes (measured), or
+a large one, which is copied some times over."""
 LIGHT = 1 << 18
-"""Bytes of records that may be so at any time."""
+"""Bytes of records that may be objects at any time."""
+LARGE = 1 << 20
+"""Bytes of a large record."""
 FEW = 40
 """A batch of fewer records is judged one by one: that is quicker (measured)."""
 
@@ -90,7 +93,7 @@ class StreamJudge:
         return tuple(column.name for column in self._columns)
 
     def judge(self, batch: RawBatch, how: Judgement) -> Judged:
-        with _ALONE if self._objects else nullcontext():
+        with _ALONE if self._objects or _largest(batch) > LARGE else nullcontext():
             return self._judge(batch, how)
 
     def _judge(self, batch: RawBatch, how: Judgement) -> Judged:
@@ -151,6 +154,11 @@ class StreamJudge:
         if isinstance(verdict, str):
             raise RuntimeError(f"kept in columns, {verdict} by itself: {batch.partition} {batch.offsets[place]}")  # noqa: TRY004 - not a wrong type: the two paths differ
         return verdict
+
+
+def _largest(batch: RawBatch) -> int:
+    """Bytes of the largest value."""
+    return max(map(len, filter(None, batch.values)), default=0)
 
 
 def _live(batch: RawBatch) -> tuple[Sequence[int], list[int]]:

@@ -15,7 +15,7 @@ from consumer.decode.registry import MemoryRegistry
 from consumer.domain.batches import DayRows, Judged, Judgement, RawBatch
 from consumer.domain.errors import HaltError, HaltReason, TransientError
 from consumer.domain.offsets import Span
-from consumer.shape.judge import LIGHT, make_judge
+from consumer.shape.judge import LARGE, LIGHT, make_judge
 from consumer.streams.columns import columns_of
 from consumer.streams.kinds import KINDS
 from consumer.streams.rules import ROWS_VERSION, DayBy, Filter, Format, RowRules
@@ -800,6 +800,7 @@ class Turnstile:
 
 
 EVENTS_SCHEMA = KINDS["events"].schema
+RECORD = records_of(EVENTS_SCHEMA, 1)[0]
 ROWS = [AvroText(EVENTS_SCHEMA)(record) for record in records_of(EVENTS_SCHEMA, 60)]
 
 
@@ -808,10 +809,11 @@ ROWS = [AvroText(EVENTS_SCHEMA)(record) for record in records_of(EVENTS_SCHEMA, 
     [
         (rules_of("events"), ROWS, 0),
         (rules_of("events"), [*ROWS, b"no event"], 0),
-        (rules_of("events"), [*ROWS, b"no event" * LIGHT], 1),
+        (rules_of("events"), [*ROWS, b"no event" * (LIGHT // 4)], 1),
+        (rules_of("events"), [*ROWS, AvroText(EVENTS_SCHEMA)({**RECORD, "profile_id": "p" * LARGE})], 1),
         (EVENTS, [dumped(BASE)] * 60, 1),
     ],
-    ids=["columns", "a few bytes of objects", "many", "json"],
+    ids=["columns", "a few bytes of objects", "many", "a large one", "json"],
 )
 def test_one_judge_at_a_time_has_many_records_as_objects(
     monkeypatch: pytest.MonkeyPatch, rules: RowRules, values: list[bytes], came: int
