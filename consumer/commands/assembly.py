@@ -72,7 +72,7 @@ def registry_of(settings: Settings) -> Registry | None:
     """The schema registry, where one is named."""
     if (found := settings.schema_registry) is None:
         return None
-    from consumer.decode.confluent import ConfluentRegistry  # noqa: PLC0415 - large
+    from consumer.decode.confluent import ConfluentRegistry  # noqa: PLC0415 - its client is slow to load
 
     return ConfluentRegistry(found.url, found.plain_options())
 

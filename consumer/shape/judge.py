@@ -11,7 +11,7 @@ record) says of its schema id. The fast path may leave any record to the exact o
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from threading import RLock
@@ -101,7 +101,7 @@ class StreamJudge:
         split = self._decoders.split(batch, live, how.unknown_schemas)
         work = _Work(batch, split, {**dict.fromkeys(empty, EMPTY_VALUE), **split.refused})
         if self._fast and len(live) >= FEW:
-            left = [*self._vectorised(work)]
+            left = self._vectorised(work)
         else:
             left = [place for group in split.groups for place in group.places]
         with _ALONE if sum(len(batch.values[place] or b"") for place in left) > LIGHT else nullcontext():
@@ -115,7 +115,7 @@ class StreamJudge:
         days = [*self._writer.write(batch, how, kept), *quarantine_days(batch, how, work.quarantined)]
         return _judged(work, days, kept, tombstones)
 
-    def _vectorised(self, work: _Work) -> Iterable[int]:
+    def _vectorised(self, work: _Work) -> Collection[int]:
         """Judge in columns; the places that this leaves to the exact path."""
         fast = Fast()
         for group in work.split.groups:

@@ -6,10 +6,8 @@ What a batch becomes is a pure function of the batch and its lens, so it does no
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import date
-from threading import Event
 from typing import Protocol, TypeVar
 
 from consumer.domain.batches import Judged, RawBatch
@@ -47,9 +45,9 @@ class AtOnce:
     depth: int = 0
 
     def begin(self, call: Callable[[], T]) -> Callable[[], T]:
-        found: Future[T] = Future()
-        _settle(found, call)
-        return found.result
+        job = Job(call)
+        job.run()
+        return job.result
 
     def close(self) -> None:
         pass
@@ -62,25 +60,15 @@ class ThreadsAhead:
 
     def __init__(self, threads: int) -> None:
         self._jobs = ThreadJobs(threads, lambda: None, "judge")
-        self._closing = Event()
 
     def begin(self, call: Callable[[], T]) -> Callable[[], T]:
-        found: Future[T] = Future()
-        self._jobs.submit(Job(lambda: None if self._closing.is_set() else _settle(found, call)))
-        return found.result
+        job = Job(call)
+        self._jobs.submit(job)
+        return job.result
 
     def close(self) -> None:
         """Waits for what is under way: native code that returns while the interpreter ends can abort the process."""
-        if not self._closing.is_set():
-            self._closing.set()
-            self._jobs.close(CLOSE_SECONDS)
-
-
-def _settle(found: Future[T], call: Callable[[], T]) -> None:
-    try:
-        found.set_result(call())
-    except BaseException as error:  # noqa: BLE001 - raised again by whoever asks for the result
-        found.set_exception(error)
+        self._jobs.close(CLOSE_SECONDS)
 
 
 Pieces = Sequence[tuple[Judged, Record | None]]

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 from uuid import uuid4
 
 from tests.services import fetch, http, ports
@@ -23,10 +23,10 @@ class Proxy:
     address: str
     upstream: str
 
-    def begin(self) -> None:
-        """Have it made where toxiproxy does not know it."""
+    def begin(self) -> Self:
+        """Have it made where toxiproxy does not know it; with the address that it got."""
         body = {"name": self.name, "listen": self.address, "upstream": self.upstream, "enabled": True}
-        http.call_json(self.api, "POST", "/proxies", body)
+        return replace(self, address=http.call_json(self.api, "POST", "/proxies", body)["listen"])
 
     def cut(self) -> None:
         """Close all connections and accept none."""
@@ -90,9 +90,7 @@ class ToxiproxyAddress:
     def create(self, upstream: str, listen: str | None = None) -> Proxy:
         """A proxy before `upstream` (host:port), on `listen` or on a free port."""
         name = f"proxy-{uuid4().hex[:8]}"
-        body = {"name": name, "listen": listen or f"{ports.HOST}:0", "upstream": upstream, "enabled": True}
-        made = http.call_json(self.api, "POST", "/proxies", body)
-        return Proxy(self.api, name, made["listen"], upstream)
+        return Proxy(self.api, name, listen or f"{ports.HOST}:0", upstream).begin()
 
     @contextmanager
     def proxy(self, upstream: str, listen: str | None = None) -> Iterator[Proxy]:

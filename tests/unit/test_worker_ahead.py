@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+from operator import floordiv
 from threading import Barrier, Event, Thread
 
 import pytest
@@ -13,7 +15,7 @@ SECONDS = 30.0
 
 @pytest.mark.parametrize("ahead", [AtOnce(), AtOnce(depth=1), ThreadsAhead(2)])
 def test_what_was_begun_gives_its_result_or_its_error(ahead: Ahead) -> None:
-    found = [ahead.begin(lambda number=number: 12 // number) for number in (3, 0, 4)]  # type: ignore[misc]
+    found = [ahead.begin(partial(floordiv, 12, number)) for number in (3, 0, 4)]
     assert found[0]() == 4
     with pytest.raises(ZeroDivisionError):
         found[1]()
@@ -54,7 +56,7 @@ def test_closing_waits_for_what_is_under_way_and_begins_nothing_more() -> None:
     assert begun.wait(SECONDS)
     closer = Thread(target=ahead.close)
     closer.start()
-    assert ahead._closing.wait(SECONDS)
+    assert ahead._jobs._closed.wait(SECONDS)
     assert done == []
     go.set()
     closer.join(SECONDS)
