@@ -27,9 +27,9 @@ MODULES = (
     "benchmarks.floor",
     "benchmarks.usual",
     "consumer.commands.main",
-    "consumer.commands.watching",
+    "consumer.commands.telemetry",
     "consumer.settings.load",
-    "consumer.worker.once",
+    "consumer.worker.one_shot",
 )
 """What the contenders import."""
 

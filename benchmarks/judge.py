@@ -20,24 +20,24 @@ import orjson
 import polars as pl
 
 from benchmarks.events import SCHEMA, Plan, events
-from consumer.decode.avro import Writer
-from consumer.decode.certain import certain
+from consumer.decode.avro_block import layout_of, read_frame
+from consumer.decode.avro_decoder import Writer
+from consumer.decode.avro_validation import certain
+from consumer.decode.columns import Fast
 from consumer.decode.decoders import decoders_for
-from consumer.decode.frame import layout_of, read_frame
-from consumer.decode.raw import Fast
 from consumer.decode.registry import MemoryRegistry
-from consumer.domain.batches import Judgement, RawBatch
+from consumer.domain.batches import RawBatch, TransformOptions
 from consumer.domain.offsets import Span, TopicPartition
-from consumer.shape.days import DayWriter, Kept
-from consumer.shape.exact import ExactRules
+from consumer.shape.classify import Sorter
+from consumer.shape.day_writer import DayWriter, Kept
+from consumer.shape.exact.row import ExactRules
 from consumer.shape.filters import filters_of
-from consumer.shape.judge import make_judge
-from consumer.shape.sorting import Sorter
 from consumer.shape.table import table_of
+from consumer.shape.transform import make_transformer
+from consumer.streams.avro_schema import parse
 from consumer.streams.columns import columns_of
 from consumer.streams.kinds import KINDS
 from consumer.streams.rules import Format, RowRules
-from consumer.streams.schema import parse
 
 Found = TypeVar("Found")
 REGISTRY = MemoryRegistry({1: KINDS["events"].schema})
@@ -96,8 +96,8 @@ def _as_json(body: bytes) -> bytes:
 
 
 def _judging(rules: RowRules, batch: RawBatch, *, exact_only: bool = False) -> Callable[[], object]:
-    judge = make_judge(rules, REGISTRY, exact_only=exact_only)
-    how = Judgement(judge.columns)
+    judge = make_transformer(rules, REGISTRY, exact_only=exact_only)
+    how = TransformOptions(judge.columns)
     return lambda: judge.judge(batch, how)
 
 
@@ -118,7 +118,7 @@ def _stages(rules: RowRules, batch: RawBatch, rounds: int) -> None:
     if table is None or fast.left:
         raise SystemExit(f"{len(fast.left)} rows left the fast path: nothing to compare")
     found = _show("day and filters", lambda: sorter.sort_out(table, batch.timestamps), number, rounds)
-    how = Judgement(tuple(column.name for column in columns))
+    how = TransformOptions(tuple(column.name for column in columns))
     _show("slice and write CSV", lambda: writer.write(batch, how, _kept(found.kept)), number, rounds)
     _show(f"judge, batches of {number}", _judging(rules, batch), number, rounds)
 

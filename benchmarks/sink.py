@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 from benchmarks.task import Task
-from consumer.store.open import open_store
-from consumer.store.race import require_safe
-from consumer.store.s3_access import S3Options
+from consumer.store.conditional_writes.probe import require_safe
+from consumer.store.factory import open_store
+from consumer.store.s3_clients import S3Options
 
 SETTINGS = """\
 [kafka]

@@ -13,9 +13,9 @@ from consumer.domain.errors import HaltReason, UsageError
 from consumer.domain.offsets import Span, TopicPartition
 
 if TYPE_CHECKING:
-    from consumer.commands.outlook import Outlook, Outside
-    from consumer.commands.patience import Patience
+    from consumer.commands.retry import RetryBudget
     from consumer.domain.clock import Clock
+    from consumer.seal.inspection import Outlook, Outside
     from consumer.seal.record import Record
     from consumer.settings.model import Settings
 
@@ -35,13 +35,13 @@ def accept_gap(
     Only after no spool can give them back: rows that a worker's spool still holds are given up, too. The halt's message
     has the numbers; others are refused. Days that may lack rows are published as incomplete, because of a gap.
     """
-    from consumer.commands.patience import Patience  # noqa: PLC0415 - slow, --help does without
+    from consumer.commands.retry import RetryBudget  # noqa: PLC0415 - slow, --help does without
     from consumer.domain.clock import SystemClock  # noqa: PLC0415
 
     settings = session_of(context).settings
     place = partition_of(partition)
     clock = SystemClock()
-    patience = Patience(settings.schedule.give_up_after, clock)
+    patience = RetryBudget(settings.schedule.give_up_after, clock)
     with ThreadPoolExecutor(THREADS) as pool:
         try:
             outside = _outside(settings, place, patience, pool)
@@ -52,22 +52,22 @@ def accept_gap(
     _show(record, as_json=as_json)
 
 
-def _outside(settings: Settings, place: TopicPartition, patience: Patience, pool: ThreadPoolExecutor) -> Outside:
-    from consumer.commands.assembly import store_of  # noqa: PLC0415 - with the rest of the command
-    from consumer.commands.outlook import Outside  # noqa: PLC0415
-    from consumer.source.logview import KafkaLogView  # noqa: PLC0415
+def _outside(settings: Settings, place: TopicPartition, patience: RetryBudget, pool: ThreadPoolExecutor) -> Outside:
+    from consumer.commands.wiring import store_of  # noqa: PLC0415 - with the rest of the command
+    from consumer.seal.inspection import Outside  # noqa: PLC0415
+    from consumer.source.admin import KafkaAdmin  # noqa: PLC0415
 
     stream = settings.stream_of(place.topic)
     if stream is None:
         known = ", ".join(stream.topic for stream in settings.streams)
         raise UsageError(f"no stream of the settings reads topic {place.topic!r}; they read {known}")
-    view = KafkaLogView(settings.kafka)
-    return Outside(settings, stream, view, store_of(stream.destination), patience.ask, pool)
+    admin = KafkaAdmin(settings.kafka)
+    return Outside(settings, stream, admin, store_of(stream.destination), patience.ask, pool)
 
 
 def record_gap(outside: Outside, place: TopicPartition, lost: Span, clock: Clock) -> Record:
     """Write the gap record. Raises UsageError where these offsets are not those lost, HaltError for another halt."""
-    from consumer.commands.assembly import writer_name  # noqa: PLC0415 - with the rest of the command
+    from consumer.commands.wiring import writer_name  # noqa: PLC0415 - with the rest of the command
     from consumer.seal.gap import gap_record  # noqa: PLC0415
     from consumer.seal.log import SealLog, put_rules  # noqa: PLC0415
 
@@ -117,7 +117,7 @@ def _refuse_clock(outside: Outside, clock: Clock) -> None:
 
 
 def _show(record: Record, *, as_json: bool) -> None:
-    from consumer.commands.printing import print_json  # noqa: PLC0415 - with the rest of the command
+    from consumer.commands.output import print_json  # noqa: PLC0415 - with the rest of the command
     from consumer.seal.keys import record_key  # noqa: PLC0415
 
     assert record.lost is not None

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from consumer import __version__
 from consumer.commands.session import Session
-from consumer.settings.secret import MASK, without_userinfo
+from consumer.domain.redaction import MASK, without_userinfo
 
 FOLDER = "crashes"
 KEPT = 10

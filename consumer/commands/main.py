@@ -20,12 +20,12 @@ from typer.core import TyperCommand
 
 from consumer import __version__
 from consumer.commands import accept_gap as accept_gap_command
-from consumer.commands import check as check_command
 from consumer.commands import crash
-from consumer.commands import demo as demo_command
 from consumer.commands import run as run_command
 from consumer.commands import status as status_command
 from consumer.commands import verify as verify_command
+from consumer.commands.check import command as check_command
+from consumer.commands.demo import command as demo_command
 from consumer.commands.session import Interrupted, LogFormatName, LogLevelName, Session, session_of
 from consumer.domain.errors import GaveUpError, HaltError, SinkError, TransientError, UsageError
 
@@ -41,7 +41,7 @@ COMMANDS: Mapping[str, Callable[..., None]] = {
 """Each command's function, from a file of its own, in the order of --help."""
 
 
-class Ending(IntEnum):
+class ExitCode(IntEnum):
     """Exit codes. A command that found something to report ends with `typer.Exit(Ending.FOUND)`."""
 
     DONE = 0
@@ -94,21 +94,21 @@ def _outcome(arguments: Sequence[str], commands: Mapping[str, Callable[..., None
         build_app(commands)(args=list(arguments), prog_name=PROGRAM, obj=session)
         sys.stdout.flush()
     except SystemExit as ended:
-        return _flushed(ended.code if isinstance(ended.code, int) else Ending.DONE)
+        return _flushed(ended.code if isinstance(ended.code, int) else ExitCode.DONE)
     except SinkError as error:
         return _known(session, error)
     except Exception as error:  # noqa: BLE001 - the last place that can tell the operator
         return _unexpected(session, error.error if isinstance(error, _SystemTroubleError) else error)
-    return Ending.DONE
+    return ExitCode.DONE
 
 
 def _known(session: Session, error: SinkError) -> int:
     if isinstance(error, UsageError):
-        return _told(session, Ending.USAGE, str(error))
+        return _told(session, ExitCode.USAGE, str(error))
     if isinstance(error, HaltError):
-        return _told(session, Ending.HALTED, f"halted, an operator must decide: {error}")
+        return _told(session, ExitCode.HALTED, f"halted, an operator must decide: {error}")
     if isinstance(error, (GaveUpError, TransientError)):
-        return _told(session, Ending.GAVE_UP, f"gave up: {error}")
+        return _told(session, ExitCode.GAVE_UP, f"gave up: {error}")
     return _unexpected(session, error)
 
 
@@ -157,20 +157,20 @@ def _told(session: Session, code: int, message: str) -> int:
 
 def _unexpected(session: Session, error: Exception) -> int:
     if isinstance(error, BrokenPipeError) and _stdout_is_gone():
-        return Ending.NO_READER
+        return ExitCode.NO_READER
     if session.debug:
-        return _told(session, Ending.UNEXPECTED, f"unexpected error\n{crash.details(error, session)}")
+        return _told(session, ExitCode.UNEXPECTED, f"unexpected error\n{crash.details(error, session)}")
     path = crash.write_details(error, session)
     where = f"details are in {path}" if path else "no folder took the details"
     line = crash.one_line(error, session)
-    return _told(session, Ending.UNEXPECTED, f"unexpected error, {line} ({where}; --debug prints them)")
+    return _told(session, ExitCode.UNEXPECTED, f"unexpected error, {line} ({where}; --debug prints them)")
 
 
 def _flushed(code: int) -> int:
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        return Ending.NO_READER if _stdout_is_gone() else code
+        return ExitCode.NO_READER if _stdout_is_gone() else code
     return code
 
 

@@ -16,12 +16,12 @@ from consumer.commands.tuning import settle, tune
 from consumer.domain.errors import GaveUpError, HaltError, UsageError
 
 if TYPE_CHECKING:
-    from consumer.commands.assembly import Ports
+    from consumer.commands.wiring import Ports
     from consumer.domain.clock import Clock
     from consumer.observe.metrics import Metrics
     from consumer.settings.model import Settings
     from consumer.worker.loop import Worker
-    from consumer.worker.once import Ended
+    from consumer.worker.one_shot import Ended
 
 POLL_SECONDS = 0.25
 
@@ -37,7 +37,7 @@ def run(
     """Run the worker: read, spool, and seal the day before at 04:00 UTC."""
     with _Stop(once=once) as stop:  # before all that takes time: a signal in between counts as well
         tune()
-        from consumer.commands.assembly import ports_of  # noqa: PLC0415 - slow, --help does without
+        from consumer.commands.wiring import ports_of  # noqa: PLC0415 - slow, --help does without
 
         settings = session_of(context).settings
         day = _through(through, once=once)
@@ -105,14 +105,14 @@ def _banner(settings: Settings) -> None:
 
 
 def _work(settings: Settings, ports: Ports, stop: _Stop, *, once: bool, through: date | None) -> None:
-    from consumer.commands.assembly import worker_of  # noqa: PLC0415 - slow, --help does without
-    from consumer.commands.watching import watching  # noqa: PLC0415
+    from consumer.commands.telemetry import watching  # noqa: PLC0415
+    from consumer.commands.wiring import worker_of  # noqa: PLC0415 - slow, --help does without
+    from consumer.monitor.listener import TelemetryListener  # noqa: PLC0415
     from consumer.observe.metrics import declare  # noqa: PLC0415
-    from consumer.worker.telling import Telling  # noqa: PLC0415
 
     metrics: Metrics = declare()
-    hearing = Telling(metrics, {stream.topic: stream.name for stream in settings.streams})
-    worker = worker_of(settings, ports, hearing, through=through)
+    listener = TelemetryListener(metrics, {stream.topic: stream.name for stream in settings.streams})
+    worker = worker_of(settings, ports, listener, through=through)
     watch = _watch(worker, settings, ports.clock, through) if once else None
     ended = None
     with watching(settings, ports, worker, metrics, serve=not once) as monitor:
@@ -132,10 +132,10 @@ def _work(settings: Settings, ports: Ports, stop: _Stop, *, once: bool, through:
 
 def _watch(worker: Worker, settings: Settings, clock: Clock, through: date | None) -> Callable[[], Ended | None]:
     from consumer.seal.decide import Schedule  # noqa: PLC0415 - with the rest of the command
-    from consumer.worker.once import Once  # noqa: PLC0415
+    from consumer.worker.one_shot import OneShot  # noqa: PLC0415
 
     cutoff = Schedule(settings.schedule.seal_at, through).cutoff(clock.now())
-    return Once(worker, clock, cutoff, settings.schedule.give_up_after).look
+    return OneShot(worker, clock, cutoff, settings.schedule.give_up_after).look
 
 
 def _conclude(ended: Ended) -> None:

@@ -13,10 +13,10 @@ from consumer.commands.session import session_of
 from consumer.domain.errors import HaltError, HaltReason
 
 if TYPE_CHECKING:
-    from consumer.commands.outlook import Outlook, Outside
-    from consumer.commands.patience import Patience
+    from consumer.commands.retry import RetryBudget
     from consumer.domain.clock import Clock
     from consumer.observe.status import Halted, PartitionStatus, Status
+    from consumer.seal.inspection import Outlook, Outside
     from consumer.settings.model import Settings
     from consumer.source.port import TopicFacts
 
@@ -31,12 +31,12 @@ def status(context: typer.Context, *, as_json: AsJson = False) -> None:
     "held" are offsets that wait for their day to be sealed: normal. "retention" is the time until Kafka may delete the
     first of them.
     """
-    from consumer.commands.patience import Patience  # noqa: PLC0415 - slow, --help does without
+    from consumer.commands.retry import RetryBudget  # noqa: PLC0415 - slow, --help does without
     from consumer.domain.clock import SystemClock  # noqa: PLC0415
 
     settings = session_of(context).settings
     clock = SystemClock()
-    patience = Patience(settings.schedule.give_up_after, clock)
+    patience = RetryBudget(settings.schedule.give_up_after, clock)
     with ThreadPoolExecutor(THREADS) as pool:
         try:
             found = _status(settings, patience, pool, clock)
@@ -46,15 +46,15 @@ def status(context: typer.Context, *, as_json: AsJson = False) -> None:
     _show(found, clock.now(), as_json=as_json)
 
 
-def _status(settings: Settings, patience: Patience, pool: ThreadPoolExecutor, clock: Clock) -> Status:
-    from consumer.commands.assembly import store_of  # noqa: PLC0415 - with the rest of the command
-    from consumer.commands.outlook import Outside  # noqa: PLC0415
+def _status(settings: Settings, patience: RetryBudget, pool: ThreadPoolExecutor, clock: Clock) -> Status:
+    from consumer.commands.wiring import store_of  # noqa: PLC0415 - with the rest of the command
     from consumer.observe.status import Status  # noqa: PLC0415
-    from consumer.source.logview import KafkaLogView  # noqa: PLC0415
+    from consumer.seal.inspection import Outside  # noqa: PLC0415
+    from consumer.source.admin import KafkaAdmin  # noqa: PLC0415
 
-    view = KafkaLogView(settings.kafka)
+    admin = KafkaAdmin(settings.kafka)
     looks = [
-        status_of(Outside(settings, stream, view, store_of(stream.destination), patience.ask, pool), clock)
+        status_of(Outside(settings, stream, admin, store_of(stream.destination), patience.ask, pool), clock)
         for stream in settings.streams
     ]
     partitions = tuple(partition for look in looks for partition in look.partitions)
@@ -84,9 +84,9 @@ def _halted(outside: Outside, outlook: Outlook, halt: HaltError) -> Halted:
 
 
 def _partition(outside: Outside, facts: TopicFacts, outlook: Outlook, now: datetime) -> PartitionStatus:
+    from consumer.monitor.snapshot_builder import last_sealed, next_seal  # noqa: PLC0415
     from consumer.observe.status import PartitionStatus  # noqa: PLC0415 - with the rest of the command
     from consumer.seal.decide import Schedule  # noqa: PLC0415
-    from consumer.worker.sight import last_sealed, next_seal  # noqa: PLC0415
 
     chain = None if outlook.found is None else outlook.found.chain
     schedule = Schedule(outside.settings.schedule.seal_at)
@@ -103,18 +103,18 @@ def _partition(outside: Outside, facts: TopicFacts, outlook: Outlook, now: datet
 
 def _retention_hours(outside: Outside, facts: TopicFacts, outlook: Outlook, now: datetime) -> float | None:
     """Hours until Kafka may delete the committed offset by age; None where it never does, or nothing is committed."""
-    from consumer.worker.headroom import find_headroom, retention  # noqa: PLC0415 - with the rest of the command
+    from consumer.source.retention import find_headroom, retention  # noqa: PLC0415 - with the rest of the command
 
     kept, commit = retention(facts), outlook.commit
     if kept is None or commit is None:
         return None
     place, ends = outlook.partition, outlook.ends
-    found = outside.ask(lambda: find_headroom(outside.view, place, ends, commit.offset, kept, now))
+    found = outside.ask(lambda: find_headroom(outside.admin, place, ends, commit.offset, kept, now))
     return found.left(now) / timedelta(hours=1)
 
 
 def _show(found: Status, now: datetime, *, as_json: bool) -> None:
-    from consumer.commands.printing import print_json, print_table  # noqa: PLC0415 - with the rest of the command
+    from consumer.commands.output import print_json, print_table  # noqa: PLC0415 - with the rest of the command
 
     if as_json:
         print_json(found.to_json())

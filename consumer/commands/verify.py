@@ -18,7 +18,7 @@ from consumer.domain.errors import HaltError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from consumer.commands.patience import Patience
+    from consumer.commands.retry import RetryBudget
     from consumer.settings.model import StreamSettings
     from consumer.verify.findings import Report
     from consumer.verify.snapshot import Days
@@ -40,19 +40,19 @@ def verify(
 
     Seal logs are always read whole, objects and manifests of the days asked for. Reads only; runs beside a worker.
     """
-    from consumer.commands.patience import Patience  # noqa: PLC0415 - slow, --help does without
+    from consumer.commands.retry import RetryBudget  # noqa: PLC0415 - slow, --help does without
     from consumer.domain.clock import SystemClock  # noqa: PLC0415
 
     settings = session_of(context).settings
     days = _days(first, last)
-    patience = Patience(settings.schedule.give_up_after, SystemClock())
+    patience = RetryBudget(settings.schedule.give_up_after, SystemClock())
     with _progress() as advance:
         reports = [_verified(stream, days, patience, advance) for stream in settings.streams]
     _show(reports, as_json=as_json)
     if not all(report.sound for report in reports):
-        from consumer.commands.main import Ending  # noqa: PLC0415 - it imports this module
+        from consumer.commands.main import ExitCode  # noqa: PLC0415 - it imports this module
 
-        raise typer.Exit(Ending.FOUND)
+        raise typer.Exit(ExitCode.FOUND)
 
 
 def _days(first: str | None, last: str | None) -> Days:
@@ -64,12 +64,12 @@ def _days(first: str | None, last: str | None) -> Days:
     return days
 
 
-def _verified(stream: StreamSettings, days: Days, patience: Patience, advance: _Advance) -> Report:
+def _verified(stream: StreamSettings, days: Days, patience: RetryBudget, advance: _Advance) -> Report:
     """One stream. A destination that is missing is a finding of that stream, and the others go on."""
-    from consumer.commands.assembly import column_names, store_of  # noqa: PLC0415 - with the rest of the command
+    from consumer.commands.wiring import column_names, store_of  # noqa: PLC0415 - with the rest of the command
     from consumer.domain.clock import SystemClock  # noqa: PLC0415
     from consumer.verify.findings import Finding, Problem, Report  # noqa: PLC0415
-    from consumer.verify.stream import Subject, Ways, verify_stream  # noqa: PLC0415
+    from consumer.verify.stream import VerifyContext, VerifyTarget, verify_stream  # noqa: PLC0415
 
     store = store_of(stream.destination)
 
@@ -79,7 +79,7 @@ def _verified(stream: StreamSettings, days: Days, patience: Patience, advance: _
 
     pool = ThreadPoolExecutor(THREADS_REMOTE if store.keeps_metadata else THREADS_LOCAL)
     try:
-        ways = Ways(
+        ways = VerifyContext(
             ask=patience.ask,
             pool=pool,
             clock=SystemClock(),
@@ -87,7 +87,7 @@ def _verified(stream: StreamSettings, days: Days, patience: Patience, advance: _
             total=lambda size: advance.begin(stream.name, size),
             told=told,
         )
-        return verify_stream(Subject(stream.name, stream.topic, column_names(stream.rules), store), days, ways)
+        return verify_stream(VerifyTarget(stream.name, stream.topic, column_names(stream.rules), store), days, ways)
     except HaltError as error:
         finding = Finding("", Problem.UNREACHABLE, error.message, "mend the destination, then verify again")
         return Report(stream.name, store.location, findings=(finding,))
@@ -130,7 +130,7 @@ def _progress() -> Iterator[_Advance]:
 
 
 def _show(reports: Sequence[Report], *, as_json: bool) -> None:
-    from consumer.commands.printing import print_json, print_table, size_text  # noqa: PLC0415 - with the command
+    from consumer.commands.output import print_json, print_table, size_text  # noqa: PLC0415 - with the command
 
     sound = all(report.sound for report in reports)
     if as_json:

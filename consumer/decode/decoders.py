@@ -6,16 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from consumer.decode.avro import Unusable, Writer
-from consumer.decode.objects import Objects
+from consumer.decode.avro_decoder import Unusable, Writer
+from consumer.decode.json_decoder import Objects
 from consumer.decode.registry import Registry
 from consumer.decode.values import Decoded
-from consumer.decode.wire import HEAD, schema_id
+from consumer.decode.wire_format import HEAD, schema_id
 from consumer.domain.batches import RawBatch
 from consumer.domain.errors import BadRecordError, TransientError
+from consumer.streams.avro_schema import SchemaError, parse
 from consumer.streams.columns import columns_of, known_inputs
 from consumer.streams.rules import Format, RowRules
-from consumer.streams.schema import SchemaError, parse
 
 SCHEMA_UNKNOWN = "schema_unknown"
 Decoder = Writer | Unusable | Objects
@@ -32,7 +32,7 @@ class Group:
 
 @dataclass(slots=True)
 class Split:
-    """A batch by decoder. `refused` are places that have none, with the reason; `unknown` as in `Judged`."""
+    """A batch by decoder. `refused` are places that have none, with the reason; `unknown` as in `TransformedBatch`."""
 
     groups: list[Group] = field(default_factory=list)
     refused: dict[int, str] = field(default_factory=dict)
@@ -43,7 +43,7 @@ class Decoders(Protocol):
     """The decoders of one stream."""
 
     def split(self, batch: RawBatch, places: Sequence[int], unknown: Mapping[int, int] | None) -> Split:
-        """The records at these places, which have a value, by decoder. `unknown` as in `Judgement`.
+        """The records at these places, which have a value, by decoder. `unknown` as in `TransformOptions`.
 
         Raises TransientError while the registry is out of reach.
         """

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from consumer.streams.nodes import PRIMITIVES
+from consumer.streams.avro_types import PRIMITIVES
 
 NAMED = frozenset({"record", "error", "enum", "fixed"})
 

@@ -90,7 +90,7 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class TransformedBatch:
     """A judged batch: the rows it became by day, and what is worth counting.
 
     `days` is sorted by (day, quarantine) and holds every day that has rows, wanted or not. `unknown_schemas` maps a
@@ -120,7 +120,7 @@ def all_days(day: date, quarantine: bool) -> bool:  # noqa: ARG001, FBT001 - the
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class TransformOptions:
     """How to judge: which days' text is wanted, the columns of the object to be, and the schema ids to take as unknown.
 
     `unknown_schemas` maps a schema id to the offset below which the registry did not know it (from a covering seal
@@ -132,12 +132,12 @@ class Judgement:
     unknown_schemas: Mapping[int, int] | None = None
 
 
-class Judge(Protocol):
+class RowTransformer(Protocol):
     """Raw records to rows by ONE set of row rules: decode, day, filter, cells. A verdict never depends on the batch."""
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The CSV columns that these rules write, in order."""
 
-    def judge(self, batch: RawBatch, how: Judgement) -> Judged:
+    def judge(self, batch: RawBatch, how: TransformOptions) -> TransformedBatch:
         """Judge every record of the batch. Raises TransientError while the registry is out of reach."""

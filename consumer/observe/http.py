@@ -24,9 +24,9 @@ from prometheus_client.exposition import choose_encoder
 from consumer.domain.clock import Clock
 from consumer.domain.errors import UsageError
 from consumer.observe.accept import prefers_html
-from consumer.observe.board import Board, Snapshot
-from consumer.observe.page import page, style_source
+from consumer.observe.snapshot import Snapshot, SnapshotHolder
 from consumer.observe.status import Status
+from consumer.observe.status_page import page, style_source
 
 POLL_LIMIT_SECONDS = 60.0
 """The consumer's thread and the loop turn several times a second; after so long one of them hangs."""
@@ -54,7 +54,7 @@ def _json(document: object, status: HTTPStatus = HTTPStatus.OK) -> Answer:
 class Site:
     """The pages. `alive_at` is the monotonic moment of the consumer's last poll. Any thread may ask."""
 
-    board: Board
+    board: SnapshotHolder
     registry: CollectorRegistry
     clock: Clock
     alive_at: Callable[[], float]

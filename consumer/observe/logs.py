@@ -16,7 +16,7 @@ from typing import TextIO
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from consumer.settings.secret import MASK, is_secret_name, without_userinfo
+from consumer.domain.redaction import MASK, is_secret_name, without_userinfo
 
 LONGEST_TEXT = 2000
 LONGEST_TRACE = 20_000

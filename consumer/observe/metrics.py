@@ -15,7 +15,7 @@ from typing import Annotated, Any, get_origin, get_type_hints
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from consumer import __version__
-from consumer.domain.batches import Judged
+from consumer.domain.batches import TransformedBatch
 from consumer.domain.offsets import TopicPartition
 
 NAMESPACE = "adapty_sink"
@@ -172,7 +172,7 @@ class Metrics:
     ]
     build_info: Annotated[Gauge, Meta("build_info", ("version", "python"), "1, with the versions as labels.")]
 
-    def count_judged(self, stream: str, judged: Judged) -> None:
+    def count_batch(self, stream: str, judged: TransformedBatch) -> None:
         """Count what became of a judged batch. Call it once for records that were read for the first time."""
         place = _place(stream, judged.partition)
         counts = judged.counts

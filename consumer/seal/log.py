@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import orjson
 
-from consumer.domain import fields
+from consumer.domain import json_fields
 from consumer.domain.days import ABSURD_DAYS
 from consumer.domain.errors import HaltError, HaltReason, TransientError, UnknownOutcomeError
 from consumer.domain.offsets import TopicPartition
@@ -153,7 +153,7 @@ def get_rules(store: Store, digest: str, partition: TopicPartition) -> RowRules:
     if stored is None:
         raise _damaged(partition, f"names the settings {key}, which are missing")
     try:
-        if fields.whole(fields.table(orjson.loads(stored.data), "the document"), "version") > ROWS_VERSION:
+        if json_fields.whole(json_fields.table(orjson.loads(stored.data), "the document"), "version") > ROWS_VERSION:
             raise HaltError(
                 HaltReason.CHAIN_NEWER, f"{key} has the row rules of a newer release: deploy that release again"
             )

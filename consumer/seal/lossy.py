@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from consumer.domain import fields
+from consumer.domain import json_fields
 from consumer.seal.chain import Chain
-from consumer.seal.finish import CountRows
+from consumer.seal.day_plan import PartitionState
 from consumer.seal.keys import manifest_key
-from consumer.seal.publication import PartitionState
-from consumer.seal.published import objects_from
+from consumer.seal.manifest import objects_from
+from consumer.seal.objects import CountRows
 from consumer.seal.record import ObjectEntry, Record, RecordKind
 from consumer.store.port import Store
 
@@ -43,9 +43,9 @@ def _stored(store: Store, entry: ObjectEntry, count_rows: CountRows) -> ObjectEn
     said = facts.metadata
     return replace(
         entry,
-        rows=fields.number_in(said.get("rows", "")) or 0,
-        first_offset=fields.number_in(said.get("first-offset", "")),
-        last_offset=fields.number_in(said.get("last-offset", "")),
+        rows=json_fields.number_in(said.get("rows", "")) or 0,
+        first_offset=json_fields.number_in(said.get("first-offset", "")),
+        last_offset=json_fields.number_in(said.get("last-offset", "")),
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from consumer.domain import fields
+from consumer.domain import json_fields
 from consumer.domain.batches import Counts
 from consumer.domain.days import ABSURD_DAYS
 from consumer.domain.offsets import Span, TopicPartition
@@ -56,13 +56,13 @@ class ObjectEntry:
 def entry_from(raw: Mapping[str, Any]) -> ObjectEntry:
     """Read an entry back. Raises KeyError or ValueError where it is none."""
     return ObjectEntry(
-        fields.text(raw, "key"),
-        fields.text(raw, "stream"),
-        fields.day(raw, "day"),
-        fields.whole(raw, "rows"),
-        fields.whole_or_none(raw, "first_offset"),
-        fields.whole_or_none(raw, "last_offset"),
-        fields.flag({"quarantine": False, **raw}, "quarantine"),
+        json_fields.text(raw, "key"),
+        json_fields.text(raw, "stream"),
+        json_fields.day(raw, "day"),
+        json_fields.whole(raw, "rows"),
+        json_fields.whole_or_none(raw, "first_offset"),
+        json_fields.whole_or_none(raw, "last_offset"),
+        json_fields.flag({"quarantine": False, **raw}, "quarantine"),
     )
 
 
@@ -158,19 +158,19 @@ class Record:
 
 
 def _day(raw: Mapping[str, Any], name: str) -> date | None:
-    return None if raw[name] is None else fields.day(raw, name)
+    return None if raw[name] is None else json_fields.day(raw, name)
 
 
 def _reach(raw: object) -> Reach | None:
     if raw is None:
         return None
-    previous = fields.table(raw, "previous")
-    return Reach(_day(previous, "cutoff"), fields.whole(previous, "through"))
+    previous = json_fields.table(raw, "previous")
+    return Reach(_day(previous, "cutoff"), json_fields.whole(previous, "through"))
 
 
 def _counts(raw: object) -> Counts:
-    numbers = fields.table(raw, "counts")
-    return Counts(**{name: fields.whole(numbers, name) for name in numbers})
+    numbers = json_fields.table(raw, "counts")
+    return Counts(**{name: json_fields.whole(numbers, name) for name in numbers})
 
 
 def _lost(raw: object) -> Span | None:
@@ -179,7 +179,7 @@ def _lost(raw: object) -> Span | None:
     if not isinstance(raw, list) or len(raw) != 2:  # noqa: PLR2004 - start and end
         raise RecordError("lost is no pair of offsets")
     ends = dict(zip(("start", "end"), raw, strict=True))
-    return Span(fields.whole(ends, "start"), fields.whole(ends, "end"))
+    return Span(json_fields.whole(ends, "start"), json_fields.whole(ends, "end"))
 
 
 def _instant(text: str) -> datetime:
@@ -190,7 +190,7 @@ def _instant(text: str) -> datetime:
 
 
 def _known(raw: Mapping[str, Any]) -> RecordKind:
-    if fields.whole(raw, "version") > RECORD_VERSION:
+    if json_fields.whole(raw, "version") > RECORD_VERSION:
         raise NewerRecordError(f"version {raw['version']}")
     try:
         return RecordKind(raw["kind"])
@@ -201,37 +201,37 @@ def _known(raw: Mapping[str, Any]) -> RecordKind:
 def record_from(data: bytes) -> Record:
     """Read a record back. Raises NewerRecordError, or RecordError where the text is not a record."""
     try:
-        raw = fields.table(orjson.loads(data), "a record")
+        raw = json_fields.table(orjson.loads(data), "a record")
         kind = _known(raw)
         optional = {"first_timestamp": None, "unfinished": None, "previous_sha256": "", **raw}
         return Record(
             kind=kind,
-            stream=fields.text(raw, "stream"),
-            partition=TopicPartition(fields.text(raw, "topic"), fields.whole(raw, "partition")),
-            topic_id=fields.text(raw, "topic_id"),
-            group=fields.text(raw, "group"),
-            n=fields.whole(raw, "n"),
+            stream=json_fields.text(raw, "stream"),
+            partition=TopicPartition(json_fields.text(raw, "topic"), json_fields.whole(raw, "partition")),
+            topic_id=json_fields.text(raw, "topic_id"),
+            group=json_fields.text(raw, "group"),
+            n=json_fields.whole(raw, "n"),
             previous=_reach(raw["previous"]),
             cutoff=_day(raw, "cutoff"),
-            caught_up=fields.flag(raw, "caught_up"),
-            start=fields.whole(raw, "start"),
-            through=fields.whole(raw, "through"),
-            resume=fields.whole(raw, "resume"),
-            lso=fields.whole(raw, "lso"),
-            high=fields.whole(raw, "high"),
-            settings=fields.text(raw, "settings"),
-            sealed_at=_instant(fields.text(raw, "sealed_at")),
-            writer=fields.text(raw, "writer"),
+            caught_up=json_fields.flag(raw, "caught_up"),
+            start=json_fields.whole(raw, "start"),
+            through=json_fields.whole(raw, "through"),
+            resume=json_fields.whole(raw, "resume"),
+            lso=json_fields.whole(raw, "lso"),
+            high=json_fields.whole(raw, "high"),
+            settings=json_fields.text(raw, "settings"),
+            sealed_at=_instant(json_fields.text(raw, "sealed_at")),
+            writer=json_fields.text(raw, "writer"),
             unknown_schemas={
-                int(key): fields.whole(raw["unknown_schemas"], key)
-                for key in fields.table(raw["unknown_schemas"], "unknown_schemas")
+                int(key): json_fields.whole(raw["unknown_schemas"], key)
+                for key in json_fields.table(raw["unknown_schemas"], "unknown_schemas")
             },
-            objects=tuple(entry_from(entry) for entry in fields.tables(raw, "objects")),
+            objects=tuple(entry_from(entry) for entry in json_fields.tables(raw, "objects")),
             counts=_counts(raw["counts"]),
-            first_timestamp=fields.whole_or_none(optional, "first_timestamp", least=-1),
+            first_timestamp=json_fields.whole_or_none(optional, "first_timestamp", least=-1),
             lost=_lost(raw.get("lost")),
-            unfinished=fields.whole_or_none(optional, "unfinished"),
-            previous_sha256=fields.text(optional, "previous_sha256"),
+            unfinished=json_fields.whole_or_none(optional, "unfinished"),
+            previous_sha256=json_fields.text(optional, "previous_sha256"),
         )
     except NewerRecordError:
         raise

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path as Folder
 from typing import Any
 
-from consumer.settings.mistakes import Mistakes, Path
 from consumer.settings.model import DestinationSettings, StreamSettings
+from consumer.settings.problems import Path, Problems
 from consumer.settings.reading import read_table, require
 
 Place = Callable[[str], Path]
@@ -26,52 +26,52 @@ _OWN_FOLDERS = ("exports", "_quarantine", "_seals", "_replays", "_checks")
 
 
 def read_destination(
-    base: Mapping[str, Any], own: Mapping[str, Any], path: Path, mistakes: Mistakes
+    base: Mapping[str, Any], own: Mapping[str, Any], path: Path, problems: Problems
 ) -> DestinationSettings:
     """The destination of one stream: its `own` keys (written at `path`) over those of `[destination]`."""
 
     def place(name: str) -> Path:
         return (*path, name) if name in own or name not in base else (*BASE, name)
 
-    table = read_table(DestinationSettings, {**base, **own}, path if own else BASE, mistakes, place=place)
+    table = read_table(DestinationSettings, {**base, **own}, path if own else BASE, problems, place=place)
     home = path if "url" in own else BASE
-    require("url", table, home, mistakes)
+    require("url", table, home, problems)
     if table.scheme == "file":
-        return _local(table, own if "url" in own else {**base, **own}, home, mistakes, place)
-    _check_together(table, mistakes, place)
+        return _local(table, own if "url" in own else {**base, **own}, home, problems, place)
+    _check_together(table, problems, place)
     return table
 
 
 def _local(
-    table: DestinationSettings, given: Mapping[str, Any], home: Path, mistakes: Mistakes, place: Place
+    table: DestinationSettings, given: Mapping[str, Any], home: Path, problems: Problems, place: Place
 ) -> DestinationSettings:
     """A folder: S3 keys beside its url would be without effect; those of the base do not reach it."""
     for name in _S3_ONLY:
         if given.get(name):
-            mistakes.add(place(name), "has no effect in a local folder; leave it out", also=[(*home, "url")])
+            problems.add(place(name), "has no effect in a local folder; leave it out", also=[(*home, "url")])
     return table.model_copy(update={name: type(table).model_fields[name].default for name in _S3_ONLY})
 
 
-def _check_together(table: DestinationSettings, mistakes: Mistakes, place: Place) -> None:
+def _check_together(table: DestinationSettings, problems: Problems, place: Place) -> None:
     key, secret = place("access_key_id"), place("secret_access_key")
     has_key, has_secret = bool(table.access_key_id), bool(table.secret_access_key.get_secret_value())
     if has_key and not has_secret:
-        _missing_beside(key, "secret_access_key", "write both or neither", mistakes, secret)
+        _missing_beside(key, "secret_access_key", "write both or neither", problems, secret)
     if has_secret and not has_key:
-        _missing_beside(secret, "access_key_id", "write both or neither", mistakes, key)
+        _missing_beside(secret, "access_key_id", "write both or neither", problems, key)
     encryption, kms = place("server_side_encryption"), place("kms_key_id")
     if table.kms_key_id and table.server_side_encryption != "aws:kms":
-        mistakes.add(kms, 'needs server_side_encryption = "aws:kms"; write it, or leave the key out', also=[encryption])
+        problems.add(kms, 'needs server_side_encryption = "aws:kms"; write it, or leave the key out', also=[encryption])
     if table.server_side_encryption == "aws:kms" and not table.kms_key_id:
-        _missing_beside(encryption, "kms_key_id", "write the key's ARN", mistakes, kms)
+        _missing_beside(encryption, "kms_key_id", "write the key's ARN", problems, kms)
 
 
-def _missing_beside(given: Path, name: str, advice: str, mistakes: Mistakes, missing: Path) -> None:
+def _missing_beside(given: Path, name: str, advice: str, problems: Problems, missing: Path) -> None:
     """Say it in the table of the key that asks for the other one."""
-    mistakes.add((*given[:-1], name), f"is missing beside {given[-1]}; {advice}", also=[missing])
+    problems.add((*given[:-1], name), f"is missing beside {given[-1]}; {advice}", also=[missing])
 
 
-def check_apart(streams: Sequence[StreamSettings], spool: Folder, mistakes: Mistakes) -> None:
+def check_apart(streams: Sequence[StreamSettings], spool: Folder, problems: Problems) -> None:
     """No destination lies inside a folder that another one's streams fill, nor beside the spool's files."""
     places = {_place(stream.destination): stream for stream in streams if stream.destination.url}
     for stream in streams:
@@ -80,13 +80,13 @@ def check_apart(streams: Sequence[StreamSettings], spool: Folder, mistakes: Mist
             folder = inner[len(outer) : len(outer) + 1]
             taken = {s.name for s in streams if _place(s.destination) == outer}.union(_OWN_FOLDERS)
             if inner[: len(outer)] == outer and folder and folder[0] in taken:
-                mistakes.add(
+                problems.add(
                     ("streams", stream.name, "destination", "url"),
                     f'lies inside the folder "{folder[0]}" of the destination of stream "{other.name}";'
                     " choose a folder beside it",
                 )
         if stream.destination.scheme == "file" and _nested(stream.destination.directory, spool):
-            mistakes.add(
+            problems.add(
                 ("spool", "directory"),
                 f'and the destination of stream "{stream.name}" lie in each other; choose separate folders',
             )

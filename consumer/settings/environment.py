@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from consumer.settings.mistakes import Mistakes, Path
+from consumer.settings.problems import Path, Problems
 
 _REFERENCE = re.compile(r"(?P<literal>\$\$\{)|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)\}|(?P<broken>\$\{)")
 _DEEPEST = 16
@@ -18,26 +18,26 @@ class FromEnvironment(str):
     __slots__ = ()
 
 
-def filled_in(tree: Mapping[str, Any], environ: Mapping[str, str], mistakes: Mistakes) -> dict[str, Any]:
+def filled_in(tree: Mapping[str, Any], environ: Mapping[str, str], problems: Problems) -> dict[str, Any]:
     """The settings with every `${NAME}` replaced. A value that cannot be made is reported and left out."""
-    return {key: value for key, raw in tree.items() if (value := _value(raw, environ, mistakes, (key,))) is not None}
+    return {key: value for key, raw in tree.items() if (value := _value(raw, environ, problems, (key,))) is not None}
 
 
-def _value(raw: object, environ: Mapping[str, str], mistakes: Mistakes, path: Path) -> Any | None:
+def _value(raw: object, environ: Mapping[str, str], problems: Problems, path: Path) -> Any | None:
     if isinstance(raw, str):
-        return _text(raw, environ, mistakes, path)
+        return _text(raw, environ, problems, path)
     if not isinstance(raw, (Mapping, list)):
         return raw
     if len(path) >= _DEEPEST:
-        mistakes.add(path, "is nested too deep; no setting lies there")
+        problems.add(path, "is nested too deep; no setting lies there")
         return None
     items = raw.items() if isinstance(raw, Mapping) else enumerate(raw)
-    pairs = [(key, _value(item, environ, mistakes, (*path, str(key)))) for key, item in items]
+    pairs = [(key, _value(item, environ, problems, (*path, str(key)))) for key, item in items]
     kept = [(key, item) for key, item in pairs if item is not None]
     return dict(kept) if isinstance(raw, Mapping) else [item for _, item in kept]
 
 
-def _text(raw: str, environ: Mapping[str, str], mistakes: Mistakes, path: Path) -> str | None:
+def _text(raw: str, environ: Mapping[str, str], problems: Problems, path: Path) -> str | None:
     if "${" not in raw:
         return raw
     missing = []
@@ -48,6 +48,6 @@ def _text(raw: str, environ: Mapping[str, str], mistakes: Mistakes, path: Path) 
             name = match["name"]
             missing.append(f"takes ${{{name}}} from the environment, where it is not set; set {name} or write a value")
     if missing:
-        mistakes.add_each(path, missing)
+        problems.add_each(path, missing)
         return None
     return FromEnvironment(_REFERENCE.sub(lambda match: environ[match["name"]] if match["name"] else "${", raw))

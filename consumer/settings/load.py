@@ -9,10 +9,9 @@ from pathlib import Path as File
 from typing import Any, TypeVar
 
 from consumer.domain.errors import UsageError
-from consumer.settings.cluster import read_kafka, read_registry
 from consumer.settings.destination import BASE, check_apart
 from consumer.settings.environment import filled_in
-from consumer.settings.mistakes import Mistakes, suggestion
+from consumer.settings.kafka import read_kafka, read_registry
 from consumer.settings.model import (
     DestinationSettings,
     HttpSettings,
@@ -22,6 +21,7 @@ from consumer.settings.model import (
     SpoolSettings,
     StreamSettings,
 )
+from consumer.settings.problems import Problems, suggestion
 from consumer.settings.reading import as_table, read_table
 from consumer.settings.stream import Around, read_stream
 from consumer.settings.table import Table
@@ -51,22 +51,22 @@ def _toml(path: File) -> dict[str, Any]:
 
 def settings_from(written: Mapping[str, Any], folder: File, environ: Mapping[str, str], label: str) -> Settings:
     """The settings of a parsed file. Relative paths start at `folder`; `label` names the file in the message."""
-    mistakes = Mistakes(written)
-    given = filled_in(written, environ, mistakes)
+    problems = Problems(written)
+    given = filled_in(written, environ, problems)
     for name in given:
         if name not in TABLES:
-            mistakes.add((name,), f"unknown table; {suggestion(name, TABLES)}")
-    kafka = read_kafka(given.get("kafka"), mistakes)
-    registry = read_registry(given.get("schema_registry"), mistakes)
-    spool = _simple(SpoolSettings, "spool", given, mistakes)
-    schedule = _simple(ScheduleSettings, "schedule", given, mistakes)
-    http = _simple(HttpSettings, "http", given, mistakes)
-    quarantine = _simple(QuarantineSettings, "quarantine", given, mistakes)
+            problems.add((name,), f"unknown table; {suggestion(name, TABLES)}")
+    kafka = read_kafka(given.get("kafka"), problems)
+    registry = read_registry(given.get("schema_registry"), problems)
+    spool = _simple(SpoolSettings, "spool", given, problems)
+    schedule = _simple(ScheduleSettings, "schedule", given, problems)
+    http = _simple(HttpSettings, "http", given, problems)
+    quarantine = _simple(QuarantineSettings, "quarantine", given, problems)
     spool = spool.model_copy(update={"directory": File(normpath(folder / spool.directory))})
-    base = as_table(given.get("destination"), ("destination",), mistakes)
-    streams = _streams(given.get("streams"), Around(folder, base, registry is not None), mistakes)
-    check_apart(streams, spool.directory, mistakes)
-    mistakes.raise_if_any(label)
+    base = as_table(given.get("destination"), ("destination",), problems)
+    streams = _streams(given.get("streams"), Around(folder, base, registry is not None), problems)
+    check_apart(streams, spool.directory, problems)
+    problems.raise_if_any(label)
     return Settings(
         kafka=kafka,
         schema_registry=registry,
@@ -78,35 +78,35 @@ def settings_from(written: Mapping[str, Any], folder: File, environ: Mapping[str
     )
 
 
-def _simple(model: type[T], name: str, given: Mapping[str, Any], mistakes: Mistakes) -> T:
-    return read_table(model, as_table(given.get(name), (name,), mistakes), (name,), mistakes)
+def _simple(model: type[T], name: str, given: Mapping[str, Any], problems: Problems) -> T:
+    return read_table(model, as_table(given.get(name), (name,), problems), (name,), problems)
 
 
-def _streams(raw: object, around: Around, mistakes: Mistakes) -> list[StreamSettings]:
-    tables = as_table(raw, ("streams",), mistakes)
+def _streams(raw: object, around: Around, problems: Problems) -> list[StreamSettings]:
+    tables = as_table(raw, ("streams",), problems)
     if not tables:
-        mistakes.add(("streams",), "is missing; write at least one stream, e.g. [streams.events] with its topic")
+        problems.add(("streams",), "is missing; write at least one stream, e.g. [streams.events] with its topic")
     # keys that every stream overrides are looked at all the same
-    read_table(DestinationSettings, around.destination, BASE, mistakes)
-    streams = [read_stream(name, table, around, mistakes) for name, table in tables.items()]
-    _check_distinct(streams, mistakes)
+    read_table(DestinationSettings, around.destination, BASE, problems)
+    streams = [read_stream(name, table, around, problems) for name, table in tables.items()]
+    _check_distinct(streams, problems)
     return streams
 
 
-def _check_distinct(streams: Sequence[StreamSettings], mistakes: Mistakes) -> None:
+def _check_distinct(streams: Sequence[StreamSettings], problems: Problems) -> None:
     topics: dict[str, str] = {}
     names: dict[str, str] = {}
     for stream in streams:
         first = topics.setdefault(stream.topic, stream.name)
         if stream.topic and first != stream.name:
             path = ("streams", stream.name, "topic")
-            mistakes.add(
+            problems.add(
                 path,
-                f'{mistakes.shown(path)}feeds the stream "{first}" already; one topic feeds one stream, a second'
+                f'{problems.shown(path)}feeds the stream "{first}" already; one topic feeds one stream, a second'
                 " export of it needs a worker with another group_id and folder",
             )
         alike = names.setdefault(stream.name.lower(), stream.name)
         if alike != stream.name:
-            mistakes.add(
+            problems.add(
                 ("streams", stream.name), f'differs from "{alike}" in case alone; choose a name that is its own'
             )

@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from consumer.domain.redaction import without_userinfo
 from consumer.settings.model import Settings
-from consumer.settings.secret import without_userinfo
 from consumer.streams.rules import RowRules
 
 _SHORTEST = 4

@@ -8,19 +8,19 @@ from typing import Any, TypeVar
 from pydantic import SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
-from consumer.settings.mistakes import Mistakes, Path, noun, suggestion
-from consumer.settings.secret import is_secret_name, without_userinfo
+from consumer.domain.redaction import is_secret_name, without_userinfo
+from consumer.settings.problems import Path, Problems, noun, suggestion
 from consumer.settings.table import OptionValue, Table
 
 T = TypeVar("T", bound=Table)
 
 
-def as_table(raw: object, path: Path, mistakes: Mistakes) -> dict[str, Any]:
+def as_table(raw: object, path: Path, problems: Problems) -> dict[str, Any]:
     """The table itself; an empty one where something else, or nothing, stands there."""
     if isinstance(raw, Mapping):
         return dict(raw)
     if raw is not None:
-        mistakes.no_table(path, raw)
+        problems.no_table(path, raw)
     return {}
 
 
@@ -28,7 +28,7 @@ def read_table(
     model: type[T],
     raw: Mapping[str, Any],
     path: Path,
-    mistakes: Mistakes,
+    problems: Problems,
     *,
     place: Callable[[str], Path] | None = None,
 ) -> T:
@@ -41,7 +41,7 @@ def read_table(
     wrong = {str(detail["loc"][0]) for detail in details}
     for detail in details:
         name = str(detail["loc"][0])
-        mistakes.add(where(name), _explained(model, name, detail, mistakes.shown(where(name))))
+        problems.add(where(name), _explained(model, name, detail, problems.shown(where(name))))
     return model.model_validate({name: value for name, value in raw.items() if name not in wrong})
 
 
@@ -60,25 +60,25 @@ def known_keys(model: type[Table]) -> list[str]:
     return [field.alias or name for name, field in model.model_fields.items()]
 
 
-def require(name: str, table: Table, path: Path, mistakes: Mistakes) -> None:
+def require(name: str, table: Table, path: Path, problems: Problems) -> None:
     """Note a mistake where a key without a default is missing or empty."""
     if not getattr(table, name):
         field = type(table).model_fields[name]
         key = field.alias or name
-        mistakes.add((*path, key), f"is missing; write e.g. {key} = {(field.examples or [''])[0]}")
+        problems.add((*path, key), f"is missing; write e.g. {key} = {(field.examples or [''])[0]}")
 
 
-def read_options(raw: object, path: Path, mistakes: Mistakes) -> dict[str, OptionValue]:
+def read_options(raw: object, path: Path, problems: Problems) -> dict[str, OptionValue]:
     """Options of a client library: dotted names, single values, secrets wrapped."""
     found: dict[str, OptionValue] = {}
-    for parts, value in _leaves(as_table(raw, path, mistakes)):
+    for parts, value in _leaves(as_table(raw, path, problems)):
         name = ".".join(parts)
         if isinstance(value, bool | int | float):
             found[name] = SecretStr(str(value)) if is_secret_name(name) else value
         elif isinstance(value, str):
             found[name] = SecretStr(value) if _is_secret(name, value) else str(value)
         else:
-            mistakes.add((*path, *parts), f"must be text, a number, true or false, not {noun(value)}")
+            problems.add((*path, *parts), f"must be text, a number, true or false, not {noun(value)}")
     return found
 
 

@@ -9,15 +9,15 @@ from typing import Any
 
 from consumer.settings import values
 from consumer.settings.destination import read_destination
-from consumer.settings.mistakes import Mistakes, Path, suggestion
 from consumer.settings.model import StreamSettings
+from consumer.settings.problems import Path, Problems, suggestion
 from consumer.settings.reading import as_table, read_table, require
-from consumer.settings.schemas import normal, read_schema
+from consumer.settings.schema_files import normal, read_schema
 from consumer.settings.stream_table import FilterTable, StreamTable
-from consumer.streams.check import check_rules, lacking
 from consumer.streams.columns import columns_of
 from consumer.streams.kinds import CUSTOM, KINDS
 from consumer.streams.rules import DayBy, Filter, Format, RowRules
+from consumer.streams.validation import check_rules, lacking
 
 _FILTERS = frozenset(FilterTable.model_fields)
 _ADVICE = {
@@ -37,38 +37,38 @@ class Around:
     registry: bool
 
 
-def read_stream(name: str, raw: object, around: Around, mistakes: Mistakes) -> StreamSettings:
+def read_stream(name: str, raw: object, around: Around, problems: Problems) -> StreamSettings:
     """One stream. After a mistake the result is of no use but for finding more of them."""
     path = ("streams", name)
     if wrong := values.stream_name_mistake(name):
-        mistakes.add(path, wrong)
-    given = as_table(raw, path, mistakes)
+        problems.add(path, wrong)
+    given = as_table(raw, path, problems)
     parts = {
-        part: as_table(given.pop(part, None), (*path, part), mistakes)
+        part: as_table(given.pop(part, None), (*path, part), problems)
         for part in ("event_types", "filter", "destination")
     }
-    table = read_table(StreamTable, given, path, mistakes)
-    require("topic", table, path, mistakes)
+    table = read_table(StreamTable, given, path, problems)
+    require("topic", table, path, problems)
     if table.format == "avro-registry" and not around.registry:
-        mistakes.add((*path, "format"), '"avro-registry" needs the table [schema_registry]; write it, with its url')
-    rules = _rules(name, table, parts, around, mistakes)
+        problems.add((*path, "format"), '"avro-registry" needs the table [schema_registry]; write it, with its url')
+    rules = _rules(name, table, parts, around, problems)
     if rules.kind and rules.schema:
-        _check(rules, parts, path, mistakes)
-    destination = read_destination(around.destination, parts["destination"], (*path, "destination"), mistakes)
+        _check(rules, parts, path, problems)
+    destination = read_destination(around.destination, parts["destination"], (*path, "destination"), problems)
     return StreamSettings(
         name=name, kind=rules.kind, topic=table.topic, start=table.start, rules=rules, destination=destination
     )
 
 
 def _rules(
-    name: str, table: StreamTable, parts: Mapping[str, Mapping[str, Any]], around: Around, mistakes: Mistakes
+    name: str, table: StreamTable, parts: Mapping[str, Mapping[str, Any]], around: Around, problems: Problems
 ) -> RowRules:
     path = ("streams", name)
-    kind = _kind(name, table, path, mistakes)
-    switches = _event_types(parts["event_types"], (*path, "event_types"), mistakes)
-    wanted = read_table(FilterTable, parts["filter"], (*path, "filter"), mistakes)
+    kind = _kind(name, table, path, problems)
+    switches = _event_types(parts["event_types"], (*path, "event_types"), problems)
+    wanted = read_table(FilterTable, parts["filter"], (*path, "filter"), problems)
     shipped = KINDS.get(kind)
-    own = read_schema(table.schema_file, around.folder, (*path, "schema"), mistakes) if table.schema_file else ""
+    own = read_schema(table.schema_file, around.folder, (*path, "schema"), problems) if table.schema_file else ""
     writer = table.writer_schema
     return RowRules(
         stream=name,
@@ -77,7 +77,7 @@ def _rules(
         format=Format(table.format),
         schema=own if table.schema_file or shipped is None else normal(shipped.schema),
         time_field=table.time_field or (shipped.time_field if shipped else ""),
-        writer_schema=read_schema(writer, around.folder, (*path, "writer_schema"), mistakes) if writer else None,
+        writer_schema=read_schema(writer, around.folder, (*path, "writer_schema"), problems) if writer else None,
         day_by=DayBy(table.day_by),
         filter=Filter(
             event_types={name: on for name, on in switches.items() if name != "default"},
@@ -91,29 +91,29 @@ def _rules(
     )
 
 
-def _kind(name: str, table: StreamTable, path: Path, mistakes: Mistakes) -> str:
+def _kind(name: str, table: StreamTable, path: Path, problems: Problems) -> str:
     """The stream's kind; empty, with a mistake noted, where it has none."""
     kind = table.kind or (name if name in KINDS else CUSTOM)
     if kind in KINDS:
         return kind
     if kind != CUSTOM:
         place = (*path, "kind")
-        mistakes.add(place, f"{mistakes.shown(place)}is no kind; {suggestion(kind, (*KINDS, CUSTOM))}")
+        problems.add(place, f"{problems.shown(place)}is no kind; {suggestion(kind, (*KINDS, CUSTOM))}")
         return ""
     if not table.kind and not table.schema_file:
-        mistakes.add(
+        problems.add(
             (*path, "kind"),
             f"is missing, as the stream's name is no shipped kind; write {' or '.join(KINDS)},"
             " or a schema and time_field of your own",
             also=[(*path, "schema")],
         )
         return ""
-    require("schema_file", table, path, mistakes)
-    require("time_field", table, path, mistakes)
+    require("schema_file", table, path, problems)
+    require("time_field", table, path, problems)
     return kind
 
 
-def _event_types(raw: Mapping[str, Any], path: Path, mistakes: Mistakes) -> dict[str, bool]:
+def _event_types(raw: Mapping[str, Any], path: Path, problems: Problems) -> dict[str, bool]:
     """The switches by event type as records are compared: stripped, lower case."""
     switches: dict[str, bool] = {}
     for written, value in raw.items():
@@ -121,30 +121,30 @@ def _event_types(raw: Mapping[str, Any], path: Path, mistakes: Mistakes) -> dict
         try:
             on = values.flag(value)
         except ValueError as error:
-            mistakes.add(place, f"{mistakes.shown(place)}{error}")
+            problems.add(place, f"{problems.shown(place)}{error}")
             continue
         if switches.setdefault(written.strip().lower(), on) != on:
-            mistakes.add(place, "is the same event type as another key, with the other switch; leave one of them out")
+            problems.add(place, "is the same event type as another key, with the other switch; leave one of them out")
     return switches
 
 
-def _check(rules: RowRules, parts: Mapping[str, Mapping[str, Any]], path: Path, mistakes: Mistakes) -> None:
+def _check(rules: RowRules, parts: Mapping[str, Mapping[str, Any]], path: Path, problems: Problems) -> None:
     """What the rules say against each other and against the schema's columns."""
     before = (*path, "filter", "historical_before")
     for problem in check_rules(rules):
         setting, _, why = problem.partition(": ")
         if setting == "exclude_historical" and rules.filter.historical_before is None and "needs" in why:
-            mistakes.add(before, f'is missing: {why}; write e.g. historical_before = "2026-11-01T00:00:00Z"')
+            problems.add(before, f'is missing: {why}; write e.g. historical_before = "2026-11-01T00:00:00Z"')
         else:
             place = _place(setting, path)
             # a value from the environment is repeated as it was written
-            told = why.replace(repr(rules.time_field), mistakes.shown(place).strip() or repr(rules.time_field))
-            mistakes.add(place, f"{told}; {_ADVICE.get(setting, _LEAVE_OUT)}")
-    if not mistakes.about((*path, "schema")):
+            told = why.replace(repr(rules.time_field), problems.shown(place).strip() or repr(rules.time_field))
+            problems.add(place, f"{told}; {_ADVICE.get(setting, _LEAVE_OUT)}")
+    if not problems.about((*path, "schema")):
         given = {*parts["filter"], *(["event_types"] if parts["event_types"] else [])} - {"send_user_attributes"}
         for setting, why in lacking(rules.kind, columns_of(rules)).items():
             if setting in given:
-                mistakes.add(_place(setting, path), f"{why}; {_LEAVE_OUT}")
+                problems.add(_place(setting, path), f"{why}; {_LEAVE_OUT}")
 
 
 def _place(setting: str, path: Path) -> Path:

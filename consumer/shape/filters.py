@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import polars as pl
 
 from consumer.decode.values import Value
-from consumer.shape.cells import cell, time_of
-from consumer.shape.instants import Moment, micros_of
+from consumer.shape.exact.cells import cell, time_of
+from consumer.shape.timestamps import Moment, micros_of
 from consumer.streams.columns import Column
 from consumer.streams.kinds import HISTORICAL_BEFORE, INSTALL_DATE, kind_of
 from consumer.streams.rules import RowRules

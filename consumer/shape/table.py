@@ -10,12 +10,12 @@ from collections.abc import Iterable, Sequence
 
 import polars as pl
 
-from consumer.decode.avro import ODD_SCHEMA
-from consumer.decode.pack import ODD_VALUE
-from consumer.decode.raw import Fast, Raw
+from consumer.decode.avro_decoder import ODD_SCHEMA
+from consumer.decode.columns import Fast, Raw
+from consumer.decode.json_columnar import ODD_VALUE
+from consumer.shape.cast import DTYPES, fitter
 from consumer.shape.csv_text import REALS
-from consumer.shape.fit import DTYPES, fitter
-from consumer.shape.instants import DAY_MICROS, FIRST_MICROS, LAST_MICROS
+from consumer.shape.timestamps import DAY_MICROS, FIRST_MICROS, LAST_MICROS
 from consumer.streams.columns import Column, ColumnKind
 
 AT = "\0at"

@@ -9,7 +9,7 @@ from confluent_kafka import TopicPartition as Place
 
 from consumer.domain.errors import LeaseLostError, SinkError, UnknownOutcomeError
 from consumer.domain.offsets import TopicPartition
-from consumer.source.faults import cause, commit_error
+from consumer.source.errors import cause, commit_error
 from consumer.source.port import Commit, Lease
 
 Answer = Future[None]

@@ -9,7 +9,7 @@ from confluent_kafka import KafkaError
 
 from consumer.domain.clock import Clock
 from consumer.domain.errors import TransientError
-from consumer.source.faults import NOTHING_SAID, outage
+from consumer.source.errors import NOTHING_SAID, outage
 from consumer.source.inbox import Inbox
 from consumer.source.stats import SourceStats, read_stats
 

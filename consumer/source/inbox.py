@@ -10,9 +10,9 @@ from threading import Condition
 
 from consumer.domain.errors import TransientError
 from consumer.domain.offsets import TopicPartition
-from consumer.source.columns import Columns
+from consumer.source.partition_queue import PartitionQueue
 from consumer.source.port import Assigned, Event, Lease, Revoked
-from consumer.source.seat import Seat
+from consumer.source.record_columns import Columns
 
 MEMORY_LIMIT = 16 * 1024 * 1024
 """Undelivered records above this many bytes stop the reading (never the polling)."""
@@ -20,11 +20,11 @@ MEMORY_LIMIT = 16 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What the reader is to make of one partition: fetch it from `offset` for this `turn`, or leave it alone."""
+    """What the reader is to make of one partition: fetch it from `offset` for this `epoch`, or leave it alone."""
 
     lease: Lease
     wanted: bool
-    turn: int
+    epoch: int
     offset: int
 
 
@@ -35,7 +35,7 @@ class Inbox:
         self._changed = Condition()
         self._limit = limit
         self._generations = count(1)
-        self._seats: dict[TopicPartition, Seat] = {}
+        self._queues: dict[TopicPartition, PartitionQueue] = {}
         self._notices: deque[Assigned | Revoked] = deque()
         self._outages: deque[TransientError] = deque(maxlen=8)
         self._end: BaseException | None = None
@@ -50,8 +50,8 @@ class Inbox:
             self._woken = False
             events: list[Event] = list(self._notices)
             self._notices.clear()
-            for seat in self._seats.values():
-                events += seat.take()
+            for queue in self._queues.values():
+                events += queue.take()
             if events:
                 self._changed.notify_all()
                 return events
@@ -69,20 +69,20 @@ class Inbox:
 
     def start(self, lease: Lease, offset: int) -> None:
         """Want this partition from `offset` on."""
-        self._move(lease, lambda seat: seat.start(offset))
+        self._move(lease, lambda queue: queue.start(offset))
 
     def pause(self, lease: Lease) -> None:
         """Want nothing of this partition."""
-        self._move(lease, Seat.pause)
+        self._move(lease, PartitionQueue.pause)
 
     def resume(self, lease: Lease) -> None:
         """Want this partition again from where it was paused."""
-        self._move(lease, Seat.resume)
+        self._move(lease, PartitionQueue.resume)
 
     def is_live(self, lease: Lease) -> bool:
         """Whether this lease is not void."""
         with self._changed:
-            return self._seat(lease) is not None
+            return self._queue(lease) is not None
 
     # The reader's side
 
@@ -91,7 +91,7 @@ class Inbox:
         with self._changed:
             leases = tuple(Lease(p, next(self._generations)) for p in sorted(partitions))
             for lease in leases:
-                self._seats[lease.partition] = Seat(lease)
+                self._queues[lease.partition] = PartitionQueue(lease)
             if leases:
                 self._notices.append(Assigned(leases))
             self._changed.notify_all()
@@ -100,7 +100,7 @@ class Inbox:
     def void(self, partitions: Iterable[TopicPartition], *, lost: bool = False) -> None:
         """End the leases of these partitions now and drop what waits; the worker is told."""
         with self._changed:
-            gone = [seat.lease for p in sorted(partitions) if (seat := self._seats.pop(p, None)) is not None]
+            gone = [queue.lease for p in sorted(partitions) if (queue := self._queues.pop(p, None)) is not None]
             if gone:
                 self._notices.append(Revoked(tuple(gone), lost))
             self._changed.notify_all()
@@ -108,19 +108,19 @@ class Inbox:
     def targets(self) -> list[Target]:
         """What to read, and from where."""
         with self._changed:
-            return [Target(s.lease, s.wanted, s.turn, s.received) for s in self._seats.values()]
+            return [Target(s.lease, s.wanted, s.epoch, s.received) for s in self._queues.values()]
 
-    def put_records(self, lease: Lease, turn: int, found: Columns) -> bool:
+    def put_records(self, lease: Lease, epoch: int, found: Columns) -> bool:
         """Take records fetched for this turn. False: not wanted (any more)."""
-        return self._put(lease, turn, lambda seat: seat.put_records(found))
+        return self._put(lease, epoch, lambda queue: queue.put_records(found))
 
-    def put_end(self, lease: Lease, turn: int, offset: int) -> bool:
+    def put_end(self, lease: Lease, epoch: int, offset: int) -> bool:
         """Take an end-of-partition event fetched for this turn. False: not wanted (any more)."""
-        return self._put(lease, turn, lambda seat: seat.put_end(offset))
+        return self._put(lease, epoch, lambda queue: queue.put_end(offset))
 
-    def put_out_of_range(self, lease: Lease, turn: int, detail: str) -> bool:
+    def put_out_of_range(self, lease: Lease, epoch: int, detail: str) -> bool:
         """Take the news that the place to read from is not in the log. False: not wanted (any more)."""
-        return self._put(lease, turn, lambda seat: seat.put_out_of_range(detail))
+        return self._put(lease, epoch, lambda queue: queue.put_out_of_range(detail))
 
     def report(self, outage: TransientError) -> None:
         """An outage for the next poll that has nothing better. Of too many the oldest are forgotten."""
@@ -147,27 +147,27 @@ class Inbox:
     # Under the lock
 
     def _has_room(self) -> bool:
-        return sum(seat.size for seat in self._seats.values()) < self._limit
+        return sum(queue.size for queue in self._queues.values()) < self._limit
 
     def _has_news(self) -> bool:
-        waiting = self._notices or any(seat.has_news for seat in self._seats.values())
+        waiting = self._notices or any(queue.has_news for queue in self._queues.values())
         return bool(waiting or self._woken or self._outages or self._end)
 
-    def _seat(self, lease: Lease) -> Seat | None:
-        seat = self._seats.get(lease.partition)
-        return seat if seat is not None and seat.lease == lease else None
+    def _queue(self, lease: Lease) -> PartitionQueue | None:
+        queue = self._queues.get(lease.partition)
+        return queue if queue is not None and queue.lease == lease else None
 
-    def _move(self, lease: Lease, change: Callable[[Seat], None]) -> None:
+    def _move(self, lease: Lease, change: Callable[[PartitionQueue], None]) -> None:
         with self._changed:
-            if (seat := self._seat(lease)) is not None:
-                change(seat)
+            if (queue := self._queue(lease)) is not None:
+                change(queue)
                 self._changed.notify_all()
 
-    def _put(self, lease: Lease, turn: int, change: Callable[[Seat], None]) -> bool:
+    def _put(self, lease: Lease, epoch: int, change: Callable[[PartitionQueue], None]) -> bool:
         with self._changed:
-            seat = self._seat(lease)
-            if seat is None or not seat.wanted or seat.turn != turn:
+            queue = self._queue(lease)
+            if queue is None or not queue.wanted or queue.epoch != epoch:
                 return False
-            change(seat)
+            change(queue)
             self._changed.notify_all()
             return True

@@ -11,20 +11,20 @@ from confluent_kafka import TopicPartition as Place
 from consumer.domain.clock import Clock
 from consumer.domain.errors import LeaseLostError, TransientError, UsageError
 from consumer.domain.offsets import TopicPartition
-from consumer.source import faults
+from consumer.source import errors as kafka_errors
 from consumer.source.commits import Answer, Commits
-from consumer.source.faults import Verdict
+from consumer.source.errors import Verdict
+from consumer.source.fetch import PARKED_AT, PartitionFetch
 from consumer.source.health import Health
 from consumer.source.inbox import Inbox
 from consumer.source.port import Commit, Lease
-from consumer.source.tap import PARKED_AT, Tap
 
 RENEW_SECONDS = 2.0
 """Between a client that was given up and the next."""
 
 
 class Member:
-    """Lives on the reader's thread. `taps` are the partitions that are ours.
+    """Lives on the reader's thread. `fetches` are the partitions that are ours.
 
     `session_seconds`: how long another holder of our instance id may be a dead one.
     """
@@ -47,7 +47,7 @@ class Member:
         self._renew_at = 0.0
         self._refused_since: float | None = None
         self.commits = Commits()
-        self.taps: dict[TopicPartition, Tap] = {}
+        self.fetches: dict[TopicPartition, PartitionFetch] = {}
         self._consumer: Consumer | None = self._new_client()
 
     def join(self, topics: Iterable[str]) -> None:
@@ -83,7 +83,7 @@ class Member:
 
         Raises UsageError where another client would fare no better.
         """
-        what, text = faults.verdict(error)
+        what, text = kafka_errors.verdict(error)
         self._drop_all()
         if self._consumer is not None:
             self._consumer.close()
@@ -109,14 +109,14 @@ class Member:
         try:
             return Consumer(self._config)
         except KafkaException as error:
-            raise UsageError(f"kafka.options: {faults.cause(error).str()}") from error
+            raise UsageError(f"kafka.options: {kafka_errors.cause(error).str()}") from error
 
     def _subscribe(self, consumer: Consumer) -> None:
         consumer.subscribe(self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost)
 
     def _drop_all(self) -> None:
-        self._inbox.void(list(self.taps), lost=True)
-        self.taps.clear()
+        self._inbox.void(list(self.fetches), lost=True)
+        self.fetches.clear()
         self.commits.abandon()
 
     # Callbacks, inside `consume` or `close`: they return at once
@@ -124,7 +124,7 @@ class Member:
     def _on_assign(self, consumer: Consumer, places: list[Place]) -> None:
         self._refused_since = None
         for lease in self._inbox.assign(_partition(p) for p in places):
-            self.taps[lease.partition] = Tap(lease)
+            self.fetches[lease.partition] = PartitionFetch(lease)
         have = set(map(_partition, consumer.assignment()))
         parked = [Place(p.topic, p.partition, PARKED_AT) for p in places if _partition(p) not in have]
         consumer.incremental_assign(parked)
@@ -142,15 +142,15 @@ class Member:
         gone = list(map(_partition, places))
         self._inbox.void(gone, lost=lost)
         for partition in gone:
-            self.taps.pop(partition, None)
+            self.fetches.pop(partition, None)
         have = set(map(_partition, consumer.assignment()))
         consumer.incremental_unassign([p for p in places if _partition(p) in have])
         self._distrust()
 
     def _distrust(self) -> None:
         """A rebalance pauses and resumes by itself: what stays ours is moved to its place again, too."""
-        for tap in self.taps.values():
-            tap.turn = -1
+        for fetch in self.fetches.values():
+            fetch.epoch = -1
 
     def _on_commit(self, error: KafkaError | None, places: list[Place]) -> None:
         for lease in self.commits.answered(error, places):
@@ -161,7 +161,7 @@ class Member:
         if self._inbox.is_live(lease):
             self._inbox.void([lease.partition])
             (new,) = self._inbox.assign([lease.partition])
-            self.taps[lease.partition] = Tap(new)
+            self.fetches[lease.partition] = PartitionFetch(new)
 
 
 def _partition(place: Place) -> TopicPartition:

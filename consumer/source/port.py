@@ -1,6 +1,6 @@
 """Kafka as the core sees it: leases, events, positions.
 
-`Broker` is implemented by `kafka.py` and `memory_broker.py`, `LogView` by `logview.py` and `memory.py`.
+`Broker` is implemented by `kafka.py` and `memory_broker.py`, `ClusterAdmin` by `logview.py` and `memory.py`.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ class TopicFacts:
     settings: Mapping[str, str] = field(default_factory=dict)
 
 
-class LogView(Protocol):
+class ClusterAdmin(Protocol):
     """Questions to the cluster that need no group membership. Any thread may ask. All raise TransientError."""
 
     def topic(self, name: str) -> TopicFacts | None:

@@ -11,12 +11,12 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 
 from consumer.domain.clock import Clock
 from consumer.domain.offsets import TopicPartition
-from consumer.source import faults
-from consumer.source.columns import Columns, Trouble, runs
+from consumer.source import errors as kafka_errors
+from consumer.source.fetch import PartitionFetch
 from consumer.source.health import Health
 from consumer.source.inbox import Inbox
 from consumer.source.member import Member
-from consumer.source.tap import Tap
+from consumer.source.record_columns import Columns, Trouble, runs
 
 BATCH = 2_000
 """Messages of one `consume` call at most: it makes them without letting other threads run meanwhile."""
@@ -86,7 +86,7 @@ class Reader:
             self._move_taps(consumer)
             messages = self._receive(consumer)
         except KafkaException as error:
-            self._failed("Kafka", faults.cause(error))
+            self._failed("Kafka", kafka_errors.cause(error))
         finally:
             self.alive_at = self._clock.monotonic()
         for run in runs(messages):
@@ -99,9 +99,9 @@ class Reader:
         now = self._clock.monotonic()
         stalled = self._full_since is not None and now - self._full_since >= STALL_SECONDS
         for target in self._inbox.targets():
-            tap = self._member.taps.get(target.lease.partition)
-            if tap is not None and tap.lease == target.lease:
-                tap.apply(consumer, target, now, stalled=stalled)
+            fetch = self._member.fetches.get(target.lease.partition)
+            if fetch is not None and fetch.lease == target.lease:
+                fetch.apply(consumer, target, now, stalled=stalled)
 
     def _receive(self, consumer: Consumer) -> list[Message[Any, Any]]:
         """The next messages; one at a time while the inbox is full, which serves the callbacks all the same."""
@@ -115,41 +115,41 @@ class Reader:
         return consumer.consume(1, 0)
 
     def _deliver(self, partition: TopicPartition, found: Columns) -> None:
-        tap = self._member.taps.get(partition)
-        if tap is None:
+        fetch = self._member.fetches.get(partition)
+        if fetch is None:
             return
-        if self._inbox.put_records(tap.lease, tap.turn, found):
-            tap.heard()
+        if self._inbox.put_records(fetch.lease, fetch.epoch, found):
+            fetch.heard()
         else:
-            tap.fetching = True  # it fetches though it should not, or for an older turn: to be parked or moved
+            fetch.fetching = True  # it fetches though it should not, or for an older turn: to be parked or moved
 
     def _heed(self, trouble: Trouble) -> None:
         """An event in place of a record."""
-        tap = self._member.taps.get(trouble.partition) if trouble.partition is not None else None
+        fetch = self._member.fetches.get(trouble.partition) if trouble.partition is not None else None
         code = trouble.error.code()
         if code == _END:
-            if tap is not None and self._inbox.put_end(tap.lease, tap.turn, trouble.offset):
-                tap.heard()
+            if fetch is not None and self._inbox.put_end(fetch.lease, fetch.epoch, trouble.offset):
+                fetch.heard()
         elif code in _LOST_PLACE:
-            if tap is not None:
-                self._lose_place(tap, trouble)
-        elif tap is None:
+            if fetch is not None:
+                self._lose_place(fetch, trouble)
+        elif fetch is None:
             self._failed("Kafka", trouble.error)
         else:
             # librdkafka may go on behind a record that it could not read: hold, and ask for that record again.
-            tap.hold(self._clock.monotonic(), HOLD_SECONDS)
+            fetch.hold(self._clock.monotonic(), HOLD_SECONDS)
             self._failed(str(trouble.partition), trouble.error)
 
-    def _lose_place(self, tap: Tap, trouble: Trouble) -> None:
+    def _lose_place(self, fetch: PartitionFetch, trouble: Trouble) -> None:
         """The fetcher stopped. It is news if it stood where we expect to read, else late news of an older place."""
-        expected = {target.lease: target.offset for target in self._inbox.targets()}.get(tap.lease)
-        tap.dead = True
+        expected = {target.lease: target.offset for target in self._inbox.targets()}.get(fetch.lease)
+        fetch.dead = True
         if trouble.offset in {expected, -1}:
-            self._inbox.put_out_of_range(tap.lease, tap.turn, trouble.error.str())
-        tap.turn = -1
+            self._inbox.put_out_of_range(fetch.lease, fetch.epoch, trouble.error.str())
+        fetch.epoch = -1
 
     def _failed(self, what: str, error: KafkaError) -> None:
-        if faults.is_fatal(error):
+        if kafka_errors.is_fatal(error):
             self._member.give_up(error)
         else:
             self._health.failed(what, error)

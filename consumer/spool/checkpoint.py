@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from consumer.domain import fields
+from consumer.domain import json_fields
 from consumer.domain.batches import Counts
 
 SPOOL_VERSION = 1
@@ -119,17 +119,17 @@ def opened_text(document: bytes) -> bytes:
 
 def _file_from(raw: Mapping[str, Any]) -> SpoolFile:
     for name in ("rows", "first_offset", "last_offset", "length", "crc"):
-        fields.whole(raw, name)
-    fields.text(raw, "name")
-    fields.flag(raw, "quarantine")
-    return SpoolFile(**{**raw, "day": fields.day(raw, "day")})
+        json_fields.whole(raw, name)
+    json_fields.text(raw, "name")
+    json_fields.flag(raw, "quarantine")
+    return SpoolFile(**{**raw, "day": json_fields.day(raw, "day")})
 
 
 def _basis_from(raw: Mapping[str, Any]) -> Basis:
     for name in ("topic_id", "settings", "chain"):
-        fields.text(raw, name)
-    fields.whole(raw, "builds_on", least=-1)
-    fields.whole(raw, "start")
+        json_fields.text(raw, name)
+    json_fields.whole(raw, "builds_on", least=-1)
+    json_fields.whole(raw, "start")
     return Basis(**raw)
 
 

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import BinaryIO, Self, cast
 
 from consumer.domain.errors import TransientError
-from consumer.store.packing import Compression, Place, packer_of
+from consumer.store.compression import Compression, Place, packer_for
 from consumer.store.port import Body
 
 BLOCK = 1024 * 1024
@@ -131,7 +131,7 @@ def _plain(pieces: Sequence[Piece], header: bytes) -> FileBody:
 
 def _packed(pieces: Sequence[Piece], header: bytes, compression: Compression, folder: Path) -> FileBody:
     digest, size = hashlib.sha256(), 0
-    packer = packer_of(compression)
+    packer = packer_for(compression)
     with Place(folder) as place, _Chain(header, pieces) as reader:
         for block in iter(lambda: reader.read(BLOCK), b""):
             packed = packer.compress(block)

@@ -17,8 +17,19 @@ from typing import BinaryIO
 
 from consumer.domain.errors import HaltError, HaltReason, TransientError, UnknownOutcomeError
 from consumer.store.body import BLOCK, blocks, local_disk
-from consumer.store.port import MOST_WHOLE, Absent, Body, Condition, Facts, Match, Refused, Stored, Written, too_large
-from consumer.store.starting_line import cross
+from consumer.store.conditional_writes.barrier import cross
+from consumer.store.port import (
+    MOST_WHOLE,
+    Absent,
+    Body,
+    Condition,
+    Match,
+    ObjectInfo,
+    Refused,
+    Stored,
+    Written,
+    too_large,
+)
 
 TEMPORARY = ".adapty-sink-tmp"
 """Half-written files and the lock, in the root; never listed."""
@@ -82,7 +93,7 @@ class FolderStore:
                 raise too_large(str(self._path(key)), facts.size)
             return Stored(facts, reader.read())
 
-    def head(self, key: str) -> Facts | None:
+    def head(self, key: str) -> ObjectInfo | None:
         """Size and ETag, or None."""
         path = self._path(key)
         with self._outage(f"look at {path}"):
@@ -102,7 +113,7 @@ class FolderStore:
                 self._require_parent()
                 return None
 
-    def list(self, prefix: str, *, after: str = "") -> Iterator[Facts]:
+    def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
         """Files in the order of their keys, folder by folder."""
         with self._outage(f"list {self._root}"):
             if not self._root.is_dir():
@@ -225,7 +236,7 @@ class FolderStore:
                     time.sleep(0.005)
             yield
 
-    def _walk(self, folder: str, prefix: str, after: str) -> Iterator[Facts]:
+    def _walk(self, folder: str, prefix: str, after: str) -> Iterator[ObjectInfo]:
         """Files below `folder` ("" or ending with a slash) in the order of their keys."""
         try:
             with os.scandir(self._root / folder) as entries:
@@ -274,8 +285,8 @@ def _holds(condition: Condition, target: Path) -> bool:
     return status is not None and _etag(status) == condition.etag
 
 
-def _facts(key: str, status: os.stat_result) -> Facts:
-    return Facts(key, status.st_size, _etag(status))
+def _facts(key: str, status: os.stat_result) -> ObjectInfo:
+    return ObjectInfo(key, status.st_size, _etag(status))
 
 
 def _etag(status: os.stat_result) -> str:

@@ -85,7 +85,7 @@ class BytesBody:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class ObjectInfo:
     """What a store says of an object without its body. `metadata` is empty where the store keeps none (a folder)."""
 
     key: str
@@ -98,7 +98,7 @@ class Facts:
 class Stored:
     """An object read whole."""
 
-    facts: Facts
+    facts: ObjectInfo
     data: bytes
 
 
@@ -123,7 +123,7 @@ class Store(Protocol):
 
     @property
     def keeps_metadata(self) -> bool:
-        """Whether `Facts.metadata` of an object is what was put with it."""
+        """Whether `ObjectInfo.metadata` of an object is what was put with it."""
 
     @property
     def location(self) -> str:
@@ -140,13 +140,13 @@ class Store(Protocol):
     def get(self, key: str) -> Stored | None:
         """The object whole (records, manifests), or None. Raises HaltError for one above `MOST_WHOLE`."""
 
-    def head(self, key: str) -> Facts | None:
+    def head(self, key: str) -> ObjectInfo | None:
         """The object's facts, or None."""
 
     def open(self, key: str) -> BinaryIO | None:
         """A stream over the object's bytes, or None. The caller closes it. Its reads raise TransientError."""
 
-    def list(self, prefix: str, *, after: str = "") -> Iterator[Facts]:
+    def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
         """Objects whose key begins with `prefix` and sorts after `after`, in key order; without metadata."""
 
     def now(self) -> datetime:

@@ -18,10 +18,10 @@ import structlog
 from consumer.domain.errors import HaltError, TransientError
 from consumer.store import s3_errors
 from consumer.store.body import blocks
-from consumer.store.port import MOST_WHOLE, Absent, Body, Condition, Facts, Refused, Stored, Written, too_large
-from consumer.store.s3_access import MIB, MOST_PARTS, S3Access, S3Options
+from consumer.store.conditional_writes.barrier import held_back
+from consumer.store.port import MOST_WHOLE, Absent, Body, Condition, ObjectInfo, Refused, Stored, Written, too_large
+from consumer.store.s3_clients import MIB, MOST_PARTS, S3Access, S3Options
 from consumer.store.s3_errors import Call, MissingKeyError, UnmetError
-from consumer.store.starting_line import held_back
 
 if TYPE_CHECKING:
     from botocore.response import StreamingBody
@@ -102,21 +102,21 @@ class S3Store:
             if answer["ContentLength"] > MOST_WHOLE:
                 raise too_large(self._where(key), answer["ContentLength"])
             data = answer["Body"].read()
-            return Stored(Facts(key, len(data), answer["ETag"], _metadata(answer["Metadata"])), data)
+            return Stored(ObjectInfo(key, len(data), answer["ETag"], _metadata(answer["Metadata"])), data)
 
         try:
             return self._call(s3_errors.GET, key, read)
         except MissingKeyError:
             return None
 
-    def head(self, key: str) -> Facts | None:
+    def head(self, key: str) -> ObjectInfo | None:
         """The object's facts, or None."""
         try:
             answer = self._call(s3_errors.HEAD, key, lambda client: client.head_object(**self._at(key)))
         except MissingKeyError:
             self._page("", "", limit=1)  # HEAD cannot tell a missing object from a missing bucket; this can
             return None
-        return Facts(key, answer["ContentLength"], answer["ETag"], _metadata(answer["Metadata"]))
+        return ObjectInfo(key, answer["ContentLength"], answer["ETag"], _metadata(answer["Metadata"]))
 
     def open(self, key: str) -> BinaryIO | None:
         """The object as a stream, or None. Its reads raise TransientError."""
@@ -126,7 +126,7 @@ class S3Store:
             return None
         return io.BufferedReader(_ObjectReader(answer["Body"], self._where(key)), MIB)
 
-    def list(self, prefix: str, *, after: str = "") -> Iterator[Facts]:
+    def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
         """Objects in key order, page by page."""
         last, token = after, ""
         while True:
@@ -134,7 +134,7 @@ class S3Store:
             for item in page.get("Contents", []):
                 key = item["Key"].removeprefix(self._prefix)
                 if key > last:  # a store may not know StartAfter; a console's folder marker is not ours
-                    yield Facts(key, item["Size"], item["ETag"])
+                    yield ObjectInfo(key, item["Size"], item["ETag"])
                     last = key
             if not page["IsTruncated"]:
                 return

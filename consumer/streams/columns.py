@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from consumer.streams.avro_schema import parse
+from consumer.streams.avro_types import Array, Dictionary, Enumeration, Field, Fixed, Node, Primitive, Record, Union
 from consumer.streams.kinds import ATTRIBUTES, ATTRIBUTES_ALIAS, kind_of
-from consumer.streams.nodes import Array, Dictionary, Enumeration, Field, Fixed, Node, Primitive, Record, Union
 from consumer.streams.rules import RowRules
-from consumer.streams.schema import parse
 
 MARK = "adapty.type"
 """The field property that says what an Avro type cannot."""

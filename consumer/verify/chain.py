@@ -68,7 +68,7 @@ class _Reading:
         self.findings.append(Finding(record_key(self.partition, n), problem, what, RESTORE))
 
 
-def look_at_chain(
+def check_chain(
     partition: TopicPartition, stream: str, stored: Sequence[tuple[int, Stored]], *, keeps_metadata: bool
 ) -> ChainLook:
     """Check the records of one partition, given with their numbers in order."""

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
+from consumer.seal.day_plan import DAYS_LISTED
 from consumer.seal.keys import days_key, manifest_key, success_key
-from consumer.seal.publication import DAYS_LISTED
-from consumer.store.port import Facts
+from consumer.store.port import ObjectInfo
 from consumer.verify.documents import parsed, unlike_written, without_metadata
 from consumer.verify.findings import REPUBLISH, RESTORE, START_WORKER, Finding, Problem
 from consumer.verify.manifests import ManifestLook, Told, against_chains, altered_records, outdated
@@ -169,11 +169,11 @@ def strays(stream: str, snapshot: Snapshot, known: set[str], days: Days) -> Iter
                 yield Finding(key, Problem.STRAY, "it lies in the stream's folder and is not ours", STRAY, note=True)
 
 
-def _ours(stream: str, day: date, facts: Facts, known: set[str]) -> bool:
+def _ours(stream: str, day: date, facts: ObjectInfo, known: set[str]) -> bool:
     return facts.key in known or facts.key in {manifest_key(stream, day), success_key(stream, day)}
 
 
-def _stray(facts: Facts) -> Finding:
+def _stray(facts: ObjectInfo) -> Finding:
     hidden = facts.key.rsplit("/", 1)[1].startswith(("_", "."))
     what = "it lies in a day's folder, and no seal record names it"
     return Finding(facts.key, Problem.STRAY, what, STRAY, note=hidden)

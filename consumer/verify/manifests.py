@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
+from consumer.seal.day_plan import DayPlan, Part, PartitionState, manifest_digest, plan_days
 from consumer.seal.keys import manifest_key, record_key
-from consumer.seal.publication import DayPlan, Part, PartitionState, manifest_digest, plan_days
-from consumer.seal.publish import MANIFEST_VERSION
+from consumer.seal.publisher import MANIFEST_VERSION
 from consumer.seal.record import ObjectEntry
 from consumer.store.port import Stored
 from consumer.verify.documents import parsed, unlike_written, without_metadata
@@ -43,7 +43,7 @@ class ManifestLook:
         return pinned | listed
 
 
-def look_at_manifest(stream: str, day: date, stored: Stored, *, keeps_metadata: bool) -> ManifestLook:
+def check_manifest(stream: str, day: date, stored: Stored, *, keeps_metadata: bool) -> ManifestLook:
     """Read and check one manifest by itself."""
     key = manifest_key(stream, day)
     whats = [unlike_written(stored), without_metadata(stored, keeps_metadata=keeps_metadata)]

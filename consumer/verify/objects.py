@@ -9,10 +9,10 @@ from typing import BinaryIO, cast
 
 import orjson
 
-from consumer.domain.fields import number_in
+from consumer.domain.json_fields import number_in
 from consumer.seal.record import ObjectEntry
 from consumer.store.contents import BLOCK, RowCounter, plain_blocks
-from consumer.store.port import Facts, Store
+from consumer.store.port import ObjectInfo, Store
 from consumer.verify.findings import RESTORE_OBJECT, RESTORE_QUARANTINE, Finding, Problem
 from consumer.verify.wanted import Wanted
 
@@ -186,7 +186,7 @@ def _replay_finding(wanted: Wanted) -> Finding:
     return Finding(wanted.entry.key, Problem.REPLAY, what, "let a running replay end, or run the same replay again")
 
 
-def _metadata_problems(wanted: Wanted, facts: Facts, measured: Measured) -> Iterator[str]:
+def _metadata_problems(wanted: Wanted, facts: ObjectInfo, measured: Measured) -> Iterator[str]:
     said, entry = facts.metadata, wanted.entry
     place = (said.get("topic"), said.get("partition"))
     if place != (wanted.partition.topic, str(wanted.partition.partition)):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from consumer.domain import fields
+from consumer.domain import json_fields
 from consumer.seal.keys import replay_prefix
 from consumer.seal.record import ObjectEntry, entry_from
-from consumer.seal.replays import REPLAY_VERSION
+from consumer.seal.replacements import REPLAY_VERSION
 from consumer.store.port import Stored
 from consumer.verify.documents import parsed, unlike_written
 from consumer.verify.findings import RESTORE, Finding, Problem
@@ -32,7 +32,7 @@ class ReplayLook:
     findings: tuple[Finding, ...] = ()
 
 
-def look_at_replays(stream: str, stored: Iterable[Stored]) -> ReplayLook:
+def check_replays(stream: str, stored: Iterable[Stored]) -> ReplayLook:
     """Read the replay log; its records come in the order of their keys."""
     objects: dict[str, Replaced] = {}
     settings: set[str] = set()
@@ -49,14 +49,14 @@ def look_at_replays(stream: str, stored: Iterable[Stored]) -> ReplayLook:
             findings.append(Finding(key, Problem.ALTERED, what, RESTORE))
         try:
             raw = parsed(one.data)
-            if fields.whole(raw, "version") > REPLAY_VERSION:
+            if json_fields.whole(raw, "version") > REPLAY_VERSION:
                 findings.append(Finding(key, Problem.NEWER, "a newer release wrote it", "verify with that release"))
                 continue
             if (raw["n"], raw["stream"]) != (number, stream):
                 what = f"it says that it is replay {raw['n']} of {raw['stream']}"
                 findings.append(Finding(key, Problem.INCONSISTENT, what, RESTORE))
-            entries = [entry_from(entry) for entry in fields.tables(raw, "objects")]
-            settings.add(fields.text(raw, "settings"))
+            entries = [entry_from(entry) for entry in json_fields.tables(raw, "objects")]
+            settings.add(json_fields.text(raw, "settings"))
             objects.update({entry.key: Replaced(entry, number, raw["settings"]) for entry in entries})
         except (KeyError, TypeError, ValueError) as error:
             findings.append(Finding(key, Problem.UNREADABLE, f"it is no replay record: {error}", RESTORE))

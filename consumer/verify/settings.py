@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from consumer.seal.chain import Chain
 from consumer.seal.keys import settings_key
 from consumer.store.port import Stored
+from consumer.streams.avro_schema import SchemaError
 from consumer.streams.columns import columns_of
 from consumer.streams.rules import ROWS_VERSION, RowRules, rules_from_document
-from consumer.streams.schema import SchemaError
 from consumer.verify.documents import parsed, unlike_written
 from consumer.verify.findings import RESTORE, Finding, Problem
 
@@ -24,7 +24,7 @@ class SettingsLook:
     findings: tuple[Finding, ...] = ()
 
 
-def look_at_settings(stored: Mapping[str, Stored | None]) -> SettingsLook:
+def check_settings(stored: Mapping[str, Stored | None]) -> SettingsLook:
     """Check the documents, given by the digests that records name them with."""
     rules: dict[str, RowRules] = {}
     columns: dict[str, tuple[str, ...]] = {}

@@ -15,11 +15,11 @@ from typing import Protocol, TypeVar
 
 from consumer.domain.offsets import TopicPartition
 from consumer.seal.keys import days_key, manifest_key, replay_prefix, settings_key
-from consumer.store.port import Facts, Store, Stored
-from consumer.verify.chain import ChainLook, look_at_chain
+from consumer.store.port import ObjectInfo, Store, Stored
+from consumer.verify.chain import ChainLook, check_chain
 from consumer.verify.findings import Finding, Problem
-from consumer.verify.replays import ReplayLook, look_at_replays
-from consumer.verify.settings import SettingsLook, look_at_settings
+from consumer.verify.replays import ReplayLook, check_replays
+from consumer.verify.settings import SettingsLook, check_settings
 
 _RECORD = re.compile(r"(\d+)/(\d{8,})\.json")
 _T = TypeVar("_T")
@@ -52,7 +52,7 @@ class Days:
 class Folder:
     """Keys of one stream below its own folder or below `_quarantine/`: those of its days, and the others."""
 
-    by_day: Mapping[date, Mapping[str, Facts]]
+    by_day: Mapping[date, Mapping[str, ObjectInfo]]
     elsewhere: tuple[str, ...]
 
 
@@ -94,7 +94,7 @@ class Reader:
         listing = self.ask(lambda: self.store.get(days_key(self.stream)))
         data, quarantine = self._folder(f"{self.stream}/"), self._folder(f"_quarantine/{self.stream}/")
         manifests = self._manifests(data)
-        replays = look_at_replays(self.stream, self._fixed(self._list(replay_prefix(self.stream))))
+        replays = check_replays(self.stream, self._fixed(self._list(replay_prefix(self.stream))))
         chains, strangers = self._chains()
         named = {record.settings for look in chains for record in look.records} | replays.settings
         return Snapshot(
@@ -104,20 +104,18 @@ class Reader:
             manifests=manifests,
             replays=replays,
             chains=chains,
-            settings=look_at_settings(
-                dict(zip(sorted(named), self._get(map(settings_key, sorted(named))), strict=True))
-            ),
+            settings=check_settings(dict(zip(sorted(named), self._get(map(settings_key, sorted(named))), strict=True))),
             keeps_metadata=self.store.keeps_metadata,
             strangers=strangers,
         )
 
-    def _list(self, prefix: str) -> list[Facts]:
+    def _list(self, prefix: str) -> list[ObjectInfo]:
         return self.ask(lambda: list(self.store.list(prefix)))
 
     def _get(self, keys: Iterable[str]) -> list[Stored | None]:
         return list(self.pool.map(lambda key: self.ask(lambda: self.store.get(key)), keys))
 
-    def _fixed(self, listed: Iterable[Facts]) -> list[Stored]:
+    def _fixed(self, listed: Iterable[ObjectInfo]) -> list[Stored]:
         """Documents that are written once; those that vanish between list and read are left out."""
         wanted = [facts for facts in listed if (facts.key, facts.etag) not in self._known]
         for facts, stored in zip(wanted, self._get(facts.key for facts in wanted), strict=True):
@@ -127,7 +125,7 @@ class Reader:
         return [self._known[place] for place in places if place in self._known]
 
     def _folder(self, prefix: str) -> Folder:
-        by_day: dict[date, dict[str, Facts]] = {}
+        by_day: dict[date, dict[str, ObjectInfo]] = {}
         elsewhere = []
         for facts in self._list(prefix):
             day = _day_of(facts.key.removeprefix(prefix))
@@ -164,7 +162,7 @@ class Reader:
         prefix = f"_seals/{self.topic}/{number}/"
         found = [(n, stored[key]) for n in numbers if (key := f"{prefix}{n:08d}.json") in stored]
         partition = TopicPartition(self.topic, number)
-        return look_at_chain(partition, self.stream, found, keeps_metadata=self.store.keeps_metadata)
+        return check_chain(partition, self.stream, found, keeps_metadata=self.store.keeps_metadata)
 
 
 def _day_of(rest: str) -> date | None:

@@ -9,12 +9,12 @@ from datetime import date, datetime, timedelta
 
 from consumer.domain.clock import Clock
 from consumer.domain.offsets import TopicPartition
-from consumer.seal.publication import PartitionState, plan_days
+from consumer.seal.day_plan import PartitionState, plan_days
 from consumer.seal.record import Record
 from consumer.store.port import Store
 from consumer.verify.days import PUBLISHED_AFTER, check_days, strays
 from consumer.verify.findings import RESTORE, START_WORKER, Finding, Problem, Report, once
-from consumer.verify.manifests import ManifestLook, Told, look_at_manifest
+from consumer.verify.manifests import ManifestLook, Told, check_manifest
 from consumer.verify.objects import Inspected, Progress, inspect, missing
 from consumer.verify.settings import conflicts
 from consumer.verify.snapshot import Ask, Days, Reader, Snapshot
@@ -27,7 +27,7 @@ FINISHED_AFTER = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class VerifyTarget:
     """One stream to verify. `today` are the columns of its settings as they are now."""
 
     stream: str
@@ -37,7 +37,7 @@ class Subject:
 
 
 @dataclass(frozen=True, slots=True)
-class Ways:
+class VerifyContext:
     """How to go about it: outages, threads, time, and who hears of the bytes to come and those read."""
 
     ask: Ask
@@ -61,7 +61,7 @@ class Assessment:
     newest: datetime | None
 
 
-def verify_stream(subject: Subject, days: Days, ways: Ways) -> Report:
+def verify_stream(subject: VerifyTarget, days: Days, ways: VerifyContext) -> Report:
     """Verify one stream. Raises HaltError where its destination is missing."""
     reader = Reader(subject.store, subject.stream, subject.topic, days, ways.ask, ways.pool)
     found = settled(lambda: assess(subject, reader.look(), days), ways.rest)
@@ -82,10 +82,10 @@ def settled(look: Callable[[], Assessment], rest: Callable[[], object]) -> Asses
     return found
 
 
-def assess(subject: Subject, snapshot: Snapshot, days: Days) -> Assessment:
+def assess(subject: VerifyTarget, snapshot: Snapshot, days: Days) -> Assessment:
     """Hold chains, settings, replays, manifests and the listing against each other."""
     looks = {
-        day: look_at_manifest(subject.stream, day, stored, keeps_metadata=snapshot.keeps_metadata)
+        day: check_manifest(subject.stream, day, stored, keeps_metadata=snapshot.keeps_metadata)
         for day, stored in snapshot.manifests.items()
     }
     unfinished = _unfinished(snapshot, looks)
@@ -133,7 +133,7 @@ def _unfinished(snapshot: Snapshot, looks: Mapping[date, ManifestLook]) -> dict[
 
 
 def _told(
-    subject: Subject, snapshot: Snapshot, unfinished: Mapping[int, Record], wanted: Iterable[Wanted]
+    subject: VerifyTarget, snapshot: Snapshot, unfinished: Mapping[int, Record], wanted: Iterable[Wanted]
 ) -> Told | None:
     """What the chains say of the days; None where one of them is broken, so that it says nothing for certain."""
     if not all(look.whole for look in snapshot.chains) or not snapshot.chains:
@@ -185,7 +185,7 @@ def _conflicts(snapshot: Snapshot) -> list[Finding]:
 # -- bodies ----------------------------------------------------------------------------------------------------------
 
 
-def _read_bodies(subject: Subject, found: Assessment, ways: Ways) -> list[Inspected]:
+def _read_bodies(subject: VerifyTarget, found: Assessment, ways: VerifyContext) -> list[Inspected]:
     data, bad = found.snapshot.data.by_day, found.snapshot.quarantine.by_day
     sizes = {facts.key: facts.size for folder in (data, bad) for keys in folder.values() for facts in keys.values()}
     ways.total(sum(sizes.get(one.entry.key, 0) for one in found.wanted))
@@ -218,7 +218,7 @@ class _Tally:
             self.rows += max(0, one.measured.rows)
 
 
-def _report(subject: Subject, found: Assessment, bodies: list[Inspected], now: datetime) -> Report:
+def _report(subject: VerifyTarget, found: Assessment, bodies: list[Inspected], now: datetime) -> Report:
     tally, pending = _Tally(findings=list(found.findings)), []
     for one in bodies:
         tally.add(one)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 
-from consumer.domain.batches import DayRows, Judged
+from consumer.domain.batches import DayRows, TransformedBatch
 from consumer.domain.days import ABSURD_DAYS
 from consumer.domain.errors import TransientError
 from consumer.domain.offsets import Span
@@ -15,10 +15,10 @@ from consumer.seal.record import Record
 from consumer.source.port import EndReached, Lease, OutOfRange, Records
 from consumer.spool.checkpoint import Progress
 from consumer.spool.files import PartitionSpool, SpoolDamagedError, SpoolFullError
-from consumer.worker.ahead import Judging, Leaving, judging
-from consumer.worker.bodies import header
-from consumer.worker.desk import Desk
-from consumer.worker.lens import Lens
+from consumer.worker.lookahead import Judging, Leaving, transforming
+from consumer.worker.object_bodies import header
+from consumer.worker.offset_rules import OffsetRules
+from consumer.worker.stream_context import StreamContext
 
 STALL_SECONDS = 1.0
 """How long a batch waits before it is tried again while the registry or the disk takes nothing."""
@@ -26,10 +26,10 @@ STALL_SECONDS = 1.0
 
 @dataclass(slots=True)
 class _Waiting:
-    """What was received and not taken in yet. `judging` was begun on arrival, where it was clear then how to judge."""
+    """What was received and not taken in yet. `transforming` was begun on arrival, where the rules were known then."""
 
     event: Records | EndReached
-    judging: Judging | None = None
+    transforming: Judging | None = None
 
 
 class Intake:
@@ -38,11 +38,11 @@ class Intake:
     `lost` says why reading cannot go on from here (the position left the log): the partition is looked at anew.
     """
 
-    def __init__(self, desk: Desk, lease: Lease, spool: PartitionSpool) -> None:
-        self._desk = desk
+    def __init__(self, context: StreamContext, lease: Lease, spool: PartitionSpool) -> None:
+        self._context = context
         self._lease = lease
         self._spool = spool
-        self._lens: Lens | None = None
+        self._offset_rules: OffsetRules | None = None
         self._backlog: deque[_Waiting] = deque()
         self._fresh = False
         self._retry_at = 0.0
@@ -62,24 +62,24 @@ class Intake:
         """The disk took no more rows."""
         return isinstance(self.stalled, SpoolFullError)
 
-    def open(self, lens: Lens, position: int) -> None:
+    def open(self, offset_rules: OffsetRules, position: int) -> None:
         """Read from `position` on; what was on its way from elsewhere is forgotten."""
-        self._lens, self.lost, self.stalled = lens, "", None
+        self._offset_rules, self.lost, self.stalled = offset_rules, "", None
         self._backlog.clear()
-        self._desk.broker.start(self._lease, position)
-        self._desk.broker.resume(self._lease)  # it may have been paused at the old place
-        self._desk.hearing.paused(self._lease.partition, None)
+        self._context.broker.start(self._lease, position)
+        self._context.broker.resume(self._lease)  # it may have been paused at the old place
+        self._context.listener.paused(self._lease.partition, None)
         self._delivering = True
         self._regulate()
 
-    def reopen(self, lens: Lens) -> None:
+    def reopen(self, offset_rules: OffsetRules) -> None:
         """Go on reading where it was shut."""
-        self._lens = lens
+        self._offset_rules = offset_rules
         self._regulate()
 
     def shut(self) -> None:
         """Take nothing in until it is opened again; what still arrives waits in order."""
-        self._lens = None
+        self._offset_rules = None
         self._regulate()
 
     def hold(self, *, held: bool) -> None:
@@ -88,18 +88,18 @@ class Intake:
         self._regulate()
 
     def _regulate(self) -> None:
-        wanted = self._lens is not None and not self.held and self.stalled is None
+        wanted = self._offset_rules is not None and not self.held and self.stalled is None
         if wanted == self._delivering:
             return
         self._delivering = wanted
-        self._desk.hearing.paused(self._lease.partition, None if wanted else self._why())
+        self._context.listener.paused(self._lease.partition, None if wanted else self._why())
         if wanted:
-            self._desk.broker.resume(self._lease)
+            self._context.broker.resume(self._lease)
         else:
-            self._desk.broker.pause(self._lease)
+            self._context.broker.pause(self._lease)
 
     def _why(self) -> str:
-        if self._lens is None:
+        if self._offset_rules is None:
             return "sealing"
         return "spool" if self.held or self.full else "outage"
 
@@ -110,39 +110,39 @@ class Intake:
             return
         self._backlog.append(_Waiting(event, self._foresee(event)))
         self._fresh = True
-        self._drain(self._desk.ahead.depth)
+        self._drain(self._context.ahead.depth)
 
     def _foresee(self, event: Records | EndReached) -> Judging | None:
         """Begin to judge what will be taken in after all that waits, if nothing gets in the way."""
-        if not isinstance(event, Records) or self._lens is None or self.lost or not self._due():
+        if not isinstance(event, Records) or self._offset_rules is None or self.lost or not self._due():
             return None
-        return judging(self._lens, event.batch, self._leaving(), self._desk.ahead)
+        return transforming(self._offset_rules, event.batch, self._leaving(), self._context.ahead)
 
     @property
-    def judging(self) -> bool:
+    def transforming(self) -> bool:
         """Something waits for nothing but its judgement."""
-        return bool(self._backlog) and self._lens is not None and not self.lost and self._due()
+        return bool(self._backlog) and self._offset_rules is not None and not self.lost and self._due()
 
     def drain(self) -> bool:
         """Take in what waits; True where anything was taken. A registry or disk out of reach stalls it for a while.
 
         While more comes, the newest batches are left for the next time: they are under judgement.
         """
-        leave, self._fresh = self._desk.ahead.depth if self._fresh else 0, False
+        leave, self._fresh = self._context.ahead.depth if self._fresh else 0, False
         return self._drain(leave)
 
     def _drain(self, leave: int) -> bool:
         taken = False
-        while len(self._backlog) > leave and self._lens is not None and not self.lost and self._due():
+        while len(self._backlog) > leave and self._offset_rules is not None and not self.lost and self._due():
             try:
-                self._take(self._lens, self._backlog[0])
+                self._take(self._offset_rules, self._backlog[0])
             except SpoolDamagedError as error:
                 self.lost = str(error)
                 self._backlog.clear()
                 break
             except TransientError as error:
                 for waiting in self._backlog:
-                    waiting.judging = None  # it may have met the same outage
+                    waiting.transforming = None  # it may have met the same outage
                 if isinstance(error, SpoolFullError) and self._halve():
                     continue
                 self._stall(error)
@@ -164,21 +164,21 @@ class Intake:
 
     def _stall(self, error: TransientError) -> None:
         self.stalled = error
-        self._retry_at = self._desk.clock.monotonic() + STALL_SECONDS
-        self._desk.hearing.outage(self._lease.partition, error)
+        self._retry_at = self._context.clock.monotonic() + STALL_SECONDS
+        self._context.listener.outage(self._lease.partition, error)
 
     def _due(self) -> bool:
         """Held, it takes nothing in; but one batch that the disk refused is tried again: only that shows new room."""
         if self.stalled is None:
             return not self.held
-        return (self.full or not self.held) and self._desk.clock.monotonic() >= self._retry_at
+        return (self.full or not self.held) and self._context.clock.monotonic() >= self._retry_at
 
     def _recovered(self) -> None:
         if self.stalled is not None:
             self.stalled = None
-            self._desk.hearing.outage(self._lease.partition, None)
+            self._context.listener.outage(self._lease.partition, None)
 
-    def _take(self, lens: Lens, waiting: _Waiting) -> None:
+    def _take(self, offset_rules: OffsetRules, waiting: _Waiting) -> None:
         event = waiting.event
         if isinstance(event, EndReached):
             if event.offset > self.position:
@@ -189,29 +189,29 @@ class Intake:
             self.lost = f"delivery jumped from {self.position} to {batch.span.start}"
             return
         batch = batch.clip(Span(self.position, batch.span.end))
-        found = waiting.judging
-        if found is None or not found.is_of(batch, lens, self.drop_above):
-            found = judging(lens, batch, self._leaving())
-        self._take_judged(found)
+        found = waiting.transforming
+        if found is None or not found.is_of(batch, offset_rules, self.drop_above):
+            found = transforming(offset_rules, batch, self._leaving())
+        self._take_transformed(found)
 
-    def _take_judged(self, found: Judging) -> None:
-        lens, leaving = found.lens, found.leaving
+    def _take_transformed(self, found: Judging) -> None:
+        offset_rules, leaving = found.offset_rules, found.leaving
         keep: list[DayRows] = []
-        told: list[tuple[Judged, int]] = []
+        told: list[tuple[TransformedBatch, int]] = []
         progress = replace(self._spool.progress, position=max(self.position, found.batch.span.end))
         for judged, covering in found.pieces():
-            wanted = [rows for rows in judged.days if lens.wants(rows.day, covering)]
+            wanted = [rows for rows in judged.days if offset_rules.wants(rows.day, covering)]
             keep.extend(rows for rows in wanted if not leaving(rows.day))
             dropped = [rows for rows in wanted if leaving(rows.day)]
             progress = _advanced(progress, judged, covering, dropped)
             told.append((judged, sum(rows.rows for rows in judged.days) - sum(rows.rows for rows in wanted)))
-        self._spool.take(keep, progress, header(lens.columns))
+        self._spool.take(keep, progress, header(offset_rules.columns))
         for judged, already_sealed in told:
-            self._desk.hearing.judged(judged, already_sealed)
+            self._context.listener.judged(judged, already_sealed)
 
     def _leaving(self) -> Leaving:
         """Days that have no room while older ones are to be sealed; days absurdly far ahead are sealed with them."""
-        return Leaving(self.drop_above, self._desk.clock.now().date() + ABSURD_DAYS)
+        return Leaving(self.drop_above, self._context.clock.now().date() + ABSURD_DAYS)
 
     def make_room(self, cutoff: date) -> None:
         """Let go of the days after `cutoff`, now and until the next seal."""
@@ -219,7 +219,9 @@ class Intake:
         self._spool.drop(self._leaving())
 
 
-def _advanced(progress: Progress, judged: Judged, covering: Record | None, dropped: list[DayRows]) -> Progress:
+def _advanced(
+    progress: Progress, judged: TransformedBatch, covering: Record | None, dropped: list[DayRows]
+) -> Progress:
     gone = _with_dropped(progress.dropped, dropped)
     if covering is not None:
         return replace(progress, dropped=gone)

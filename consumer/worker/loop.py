@@ -17,13 +17,13 @@ from consumer.domain.errors import TransientError
 from consumer.domain.offsets import TopicPartition
 from consumer.source.port import Assigned, Broker, EndReached, Event, Lease, OutOfRange, Records, Revoked
 from consumer.spool.disk import Disk
-from consumer.worker.desk import Desk
-from consumer.worker.jobs import Jobs
-from consumer.worker.life import live
+from consumer.worker.backpressure import Action, DiskUsage, Limits, PartitionUsage, plan_backpressure
+from consumer.worker.coroutines import Runner, Sleep, Steps, with_backoff
+from consumer.worker.executor import Jobs
+from consumer.worker.lifecycle import run_partition
 from consumer.worker.partition import Partition
-from consumer.worker.pressure import Limits, Relief, Room, Tenant, relieve
-from consumer.worker.publishing import Publication
-from consumer.worker.steps import Pause, Runner, Steps, patiently
+from consumer.worker.publish_task import PublishTask
+from consumer.worker.stream_context import StreamContext
 
 OUTAGE_SECONDS = 30.0
 """Polls without an error for that long end a brokers' outage; a broker that is still out of reach says so sooner."""
@@ -42,12 +42,12 @@ class Pace:
 
 
 class Worker:
-    """One member of the group, for all its streams. `desks` and `publications` are by stream name."""
+    """One member of the group, for all its streams. `contexts` and `publish_tasks` are by stream name."""
 
     def __init__(
         self,
-        desks: Mapping[str, Desk],
-        publications: Mapping[str, Publication],
+        contexts: Mapping[str, StreamContext],
+        publish_tasks: Mapping[str, PublishTask],
         *,
         broker: Broker,
         disk: Disk,
@@ -56,17 +56,17 @@ class Worker:
         limits: Limits,
         pace: Pace = Pace(),
     ) -> None:
-        self.desks = desks
-        self.publications = publications
-        self.lives: dict[Lease, Partition] = {}
-        for name, publication in publications.items():
-            publication.busy = partial(self._sealing, name)
-        self._by_topic = {desk.job.rules.topic: name for name, desk in desks.items()}
+        self.contexts = contexts
+        self.publish_tasks = publish_tasks
+        self.partitions: dict[Lease, Partition] = {}
+        for name, publish_task in publish_tasks.items():
+            publish_task.busy = partial(self._sealing, name)
+        self._by_topic = {context.config.rules.topic: name for name, context in contexts.items()}
         self._broker, self._disk, self._jobs, self._clock = broker, disk, jobs, clock
         self.limits, self._pace = limits, pace
         self._runners: dict[Lease, Runner] = {}
         self._side_runners: list[Runner] = []
-        self._hearing = next(iter(desks.values())).hearing
+        self._listener = next(iter(contexts.values())).listener
         self._held = False
         self._checkpoint_at = self._relieve_at = 0.0
         self._appended = 0
@@ -77,17 +77,19 @@ class Worker:
     def start(self) -> None:
         """Join the group."""
         self._broker.subscribe(sorted(self._by_topic))
-        steps = [publication.steps() for publication in self.publications.values()]
+        steps = [publish_task.steps() for publish_task in self.publish_tasks.values()]
         # asked for at once: a topic that is missing shows before any partition could
-        self.request_publications()
+        self.request_publishing_everywhere()
         self._side_runners = [Runner(step, self._jobs, self._clock) for step in (*steps, self._watch_unowned())]
 
     def step(self, timeout: float) -> None:
         """One turn: take what came, let every partition go on as far as it can, look after the disk."""
-        for event in self._poll(0.0 if any(life.intake.judging for life in self.lives.values()) else timeout):
+        for event in self._poll(
+            0.0 if any(partition.intake.transforming for partition in self.partitions.values()) else timeout
+        ):
             self._on(event)
-        for life in self.lives.values():
-            if life.intake.drain():
+        for partition in self.partitions.values():
+            if partition.intake.drain():
                 self.progress_at = self._clock.monotonic()
         for runner in (*self._runners.values(), *self._side_runners):
             if runner.advance():
@@ -97,29 +99,29 @@ class Worker:
 
     def stop(self) -> None:
         """Keep what was read for the next start, and leave the group."""
-        for lease in list(self.lives):
+        for lease in list(self.partitions):
             self._end(lease)
         for runner in self._side_runners:
             runner.close()
         self._broker.close()
-        for desk in self.desks.values():
-            desk.ahead.close()
+        for context in self.contexts.values():
+            context.ahead.close()
 
-    def lives_of(self, stream: str) -> list[Partition]:
+    def partitions_of(self, stream: str) -> list[Partition]:
         """Our partitions of this stream."""
-        return [life for life in self.lives.values() if life.desk.job.name == stream]
+        return [partition for partition in self.partitions.values() if partition.context.config.name == stream]
 
     def _sealing(self, stream: str) -> bool:
-        return any(life.sealing for life in self.lives_of(stream))
+        return any(partition.sealing for partition in self.partitions_of(stream))
 
-    def request_publications(self) -> None:
+    def request_publishing_everywhere(self) -> None:
         """Look at every stream's days again."""
-        for publication in self.publications.values():
-            publication.request()
+        for publish_task in self.publish_tasks.values():
+            publish_task.request()
 
     def _progressed(self) -> float:
-        outage = any(life.outage or life.intake.stalled for life in self.lives.values()) or any(
-            publication.outage for publication in self.publications.values()
+        outage = any(partition.outage or partition.intake.stalled for partition in self.partitions.values()) or any(
+            publish_task.outage for publish_task in self.publish_tasks.values()
         )
         return self.progress_at if outage or self.broker_outage else self._clock.monotonic()
 
@@ -146,26 +148,26 @@ class Worker:
                     self._end(lease)
                 self._tell_assigned()
             case Records(lease) | EndReached(lease) | OutOfRange(lease):
-                if lease in self.lives:
-                    self.lives[lease].intake.receive(event)
+                if lease in self.partitions:
+                    self.partitions[lease].intake.receive(event)
 
     def _tell_assigned(self) -> None:
-        ours = Counter(lease.partition.topic for lease in self.lives)
-        self._hearing.rebalanced({topic: ours[topic] for topic in self._by_topic})
+        ours = Counter(lease.partition.topic for lease in self.partitions)
+        self._listener.rebalanced({topic: ours[topic] for topic in self._by_topic})
 
     def _begin(self, lease: Lease) -> None:
         stream = self._by_topic[lease.partition.topic]
-        life = Partition(self.desks[stream], lease, self.publications[stream].request)
-        self.lives[lease] = life
-        self._runners[lease] = Runner(live(life), self._jobs, self._clock)
+        partition = Partition(self.contexts[stream], lease, self.publish_tasks[stream].request)
+        self.partitions[lease] = partition
+        self._runners[lease] = Runner(run_partition(partition), self._jobs, self._clock)
 
     def _end(self, lease: Lease) -> None:
-        life = self.lives.pop(lease, None)
-        if life is None:
+        partition = self.partitions.pop(lease, None)
+        if partition is None:
             return
         self._runners.pop(lease).close()
-        life.checkpoint()
-        self._hearing.cleared(lease.partition, life.halted.reason if life.halted else None)
+        partition.checkpoint()
+        self._listener.cleared(lease.partition, partition.halted.reason if partition.halted else None)
 
     # -- the disk ----------------------------------------------------------------------------------------------------
 
@@ -174,29 +176,33 @@ class Worker:
         if now < self._checkpoint_at:
             return
         self._checkpoint_at = now + self._pace.checkpoint_seconds
-        for life in self.lives.values():
-            life.checkpoint()
+        for partition in self.partitions.values():
+            partition.checkpoint()
 
     def _make_room(self) -> None:
-        now, lives = self._clock.monotonic(), list(self.lives.values())
-        appended = sum(life.spool.appended for life in lives)
+        now, partitions = self._clock.monotonic(), list(self.partitions.values())
+        appended = sum(partition.spool.appended for partition in partitions)
         if now < self._relieve_at and abs(appended - self._appended) < self.limits.max_bytes // LOOKS:
             return
         self._relieve_at, self._appended = now + self._pace.pressure_seconds, appended
-        room = Room(
-            sum(life.spool.size for life in lives), self._disk.free_bytes(), any(life.intake.full for life in lives)
+        room = DiskUsage(
+            sum(partition.spool.size for partition in partitions),
+            self._disk.free_bytes(),
+            any(partition.intake.full for partition in partitions),
         )
-        plan = relieve(self.limits, room, [_tenant(index, life) for index, life in enumerate(lives)], held=self._held)
-        self._held = any(relief is not Relief.READ for relief in plan.values())
+        plan = plan_backpressure(
+            self.limits, room, [_usage(index, partition) for index, partition in enumerate(partitions)], held=self._held
+        )
+        self._held = any(action is not Action.READ for action in plan.values())
         if self._held:
-            self._remove_strays(lives)
-        for index, relief in plan.items():
-            _relieve(lives[index], relief)
-        self._hearing.pressed(room.used, room.free, held=self._held)
+            self._remove_strays(partitions)
+        for index, action in plan.items():
+            _apply(partitions[index], action)
+        self._listener.pressed(room.used, room.free, held=self._held)
 
-    def _remove_strays(self, lives: Sequence[Partition]) -> None:
+    def _remove_strays(self, partitions: Sequence[Partition]) -> None:
         """Spools of partitions that are not ours any more go when room is short: Kafka holds their rows."""
-        ours = {f"{life.name.topic}-{life.name.partition}" for life in lives}
+        ours = {f"{partition.name.topic}-{partition.name.partition}" for partition in partitions}
         for folder in sorted(set(self._disk.folders()) - ours):
             with suppress(OSError):  # a full disk may refuse it, and void is the checkpoint without its files as well
                 self._disk.save(folder, None)
@@ -207,35 +213,37 @@ class Worker:
 
     def _watch_unowned(self) -> Steps[None]:
         """Force a rejoin where partitions of our topics stay nobody's: seen with static members on 4.1.1."""
-        desk = next(iter(self.desks.values()))
+        context = next(iter(self.contexts.values()))
         topics = sorted(self._by_topic)
         before: set[TopicPartition] = set()
         while True:
-            yield Pause(UNOWNED_SECONDS)
-            unowned = yield from patiently(lambda: desk.view.unowned(desk.job.group, topics), lambda _: None)
+            yield Sleep(UNOWNED_SECONDS)
+            unowned = yield from with_backoff(
+                lambda: context.admin.unowned(context.config.group, topics), lambda _: None
+            )
             if before & unowned:
                 self._broker.rejoin()
                 unowned = set()
             before = unowned
 
 
-def _tenant(index: int, life: Partition) -> Tenant:
-    cutoff = life.spill_cutoff()
-    due = sum(file.length for file in life.spool.files if file.day <= cutoff)
-    return Tenant(
+def _usage(index: int, partition: Partition) -> PartitionUsage:
+    cutoff = partition.spill_cutoff()
+    due = sum(file.length for file in partition.spool.files if file.day <= cutoff)
+    return PartitionUsage(
         index=index,
         due=due,
-        open=life.spool.size - due if life.ready else 0,
-        closing=life.ready and life.cutoff_due() is not None,
-        sealing=life.sealing or life.spill_wanted,
-        needed=life.rebuilding or life.intake.position < life.chain.reach.through,
+        open=partition.spool.size - due if partition.ready else 0,
+        closing=partition.ready and partition.cutoff_due() is not None,
+        sealing=partition.sealing or partition.spill_wanted,
+        needed=partition.rebuilding or partition.intake.position < partition.chain.reach.through,
     )
 
 
-def _relieve(life: Partition, relief: Relief) -> None:
-    cutoff: date | None = life.cutoff_due() or life.chain.reach.cutoff
-    if relief is Relief.SPILL and life.ready:
-        life.spill_wanted = True
-    if relief is Relief.DROP and cutoff is not None:
-        life.intake.make_room(cutoff)
-    life.intake.hold(held=relief in {Relief.HOLD, Relief.SPILL})
+def _apply(partition: Partition, action: Action) -> None:
+    cutoff: date | None = partition.cutoff_due() or partition.chain.reach.cutoff
+    if action is Action.SPILL and partition.ready:
+        partition.spill_wanted = True
+    if action is Action.DROP and cutoff is not None:
+        partition.intake.make_room(cutoff)
+    partition.intake.hold(held=action in {Action.HOLD, Action.SPILL})

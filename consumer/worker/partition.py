@@ -1,4 +1,4 @@
-"""One partition under one lease: what it holds, where it stands. Its story is told in `life.py` and `sealing.py`."""
+"""One partition under one lease: its state. What happens to it stands in `lifecycle.py` and `sealing.py`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import suppress
 from datetime import date
 from typing import TypeVar
 
-from consumer.domain.batches import Judge
+from consumer.domain.batches import RowTransformer
 from consumer.domain.errors import HaltError, HaltReason, TransientError
 from consumer.seal.chain import Chain
 from consumer.seal.decide import cutoff_to_close
@@ -16,10 +16,10 @@ from consumer.seal.recover import NO_RECORD
 from consumer.source.port import Lease
 from consumer.spool.checkpoint import Basis, SpoolFile
 from consumer.spool.files import PartitionSpool, SpoolFullError
-from consumer.worker.desk import Desk
+from consumer.worker.coroutines import Steps, with_backoff
 from consumer.worker.intake import Intake
-from consumer.worker.lens import Lens
-from consumer.worker.steps import Steps, patiently
+from consumer.worker.offset_rules import OffsetRules
+from consumer.worker.stream_context import StreamContext
 
 _T = TypeVar("_T")
 
@@ -31,44 +31,44 @@ Files = Mapping[tuple[date, bool], SpoolFile]
 
 
 class Partition:
-    """The state of one lease. `chain` is the seal log as last read or extended, `judges` what may judge its offsets.
+    """The state of one lease. `chain` is the seal log as last read or extended, `transformers` are for its offsets.
 
     `ready`: recovered and reading. `sealing`: in the middle of a seal. `rebuilding`: the rows of a pending seal are
     read again, and nothing else is in the spool.
     """
 
-    def __init__(self, desk: Desk, lease: Lease, call_publication: Callable[[], None]) -> None:
-        self.desk = desk
+    def __init__(self, context: StreamContext, lease: Lease, request_publishing: Callable[[], None]) -> None:
+        self.context = context
         self.lease = lease
         self.name = lease.partition
-        self.spool = PartitionSpool(desk.disk, lease.partition)
-        self.intake = Intake(desk, lease, self.spool)
+        self.spool = PartitionSpool(context.disk, lease.partition)
+        self.intake = Intake(context, lease, self.spool)
         self.chain = Chain()
         self.topic_id = ""
-        self.judges: Mapping[str, Judge] = {}
+        self.transformers: Mapping[str, RowTransformer] = {}
         self.halted: HaltError | None = None
         self.outage: TransientError | None = None
         self.ready = False
         self.sealing = False
         self.rebuilding = False
         self.spill_wanted = False
-        self.call_publication = call_publication
+        self.request_publishing = request_publishing
 
     # -- what it says of itself --------------------------------------------------------------------------------------
 
     def cutoff_due(self) -> date | None:
         """The cutoff that the next seal should close, or None."""
-        return cutoff_to_close(self.chain, self.desk.schedule, self.desk.clock.now())
+        return cutoff_to_close(self.chain, self.context.schedule, self.context.clock.now())
 
     def spill_cutoff(self) -> date:
         """The cutoff that a spill would have now."""
-        due, reached = self.desk.schedule.cutoff(self.desk.clock.now()), self.chain.reach.cutoff
+        due, reached = self.context.schedule.cutoff(self.context.clock.now()), self.chain.reach.cutoff
         return due if reached is None else max(due, reached)
 
     @property
     def columns(self) -> tuple[str, ...]:
         """Today's CSV columns."""
-        return self.judges[self.desk.today].columns
+        return self.transformers[self.context.today].columns
 
     def interrupted(self) -> bool:
         """Something comes before catching up: a spill, or a position that left the log."""
@@ -88,25 +88,25 @@ class Partition:
 
     def ask(self, call: Callable[[], _T]) -> Steps[_T]:
         """Run `call` as a job, through any outage."""
-        return patiently(call, self.told)
+        return with_backoff(call, self.told)
 
     def told(self, error: TransientError | None) -> None:
         """An outage began or went on; None: it is over."""
         if error is not None or self.outage is not None:
-            self.desk.hearing.outage(self.name, error)
+            self.context.listener.outage(self.name, error)
         self.outage = error
 
     def halt(self, halt: HaltError) -> None:
         """Remember and tell why it stands, once while the reason stays."""
         if self.halted is None or str(self.halted) != str(halt):
-            self.desk.hearing.halted(self.name, halt)
+            self.context.listener.halted(self.name, halt)
         self.halted = halt
 
     def unhalt(self) -> None:
         """The reason is gone."""
         if self.halted is not None:
             self.halted = None
-            self.desk.hearing.halted(self.name, None)
+            self.context.listener.halted(self.name, None)
 
     def stand_still(self) -> None:
         """Take nothing in, and be in the middle of nothing."""
@@ -116,11 +116,11 @@ class Partition:
     def basis(self, start: int) -> Basis:
         """What rows from `start` on build on."""
         builds_on = NO_RECORD if self.chain.empty else self.chain.head.n
-        return Basis(self.topic_id, self.desk.today, self.chain.identity, builds_on, start)
+        return Basis(self.topic_id, self.context.today, self.chain.identity, builds_on, start)
 
-    def lens(self) -> Lens:
+    def offset_rules(self) -> OffsetRules:
         """How what is read now is judged."""
-        return Lens(self.chain, self.judges, self.desk.today, self.columns)
+        return OffsetRules(self.chain, self.transformers, self.context.today, self.columns)
 
     def build_on_head(self, taken: Files, *, again: bool) -> None:
         """Go on after the head: with the rows it left in the spool, or `again` from its resume offset."""
@@ -130,10 +130,10 @@ class Partition:
         self.intake.drop_above = None
         if again:
             self.spool.begin(self.basis(start), start)
-            self.intake.open(self.lens(), start)
+            self.intake.open(self.offset_rules(), start)
         else:
             self.spool.rebase(self.basis(start), taken.values())
-            self.intake.reopen(self.lens())
+            self.intake.reopen(self.offset_rules())
 
     def set_spool_aside(self) -> None:
         """Do without the spool: what is left of it is not to be trusted."""
@@ -145,4 +145,4 @@ class Partition:
         try:
             self.spool.checkpoint()
         except SpoolFullError as error:
-            self.desk.hearing.outage(self.name, error)
+            self.context.listener.outage(self.name, error)

@@ -10,17 +10,16 @@ from functools import partial
 from consumer.domain.errors import HaltError, SinkError, TransientError, UnknownOutcomeError
 from consumer.domain.offsets import LogEnds
 from consumer.seal.decide import Decision, Held, NotYet, Reread, Situation, Stop, Target, decide
-from consumer.seal.finish import put_object
 from consumer.seal.log import put_rules
+from consumer.seal.objects import count_rows, put_object
 from consumer.seal.record import ObjectEntry, Record
 from consumer.seal.recover import commit_for
 from consumer.source.port import Commit
 from consumer.spool.checkpoint import SpoolFile
 from consumer.spool.files import SpoolDamagedError, SpoolFullError
 from consumer.store.body import ChangedError
-from consumer.worker.bodies import count_rows
+from consumer.worker.coroutines import Sleep, Steps, WaitUntil
 from consumer.worker.partition import Files, Partition
-from consumer.worker.steps import Pause, Steps, Until
 
 TRANSACTION_SECONDS = 5.0
 """How often the log's ends are taken anew while a transaction is open."""
@@ -33,94 +32,94 @@ class LookAgainError(SinkError):
     """What was found on assignment is not so any more: the partition is looked at anew, nothing is asked again."""
 
 
-def seal_when_due(at: Partition) -> Steps[None]:
+def seal_when_due(partition: Partition) -> Steps[None]:
     """Wait until a day is due or the disk needs room, then seal. Returns early where the position left the log."""
-    if at.cutoff_due() is None:
-        at.unhalt()
-    yield Until(lambda: at.interrupted() or at.cutoff_due() is not None)
-    cutoff = at.cutoff_due()
-    if cutoff is not None and not at.interrupted():
-        target = yield from catch_up(at, cutoff)
+    if partition.cutoff_due() is None:
+        partition.unhalt()
+    yield WaitUntil(lambda: partition.interrupted() or partition.cutoff_due() is not None)
+    cutoff = partition.cutoff_due()
+    if cutoff is not None and not partition.interrupted():
+        target = yield from catch_up(partition, cutoff)
         if target is not None:
-            yield from seal(at, target.cutoff, target.ends, caught_up=True)
-    if at.spill_wanted and not at.intake.lost:
-        ends = yield from at.ask(lambda: at.desk.ask_ends(at.name))
-        yield from seal(at, at.spill_cutoff(), ends, caught_up=False)
+            yield from seal(partition, target.cutoff, target.ends, caught_up=True)
+    if partition.spill_wanted and not partition.intake.lost:
+        ends = yield from partition.ask(lambda: partition.context.ask_ends(partition.name))
+        yield from seal(partition, partition.spill_cutoff(), ends, caught_up=False)
 
 
-def catch_up(at: Partition, cutoff: date) -> Steps[Target | None]:
+def catch_up(partition: Partition, cutoff: date) -> Steps[Target | None]:
     """Step 1: read up to the end that the log had when the day was due. None where something came between."""
-    since = at.desk.clock.now()
+    since = partition.context.clock.now()
     while True:
-        taken_at = at.desk.clock.now()
-        ends = yield from at.ask(partial(_same_topic_ends, at))
+        taken_at = partition.context.clock.now()
+        ends = yield from partition.ask(partial(_same_topic_ends, partition))
         target = Target(cutoff, ends, taken_at, since)
-        yield Until(_read_to(at, target.end))
-        if at.interrupted():
+        yield WaitUntil(_read_to(partition, target.end))
+        if partition.interrupted():
             return None
-        if target.settled(at.desk.clock.now()):
+        if target.settled(partition.context.clock.now()):
             return target
-        yield Pause(TRANSACTION_SECONDS)
+        yield Sleep(TRANSACTION_SECONDS)
 
 
-def _read_to(at: Partition, end: int) -> Callable[[], bool]:
-    return lambda: at.intake.position >= end or at.interrupted()
+def _read_to(partition: Partition, end: int) -> Callable[[], bool]:
+    return lambda: partition.intake.position >= end or partition.interrupted()
 
 
-def _same_topic_ends(at: Partition) -> LogEnds:
-    topic = at.desk.ask_topic()
-    if topic.topic_id != at.topic_id:
+def _same_topic_ends(partition: Partition) -> LogEnds:
+    topic = partition.context.ask_topic()
+    if topic.topic_id != partition.topic_id:
         raise LookAgainError(f"topic {topic.name} was re-created")
-    return at.desk.ask_ends(at.name)
+    return partition.context.ask_ends(partition.name)
 
 
-def seal(at: Partition, cutoff: date, ends: LogEnds, *, caught_up: bool) -> Steps[None]:
+def seal(partition: Partition, cutoff: date, ends: LogEnds, *, caught_up: bool) -> Steps[None]:
     """Steps 2 to 5, and step 6 asked for."""
-    at.sealing = True
-    began = at.desk.clock.monotonic()
-    at.intake.shut()
+    partition.sealing = True
+    began = partition.context.clock.monotonic()
+    partition.intake.shut()
     with suppress(SpoolFullError):
-        at.spool.checkpoint()  # without room it is Kafka alone that a crash falls back on
-    clocks = yield from at.ask(partial(_ask_clocks, at))
-    decision = decide(_situation(at, cutoff, ends, clocks, caught_up=caught_up))
-    at.spill_wanted = False
-    record = yield from obey(at, decision)
+        partition.spool.checkpoint()  # without room it is Kafka alone that a crash falls back on
+    clocks = yield from partition.ask(partial(_ask_clocks, partition))
+    decision = decide(_situation(partition, cutoff, ends, clocks, caught_up=caught_up))
+    partition.spill_wanted = False
+    record = yield from obey(partition, decision)
     if record is not None:
-        yield from write_record(at, record)
-        files = at.files_due(record)
-        yield from upload(at, record, record.objects, files, at.columns)
-        yield from commit(at, commit_for(at.chain))
-        at.build_on_head(files, again=bool(at.spool.progress.dropped))
-        at.desk.hearing.sealed(record, at.desk.clock.monotonic() - began)
-        at.call_publication()
-        at.unhalt()
-    at.sealing = False
+        yield from write_record(partition, record)
+        files = partition.files_due(record)
+        yield from upload(partition, record, record.objects, files, partition.columns)
+        yield from commit(partition, commit_for(partition.chain))
+        partition.build_on_head(files, again=bool(partition.spool.progress.dropped))
+        partition.context.listener.sealed(record, partition.context.clock.monotonic() - began)
+        partition.request_publishing()
+        partition.unhalt()
+    partition.sealing = False
 
 
-def _ask_clocks(at: Partition) -> tuple[datetime, datetime]:
+def _ask_clocks(partition: Partition) -> tuple[datetime, datetime]:
     """Our clock and the store's, ours first: a slow answer never makes it look ahead."""
-    return at.desk.clock.now(), at.desk.store.now()
+    return partition.context.clock.now(), partition.context.store.now()
 
 
 def _situation(
-    at: Partition, cutoff: date, ends: LogEnds, clocks: tuple[datetime, datetime], *, caught_up: bool
+    partition: Partition, cutoff: date, ends: LogEnds, clocks: tuple[datetime, datetime], *, caught_up: bool
 ) -> Situation:
-    job, progress = at.desk.job, at.spool.progress
-    assert at.spool.basis is not None
+    job, progress = partition.context.config, partition.spool.progress
+    assert partition.spool.basis is not None
     return Situation(
         stream=job.name,
-        partition=at.name,
-        topic_id=at.topic_id,
+        partition=partition.name,
+        topic_id=partition.topic_id,
         group=job.group,
-        writer=at.desk.writer,
-        settings=at.desk.today,
+        writer=partition.context.writer,
+        settings=partition.context.today,
         compression=job.compression,
         max_ratio=job.max_ratio,
-        schedule=at.desk.schedule,
-        chain=at.chain,
-        start=at.spool.basis.start,
+        schedule=partition.context.schedule,
+        chain=partition.chain,
+        start=partition.spool.basis.start,
         position=progress.position,
-        held=[_held(file) for file in at.spool.files],
+        held=[_held(file) for file in partition.spool.files],
         now=clocks[0],
         store_now=clocks[1],
         ends=ends,
@@ -137,40 +136,40 @@ def _held(file: SpoolFile) -> Held:
     return Held(file.day, file.quarantine, file.rows, file.first_offset, file.last_offset)
 
 
-def obey(at: Partition, decision: Decision) -> Steps[Record | None]:
+def obey(partition: Partition, decision: Decision) -> Steps[Record | None]:
     """Step 2: the record to write, or None after having done what the decision says instead."""
     match decision:
         case Stop(halt, message):
             raise HaltError(halt, message)
         case NotYet(reason):
-            at.desk.hearing.sealing(at.name, reason)
-            at.sealing = False
-            at.intake.reopen(at.lens())
-            yield Pause(OBJECTION_SECONDS)
+            partition.context.listener.sealing(partition.name, reason)
+            partition.sealing = False
+            partition.intake.reopen(partition.offset_rules())
+            yield Sleep(OBJECTION_SECONDS)
             return None
         case Reread(reason):
-            at.desk.hearing.sealing(at.name, reason)
-            at.build_on_head({}, again=True)
+            partition.context.listener.sealing(partition.name, reason)
+            partition.build_on_head({}, again=True)
             return None
-    at.desk.hearing.sealing(at.name, decision.reason)
+    partition.context.listener.sealing(partition.name, decision.reason)
     return decision.record
 
 
-def write_record(at: Partition, record: Record) -> Steps[None]:
+def write_record(partition: Partition, record: Record) -> Steps[None]:
     """Step 3. Another worker's record is obeyed by looking at the partition anew."""
-    if not (yield from at.ask(partial(put_record, at, record))):
-        raise LookAgainError(f"another worker decided seal {record.n} of {at.name}")
-    at.chain = at.chain.then(record, record.document())
+    if not (yield from partition.ask(partial(put_record, partition, record))):
+        raise LookAgainError(f"another worker decided seal {record.n} of {partition.name}")
+    partition.chain = partition.chain.then(record, record.document())
 
 
-def put_record(at: Partition, record: Record) -> bool:
+def put_record(partition: Partition, record: Record) -> bool:
     """Put the record, and before it the settings that it names; False where another worker was first."""
-    put_rules(at.desk.store, at.desk.job.rules)
-    return at.desk.log(at.name).append(record)
+    put_rules(partition.context.store, partition.context.config.rules)
+    return partition.context.log(partition.name).append(record)
 
 
 def upload(
-    at: Partition,
+    partition: Partition,
     record: Record,
     entries: tuple[ObjectEntry, ...],
     files: Files,
@@ -181,11 +180,11 @@ def upload(
     """Step 4: each object once, in order. `lossy` where a gap may have taken rows of the seal."""
     for entry in entries:
         file = files.get((entry.day, entry.quarantine))
-        yield from at.ask(partial(_put, at, record, entry, file, columns, lossy=lossy))
+        yield from partition.ask(partial(_put, partition, record, entry, file, columns, lossy=lossy))
 
 
 def _put(
-    at: Partition,
+    partition: Partition,
     record: Record,
     entry: ObjectEntry,
     file: SpoolFile | None,
@@ -193,23 +192,25 @@ def _put(
     *,
     lossy: bool,
 ) -> None:
-    began = at.desk.clock.monotonic()
-    digest = None if file is None else at.spool.digest(file)
+    began = partition.context.clock.monotonic()
+    digest = None if file is None else partition.spool.digest(file)
     packing = _compression(entry.key)
-    with at.desk.bodies.freeze(file, columns, packing, digest, quarantine=entry.quarantine) as body:
+    with partition.context.bodies.freeze(file, columns, packing, digest, quarantine=entry.quarantine) as body:
         try:
-            written = put_object(at.desk.store, record, entry, body, count_rows, lossy=lossy)
+            written = put_object(partition.context.store, record, entry, body, count_rows, lossy=lossy)
         except HaltError as halt:
-            if len(at.desk.log(at.name).read().records) > len(at.chain.records):
-                raise LookAgainError(f"the seal log of {at.name} went on meanwhile") from halt
+            if len(partition.context.log(partition.name).read().records) > len(partition.chain.records):
+                raise LookAgainError(f"the seal log of {partition.name} went on meanwhile") from halt
             raise
         except (ChangedError, SpoolDamagedError) as error:
-            at.desk.hearing.upload_failed(entry)
+            partition.context.listener.upload_failed(entry)
             raise SpoolDamagedError(f"{entry.key}: {error}") from error
         except TransientError:
-            at.desk.hearing.upload_failed(entry)
+            partition.context.listener.upload_failed(entry)
             raise
-        at.desk.hearing.uploaded(entry, body.size, written=written, seconds=at.desk.clock.monotonic() - began)
+        partition.context.listener.uploaded(
+            entry, body.size, written=written, seconds=partition.context.clock.monotonic() - began
+        )
 
 
 def _compression(key: str) -> str:
@@ -218,23 +219,25 @@ def _compression(key: str) -> str:
     return "zstd" if key.endswith(".zst") else "none"
 
 
-def commit(at: Partition, wanted: Commit) -> Steps[None]:
+def commit(partition: Partition, wanted: Commit) -> Steps[None]:
     """Step 5. After an unknown outcome the offset is read back, never assumed."""
     while True:
         try:
-            at.desk.broker.commit(at.lease, wanted)
+            partition.context.broker.commit(partition.lease, wanted)
         except UnknownOutcomeError as error:
-            at.desk.hearing.committed(at.name, wanted.offset, "unknown")
-            at.told(error)
-            yield Pause(COMMIT_SECONDS)
-            found = yield from at.ask(lambda: at.desk.view.committed(at.desk.job.group, [at.name]))
-            if found[at.name] == wanted:
+            partition.context.listener.committed(partition.name, wanted.offset, "unknown")
+            partition.told(error)
+            yield Sleep(COMMIT_SECONDS)
+            found = yield from partition.ask(
+                lambda: partition.context.admin.committed(partition.context.config.group, [partition.name])
+            )
+            if found[partition.name] == wanted:
                 return
         except TransientError as error:
-            at.desk.hearing.committed(at.name, wanted.offset, "failed")
-            at.told(error)
-            yield Pause(COMMIT_SECONDS)
+            partition.context.listener.committed(partition.name, wanted.offset, "failed")
+            partition.told(error)
+            yield Sleep(COMMIT_SECONDS)
         else:
-            at.desk.hearing.committed(at.name, wanted.offset, "ok")
-            at.told(None)
+            partition.context.listener.committed(partition.name, wanted.offset, "ok")
+            partition.told(None)
             return

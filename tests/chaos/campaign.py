@@ -211,13 +211,13 @@ class _Player:
         self._fleet.settle(SETTLE_SECONDS)
         self._next_day_quietly()
         self._once(self._day if self._by_day else today() - 2 * ONE_DAY)
-        self._judge(self._day if self._by_day else None)
+        self._transform(self._day if self._by_day else None)
 
     def finish(self) -> None:
         """The season's end: every row of every day that is over lies in the bucket."""
         last = today() - ONE_DAY
         self._once(last)
-        self._sum_up(self._judge(last))
+        self._sum_up(self._transform(last))
 
     def _next_day_quietly(self) -> None:
         """What came after the last seal is due with the next day."""
@@ -231,7 +231,7 @@ class _Player:
         sink.done(0, SETTLE_SECONDS)
         self._fleet.check()
 
-    def _judge(self, sealed: date | None) -> Tally:
+    def _transform(self, sealed: date | None) -> Tally:
         world, counts = self._world, self._figures.counts
         verify = world.start("verify", worker="judge")
         found = world.judge(sealed)

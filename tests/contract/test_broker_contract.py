@@ -285,15 +285,15 @@ def test_a_partition_whose_log_starts_late_is_parked_all_the_same(world: World) 
 
 def test_a_commit_comes_back_with_its_metadata(world: World) -> None:
     topic = world.topic(2)
-    view = world.view()
+    admin = world.admin()
     with watching(world, topic) as member:
         member.until_assigned(2)
         lease = member.live[first(topic)]
         partitions = list(member.live)
-        assert view.committed(world.group, partitions) == dict.fromkeys(partitions)
+        assert admin.committed(world.group, partitions) == dict.fromkeys(partitions)
         for commit in (Commit(0), Commit(7, '{"chain":"0123456789abcdef","seal":12}'), Commit(3, "back")):
             member.broker.commit(lease, commit)
-            assert view.committed(world.group, partitions) == {**dict.fromkeys(partitions), first(topic): commit}
+            assert admin.committed(world.group, partitions) == {**dict.fromkeys(partitions), first(topic): commit}
 
 
 def test_leaving_commits_nothing(world: World) -> None:
@@ -301,7 +301,7 @@ def test_leaving_commits_nothing(world: World) -> None:
     world.send(first(topic), *texts(0, 10))
     with watching(world, topic) as member:
         member.until_end(member.start_first(), 10)
-    assert world.view().committed(world.group, [first(topic)]) == {first(topic): None}
+    assert world.admin().committed(world.group, [first(topic)]) == {first(topic): None}
 
 
 # The group
@@ -331,7 +331,7 @@ def test_a_second_member_gets_its_share_and_the_first_keeps_the_rest(world: Worl
             for lease in given:
                 with pytest.raises(LeaseLostError):
                     one.broker.commit(lease, Commit(1))
-            assert set(world.view().committed(world.group, list(two.live)).values()) == {None}
+            assert set(world.admin().committed(world.group, list(two.live)).values()) == {None}
         one.until_assigned(4)
         assert not set(one.live.values()) & given
 
@@ -402,17 +402,17 @@ def test_a_static_member_comes_back_to_what_it_had(world: World) -> None:
 def test_rejoin_takes_in_what_was_nobodys(world: World) -> None:
     """A static member that comes back to a grown topic may get its old share alone (Kafka 4.1.1, classic)."""
     topic = world.topic(1)
-    view = world.view()
+    admin = world.admin()
     with watching(world, topic, instance_id="a") as member:
         member.until_assigned(1)
     world.grow(topic, 3)
     with watching(world, topic, instance_id="a") as again:
         again.until(lambda: len(again.live) > 0)
-        if missing := view.unowned(world.group, [topic]):
+        if missing := admin.unowned(world.group, [topic]):
             assert missing == {TopicPartition(topic, 1), TopicPartition(topic, 2)}
             again.broker.rejoin()
         again.until_assigned(3)
-        again.until(lambda: not view.unowned(world.group, [topic]))
+        again.until(lambda: not admin.unowned(world.group, [topic]))
 
 
 # Odds and ends

@@ -20,7 +20,7 @@ from consumer.domain.errors import UsageError
 from consumer.spool import local
 from consumer.spool.disk import Disk
 from consumer.spool.local import KEPT_ASIDE, OPEN_FILES, LocalDisk
-from consumer.spool.memory import MemoryDisk
+from tests.fakes.disk import MemoryDisk
 
 FEW = 256 * 1024
 """Bytes that a disk made to run full takes."""

@@ -1,4 +1,4 @@
-"""What every `LogView` promises, over the one in memory and over Kafka."""
+"""What every `ClusterAdmin` promises, over the one in memory and over Kafka."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def millis(instant: datetime) -> int:
 
 def test_facts_of_a_topic(world: World) -> None:
     topic = world.topic(3, {"retention.ms": "86400000", "message.timestamp.after.max.ms": "7200000"})
-    facts = world.view().topic(topic)
+    facts = world.admin().topic(topic)
     assert facts is not None
     assert (facts.name, facts.partitions) == (topic, 3)
     assert facts.topic_id
@@ -41,17 +41,17 @@ def test_facts_of_a_topic(world: World) -> None:
 
 
 def test_no_topic_no_facts(world: World) -> None:
-    assert world.view().topic("there-is-no-such-topic") is None
+    assert world.admin().topic("there-is-no-such-topic") is None
 
 
 def test_a_topic_made_anew_has_another_id(world: World) -> None:
     topic = world.topic()
-    view = world.view()
-    before = view.topic(topic)
+    admin = world.admin()
+    before = admin.topic(topic)
     world.delete_topic(topic)
-    until(lambda: view.topic(topic) is None)
+    until(lambda: admin.topic(topic) is None)
     world.create_topic(topic, 2)
-    after = view.topic(topic)
+    after = admin.topic(topic)
     assert before is not None
     assert after is not None
     assert before.topic_id != after.topic_id
@@ -61,45 +61,45 @@ def test_a_topic_made_anew_has_another_id(world: World) -> None:
 def test_ends_follow_records_transactions_and_retention(world: World) -> None:
     topic = world.topic(2)
     one, other = TopicPartition(topic, 0), TopicPartition(topic, 1)
-    view = world.view()
-    assert view.ends([one, other]) == {one: LogEnds(0, 0, 0), other: LogEnds(0, 0, 0)}
+    admin = world.admin()
+    assert admin.ends([one, other]) == {one: LogEnds(0, 0, 0), other: LogEnds(0, 0, 0)}
     world.send(one, *texts(0, 10))
-    assert view.ends([one, other]) == {one: LogEnds(0, 10, 10), other: LogEnds(0, 0, 0)}
+    assert admin.ends([one, other]) == {one: LogEnds(0, 10, 10), other: LogEnds(0, 0, 0)}
     writer = world.transaction()
     writer.send(one, b"open")
     world.send(one, b"behind")
-    assert view.ends([one]) == {one: LogEnds(0, 10, 12)}
-    assert view.ends([one])[one].transaction_open
+    assert admin.ends([one]) == {one: LogEnds(0, 10, 12)}
+    assert admin.ends([one])[one].transaction_open
     writer.abort()
     world.delete_below(one, 4)
-    assert view.ends([one]) == {one: LogEnds(4, 13, 13)}
-    assert view.ends([]) == {}
+    assert admin.ends([one]) == {one: LogEnds(4, 13, 13)}
+    assert admin.ends([]) == {}
 
 
 def test_ends_of_what_is_not_there_are_an_outage(world: World) -> None:
     topic = world.topic(1)
     with pytest.raises(TransientError):
-        world.view().ends([TopicPartition(topic, 0), TopicPartition(topic, 5)])
+        world.admin().ends([TopicPartition(topic, 0), TopicPartition(topic, 5)])
 
 
 def test_nothing_is_committed_in_a_new_group(world: World) -> None:
     topic = world.topic(2)
     partitions = [TopicPartition(topic, 0), TopicPartition(topic, 1)]
-    assert world.view().committed(world.group, partitions) == dict.fromkeys(partitions)
-    assert world.view().committed(world.group, []) == {}
+    assert world.admin().committed(world.group, partitions) == dict.fromkeys(partitions)
+    assert world.admin().committed(world.group, []) == {}
 
 
 def test_offset_at_an_instant(world: World) -> None:
     topic = world.topic()
     place = TopicPartition(topic, 0)
-    view = world.view()
-    assert view.offset_at(place, NOON) is None
+    admin = world.admin()
+    assert admin.offset_at(place, NOON) is None
     for minutes in (0, 10, 5, 20):
         world.send(place, b"v", timestamp=millis(NOON + timedelta(minutes=minutes)))
     for minutes, offset in ((-60, 0), (0, 0), (1, 1), (10, 1), (11, 3), (20, 3)):
-        assert view.offset_at(place, NOON + timedelta(minutes=minutes)) == offset
-    assert view.offset_at(place, NOON + timedelta(minutes=10, microseconds=1)) == 3
-    assert view.offset_at(place, NOON + timedelta(minutes=20, microseconds=1)) is None
+        assert admin.offset_at(place, NOON + timedelta(minutes=minutes)) == offset
+    assert admin.offset_at(place, NOON + timedelta(minutes=10, microseconds=1)) == 3
+    assert admin.offset_at(place, NOON + timedelta(minutes=20, microseconds=1)) is None
 
 
 def test_an_open_transaction_counts_for_an_instant(world: World) -> None:
@@ -107,20 +107,20 @@ def test_an_open_transaction_counts_for_an_instant(world: World) -> None:
     place = TopicPartition(topic, 0)
     writer = world.transaction()
     writer.send(place, b"open")
-    assert world.view().offset_at(place, NOON) == 0
+    assert world.admin().offset_at(place, NOON) == 0
     writer.commit()
 
 
 def test_nobody_owns_anything_in_a_group_without_members(world: World) -> None:
     topic = world.topic(2)
-    assert world.view().unowned(world.group, [topic]) == set()
+    assert world.admin().unowned(world.group, [topic]) == set()
 
 
 def test_members_own_everything(world: World) -> None:
     topic, strange = world.topic(3), world.topic(1)
-    view = world.view()
+    admin = world.admin()
     with watching(world, topic) as one, watching(world, topic) as two:
         poll_all([one, two], lambda: len(one.live) + len(two.live) == 3 and bool(one.live) and bool(two.live))
         nobodys = set() if world.brokers_assign else {TopicPartition(strange, 0)}
-        poll_all([one, two], lambda: view.unowned(world.group, [topic, strange]) == nobodys)
-        assert view.unowned(world.group, [topic]) == set()
+        poll_all([one, two], lambda: admin.unowned(world.group, [topic, strange]) == nobodys)
+        assert admin.unowned(world.group, [topic]) == set()

@@ -16,14 +16,14 @@ import pytest
 
 from consumer.domain.errors import HaltError, HaltReason, TransientError, UnknownOutcomeError
 from consumer.store import s3
+from consumer.store.conditional_writes.probe import PROOF, conditional_writes, require_safe
 from consumer.store.folder import FolderStore
-from consumer.store.memory import MemoryStore
-from consumer.store.port import Absent, BytesBody, Condition, Facts, Match, Refused, Store, Written
-from consumer.store.race import PROOF, conditional_writes, require_safe
+from consumer.store.port import Absent, BytesBody, Condition, Match, ObjectInfo, Refused, Store, Written
 from consumer.store.s3 import S3Store
-from consumer.store.s3_access import LEAST_PART, S3Options
+from consumer.store.s3_clients import LEAST_PART, S3Options
 from tests.conftest import BucketFactory
 from tests.contract.fault_proxy import Answer, FaultProxy, Lose, Redate, Truncate, fault_proxy
+from tests.fakes.store import MemoryStore
 from tests.services.s3 import S3Address, VersityGW
 
 FOLDER = "com.sample-app/nested"
@@ -139,12 +139,12 @@ def winners(store: Store, key: str, condition: Condition, data: bytes = b"") -> 
 
 def test_what_was_put_is_found_again(store: Store) -> None:
     etag = add(store, KEY, b"a,b\n1,2\n").etag
-    facts = Facts(KEY, 8, etag, METADATA if store.keeps_metadata else {})
+    facts = ObjectInfo(KEY, 8, etag, METADATA if store.keeps_metadata else {})
     stored = store.get(KEY)
     assert stored is not None
     assert (stored.data, stored.facts) == (b"a,b\n1,2\n", facts)
     assert store.head(KEY) == facts
-    assert list(store.list("events/")) == [Facts(KEY, 8, etag)]
+    assert list(store.list("events/")) == [ObjectInfo(KEY, 8, etag)]
     reader = store.open(KEY)
     assert reader is not None
     with reader:

@@ -17,12 +17,12 @@ from consumer.domain.batches import RawBatch
 from consumer.domain.errors import TransientError
 from consumer.domain.offsets import TopicPartition
 from consumer.settings.model import KafkaSettings
-from consumer.source.kafka import KafkaBroker
-from consumer.source.logview import KafkaLogView
-from consumer.source.memory import MemoryCluster, MemoryLogView
-from consumer.source.memory_broker import MemoryBroker
-from consumer.source.memory_log import Transaction
-from consumer.source.port import Assigned, Broker, EndReached, Event, Lease, LogView, OutOfRange, Records, Revoked
+from consumer.source.admin import KafkaAdmin
+from consumer.source.broker import KafkaBroker
+from consumer.source.port import Assigned, Broker, ClusterAdmin, EndReached, Event, Lease, OutOfRange, Records, Revoked
+from tests.fakes.kafka.admin import MemoryAdmin, MemoryCluster
+from tests.fakes.kafka.broker import MemoryBroker
+from tests.fakes.kafka.log import Transaction
 from tests.services.kafka import KafkaAddress
 
 Value = bytes | None
@@ -64,7 +64,7 @@ class World(Protocol):
 
     def broker(self, instance_id: str = "") -> Broker: ...
 
-    def view(self) -> LogView: ...
+    def admin(self) -> ClusterAdmin: ...
 
     def close(self) -> None: ...
 
@@ -107,8 +107,8 @@ class MemoryWorld:
     def broker(self, instance_id: str = "") -> MemoryBroker:
         return MemoryBroker(self.cluster, self.group, instance_id=instance_id or None)
 
-    def view(self) -> LogView:
-        return MemoryLogView(self.cluster)
+    def admin(self) -> ClusterAdmin:
+        return MemoryAdmin(self.cluster)
 
     def close(self) -> None:
         """Nothing runs."""
@@ -159,7 +159,7 @@ class KafkaWorld:
         assert self._producer.flush(30) == 0
 
     def transaction(self) -> Writer:
-        return _KafkaWriter(self.kafka.bootstrap_servers, self.view())
+        return _KafkaWriter(self.kafka.bootstrap_servers, self.admin())
 
     def delete_below(self, partition: TopicPartition, offset: int) -> None:
         place = Place(partition.topic, partition.partition, offset)
@@ -186,8 +186,8 @@ class KafkaWorld:
         self._brokers.append(broker)
         return broker
 
-    def view(self) -> LogView:
-        return KafkaLogView(self.settings())
+    def admin(self) -> ClusterAdmin:
+        return KafkaAdmin(self.settings())
 
     def close(self) -> None:
         for broker in self._brokers:
@@ -197,13 +197,13 @@ class KafkaWorld:
 class _KafkaWriter:
     """Ends when the markers stand in the logs, which is a moment after the producer's call."""
 
-    def __init__(self, bootstrap_servers: str, view: LogView) -> None:
+    def __init__(self, bootstrap_servers: str, admin: ClusterAdmin) -> None:
         self._producer = Producer(
             {"bootstrap.servers": bootstrap_servers, "transactional.id": f"t-{uuid4().hex}", "log_level": 0}
         )
         self._producer.init_transactions(30)
         self._producer.begin_transaction()
-        self._view = view
+        self._admin = admin
         self._written: set[TopicPartition] = set()
 
     def send(self, partition: TopicPartition, *values: Value) -> None:
@@ -221,7 +221,7 @@ class _KafkaWriter:
         self._await_markers()
 
     def _await_markers(self) -> None:
-        until(lambda: not any(ends.transaction_open for ends in self._view.ends(self._written).values()))
+        until(lambda: not any(ends.transaction_open for ends in self._admin.ends(self._written).values()))
 
 
 def _exists(kafka: KafkaAddress, topic: str) -> bool:

@@ -39,7 +39,7 @@ def none_added(_record: Record) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class TransformedBatch:
     """A stream to be judged."""
 
     name: str
@@ -94,7 +94,7 @@ class Expected:
 
 
 def judge(
-    folder: Folder, ledger: Ledger, stream: Judged, *, why: Callable[[date], list[str]] = lambda _: []
+    folder: Folder, ledger: Ledger, stream: TransformedBatch, *, why: Callable[[date], list[str]] = lambda _: []
 ) -> Findings:
     """Judge all that stands of one stream. `why` says what is known to be missing of a day."""
     findings = Findings()
@@ -123,7 +123,7 @@ def _day(text: str | None) -> date | None:
 class _Chain:
     """Walks one partition's seal log beside its list of records."""
 
-    stream: Judged
+    stream: TransformedBatch
     partition: int
     records: list[Record]
     log: list[Sent]
@@ -244,7 +244,9 @@ def _first(said: Iterable[object], wanted: Iterable[object]) -> str:
     return f"{extra[:1]} instead of {missing[:1]} ({len(extra)} and {len(missing)})"
 
 
-def _objects(folder: Folder, stream: Judged, findings: Findings, expected: list[Expected]) -> dict[str, Object]:
+def _objects(
+    folder: Folder, stream: TransformedBatch, findings: Findings, expected: list[Expected]
+) -> dict[str, Object]:
     """The stream's objects; each that should not be there or is missing is noted."""
     data = [k for k in folder.keys(f"{stream.name}/") if not k.rsplit("/", 1)[1].startswith("_")]
     bad = folder.keys(f"_quarantine/{stream.name}/")
@@ -257,7 +259,7 @@ def _objects(folder: Folder, stream: Judged, findings: Findings, expected: list[
     return folder.read_all(sorted(wanted & set(data + bad)))
 
 
-def _compare(stream: Judged, each: Expected, stored: Object, findings: Findings) -> None:
+def _compare(stream: TransformedBatch, each: Expected, stored: Object, findings: Findings) -> None:
     """One object, to the byte."""
     if each.quarantine:
         wanted = b"".join(_quarantine_line(stream.topic, each.partition, sent) for sent in each.sent)
@@ -311,7 +313,7 @@ class _Publication:
     """Manifests, marks and the list of days."""
 
     folder: Folder
-    stream: Judged
+    stream: TransformedBatch
     chains: Mapping[int, list[Record]]
     expected: list[Expected]
     stored: Mapping[str, Object]

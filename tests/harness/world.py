@@ -12,11 +12,11 @@ import orjson
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 
-from consumer.source.faults import NO_COORDINATOR
+from consumer.source.errors import NO_COORDINATOR
 from tests.harness import records
 from tests.harness.bucket import PROOF, Folder
 from tests.harness.ledger import Ledger
-from tests.harness.oracle import Findings, Judged, identity, judge, today, unsealed
+from tests.harness.oracle import Findings, TransformedBatch, identity, judge, today, unsealed
 from tests.harness.records import Form, Maker
 from tests.harness.sink import Sink, await_true
 from tests.harness.toml import merged, toml
@@ -56,9 +56,9 @@ class Stream:
     maker: Maker
 
     @property
-    def judged(self) -> Judged:
+    def judged(self) -> TransformedBatch:
         """As the oracle sees it."""
-        return Judged(self.name, self.topic, self.partitions, self.maker.kind.columns, self.compression)
+        return TransformedBatch(self.name, self.topic, self.partitions, self.maker.kind.columns, self.compression)
 
     @property
     def tables(self) -> dict[str, Any]:
@@ -217,7 +217,7 @@ class World:
     # -- judging -------------------------------------------------------------------------------------------------------
 
     def judge(self, sealed: date | None = None, **changes: Any) -> dict[str, Findings]:
-        """Judge every stream; all days up to `sealed` must be closed. `changes` go into each `Judged`."""
+        """Judge every stream; all days up to `sealed` must be closed. `changes` go into each `TransformedBatch`."""
         why: Callable[[date], list[str]] = changes.pop("why", lambda _: [])
         found = {
             stream.name: judge(self.folder, self.ledger, replace(stream.judged, **changes), why=why)

@@ -15,7 +15,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # exported th
 )
 
 from consumer.settings.model import KafkaSettings
-from consumer.source.rights import may_join_group, may_read_topic
+from consumer.source.acls import may_join_group, may_read_topic
 from tests.conftest import BucketFactory, KafkaFactory
 from tests.harness.world import World, closing
 from tests.integration.commands import command

@@ -10,11 +10,11 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from consumer.domain.clock import SystemClock
-from consumer.observe.board import Board
 from consumer.observe.http import HttpServer, Site
+from consumer.observe.snapshot import SnapshotHolder
+from tests.builders.snapshots import snapshot
 from tests.services.chromium import Page, browser
 from tests.services.ports import HOST
-from tests.unit.snapshots import snapshot
 
 DESK, PHONE = (1280, 900), (360, 740)
 STATES = ("complete", "revised", "incomplete", "pending", "halted")
@@ -51,7 +51,7 @@ CONTRASTS = """
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
     clock = SystemClock()
-    board = Board(clock.monotonic(), snapshot())
+    board = SnapshotHolder(clock.monotonic(), snapshot())
     server = HttpServer((HOST, 0), Site(board, CollectorRegistry(), clock, clock.monotonic))
     server.start()
     yield f"http://{HOST}:{server.port}/status"

@@ -12,9 +12,9 @@ import pytest
 from consumer.domain.errors import LeaseLostError, TransientError, UnknownOutcomeError, UsageError
 from consumer.domain.offsets import LogEnds, TopicPartition
 from consumer.settings.model import KafkaSettings
-from consumer.source import kafka as kafka_module
-from consumer.source.kafka import KafkaBroker
-from consumer.source.logview import KafkaLogView
+from consumer.source import broker as kafka_module
+from consumer.source.admin import KafkaAdmin
+from consumer.source.broker import KafkaBroker
 from consumer.source.port import Commit, Event
 from tests.conftest import KafkaFactory, ProxiedKafka, TopicFactory
 from tests.contract.worlds import KafkaWorld, Watcher, poll_all, texts, until
@@ -147,7 +147,7 @@ def test_reading_goes_on_after_a_broker_was_killed_and_leaving_one_that_is_silen
     server.kill()
     member.until(lambda: bool(member.outages))
     with pytest.raises(TransientError):
-        KafkaLogView(world.settings(), seconds=1).ends(places)
+        KafkaAdmin(world.settings(), seconds=1).ends(places)
     polled = broker.alive_at()
     with pytest.raises(TransientError):
         broker.commit(member.live[places[0]], Commit(7))
@@ -254,7 +254,7 @@ def test_sasl_over_tls_by_options(own_kafka: KafkaFactory, tmp_path: Path) -> No
     broker = KafkaBroker(right)
     member = Watcher(broker, "secured")
     member.until_end(member.start_first(), 0)
-    assert KafkaLogView(right).ends(member.live) == dict.fromkeys(member.live, LogEnds(0, 0, 0))
+    assert KafkaAdmin(right).ends(member.live) == dict.fromkeys(member.live, LogEnds(0, 0, 0))
     broker.close()
 
     wrong = settings(server.listener("SECURE"), "group", **{**options, "sasl.password": "guess"})
@@ -267,7 +267,7 @@ def test_sasl_over_tls_by_options(own_kafka: KafkaFactory, tmp_path: Path) -> No
         texts_seen += str(error)
     assert "guess" not in texts_seen
     with pytest.raises(TransientError):
-        KafkaLogView(wrong, seconds=1).topic("secured")
+        KafkaAdmin(wrong, seconds=1).topic("secured")
     refused.close()
 
 
@@ -280,7 +280,7 @@ def test_wrong_options_are_mistakes_at_once() -> None:
     with pytest.raises(UsageError, match=r"session\.timeout\.ms"):
         KafkaBroker(settings("localhost:9092", "group", **{"group.protocol": "consumer", **SESSION}))
     with pytest.raises(UsageError, match=r"no\.such\.option"):
-        KafkaLogView(settings("localhost:9092", "group", **{"no.such.option": "1"})).topic("topic")
+        KafkaAdmin(settings("localhost:9092", "group", **{"no.such.option": "1"})).topic("topic")
 
 
 # Load
@@ -300,7 +300,7 @@ def test_a_worker_that_is_slow_keeps_its_place_and_a_small_memory(world: KafkaWo
         inbox = broker._inbox
         until(inbox.is_full)
         time.sleep(4)  # the silence itself is what is tested
-        assert sum(seat.size for seat in inbox._seats.values()) < 300_000 + 10_000 * 1200
+        assert sum(seat.size for seat in inbox._queues.values()) < 300_000 + 10_000 * 1200
         for lease in leases:
             member.until_end(lease, 4000)
             assert len(member.records[lease]) == 4000

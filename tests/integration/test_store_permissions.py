@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from consumer.domain.errors import TransientError, UnknownOutcomeError
+from consumer.store.conditional_writes.probe import conditional_writes
 from consumer.store.port import Absent, BytesBody, Match, Refused, Written
-from consumer.store.race import conditional_writes
 from consumer.store.s3 import S3Store
-from consumer.store.s3_access import LEAST_PART, S3Options
+from consumer.store.s3_clients import LEAST_PART, S3Options
 from tests.conftest import BucketFactory
 from tests.services.policy import policy_for, session
 from tests.services.s3 import S3Address

@@ -8,11 +8,11 @@ from datetime import datetime
 
 from consumer.domain.errors import TransientError, UnknownOutcomeError
 from consumer.domain.offsets import TopicPartition
-from consumer.source.memory import MemoryCluster
-from consumer.source.memory_broker import MemoryBroker
-from consumer.source.memory_group import MemoryGroup
-from consumer.source.memory_log import MemoryLog, Outcome, Transaction
 from consumer.source.port import Commit, Event
+from tests.fakes.kafka.admin import MemoryCluster
+from tests.fakes.kafka.broker import MemoryBroker
+from tests.fakes.kafka.group import MemoryGroup
+from tests.fakes.kafka.log import MemoryLog, Outcome, Transaction
 from tests.simulation.hub import Hub, Process, SkewedClock
 
 MOST_RECORDS = 6

@@ -12,8 +12,8 @@ from functools import lru_cache
 from consumer.domain.offsets import TopicPartition
 from consumer.seal.record import Record, RecordKind, record_from
 from consumer.source.port import Commit
-from consumer.store.memory import MemoryStore
 from consumer.streams.rules import RowRules, rules_from_document
+from tests.fakes.store import MemoryStore
 from tests.simulation.cluster import Cluster, Entry
 from tests.simulation.rows import Verdict, verdict
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import partial
 
-from consumer.domain.batches import Counts, DayRows, Judged, Judgement, RawBatch
+from consumer.domain.batches import Counts, DayRows, RawBatch, TransformedBatch, TransformOptions
 from consumer.domain.days import day_of_millis
 from consumer.streams.rules import Filter, Format, RowRules
 
@@ -59,8 +59,8 @@ def verdict(rules: RowRules, data: bytes | None, timestamp: int, unknown: Callab
     return Verdict(day, raw)
 
 
-class SimJudge:
-    """`Judge` by these rules, record by record. `registry` holds the schema ids known by now."""
+class SimTransformer:
+    """`RowTransformer` by these rules, record by record. `registry` holds the schema ids known by now."""
 
     def __init__(self, rules: RowRules, registry: set[int]) -> None:
         self._rules = rules
@@ -68,7 +68,7 @@ class SimJudge:
         names = [field["name"] for field in json.loads(rules.schema)["fields"]]
         self.columns = tuple(names)
 
-    def judge(self, batch: RawBatch, how: Judgement) -> Judged:
+    def judge(self, batch: RawBatch, how: TransformOptions) -> TransformedBatch:
         groups: dict[tuple[date, bool], list[tuple[int, bytes]]] = {}
         tally: Counter[str] = Counter()
         unknown: dict[int, int] = {}
@@ -83,9 +83,11 @@ class SimJudge:
         days = tuple(_slice(key, groups[key], how) for key in sorted(groups))
         counts = Counts(len(batch), tally["kept"], tally["filtered"], tally["quarantined"], 0, tally["tombstone"])
         first = batch.timestamps[0] if len(batch) else None
-        return Judged(batch.partition, batch.span, days, counts, unknown_schemas=unknown, first_timestamp=first)
+        return TransformedBatch(
+            batch.partition, batch.span, days, counts, unknown_schemas=unknown, first_timestamp=first
+        )
 
-    def _unknown(self, offset: int, how: Judgement, found: dict[int, int], schema: int) -> bool:
+    def _unknown(self, offset: int, how: TransformOptions, found: dict[int, int], schema: int) -> bool:
         if how.unknown_schemas is not None:
             return offset < how.unknown_schemas.get(schema, 0)
         if schema in self._registry:
@@ -93,13 +95,13 @@ class SimJudge:
         found[schema] = offset + 1
         return True
 
-    def _line(self, offset: int, found: Verdict, how: Judgement) -> bytes:
+    def _line(self, offset: int, found: Verdict, how: TransformOptions) -> bytes:
         if found.cells is None:
             return json.dumps({"offset": offset}).encode() + b"\n"
         cells = [found.cells[name] if name in self.columns else "" for name in how.columns]
         return ",".join(cells).encode() + b"\n"
 
 
-def _slice(key: tuple[date, bool], lines: list[tuple[int, bytes]], how: Judgement) -> DayRows:
+def _slice(key: tuple[date, bool], lines: list[tuple[int, bytes]], how: TransformOptions) -> DayRows:
     body = b"".join(line for _, line in lines) if how.wanted(*key) else b""
     return DayRows(*key, len(lines), lines[0][0], lines[-1][0], body)

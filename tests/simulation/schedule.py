@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 
 from consumer.domain.errors import HaltReason
 from consumer.seal.decide import Schedule
-from consumer.source.memory_log import Transaction
 from consumer.source.port import Commit
-from consumer.store.memory import MemoryStore
+from tests.fakes.kafka.log import Transaction
+from tests.fakes.store import MemoryStore
 from tests.simulation import rows
 from tests.simulation.operator import accept_gaps
 from tests.simulation.oracle import Violation, Watch, check_commits, check_folder, records_of

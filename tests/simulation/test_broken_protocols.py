@@ -10,16 +10,18 @@ from typing import Any
 import orjson
 import pytest
 
-from consumer.seal import decide, finish, keys, publication, recover
+from consumer.seal import day_plan as publication
+from consumer.seal import decide, keys, recover
+from consumer.seal import objects as finish
 from consumer.seal.chain import Chain
-from consumer.seal.publish import Publisher
+from consumer.seal.publisher import Publisher
 from consumer.seal.record import Record
 from consumer.source.port import Commit
 from consumer.store.port import Absent
 from consumer.worker import partition as partition_module
+from consumer.worker import recovery_input as survey_module
 from consumer.worker import sealing
-from consumer.worker import survey as survey_module
-from consumer.worker.lens import Lens
+from consumer.worker.offset_rules import OffsetRules
 from consumer.worker.partition import Partition
 from tests.simulation import world as world_module
 from tests.simulation.oracle import Violation
@@ -34,25 +36,25 @@ Break = Callable[[pytest.MonkeyPatch], None]
 def commit_before_upload(patch: pytest.MonkeyPatch) -> None:
     upload = sealing.upload
 
-    def early(at: Partition, *args: Any) -> Any:
-        yield from sealing.commit(at, recover.commit_for(at.chain))
-        yield from upload(at, *args)
+    def early(partition: Partition, *args: Any) -> Any:
+        yield from sealing.commit(partition, recover.commit_for(partition.chain))
+        yield from upload(partition, *args)
 
     patch.setattr(sealing, "upload", early)
 
 
 def no_record(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(sealing, "put_record", lambda at, record: True)
+    patch.setattr(sealing, "put_record", lambda partition, record: True)
 
 
 def record_after_objects(patch: pytest.MonkeyPatch) -> None:
     upload, put_record = sealing.upload, sealing.put_record
 
-    def late(at: Partition, record: Record, *args: Any) -> Any:
-        yield from upload(at, record, *args)
-        yield from at.ask(lambda: put_record(at, record))
+    def late(partition: Partition, record: Record, *args: Any) -> Any:
+        yield from upload(partition, record, *args)
+        yield from partition.ask(lambda: put_record(partition, record))
 
-    patch.setattr(sealing, "put_record", lambda at, record: True)
+    patch.setattr(sealing, "put_record", lambda partition, record: True)
     patch.setattr(sealing, "upload", late)
 
 
@@ -78,7 +80,7 @@ def offset_proves_finished(patch: pytest.MonkeyPatch) -> None:
         return seal is None or (commit is not None and commit.offset >= seal.resume)
 
     patch.setattr(survey_module, "commit_proves", proves)
-    patch.setattr(finish.Standing, "finished", lambda self, record, lossy=False: False)
+    patch.setattr(finish.ObjectChecker, "finished", lambda self, record, lossy=False: False)
 
 
 def metadata_without_identity(patch: pytest.MonkeyPatch) -> None:
@@ -92,13 +94,13 @@ def metadata_without_identity(patch: pytest.MonkeyPatch) -> None:
 
 
 def todays_settings_below_head(patch: pytest.MonkeyPatch) -> None:
-    judge = Lens.judge
+    judge = OffsetRules.judge
 
-    def today(self: Lens, batch: Any, leaves: Any) -> Any:
-        judges = dict.fromkeys(self.judges, self.judges[self.today])
-        return judge(replace(self, judges=judges), batch, leaves)
+    def today(self: OffsetRules, batch: Any, leaves: Any) -> Any:
+        transformers = dict.fromkeys(self.transformers, self.transformers[self.today])
+        return judge(replace(self, transformers=transformers), batch, leaves)
 
-    patch.setattr(Lens, "judge", today)
+    patch.setattr(OffsetRules, "judge", today)
 
 
 def spill_never_closed(patch: pytest.MonkeyPatch) -> None:
@@ -126,9 +128,9 @@ def published_on_records_alone(patch: pytest.MonkeyPatch) -> None:
 def cutoff_later_than_end(patch: pytest.MonkeyPatch) -> None:
     seal = sealing.seal
 
-    def late(at: Partition, cutoff: date, ends: Any, *, caught_up: bool) -> Any:
-        cutoff = max(cutoff, at.desk.schedule.cutoff(at.desk.clock.now()))
-        yield from seal(at, cutoff, ends, caught_up=caught_up)
+    def late(partition: Partition, cutoff: date, ends: Any, *, caught_up: bool) -> Any:
+        cutoff = max(cutoff, partition.context.schedule.cutoff(partition.context.clock.now()))
+        yield from seal(partition, cutoff, ends, caught_up=caught_up)
 
     patch.setattr(sealing, "seal", late)
 

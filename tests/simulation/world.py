@@ -10,26 +10,26 @@ from pathlib import Path
 from random import Random
 from typing import BinaryIO
 
-from consumer.domain.batches import Judged
+from consumer.domain.batches import TransformedBatch
 from consumer.domain.clock import Clock
 from consumer.domain.errors import HaltError, HaltReason, TransientError, UnknownOutcomeError
 from consumer.domain.offsets import TopicPartition
 from consumer.seal.decide import Schedule
-from consumer.seal.finish import Standing
-from consumer.seal.publish import Published, Publisher
+from consumer.seal.objects import ObjectChecker, count_rows
+from consumer.seal.publisher import Published, Publisher
 from consumer.seal.record import ObjectEntry, Record
-from consumer.source.memory import MemoryLogView
-from consumer.source.port import Broker, LogView
-from consumer.spool.memory import MemoryDisk
-from consumer.store.memory import MemoryStore
-from consumer.store.port import Body, BytesBody, Condition, Facts, Refused, Store, Stored, Written
-from consumer.worker.ahead import AtOnce
-from consumer.worker.bodies import Bodies, count_rows
-from consumer.worker.desk import Desk, StreamJob
-from consumer.worker.jobs import Job
+from consumer.source.port import Broker, ClusterAdmin
+from consumer.store.port import Body, BytesBody, Condition, ObjectInfo, Refused, Store, Stored, Written
+from consumer.worker.backpressure import Limits
+from consumer.worker.executor import Job
+from consumer.worker.lookahead import AtOnce
 from consumer.worker.loop import Pace, Worker
-from consumer.worker.pressure import Limits
-from consumer.worker.publishing import Publication
+from consumer.worker.object_bodies import ObjectBodies
+from consumer.worker.publish_task import PublishTask
+from consumer.worker.stream_context import StreamConfig, StreamContext
+from tests.fakes.disk import MemoryDisk
+from tests.fakes.kafka.admin import MemoryAdmin
+from tests.fakes.store import MemoryStore
 from tests.simulation import rows
 from tests.simulation.cluster import Cluster, SimBroker, ViewHooks
 from tests.simulation.hub import Hub, Process, SkewedClock
@@ -115,7 +115,7 @@ class SimStore:
         self._point()
         return self._bucket.get(key)
 
-    def head(self, key: str) -> Facts | None:
+    def head(self, key: str) -> ObjectInfo | None:
         self._point()
         return self._bucket.head(key)
 
@@ -123,7 +123,7 @@ class SimStore:
         self._point()
         return self._bucket.open(key)
 
-    def list(self, prefix: str, *, after: str = "") -> Iterator[Facts]:
+    def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
         self._point()
         return iter(list(self._bucket.list(prefix, after=after)))
 
@@ -148,14 +148,14 @@ class SimJobs:
 
 @dataclass(slots=True)
 class Ear:
-    """`Hearing` that remembers what a schedule should be able to show."""
+    """`Listener` that remembers what a schedule should be able to show."""
 
     seals: list[Record] = field(default_factory=list)
     halts: list[HaltError] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     refused_commits: int = 0
 
-    def judged(self, judged: Judged, already_sealed: int) -> None: ...
+    def judged(self, judged: TransformedBatch, already_sealed: int) -> None: ...
     def recovered(self, partition: TopicPartition, notes: tuple[str, ...]) -> None:
         self.notes.extend(notes)
 
@@ -262,27 +262,29 @@ class World:
     def _cluster_faults(self) -> float:
         return self.faults.cluster
 
-    def operators_desk(self) -> Desk:
+    def operators_desk(self) -> StreamContext:
         """For who looks at the bucket and the cluster from outside, and never fails."""
         process = Process("operator")
         broker = SimBroker(self.hub, process, self.cluster, GROUP, self._cluster_faults)
-        return self._desk(
-            self.bucket, MemoryLogView(self.cluster.memory), broker, MemoryDisk(), self.clock, process.name
+        return self._context(
+            self.bucket, MemoryAdmin(self.cluster.memory), broker, MemoryDisk(), self.clock, process.name
         )
 
-    def _desk(self, store: Store, view: LogView, broker: Broker, disk: MemoryDisk, clock: Clock, name: str) -> Desk:
-        return Desk(
-            job=StreamJob("sim", self.rules, GROUP, max_ratio=1.0),
+    def _context(
+        self, store: Store, admin: ClusterAdmin, broker: Broker, disk: MemoryDisk, clock: Clock, name: str
+    ) -> StreamContext:
+        return StreamContext(
+            config=StreamConfig("sim", self.rules, GROUP, max_ratio=1.0),
             store=store,
-            view=view,
+            admin=admin,
             broker=broker,
             disk=disk,
             clock=clock,
             schedule=Schedule(SEAL_AT),
             writer=f"sim {name}",
-            make_judge=lambda rules: rows.SimJudge(rules, self.registry),
-            hearing=self.ear,
-            bodies=Bodies(disk, Path("/nowhere")),
+            make_transformer=lambda rules: rows.SimTransformer(rules, self.registry),
+            listener=self.ear,
+            bodies=ObjectBodies(disk, Path("/nowhere")),
         )
 
     def _worker(self, machine: Machine, process: Process) -> Worker:
@@ -290,23 +292,23 @@ class World:
         broker = machine.broker = SimBroker(self.hub, process, self.cluster, GROUP, self._cluster_faults)
         store = SimStore(self, process, self.bucket)
         jobs = SimJobs(self.hub, process)
-        view = MemoryLogView(self.cluster.memory, ViewHooks(self.hub, process, self._cluster_faults))
-        desk = self._desk(store, view, broker, machine.disk, clock, process.name)
-        desk.ahead = AtOnce(depth=self.machines.index(machine) % 2)  # half of them keep what is judged waiting
+        admin = MemoryAdmin(self.cluster.memory, ViewHooks(self.hub, process, self._cluster_faults))
+        context = self._context(store, admin, broker, machine.disk, clock, process.name)
+        context.ahead = AtOnce(depth=self.machines.index(machine) % 2)  # half of them keep what is judged waiting
         publisher = Publisher(
             store,
             "sim",
-            columns_of=lambda digest: desk.ask_judge(digest, TopicPartition(TOPIC, 0)).columns,
-            today=lambda: desk.ask_judge(desk.today, TopicPartition(TOPIC, 0)).columns,
-            standing=lambda: Standing(store, count_rows),
+            columns_of=lambda digest: context.ask_transformer(digest, TopicPartition(TOPIC, 0)).columns,
+            today=lambda: context.ask_transformer(context.today, TopicPartition(TOPIC, 0)).columns,
+            object_checker=lambda: ObjectChecker(store, count_rows),
             count_rows=count_rows,
             digest=lambda key: (0, ""),
             replaced=dict,
             now=clock.now,
         )
         return Worker(
-            {"sim": desk},
-            {"sim": Publication(desk, publisher)},
+            {"sim": context},
+            {"sim": PublishTask(context, publisher)},
             broker=broker,
             disk=machine.disk,
             jobs=jobs,

@@ -1,0 +1,127 @@
+"""`check`: the brokers, the topics and their retention, our rights, the schema registry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+
+from consumer.commands.check.line import Line, failed, ok, warning
+from consumer.decode.registry import Registry
+from consumer.domain.errors import HaltReason, SinkError, TransientError
+from consumer.settings.model import Settings, StreamSettings
+from consumer.source.port import ClusterAdmin, TopicFacts
+from consumer.streams.rules import Format
+
+LEAST_RETENTION = timedelta(hours=48)
+"""A day is read until 04:00 of the next one; the rest is for an outage and the people who mend it."""
+MOST_AHEAD = timedelta(days=1)
+NO_SCHEMA = 2**31 - 1
+"""A schema id that no registry has given out: asking for it needs no right on any subject."""
+RETENTION = "set retention.ms to 604800000 (7 days): a day is read until it is sealed, and an outage takes its time"
+
+Rights = Callable[[str], bool]
+"""Whether the brokers let us read the topic."""
+
+
+def broker_lines(settings: Settings, admin: ClusterAdmin, may_join: Callable[[], bool]) -> Iterator[Line]:
+    """The brokers answer, and let us into the group."""
+    subject = f"kafka {settings.kafka.bootstrap_servers}"
+    todo = "mend kafka.bootstrap_servers or kafka.options (security.protocol, sasl.*), or the network between"
+    try:
+        admin.topic(settings.streams[0].topic)
+    except TransientError as error:
+        yield failed(subject, "reachable", str(error), todo)
+        return
+    yield ok(subject, "reachable", "the brokers answer")
+    group = settings.kafka.group_id
+    try:
+        allowed = may_join()
+    except TransientError as error:
+        todo = f"check again in a minute; if it stays, allow Describe and Read on group {group}"
+        yield failed(subject, "group", str(error), todo)
+        return
+    if allowed:
+        yield ok(subject, "group", f"group {group} may be joined")
+    else:
+        yield failed(subject, "group", f"group {group} must not be joined", f"allow Read on group {group}")
+
+
+def topic_lines(stream: StreamSettings, admin: ClusterAdmin, may_read: Rights) -> Iterator[Line]:
+    """One topic: it exists, may be read, and keeps its records long enough."""
+    subject = f"topic {stream.topic}"
+    try:
+        facts = admin.topic(stream.topic)
+        allowed = facts is None or may_read(stream.topic)
+    except TransientError as error:
+        yield failed(subject, "exists", str(error), f"allow Describe and DescribeConfigs on topic {stream.topic}")
+        return
+    if facts is None:
+        todo = f"create it, or mend streams.{stream.name}.topic"
+        yield failed(subject, "exists", f"there is no such topic ({HaltReason.MISSING_TOPIC})", todo)
+        return
+    yield ok(subject, "exists", f"{facts.partitions} partitions")
+    if not allowed:
+        yield failed(subject, "readable", "its records must not be read", f"allow Read on topic {stream.topic}")
+    yield _policy_line(subject, facts)
+    yield from _retention_lines(subject, facts)
+    yield from _stamp_lines(subject, facts)
+
+
+def _policy_line(subject: str, facts: TopicFacts) -> Line:
+    policy = facts.settings.get("cleanup.policy", "delete")
+    if "compact" in policy:
+        detail = f"cleanup.policy={policy}: compaction deletes rows before they are sealed"
+        return failed(subject, "cleanup.policy", detail, "set cleanup.policy=delete")
+    return ok(subject, "cleanup.policy", policy)
+
+
+def _retention_lines(subject: str, facts: TopicFacts) -> Iterator[Line]:
+    millis = int(facts.settings.get("retention.ms", "-1"))
+    if millis < 0:
+        yield ok(subject, "retention", "records are kept for ever")
+    else:
+        kept = timedelta(milliseconds=millis)
+        hours = f"records are kept for {kept / timedelta(hours=1):,.1f} hours"
+        if kept < LEAST_RETENTION:
+            least = LEAST_RETENTION // timedelta(hours=1)
+            yield failed(subject, "retention", f"{hours}, less than the {least} that are needed", RETENTION)
+        else:
+            yield ok(subject, "retention", hours)
+    size = int(facts.settings.get("retention.bytes", "-1"))
+    if size >= 0:
+        yield warning(
+            subject,
+            "retention.bytes",
+            f"a partition keeps {size:,} bytes at most, however young they are",
+            "be sure that two busy days fit, or set retention.bytes=-1: no one can say how many hours this is",
+        )
+
+
+def _stamp_lines(subject: str, facts: TopicFacts) -> Iterator[Line]:
+    """Days are held against the record's timestamp, so that one far ahead lets a row into a day far ahead."""
+    if facts.settings.get("message.timestamp.type") == "LogAppendTime":
+        return
+    text = facts.settings.get("message.timestamp.after.max.ms")
+    if text is not None and timedelta(milliseconds=min(int(text), 10**15)) > MOST_AHEAD:
+        yield warning(
+            subject,
+            "message.timestamp.after.max.ms",
+            f"it is {text}: a record stamped years ahead lands in a day years ahead",
+            "set it to 3600000 (an hour): the brokers refuse such records then",
+        )
+
+
+def registry_lines(settings: Settings, registry: Registry | None) -> Iterator[Line]:
+    """The schema registry answers, where a stream needs it."""
+    needed = [stream.name for stream in settings.streams if stream.rules.format is Format.AVRO_REGISTRY]
+    if not needed or registry is None or settings.schema_registry is None:
+        return
+    subject = f"registry {settings.schema_registry.url}"
+    try:
+        registry.schema(NO_SCHEMA)
+    except SinkError as error:
+        yield failed(
+            subject, "reachable", str(error), "mend schema_registry.url or its options, or the network between"
+        )
+        return
+    yield ok(subject, "reachable", f"it answers; {', '.join(needed)} need it")

@@ -1,0 +1,145 @@
+"""`check`: preflight. Looks at all that a worker needs and says what to do about the rest."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, TypeVar
+
+import typer
+
+from consumer.commands.arguments import AsJson
+from consumer.commands.session import session_of
+from consumer.domain.errors import HaltError, HaltReason, TransientError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from consumer.commands.check.line import Line
+    from consumer.seal.inspection import Outlook
+    from consumer.settings.model import Settings, StreamSettings
+    from consumer.source.port import ClusterAdmin
+    from consumer.store.port import Store
+
+_T = TypeVar("_T")
+
+THREADS = 16
+WIDTH = 8
+
+
+def check(context: typer.Context, *, as_json: AsJson = False) -> None:
+    """Look at settings, brokers, topics, registry, spool, bucket and seal logs; each line says what to do.
+
+    Leaves some small objects below _checks/ in the bucket. Runs beside a worker.
+    """
+    from consumer.commands.check.line import Outcome  # noqa: PLC0415 - slow, --help does without
+    from consumer.commands.output import print_json  # noqa: PLC0415
+
+    settings = session_of(context).settings
+    lines = []
+    for line in _lines(settings):
+        lines.append(line)
+        if not as_json:
+            _tell(line)
+    bad = sum(line.outcome is Outcome.FAILED for line in lines)
+    if as_json:
+        print_json({"sound": not bad, "checks": [line.to_json() for line in lines]})
+    else:
+        typer.echo(f"{bad} of {len(lines)} checks failed" if bad else f"all {len(lines)} checks passed")
+    if bad:
+        from consumer.commands.main import ExitCode  # noqa: PLC0415 - it imports this module
+
+        raise typer.Exit(ExitCode.FOUND)
+
+
+def _lines(settings: Settings) -> Iterator[Line]:
+    from consumer.commands.check.cluster import broker_lines, registry_lines, topic_lines  # noqa: PLC0415
+    from consumer.commands.check.local import settings_lines, spool_lines  # noqa: PLC0415
+    from consumer.commands.check.store import store_lines  # noqa: PLC0415
+    from consumer.commands.wiring import registry_of, store_of  # noqa: PLC0415 - with the rest of the command
+    from consumer.domain.clock import SystemClock  # noqa: PLC0415
+    from consumer.source.acls import may_join_group, may_read_topic  # noqa: PLC0415
+    from consumer.source.admin import KafkaAdmin  # noqa: PLC0415
+
+    yield from settings_lines(settings, os.environ)
+    yield from spool_lines(settings.spool)
+    yield from registry_lines(settings, registry_of(settings))
+    admin = KafkaAdmin(settings.kafka)
+    kafka = _Watched(broker_lines(settings, admin, lambda: may_join_group(settings.kafka)))
+    yield from kafka
+    if kafka.sound:
+        for stream in settings.streams:
+            yield from topic_lines(stream, admin, lambda topic: may_read_topic(settings.kafka, topic))
+    reached = {}
+    for stream in settings.streams:
+        store = store_of(stream.destination)
+        if store.location not in reached:
+            lines = _Watched(store_lines(store, SystemClock()))
+            yield from lines
+            reached[store.location] = lines.sound
+        if kafka.sound and reached[store.location]:
+            yield from seal_log_lines(settings, stream, admin, store)
+
+
+class _Watched:
+    """Lines on their way, and whether none of them failed."""
+
+    def __init__(self, lines: Iterator[Line]) -> None:
+        self._lines = lines
+        self.sound = True
+
+    def __iter__(self) -> Iterator[Line]:
+        from consumer.commands.check.line import Outcome  # noqa: PLC0415 - with the rest of the command
+
+        for line in self._lines:
+            self.sound = self.sound and line.outcome is not Outcome.FAILED
+            yield line
+
+
+def seal_log_lines(settings: Settings, stream: StreamSettings, admin: ClusterAdmin, store: Store) -> Iterator[Line]:
+    """What a worker would find on assignment: whether the seal logs, these settings and Kafka go together."""
+    from consumer.commands.check.line import failed, ok  # noqa: PLC0415 - with the rest of the command
+    from consumer.seal.inspection import Outside  # noqa: PLC0415
+
+    subject = f"stream {stream.name}"
+    with ThreadPoolExecutor(THREADS) as pool:
+        outside = Outside(settings, stream, admin, store, _once, pool)
+        try:
+            outlooks = outside.partitions(outside.topic())
+        except HaltError as halt:
+            if halt.reason not in {HaltReason.MISSING_TOPIC, HaltReason.COMPACTED_TOPIC}:  # the topic's lines say so
+                yield failed(subject, "seal log", f"{halt.reason}: {halt.message}", "see there")
+            return
+        except TransientError as error:
+            yield failed(subject, "seal log", str(error), "look again when the outage is over")
+            return
+    halted = [outlook for outlook in outlooks if outlook.halt is not None]
+    for outlook in halted:
+        yield _halted_line(subject, outlook)
+    if not halted:
+        sealed = sum(outlook.found is not None and not outlook.found.chain.empty for outlook in outlooks)
+        yield ok(subject, "seal log", f"{sealed} of {len(outlooks)} partitions have one; a worker would go on")
+
+
+def _halted_line(subject: str, outlook: Outlook) -> Line:
+    from consumer.commands.check.line import failed  # noqa: PLC0415 - with the rest of the command
+    from consumer.commands.status import FROM_OUTSIDE  # noqa: PLC0415
+
+    assert outlook.halt is not None
+    outer = FROM_OUTSIDE if outlook.halt.reason is HaltReason.RETENTION_HOLE else ""
+    detail = f"{outlook.partition} halts: {outlook.halt.reason}"
+    return failed(subject, "seal log", detail, outlook.halt.message + outer)
+
+
+def _once(call: Callable[[], _T]) -> _T:
+    return call()
+
+
+def _tell(line: Line) -> None:
+    word = line.outcome.upper() if line.todo else line.outcome
+    typer.echo(f"{word:<{WIDTH}}{line.subject}: {line.check}: {line.detail}")
+    if line.todo:
+        typer.echo(f"{'':<{WIDTH}}to do: {line.todo}")
+    sys.stdout.flush()

@@ -1,0 +1,109 @@
+"""`check`: what the settings say, and this machine: event types, static membership, the spool's folder and its room."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+
+from consumer.commands.check.line import Line, failed, ok, warning
+from consumer.commands.output import size_text
+from consumer.settings.model import Settings, SpoolSettings, StreamSettings
+from consumer.streams.kinds import kind_of
+
+KUBERNETES = "KUBERNETES_SERVICE_HOST"
+"""Set in every container of a pod."""
+
+
+def settings_lines(settings: Settings, environ: Mapping[str, str]) -> Iterator[Line]:
+    """The settings could be read; what in them is likely not meant so."""
+    names = ", ".join(stream.name for stream in settings.streams)
+    yield ok("settings", "readable", f"streams {names}")
+    for stream in settings.streams:
+        yield from _event_type_lines(stream)
+    if KUBERNETES in environ and not settings.kafka.instance_id:
+        yield warning(
+            "settings",
+            "static membership",
+            "this is Kubernetes and kafka.instance_id is empty: each restart of a pod moves partitions twice",
+            'run a StatefulSet and write kafka.instance_id = "${HOSTNAME}"',
+        )
+
+
+def _event_type_lines(stream: StreamSettings) -> Iterator[Line]:
+    """Switches of event types that Adapty does not publish: allowed, as the list is open, and mostly a slip."""
+    known = kind_of(stream.kind).event_types
+    for name in sorted(set(stream.rules.filter.event_types) - known) if known else ():
+        close = get_close_matches(name, known, n=1)
+        yield warning(
+            f"stream {stream.name}",
+            "event_types",
+            f"{name!r} is none of the event types that Adapty publishes",
+            f"did you mean {close[0]!r}?" if close else "leave it out, unless your producers send it",
+        )
+
+
+def spool_lines(spool: SpoolSettings) -> Iterator[Line]:
+    """The spool's folder takes files, and has room for its limit. Runs beside a worker that uses it."""
+    subject = f"spool {spool.directory}"
+    home = _nearest(spool.directory)
+    try:
+        _try(home)
+        free = shutil.disk_usage(home).free
+    except OSError as error:
+        yield failed(
+            subject,
+            "writable",
+            f"{home} takes no file: {error.strerror or error}",
+            "make the folder, owned by the user that runs the worker, or name another one in spool.directory",
+        )
+        return
+    yield ok(subject, "writable", f"{home} takes files")
+    yield _room_line(subject, spool, free, _used(spool.directory))
+
+
+def _room_line(subject: str, spool: SpoolSettings, free: int, used: int) -> Line:
+    wanted = spool.max_bytes + spool.min_free_bytes
+    room = f"{size_text(free)} free, {size_text(used)} used by the spool"
+    if free < spool.min_free_bytes:
+        return failed(
+            subject,
+            "room",
+            f"{room}; below spool.min_free_bytes = {size_text(spool.min_free_bytes)} reading stands still",
+            "make room, or lower spool.min_free_bytes",
+        )
+    if free + used < wanted:
+        return warning(
+            subject,
+            "room",
+            f"{room}; spool.max_bytes and spool.min_free_bytes together want {size_text(wanted)}",
+            "give it a larger volume, or lower spool.max_bytes: a day that does not fit is sealed in pieces",
+        )
+    return ok(subject, "room", room)
+
+
+def _nearest(folder: Path) -> Path:
+    """The folder, or the nearest one above it that exists."""
+    return next((path for path in (folder, *folder.parents) if path.exists()), folder)
+
+
+def _try(folder: Path) -> None:
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".adapty-sink-check-") as file:
+        file.write(b"check")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _used(folder: Path) -> int:
+    """Bytes of files in the spool; those that a worker deletes meanwhile do not count."""
+    total = 0
+    for path, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += (Path(path) / name).lstat().st_size
+            except FileNotFoundError:
+                continue
+    return total

@@ -1,0 +1,114 @@
+"""`check`: the destination takes, gives and lists objects, its conditional writes hold, and its clock is ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from functools import partial
+from uuid import uuid4
+
+from consumer.commands.check.line import Line, failed, ok
+from consumer.domain.clock import Clock
+from consumer.domain.errors import HaltError, TransientError
+from consumer.seal.decide import CLOCK_TOLERANCE
+from consumer.store.conditional_writes.probe import FOLDER, conditional_writes
+from consumer.store.port import Absent, BytesBody, Store, Written
+
+RACES = 20
+WRITERS = 32
+TEXT = b"adapty-sink check\n"
+MEND = "mend the destination's settings, the credentials or their policy, then check again"
+
+
+class _WrongError(Exception):
+    """The store did not do what it said."""
+
+
+def store_lines(store: Store, clock: Clock, *, races: int = RACES, writers: int = WRITERS) -> Iterator[Line]:
+    """One destination. Leaves small objects below `_checks/`: nothing is ever deleted in a bucket."""
+    subject = f"destination {store.location}"
+    whole = True
+    for check, detail, ask in _steps(store, f"{FOLDER}/access-{uuid4().hex}"):
+        line = _tried(subject, check, detail, ask)
+        whole = whole and not line.todo
+        yield line
+    if not whole:
+        yield failed(subject, "conditional writes", "not tried, as the store refuses what they need", MEND)
+        return
+    yield _clock_line(subject, store, clock)
+    yield from _race_lines(subject, store, races, writers)
+
+
+def _steps(store: Store, key: str) -> list[tuple[str, str, Callable[[], None]]]:
+    """What a worker asks of a store, in the order in which one needs the other."""
+    return [
+        ("put", "objects can be written", partial(_put, store, key)),
+        ("head", "objects are found with their metadata", partial(_head, store, key)),
+        ("get", "objects can be read", partial(_get, store, key)),
+        ("list", "objects are listed", partial(_list, store, key)),
+    ]
+
+
+def _put(store: Store, key: str) -> None:
+    if not isinstance(store.put(key, BytesBody(TEXT), condition=Absent(), metadata={"rows": "1"}), Written):
+        raise _WrongError("a new object was refused as if it were there")
+
+
+def _head(store: Store, key: str) -> None:
+    facts = store.head(key)
+    if facts is None or facts.size != len(TEXT):
+        raise _WrongError(f"{key} was put, but is not found as it was put")
+    if store.keeps_metadata and facts.metadata.get("rows") != "1":
+        raise _WrongError("it does not keep user metadata, which say what an object holds")
+
+
+def _get(store: Store, key: str) -> None:
+    stored, reader = store.get(key), store.open(key)
+    if reader is None or stored is None:
+        raise _WrongError(f"{key} was put, but cannot be read")
+    with reader:
+        if reader.read() != TEXT or stored.data != TEXT:
+            raise _WrongError(f"{key} gives other bytes than were put")
+
+
+def _list(store: Store, key: str) -> None:
+    if [facts.key for facts in store.list(key)] != [key]:
+        raise _WrongError(f"{key} was put, but is not listed")
+
+
+def _tried(subject: str, check: str, detail: str, ask: Callable[[], None]) -> Line:
+    try:
+        ask()
+    except (TransientError, HaltError) as error:
+        return failed(subject, check, str(error), MEND)
+    except _WrongError as error:
+        return failed(subject, check, str(error), "use another store, or no gateway or cache before it")
+    return ok(subject, check, detail)
+
+
+def _clock_line(subject: str, store: Store, clock: Clock) -> Line:
+    ours = clock.now()  # first: a slow answer never makes it look ahead
+    try:
+        ahead = ours - store.now()
+    except TransientError as error:
+        return failed(subject, "clock", str(error), MEND)
+    if ahead > CLOCK_TOLERANCE:
+        detail = (
+            f"this machine's clock is {ahead.total_seconds():.0f} s ahead of the store's: no day is sealed like that"
+        )
+        return failed(subject, "clock", detail, "set this machine's clock (NTP)")
+    behind = -min(ahead, timedelta())
+    return ok(subject, "clock", f"at most {max(ahead, behind).total_seconds():.0f} s away from the store's")
+
+
+def _race_lines(subject: str, store: Store, races: int, writers: int) -> Iterator[Line]:
+    check = "conditional writes"
+    try:
+        findings = conditional_writes(store, races=races, writers=writers)
+    except (TransientError, HaltError) as error:
+        yield failed(subject, check, str(error), MEND)
+        return
+    for finding in findings:
+        yield failed(subject, check, f"{finding.check}: {finding.detail}", finding.remedy)
+    if not findings:
+        yield ok(subject, check, f"they held in {races} races of {writers} writers")

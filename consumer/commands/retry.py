@@ -1,0 +1,63 @@
+"""One-shot commands and outages: ask again while one lasts, and give up where it lasts too long (exit 4)."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TypeVar
+
+import structlog
+
+from consumer.domain.clock import Clock
+from consumer.domain.errors import GaveUpError, TransientError
+
+FIRST_WAIT = 0.5
+LONGEST_WAIT = 10.0
+
+log = structlog.get_logger("outage")
+
+T = TypeVar("T")
+
+
+class RetryBudget:
+    """Repeats what an outage stopped. Any thread may ask; an answer that any of them gets counts as progress."""
+
+    def __init__(self, give_up_after: timedelta, clock: Clock) -> None:
+        self._limit = give_up_after.total_seconds()
+        self._clock = clock
+        self._stopped = threading.Event()
+        self._answered_at = clock.monotonic()
+        self._told = ""
+
+    def ask(self, call: Callable[[], T]) -> T:
+        """What `call` returns. Raises GaveUpError where no answer came for too long, and after `stop`."""
+        wait = FIRST_WAIT
+        while True:
+            self.keep_on()
+            try:
+                answer = call()
+            except TransientError as error:
+                self._wait(error, wait)
+                wait = min(wait * 2, LONGEST_WAIT)
+            else:
+                self._answered_at = self._clock.monotonic()
+                return answer
+
+    def keep_on(self) -> None:
+        """Raise GaveUpError where the command is ending: for loops that take long between two questions."""
+        if self._stopped.is_set():
+            raise GaveUpError("the command was stopped")
+
+    def stop(self) -> None:
+        """End every wait: the command is ending."""
+        self._stopped.set()
+
+    def _wait(self, error: TransientError, seconds: float) -> None:
+        silent = self._clock.monotonic() - self._answered_at
+        if silent >= self._limit:
+            raise GaveUpError(f"{error} (for {silent:.0f} s, schedule.give_up_after)") from error
+        if str(error) != self._told:
+            self._told = str(error)
+            log.warning("outage", error=str(error), gives_up_in_seconds=round(self._limit - silent))
+        self._stopped.wait(min(seconds, self._limit - silent))

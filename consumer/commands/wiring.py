@@ -1,0 +1,186 @@
+"""From settings to the parts that commands work with: stores, the cluster's view, judges, and the worker itself."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from consumer import __version__
+from consumer.decode.registry import Registry
+from consumer.domain.batches import RowTransformer
+from consumer.domain.clock import Clock, SystemClock
+from consumer.domain.offsets import TopicPartition
+from consumer.seal.decide import Schedule
+from consumer.seal.objects import ObjectChecker, count_rows, size_and_digest
+from consumer.seal.publisher import Publisher
+from consumer.seal.replacements import replaced_objects
+from consumer.settings.model import DestinationSettings, Settings, StreamSettings
+from consumer.shape.transform import make_transformer
+from consumer.source.admin import KafkaAdmin
+from consumer.source.broker import KafkaBroker
+from consumer.source.port import Broker, ClusterAdmin
+from consumer.spool.disk import Disk
+from consumer.spool.local import LocalDisk
+from consumer.store.compression import remove_leftovers
+from consumer.store.conditional_writes.probe import require_safe
+from consumer.store.factory import open_store
+from consumer.store.port import Store
+from consumer.store.s3_clients import S3Options
+from consumer.streams.columns import columns_of
+from consumer.streams.rules import RowRules
+from consumer.worker.backpressure import Limits
+from consumer.worker.events import Listener
+from consumer.worker.executor import ThreadExecutor
+from consumer.worker.lookahead import ThreadsAhead
+from consumer.worker.loop import Pace, Worker
+from consumer.worker.object_bodies import ObjectBodies
+from consumer.worker.publish_task import PublishTask
+from consumer.worker.stream_context import StreamConfig, StreamContext
+
+JOB_THREADS = 8
+JUDGE_THREADS = 2
+"""Batches judged at the same time: each takes several times its memory."""
+
+
+def writer_name() -> str:
+    """Who writes records: release and host."""
+    return f"adapty-sink/{__version__} {socket.gethostname()}"
+
+
+def store_of(destination: DestinationSettings) -> Store:
+    """The store of a destination. Nothing is asked of it yet."""
+    options = S3Options(
+        region=destination.region,
+        endpoint_url=destination.endpoint_url,
+        access_key_id=destination.access_key_id,
+        secret_access_key=destination.secret_access_key.get_secret_value(),
+        server_side_encryption=destination.server_side_encryption,
+        kms_key_id=destination.kms_key_id,
+        storage_class=destination.storage_class,
+        role_arn=destination.role_arn,
+        addressing_style=destination.addressing_style,
+        checksums=destination.effective_checksums,
+        multipart_threshold=destination.multipart_threshold,
+    )
+    return open_store(destination.url, options if destination.scheme == "s3" else None)
+
+
+def registry_of(settings: Settings) -> Registry | None:
+    """The schema registry, where one is named."""
+    if (found := settings.schema_registry) is None:
+        return None
+    from consumer.decode.confluent_registry import ConfluentRegistry  # noqa: PLC0415 - its client is slow to load
+
+    return ConfluentRegistry(found.url, found.plain_options())
+
+
+def stream_config(settings: Settings, stream: StreamSettings) -> StreamConfig:
+    """One stream as the worker runs it."""
+    return StreamConfig(
+        name=stream.name,
+        rules=stream.rules,
+        group=settings.kafka.group_id,
+        begin=stream.start,
+        compression=stream.destination.compression,
+        max_ratio=settings.quarantine.max_ratio,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The outside of a worker."""
+
+    broker: Broker
+    admin: ClusterAdmin
+    disk: Disk
+    clock: Clock
+    stores: Mapping[str, Store]
+    registry: Registry | None
+    scratch: Path
+
+    def close(self) -> None:
+        """Let go of the spool directory. The broker is closed by the worker."""
+        if isinstance(self.disk, LocalDisk):
+            self.disk.close()
+
+
+def ports_of(settings: Settings, *, static: bool) -> Ports:
+    """The real ports. Raises UsageError where the spool is in use or an option is unknown."""
+    disk = LocalDisk(settings.spool.directory)
+    remove_leftovers(settings.spool.directory)  # the lock is ours: nobody packs there
+    return Ports(
+        broker=KafkaBroker(settings.kafka, static=static),
+        admin=KafkaAdmin(settings.kafka),
+        disk=disk,
+        clock=SystemClock(),
+        stores={stream.name: store_of(stream.destination) for stream in settings.streams},
+        registry=registry_of(settings),
+        scratch=settings.spool.directory,
+    )
+
+
+def transformer_factory(registry: Registry | None) -> Callable[[RowRules], RowTransformer]:
+    """Makes judges that share the registry's cache."""
+
+    def make(rules: RowRules) -> RowTransformer:
+        return make_transformer(rules, registry)
+
+    return make
+
+
+def column_names(rules: RowRules) -> tuple[str, ...]:
+    """The CSV columns that these rules write."""
+    return tuple(column.name for column in columns_of(rules))
+
+
+def publisher_of(context: StreamContext) -> Publisher:
+    """The publisher of a desk's stream."""
+    first = TopicPartition(context.config.rules.topic, 0)
+    return Publisher(
+        context.store,
+        context.config.name,
+        columns_of=lambda digest: column_names(context.ask_rules(digest, first)),
+        today=lambda: column_names(context.config.rules),
+        object_checker=lambda: ObjectChecker(context.store, count_rows),
+        count_rows=count_rows,
+        digest=lambda key: size_and_digest(context.store, key),
+        replaced=lambda: replaced_objects(context.store, context.config.name),
+        now=context.clock.now,
+    )
+
+
+def worker_of(settings: Settings, ports: Ports, listener: Listener, *, through: date | None = None) -> Worker:
+    """The worker of these settings over these ports."""
+    schedule = Schedule(settings.schedule.seal_at, through)
+    ahead = ThreadsAhead(JUDGE_THREADS)
+    contexts = {
+        stream.name: StreamContext(
+            config=stream_config(settings, stream),
+            store=ports.stores[stream.name],
+            admin=ports.admin,
+            broker=ports.broker,
+            disk=ports.disk,
+            clock=ports.clock,
+            schedule=schedule,
+            writer=writer_name(),
+            make_transformer=transformer_factory(ports.registry),
+            listener=listener,
+            bodies=ObjectBodies(ports.disk, ports.scratch),
+            ahead=ahead,
+            prove=require_safe,
+        )
+        for stream in settings.streams
+    }
+    return Worker(
+        contexts,
+        {name: PublishTask(context, publisher_of(context)) for name, context in contexts.items()},
+        broker=ports.broker,
+        disk=ports.disk,
+        jobs=ThreadExecutor(JOB_THREADS, ports.broker.wake),
+        clock=ports.clock,
+        limits=Limits(settings.spool.max_bytes, settings.spool.min_free_bytes),
+        pace=Pace(settings.spool.checkpoint_seconds),
+    )

@@ -1,0 +1,173 @@
+"""One Avro datum, decoded by the letter: the oracle that the vectorised path is held against.
+
+`reader` turns a schema into nested functions (buffer, position, budget) -> (value, position). fastavro is not used
+here on purpose: it takes a negative union index for one counted from the end, any non-zero byte for true, and builds
+as many items as an array's count says, even where they have no bytes. Hostile input ends in BadRecordError, never in
+memory or time beyond the size of the datum: `Budget` bounds the items, the values without bytes, and the depth of
+recursive types.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from consumer.decode.primitives import Budget, Reader, bad, fixed, long, primitive, spend_empty, text
+from consumer.decode.values import Value, nested_too_deep
+from consumer.streams.avro_schema import MOST_FIELDS
+from consumer.streams.avro_types import Array, Dictionary, Enumeration, Fixed, Node, Primitive, Record, Reference, Union
+
+SPARE_ITEMS = 1_000
+"""Array and map items allowed beyond one for each byte: only items without bytes can need them."""
+
+
+def reader(node: Node, names: Mapping[str, Node]) -> Reader:
+    """The function that reads a value of this type. `names` holds the types that references mean."""
+    return _Builder(names).build(node)
+
+
+class _Builder:
+    """Makes readers; those of references are made when they are first used, for a type may lie within itself."""
+
+    def __init__(self, names: Mapping[str, Node]) -> None:
+        self._names = names
+        self._made: dict[str, Reader] = {}
+
+    def build(self, node: Node) -> Reader:
+        match node:
+            case Primitive():
+                return primitive(node)
+            case Fixed():
+                return fixed(node)
+            case Enumeration(symbols):
+                return _enumeration(symbols)
+            case Reference(name):
+                return self._late(name)
+        return self._nesting(node)
+
+    def _nesting(self, node: Union | Array | Dictionary | Record) -> Reader:
+        match node:
+            case Union(branches):
+                return _union(branches, [self.build(branch) for branch in branches])
+            case Array(items):
+                return _array(self.build(items))
+            case Dictionary(values):
+                return _dictionary(self.build(values))
+            case Record(fields=fields):
+                return _record([(field.name, self.build(field.type)) for field in fields])
+
+    def _late(self, name: str) -> Reader:
+        def read(buffer: bytes, position: int, budget: Budget) -> tuple[Value, int]:
+            if name not in self._made:
+                self._made[name] = self.build(self._names[name])
+            budget.depth -= 1
+            if budget.depth < 0:
+                raise bad("a type within itself too often")
+            value, position = self._made[name](buffer, position, budget)
+            budget.depth += 1
+            return value, position
+
+        return read
+
+
+def _enumeration(symbols: tuple[str, ...]) -> Reader:
+    def read(buffer: bytes, position: int, budget: Budget) -> tuple[str, int]:
+        index, position = long(buffer, position, budget)
+        if not 0 <= index < len(symbols):
+            raise bad(f"symbol {index} of {len(symbols)}")
+        return symbols[index], position
+
+    return read
+
+
+def _union(branches: tuple[Node, ...], readers: list[Reader]) -> Reader:
+    def read(buffer: bytes, position: int, budget: Budget) -> tuple[Value, int]:
+        branch, position = long(buffer, position, budget)
+        if not 0 <= branch < len(readers):
+            raise bad(f"branch {branch} of {len(readers)}")
+        return readers[branch](buffer, position, budget)
+
+    if branches[0] == Primitive("null") and len(branches) == 2:  # noqa: PLR2004 - the usual optional field
+        return _optional(readers[1], read)
+    return read
+
+
+def _optional(inner: Reader, general: Reader) -> Reader:
+    """The same as `general`, quicker for the two usual index bytes."""
+
+    def read(buffer: bytes, position: int, budget: Budget) -> tuple[Value, int]:
+        index = buffer[position]
+        if index == 0:
+            return None, position + 1
+        if index == 2:  # noqa: PLR2004 - zigzag for 1
+            return inner(buffer, position + 1, budget)
+        return general(buffer, position, budget)
+
+    return read
+
+
+def _counts(buffer: bytes, position: int, budget: Budget) -> tuple[int, int]:
+    """The items of the next block of an array or map, 0 at its end."""
+    count, position = long(buffer, position, budget)
+    if count < 0:
+        count = -count
+        _, position = long(buffer, position, budget)
+    budget.items -= count
+    if budget.items < 0:
+        raise bad("more items than bytes")
+    return count, position
+
+
+def _array(item: Reader) -> Reader:
+    def read(buffer: bytes, position: int, budget: Budget) -> tuple[list[Value], int]:
+        found: list[Value] = []
+        while True:
+            count, position = _counts(buffer, position, budget)
+            if count == 0:
+                return found, position
+            for _ in range(count):
+                value, position = item(buffer, position, budget)
+                found.append(value)
+
+    return read
+
+
+def _dictionary(item: Reader) -> Reader:
+    def read(buffer: bytes, position: int, budget: Budget) -> tuple[dict[str, Value], int]:
+        found: dict[str, Value] = {}
+        while True:
+            count, position = _counts(buffer, position, budget)
+            if count == 0:
+                return found, position
+            for _ in range(count):
+                key, position = text(buffer, position, budget)
+                found[key], position = item(buffer, position, budget)
+
+    return read
+
+
+def _record(fields: list[tuple[str, Reader]]) -> Reader:
+    def read(buffer: bytes, position: int, budget: Budget) -> tuple[dict[str, Value], int]:
+        found: dict[str, Value] = {}
+        if not fields:
+            spend_empty(budget)
+        for name, part in fields:
+            found[name], position = part(buffer, position, budget)
+        return found, position
+
+    return read
+
+
+def decode(read: Reader, buffer: bytes) -> tuple[Value, int]:
+    """The value of a whole datum, and the number of texts mended. Raises BadRecordError unless all bytes are used."""
+    budget = Budget(len(buffer) + SPARE_ITEMS, 2 * len(buffer) + MOST_FIELDS + SPARE_ITEMS)
+    try:
+        value, position = read(buffer, 0, budget)
+    except IndexError:
+        raise bad("it ends too early") from None
+    except RecursionError:
+        raise bad("nested too deep") from None
+    if nested_too_deep(value):
+        raise bad("nested too deep")
+    if position != len(buffer):
+        raise bad(f"{len(buffer) - position} bytes too many")
+    return value, budget.mended

@@ -1,0 +1,85 @@
+"""Manifests and the list of days as they are read back: ours, or nothing to build on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import orjson
+
+from consumer.domain import json_fields
+from consumer.domain.errors import HaltError, HaltReason
+from consumer.store.port import Stored
+
+MOST = 1 << 53
+"""No revision and no number of rows or bytes is as large: sums of them stay integers of 64 bits."""
+_T = TypeVar("_T")
+
+
+def manifest_from(stored: Stored) -> dict[str, Any]:
+    """A day's manifest. Raises HaltError `object_mismatch` where it is none."""
+    return _read(stored, _manifest)
+
+
+def objects_from(stored: Stored) -> list[dict[str, Any]]:
+    """The objects that a manifest lists, whatever else it says. Raises HaltError `object_mismatch`."""
+    return _read(stored, _objects)
+
+
+def listing_from(stored: Stored) -> dict[str, dict[str, Any]]:
+    """The entries of `_days.json` by day, in order. Raises HaltError `object_mismatch` where it is no such list."""
+    return _read(stored, _listing)
+
+
+def _read(stored: Stored, how: Callable[[dict[str, Any]], _T]) -> _T:
+    try:
+        return how(json_fields.table(orjson.loads(stored.data), "the document"))
+    except (KeyError, ValueError) as error:
+        raise HaltError(
+            HaltReason.OBJECT_MISMATCH,
+            f"{stored.facts.key} is not what a worker wrote ({type(error).__name__}: {error}): move it out of the "
+            "folder, and it is written anew",
+        ) from error
+
+
+def _manifest(raw: dict[str, Any]) -> dict[str, Any]:
+    _require_entry(raw)
+    if not isinstance(raw["why"], list):
+        raise json_fields.FieldError("why is no list")
+    for item in _objects(raw):
+        json_fields.text(item, "sha256")
+        _number(item, "bytes")
+    pinned = json_fields.table(json_fields.table(raw.get("pins", {}), "pins").get("objects", {}), "pins")
+    for key in pinned:
+        json_fields.text(pinned, key)
+    return raw
+
+
+def _objects(raw: dict[str, Any]) -> list[dict[str, Any]]:
+    found = list(json_fields.tables(raw, "objects"))
+    for item in found:
+        facts = {"rows": 0, "first_offset": None, "last_offset": None, **item}
+        json_fields.text(item, "key")
+        _number(facts, "rows")
+        json_fields.whole_or_none(facts, "first_offset")
+        json_fields.whole_or_none(facts, "last_offset")
+    return found
+
+
+def _listing(raw: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    found = {}
+    for item in json_fields.tables(raw, "days"):
+        _require_entry(item)
+        found[json_fields.day(item, "day").isoformat()] = item
+    return found
+
+
+def _require_entry(raw: dict[str, Any]) -> None:
+    _number(raw, "revision")
+    _number(raw, "rows")
+    json_fields.flag(raw, "complete")
+
+
+def _number(raw: dict[str, Any], name: str) -> None:
+    if json_fields.whole(raw, name) >= MOST:
+        raise json_fields.FieldError(f"{name} is too large")

@@ -1,0 +1,91 @@
+"""`[kafka]` and `[schema_registry]`: addresses, and options that may not undo what the sink promises."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from pydantic import SecretStr
+
+from consumer.settings.model import KafkaSettings, RegistrySettings
+from consumer.settings.problems import Path, Problems
+from consumer.settings.reading import as_table, read_options, read_table, require
+from consumer.settings.table import OptionValue
+
+_COMMITS = "the sink commits by itself, after the objects of a seal stand; leave it out"
+_ASSIGNOR = 'the group is cooperative-sticky; leave it out, or write "group.protocol" = "consumer"'
+FIXED_OPTIONS: Mapping[str, str] = {
+    "bootstrap.servers": "write kafka.bootstrap_servers instead",
+    "metadata.broker.list": "write kafka.bootstrap_servers instead",
+    "group.id": "write kafka.group_id instead",
+    "group.instance.id": "write kafka.instance_id instead",
+    "enable.auto.commit": _COMMITS,
+    "auto.commit.enable": _COMMITS,
+    "auto.commit.interval.ms": _COMMITS,
+    "enable.auto.offset.store": _COMMITS,
+    "auto.offset.reset": "a lost position is never skipped; write `start` of a stream for where a new one begins",
+    "isolation.level": "rows of aborted transactions must not be read; leave it out",
+    "enable.partition.eof": "the sink must see where a partition ends; leave it out",
+    "partition.assignment.strategy": _ASSIGNOR,
+}
+"""librdkafka settings that the seal log rests on (design.md, section 3), and what to do instead."""
+
+_CLASSIC_ONLY = ("session.timeout.ms", "heartbeat.interval.ms", "group.protocol.type")
+
+
+def read_kafka(raw: object, problems: Problems) -> KafkaSettings:
+    """The table `[kafka]`."""
+    path = ("kafka",)
+    given = as_table(raw, path, problems)
+    options = read_options(given.pop("options", None), (*path, "options"), problems)
+    table = read_table(KafkaSettings, given, path, problems)
+    require("bootstrap_servers", table, path, problems)
+    require("group_id", table, path, problems)
+    _refuse_fixed(options, (*path, "options"), problems)
+    return table.model_copy(update={"options": options})
+
+
+def _refuse_fixed(options: Mapping[str, OptionValue], path: Path, problems: Problems) -> None:
+    for name in options:
+        if name in FIXED_OPTIONS:
+            problems.add((*path, name), f"is not yours to set: {FIXED_OPTIONS[name]}")
+    protocol = options.get("group.protocol", "classic")
+    if str(protocol).lower() not in {"classic", "consumer"}:
+        problems.add((*path, "group.protocol"), 'is not known; write "classic" or "consumer"')
+    if str(protocol).lower() == "consumer":
+        for name in set(options).intersection(_CLASSIC_ONLY):
+            problems.add((*path, name), 'is the brokers\' business under "group.protocol" = "consumer"; leave it out')
+
+
+def read_registry(raw: object, problems: Problems) -> RegistrySettings | None:
+    """The table `[schema_registry]`, or None where there is none."""
+    if raw is None:
+        return None
+    path = ("schema_registry",)
+    given: dict[str, Any] = as_table(raw, path, problems)
+    options = read_options(given.pop("options", None), (*path, "options"), problems)
+    table = read_table(RegistrySettings, given, path, problems)
+    require("url", table, path, problems)
+    if "url" in options:
+        problems.add((*path, "options", "url"), "is not yours to set: write schema_registry.url instead")
+    urls, users = _without_users(table.url)
+    if users and "basic.auth.user.info" in options:
+        problems.add((*path, "url"), "holds a user, and so does the option basic.auth.user.info; leave one of them out")
+    if len(users) > 1:
+        problems.add((*path, "url"), "holds different users; write one in the option basic.auth.user.info")
+    if users:
+        options["basic.auth.user.info"] = SecretStr(users[0])
+    return table.model_copy(update={"url": urls, "options": options})
+
+
+def _without_users(urls: str) -> tuple[str, list[str]]:
+    """The URLs without `user:password@`, and what stood there, once each."""
+    users: dict[str, None] = {}
+    plain = []
+    for url in urls.split(","):
+        userinfo, at, host = urlsplit(url).netloc.rpartition("@")
+        if at:
+            users[unquote(userinfo)] = None
+        plain.append(url.replace(f"{userinfo}@{host}", host, 1) if at else url)
+    return ",".join(plain), list(users)

@@ -1,0 +1,101 @@
+"""One decoded record by the rules, exact: the oracle of the vectorised path, and its way out for what is odd."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from consumer.decode.values import Decoded, Value
+from consumer.shape.csv_text import line
+from consumer.shape.exact.cells import NUL, cell, time_of
+from consumer.shape.filters import Filters, normal
+from consumer.shape.row_day import day_by_event, day_by_record
+from consumer.shape.timestamps import Moment
+from consumer.streams.columns import Column, ColumnKind
+from consumer.streams.kinds import CUSTOM, kind_of
+from consumer.streams.rules import DayBy, RowRules
+
+MENDED = "mended_text"
+UNLISTED = "unlisted_event_type"
+NO_INSTALL = "no_install_date"
+ODDITIES: Mapping[str, str] = {
+    "misfit": "a value that its column does not take, written as the text it came as",
+    "not_finite": "a NaN or an infinity, written as empty",
+    "instant_out_of_range": "an instant or a date outside the years 1 to 9999, written as empty",
+    "nul": "a text with NUL, written without",
+    "mended_text": "a text with invalid UTF-8 or a lone surrogate, which became U+FFFD",
+    "no_offset": "ISO text without an offset, taken for UTC",
+    "leap_second": "a second 60, written as the last microsecond of its minute",
+    "unlisted_event_type": "an event type that is none of those published",
+    "no_install_date": "a row without install date, kept though historical ones are excluded",
+}
+"""What is counted about values that are written all the same, in words."""
+_SAID_BY_CELL = frozenset({ColumnKind.INSTANT, ColumnKind.DATE})
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A record that is kept. `oddities` are those that no cell of its own will tell."""
+
+    day: int
+    decoded: Decoded
+    oddities: tuple[str, ...] = ()
+
+
+class ExactRules:
+    """The rules of one stream, applied to one record at a time."""
+
+    def __init__(self, rules: RowRules, columns: Sequence[Column], filters: Filters) -> None:
+        self._by_record = rules.day_by is DayBy.RECORD
+        self._columns = {column.name: column for column in columns}
+        self._time = self._columns[rules.time_field]
+        self._filters = filters
+        self.normal_types = rules.kind != CUSTOM
+        self.listed = kind_of(rules.kind).event_types
+        """The published event types; empty where there is no list."""
+
+    def verdict(self, decoded: Decoded, timestamp: int) -> Row | str:
+        """The row that the record becomes, or the reason why it is filtered. Raises BadRecordError."""
+        values = decoded.values
+        time = time_of(self._time.kind, values.get(self._time.name))
+        day = day_by_record(timestamp) if self._by_record else day_by_event(time, timestamp)
+        return self._filters.drop(values, time) or Row(day, decoded, self._oddities(values, time))
+
+    def line(self, row: Row, names: Sequence[str]) -> tuple[bytes, Counter[str]]:
+        """The row's text with these columns (one that is not ours is empty), and what was odd in it."""
+        oddities = Counter(row.oddities)
+        if row.decoded.mended:
+            oddities[MENDED] += row.decoded.mended
+        cells = [self._cell(name, row.decoded.values.get(name), oddities) for name in names]
+        return line(cells), oddities
+
+    def _cell(self, name: str, value: Value, oddities: Counter[str]) -> str | None:
+        column = self._columns.get(name)
+        if column is None or value is None:
+            return None
+        text, odd = cell(column.kind, value)
+        if odd is not None:
+            oddities[odd] += 1
+        if text is not None and "\0" in text:
+            oddities[NUL] += 1
+            text = text.replace("\0", "")
+        return normal(text) if text is not None and self._is_type(name) else text
+
+    def _is_type(self, name: str) -> bool:
+        return self.normal_types and self._filters.event_type is not None and name == self._filters.event_type.name
+
+    def _oddities(self, values: Mapping[str, Value], time: Moment | None) -> tuple[str, ...]:
+        found = []
+        if time is not None and time.oddity is not None and self._time.kind not in _SAID_BY_CELL:
+            found.append(time.oddity)
+        event_type = self._filters.event_type
+        if self.listed and event_type is not None:
+            text = cell(event_type.kind, values.get(event_type.name))[0]
+            if text is not None and normal(text) not in self.listed:
+                found.append(UNLISTED)
+        if (install := self._filters.install) is not None:
+            moment = time_of(install.kind, values.get(install.name))
+            if moment is None or not moment.has_year:
+                found.append(NO_INSTALL)
+        return tuple(found)

@@ -1,0 +1,100 @@
+"""The day of a row: the UTC day of its time field, or of the record's timestamp.
+
+A record's event day must lie in [2008-07-10, record day + 1]. A record without a timestamp has no record day: then only
+the first bound holds. Days are numbers here: days since 1970-01-01.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, timedelta
+
+import polars as pl
+
+from consumer.domain.days import FIRST_DAY
+from consumer.domain.errors import BadRecordError
+from consumer.shape.timestamps import DAY_MICROS, LAST_MICROS, Moment
+
+NO_TIME = "no_time"
+OUT_OF_RANGE = "day_out_of_range"
+DAY_MILLIS = 86_400_000
+_EPOCH_DAY = date(1970, 1, 1)
+FIRST = (FIRST_DAY - _EPOCH_DAY).days
+LAST = LAST_MICROS // DAY_MICROS
+"""9999-12-31"""
+
+
+def to_date(day: int) -> date:
+    """The calendar date of a day number."""
+    return _EPOCH_DAY + timedelta(days=day)
+
+
+def record_day(timestamp: int) -> int | None:
+    """The UTC day of a record timestamp (epoch ms); None where there is none, or none with a year."""
+    day = timestamp // DAY_MILLIS
+    return day if timestamp >= 0 and day <= LAST else None
+
+
+def day_by_event(time: Moment | None, timestamp: int) -> int:
+    """The day of a row by its time field. Raises BadRecordError (no_time, day_out_of_range)."""
+    if time is None:
+        raise BadRecordError(NO_TIME, "the time field holds no instant")
+    day, recorded = time.micros // DAY_MICROS, record_day(timestamp)
+    if not FIRST <= day <= (LAST if recorded is None else recorded + 1):
+        raise BadRecordError(OUT_OF_RANGE, "the time field lies outside what the record's timestamp allows")
+    return day
+
+
+def day_by_record(timestamp: int) -> int:
+    """The day of a row by its record. Raises BadRecordError (no_time, day_out_of_range)."""
+    if timestamp < 0:
+        raise BadRecordError(NO_TIME, "the record has no timestamp")
+    day = record_day(timestamp)
+    if day is None:
+        raise BadRecordError(OUT_OF_RANGE, "the record's timestamp lies beyond the year 9999")
+    return day
+
+
+def days_by_event(times: pl.Series, timestamps: pl.Series) -> tuple[pl.Series, pl.Series | None, pl.Series | None]:
+    """The days of many rows by their times (epoch microseconds), and masks of those without one and out of range.
+
+    A mask is None where no row is in it.
+    """
+    days = times // DAY_MICROS
+    low, high = days.min(), days.max()
+    missing = times.is_null() if times.null_count() else None
+    recorded = record_days(timestamps)
+    earliest = recorded.min()
+    if not isinstance(low, int) or not isinstance(high, int):
+        return days, missing, None
+    if low >= FIRST and isinstance(earliest, int) and high <= earliest + 1:
+        return days, missing, None
+    outside = ((days < FIRST) | (days > recorded.fill_null(LAST) + 1)).fill_null(value=False)
+    return days, missing, outside if outside.any() else None
+
+
+def days_by_record(timestamps: pl.Series) -> tuple[pl.Series, pl.Series | None, pl.Series | None]:
+    """As `days_by_event`, by the records' timestamps."""
+    missing = timestamps < 0
+    outside = timestamps // DAY_MILLIS > LAST
+    return (
+        timestamps // DAY_MILLIS,
+        missing if missing.any() else None,
+        outside if outside.any() else None,
+    )
+
+
+def record_days(timestamps: pl.Series) -> pl.Series:
+    """The days of record timestamps, null for those without one."""
+    days = timestamps // DAY_MILLIS
+    low, high = timestamps.min(), days.max()
+    if isinstance(low, int) and isinstance(high, int) and low >= 0 and high <= LAST:
+        return days
+    frame = pl.DataFrame({"at": timestamps, "day": days})
+    fits = (pl.col("at") >= 0) & (pl.col("day") <= LAST)
+    return frame.select(pl.when(fits).then(pl.col("day")).otherwise(None)).to_series()
+
+
+def millis(timestamps: Sequence[int]) -> pl.Series:
+    """Record timestamps as a column."""
+    return pl.Series(timestamps, dtype=pl.Int64)

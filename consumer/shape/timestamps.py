@@ -1,0 +1,158 @@
+"""Instants as they come: ISO text with any offset, epoch numbers, text of digits, dates. Exact, one at a time.
+
+An epoch number's unit follows from its magnitude: below 1e11 seconds, below 1e14 milliseconds, below 1e17 microseconds,
+else nanoseconds. What is finer than a microsecond is cut off.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+from consumer.decode.json_text import EPOCH
+from consumer.decode.values import DayNumber, Stamp, Value
+
+DAY_MICROS = 86_400_000_000
+FIRST_MICROS = -62_135_596_800_000_000
+"""0001-01-01T00:00:00Z"""
+LAST_MICROS = 253_402_300_799_999_999
+"""9999-12-31T23:59:59.999999Z"""
+NO_OFFSET = "no_offset"
+LEAP_SECOND = "leap_second"
+MOST_EPOCH_DIGITS = 21
+"""More digits than that are past the year 9999 in every unit."""
+MOST_DAYS = 1_000_000
+"""In a column of dates a smaller number counts days, a larger one is an instant."""
+UNITS = ((10**11, 10**6), (10**14, 10**3), (10**17, 1))
+"""Epoch numbers below the first value are multiplied by the second to get microseconds."""
+
+_FEW_DIGITS = re.compile(r"-?[0-9]{1,6}")
+_EPOCH = re.compile(r"(-?)([0-9]+)(?:\.([0-9]+))?")
+_COMPACT_DATE = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})")
+_ISO = re.compile(
+    r"([0-9]{4})-?([0-9]{2})-?([0-9]{2})"
+    r"(?:[Tt ]([0-9]{2}):?([0-9]{2})(?::?([0-9]{2})(?:[.,]([0-9]+))?)?"
+    r" ?(Z|z|UTC|[+-][0-9]{2}(?::?[0-9]{2})?)?)?"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """An instant in epoch microseconds, perhaps outside the years 1 to 9999, and what was odd about its text."""
+
+    micros: int
+    oddity: str | None = None
+
+    @property
+    def has_year(self) -> bool:
+        """Whether it can be written down."""
+        return FIRST_MICROS <= self.micros <= LAST_MICROS
+
+
+def micros_of(instant: datetime) -> int:
+    """Epoch microseconds of an aware datetime."""
+    return (instant - EPOCH) // timedelta(microseconds=1)
+
+
+def moment(value: Value) -> Moment | None:
+    """The instant that a value means, or None where it means none."""
+    match value:
+        case Stamp(micros):
+            return Moment(micros)
+        case DayNumber(days):
+            return Moment(days * DAY_MICROS)
+        case str():
+            return _text_moment(value.replace("\0", "").strip(" \t\r\n"))
+        case int() | float() | Decimal() if not isinstance(value, bool):
+            return _number_moment(value)
+    return None
+
+
+def _number_moment(value: float | Decimal) -> Moment | None:
+    if isinstance(value, int):
+        return Moment(epoch_micros(value))
+    return _number_text(format(Decimal(repr(value)) if isinstance(value, float) else value, "f"))
+
+
+def day_number(value: Value) -> Moment | None:
+    """The instant at which the date that a value means begins, or an instant within it."""
+    if isinstance(value, str) and _FEW_DIGITS.fullmatch(value):
+        value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < MOST_DAYS:
+        return Moment(value * DAY_MICROS)
+    return moment(value)
+
+
+def epoch_micros(number: int) -> int:
+    """Epoch microseconds of a number whose unit follows from its magnitude."""
+    for below, factor in UNITS:
+        if abs(number) < below:
+            return number * factor
+    return number // 1_000
+
+
+def _number_text(text: str) -> Moment | None:
+    """An epoch number with perhaps a fraction; its sign stands before all of it."""
+    found = _EPOCH.fullmatch(text)
+    if found is None:
+        return None
+    sign, whole, fraction = found.groups()
+    whole = whole.lstrip("0") or "0"
+    if len(whole) > MOST_EPOCH_DIGITS:
+        return Moment(LAST_MICROS + 1)
+    number = int(whole)
+    for below, factor in UNITS:
+        if number < below:
+            digits = len(str(factor)) - 1
+            micros = number * factor + int((fraction or "")[:digits].ljust(digits, "0") or "0")
+            return Moment(-micros if sign else micros)
+    return Moment(epoch_micros(-number if sign else number))
+
+
+def _text_moment(text: str) -> Moment | None:
+    """Digits before ISO: `fromisoformat` would read 1721051762123 as a year 1721."""
+    if (compact := _COMPACT_DATE.fullmatch(text)) is None and (number := _number_text(text)) is not None:
+        return number
+    found = _ISO.fullmatch(text)
+    if found is None:
+        return None
+    year, month, day, hour, minute, second, fraction, offset = found.groups()
+    try:
+        midnight = datetime(int(year), int(month), int(day), tzinfo=UTC)
+    except ValueError:
+        return _number_text(text) if compact else None
+    base = micros_of(midnight)
+    if hour is None:
+        return Moment(base)
+    clock = _clock(int(hour), int(minute), int(second or 0), (fraction or "")[:6].ljust(6, "0"))
+    shift = _offset_micros(offset)
+    if clock is None or shift is None:
+        return None
+    odd = LEAP_SECOND if second == "60" else NO_OFFSET if offset is None else None
+    return Moment(base + clock - shift, odd)
+
+
+def _clock(hour: int, minute: int, second: int, fraction: str) -> int | None:
+    """Microseconds since midnight. 24:00:00 is the next midnight, second 60 the last microsecond of its minute."""
+    whole = (hour * 60 + minute) * 60
+    if hour == 24 and minute == second == int(fraction) == 0:  # noqa: PLR2004 - the end of the day
+        return whole * 1_000_000
+    if hour > 23 or minute > 59 or second > 60:  # noqa: PLR2004 - what clocks show
+        return None
+    if second == 60:  # noqa: PLR2004 - a leap second
+        return (whole + 60) * 1_000_000 - 1
+    return (whole + second) * 1_000_000 + int(fraction)
+
+
+def _offset_micros(text: str | None) -> int | None:
+    """How far local time is ahead of UTC; None for no such offset."""
+    if text is None or text in {"Z", "z", "UTC"}:
+        return 0
+    digits = text[1:].replace(":", "")
+    hours, minutes = int(digits[:2]), int(digits[2:] or 0)
+    if hours > 23 or minutes > 59:  # noqa: PLR2004 - what zones have
+        return None
+    micros = (hours * 60 + minutes) * 60_000_000
+    return -micros if text[0] == "-" else micros

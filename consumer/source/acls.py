@@ -1,0 +1,69 @@
+"""What the brokers allow our credentials to do with topics and the group, asked without doing it."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import time
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import AclOperation, AdminClient  # type: ignore[attr-defined]  # as in logview.py
+
+from consumer.domain.errors import TransientError
+from consumer.settings.model import KafkaSettings
+from consumer.source.client_config import admin_config
+from consumer.source.errors import NO_COORDINATOR, cause, outage
+
+ANSWER_SECONDS = 5.0
+NEEDED = AclOperation.READ
+TRIES = 10
+PAUSE_SECONDS = 0.5
+
+T = TypeVar("T")
+
+
+def may_read_topic(settings: KafkaSettings, topic: str) -> bool:
+    """Whether records of the topic may be read; true where brokers check no rights. Raises TransientError."""
+    admin = AdminClient(admin_config(settings))
+    asked = admin.describe_topics(
+        TopicCollection([topic]), include_authorized_operations=True, request_timeout=ANSWER_SECONDS
+    )
+    return _allowed(_answer(f"rights on topic {topic}", asked[topic]))
+
+
+def may_join_group(settings: KafkaSettings) -> bool:
+    """Whether the group may be joined and committed for; true where it does not exist yet. Raises TransientError."""
+    admin, group = AdminClient(admin_config(settings)), settings.group_id
+    for _ in range(TRIES):
+        asked = admin.describe_consumer_groups(
+            [group], include_authorized_operations=True, request_timeout=ANSWER_SECONDS
+        )
+        try:
+            return _allowed(asked[group].result(ANSWER_SECONDS + 1))
+        except KafkaException as error:
+            found = cause(error)
+        except concurrent.futures.TimeoutError:
+            raise TransientError(f"rights on group {group}: no answer in {ANSWER_SECONDS:.0f} s") from None
+        if found.code() not in NO_COORDINATOR:
+            break
+        time.sleep(PAUSE_SECONDS)
+    if found.code() == KafkaError.GROUP_ID_NOT_FOUND:
+        return True
+    if found.code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
+        return False
+    raise outage(f"rights on group {group}", found)
+
+
+def _allowed(found: Any) -> bool:
+    """Brokers that say nothing of rights check none."""
+    return found.authorized_operations is None or NEEDED in found.authorized_operations
+
+
+def _answer(what: str, asked: Future[T]) -> T:
+    try:
+        return asked.result(ANSWER_SECONDS + 1)
+    except KafkaException as error:
+        raise outage(what, cause(error)) from error
+    except concurrent.futures.TimeoutError:
+        raise TransientError(f"{what}: no answer in {ANSWER_SECONDS:.0f} s") from None

@@ -1,0 +1,273 @@
+"""Questions to the cluster that need no membership: topics, ends of logs, committed offsets, who owns what."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from datetime import datetime
+from functools import cached_property
+from struct import unpack_from
+from threading import Lock
+from typing import Any, TypeVar
+
+from confluent_kafka import (
+    Consumer,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    TopicCollection,
+)
+from confluent_kafka import TopicPartition as Place
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # exported there, but not in the way mypy wants it
+    AdminClient,
+    ConfigResource,
+    OffsetSpec,
+    ResourceType,
+)
+
+from consumer.domain.errors import TransientError, UsageError
+from consumer.domain.offsets import LogEnds, TopicPartition
+from consumer.settings.model import KafkaSettings
+from consumer.source.client_config import admin_config
+from consumer.source.errors import NO_COORDINATOR, NOTHING_SAID, cause
+from consumer.source.port import Commit, TopicFacts, millis_from
+
+ANSWER_SECONDS = 5.0
+"""How long one request may take."""
+_GRACE_SECONDS = 1.0
+_PAUSES = (0.1, 0.4, 1.0, 2.0)
+"""A cluster without any group yet takes seconds to choose its first coordinator."""
+LATELY_SECONDS = 60.0
+STABLE = "Stable"
+"""State of a group whose members all know what is theirs."""
+_NO_ANSWER = frozenset(
+    {KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN}  # noqa: SLF001 - public constants
+)
+_MOVING = NO_COORDINATOR | {
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.UNKNOWN_LEADER_EPOCH,
+    KafkaError.FENCED_LEADER_EPOCH,
+}
+"""A leader or a coordinator that is about to settle down elsewhere: the client library leaves these to us."""
+
+T = TypeVar("T")
+
+
+class KafkaAdmin:
+    """The port `ClusterAdmin` over the admin client. Connects when first asked; any thread may ask."""
+
+    def __init__(self, settings: KafkaSettings, *, seconds: float = ANSWER_SECONDS) -> None:
+        self._config = admin_config(settings)
+        self._seconds = seconds
+        self._met = LastError()
+        self._asking = Lock()
+        self._bystanders: dict[str, Consumer] = {}
+
+    @cached_property
+    def _admin(self) -> AdminClient:
+        try:
+            return AdminClient({**self._config, "error_cb": self._met})  # type: ignore[dict-item]  # a callback, too
+        except KafkaException as error:
+            raise UsageError(f"kafka.options: {cause(error).str()}") from error
+
+    def topic(self, name: str) -> TopicFacts | None:
+        """The topic's facts, or None where it does not exist."""
+        return _settled(lambda: self._topic(name))
+
+    def ends(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, LogEnds]:
+        """Where each partition's log begins and ends now."""
+        wanted = list(partitions)
+        return _settled(lambda: self._ends(wanted))
+
+    def committed(self, group: str, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, Commit | None]:
+        """What the group has committed; None where nothing is, or it expired."""
+        wanted = list(partitions)
+        return _settled(lambda: self._committed(group, wanted)) if wanted else {}
+
+    def offset_at(self, partition: TopicPartition, instant: datetime) -> int | None:
+        """The offset of the first record stamped at or after `instant`; None where there is none."""
+        # Uncommitted, so that a record of an open transaction counts: what follows it must not be passed over.
+        spec = OffsetSpec.for_timestamp(millis_from(instant))
+        offset = _settled(
+            lambda: self._offsets([partition], self._list([partition], spec, IsolationLevel.READ_UNCOMMITTED))
+        )[partition]
+        return offset if offset >= 0 else None
+
+    def unowned(self, group: str, topics: Sequence[str]) -> set[TopicPartition]:
+        """The partitions of these topics that no member of a stable group is assigned; empty while it rebalances.
+
+        Empty with the newer group protocol, whose brokers assign whatever is new by themselves.
+        """
+        return _settled(lambda: self._unowned(group, list(topics)))
+
+    def _topic(self, name: str) -> TopicFacts | None:
+        asked = self._admin.describe_topics(TopicCollection([name]), request_timeout=self._seconds)[name]
+        try:
+            found = self._answer(f"topic {name}", asked)
+        except _RefusedError as error:
+            if error.code == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                return None
+            raise
+        return TopicFacts(name, str(found.topic_id), len(found.partitions), self._settings_of(name))
+
+    def _ends(self, wanted: Sequence[TopicPartition]) -> dict[TopicPartition, LogEnds]:
+        specs = (
+            (OffsetSpec.earliest(), IsolationLevel.READ_UNCOMMITTED),  # type: ignore[no-untyped-call]
+            (OffsetSpec.latest(), IsolationLevel.READ_COMMITTED),  # type: ignore[no-untyped-call]
+            (OffsetSpec.latest(), IsolationLevel.READ_UNCOMMITTED),  # type: ignore[no-untyped-call]
+        )
+        # Asked all at once. An answer about the end may be the older one: the end is never below the stable end.
+        asked = [self._list(wanted, spec, isolation) for spec, isolation in specs]
+        low, stable, high = [self._offsets(wanted, answers) for answers in asked]
+        return {p: LogEnds(low[p], stable[p], max(stable[p], high[p])) for p in wanted}
+
+    def _committed(self, group: str, wanted: Sequence[TopicPartition]) -> dict[TopicPartition, Commit | None]:
+        what = f"committed offsets of {group}"
+        if not self._asking.acquire(timeout=self._seconds):  # a client's calls stand in line behind each other
+            raise TransientError(f"{what}: no answer in {self._seconds:.0f} s")
+        try:
+            answer = self._bystander(group).committed(list(map(_place, wanted)), timeout=self._seconds)
+        except KafkaException as error:
+            raise _RefusedError(what, cause(error)) from error
+        finally:
+            self._asking.release()
+        found: dict[TopicPartition, Commit | None] = dict.fromkeys(wanted)
+        for place in answer:
+            if place.error is not None:
+                raise _RefusedError(f"committed offset of {place.topic}:{place.partition}", place.error)
+            if place.offset >= 0:
+                found[TopicPartition(place.topic, place.partition)] = Commit(place.offset, place.metadata or "")
+        return found
+
+    def _bystander(self, group: str) -> Consumer:
+        """A client that names the group and never joins it.
+
+        The admin client's own call for offsets ends the process (SIGSEGV in rd_kafka_handle_OffsetFetch, librdkafka
+        2.16) where the answer is NOT_COORDINATOR: as with any broker that is restarted.
+        """
+        if group not in self._bystanders:
+            own = {"group.id": group, "enable.auto.commit": False, "isolation.level": "read_uncommitted"}
+            try:
+                self._bystanders[group] = Consumer({**self._config, **own})
+            except KafkaException as error:
+                raise UsageError(f"kafka.options: {cause(error).str()}") from error
+        return self._bystanders[group]
+
+    def _unowned(self, group: str, topics: list[str]) -> set[TopicPartition]:
+        members = self._members(group)
+        if not members:
+            return set()
+        described = self._admin.describe_topics(TopicCollection(topics), request_timeout=self._seconds)
+        every = {
+            TopicPartition(name, part.id)
+            for name, answer in described.items()
+            for part in self._answer(f"topic {name}", answer).partitions
+        }
+        return every.difference(*map(assigned, members))
+
+    def _members(self, group: str) -> list[bytes]:
+        """The assignments of a stable group's members.
+
+        The admin client's own call for groups ends the process where the coordinator is lost at that moment: an
+        assertion in librdkafka 2.16 (confluentinc/librdkafka, issue 4605), met with a broker that is restarted.
+        """
+        try:
+            found = self._admin.list_groups(group=group, timeout=self._seconds)
+        except KafkaException as error:
+            raise _RefusedError(f"group {group}", cause(error)) from error
+        return [bytes(member.assignment or b"") for each in found if each.state == STABLE for member in each.members]
+
+    def _settings_of(self, name: str) -> Mapping[str, str]:
+        resource = ConfigResource(ResourceType.TOPIC, name)
+        asked = self._admin.describe_configs([resource], request_timeout=self._seconds)[resource]
+        entries = self._answer(f"settings of topic {name}", asked)
+        return {key: entry.value for key, entry in entries.items() if entry.value is not None}
+
+    def _list(
+        self, wanted: Iterable[TopicPartition], spec: OffsetSpec, isolation: IsolationLevel
+    ) -> dict[Place, Future[Any]]:
+        request = {_place(p): spec for p in wanted}
+        if not request:
+            return {}
+        return self._admin.list_offsets(request, isolation_level=isolation, request_timeout=self._seconds)
+
+    def _offsets(
+        self, wanted: Iterable[TopicPartition], answers: Mapping[Place, Future[Any]]
+    ) -> dict[TopicPartition, int]:
+        return {p: self._answer(f"ends of {p}", answers[_place(p)]).offset for p in wanted}
+
+    def _answer(self, what: str, asked: Future[T]) -> T:
+        try:
+            return asked.result(self._seconds + _GRACE_SECONDS)
+        except KafkaException as error:
+            raise _RefusedError(what, cause(error), self._why(cause(error))) from error
+        except concurrent.futures.TimeoutError:
+            raise TransientError(f"{what}: no answer in {self._seconds:.0f} s{self._why(None)}") from None
+        finally:
+            self._admin.poll(0)  # what the client met meanwhile must not pile up
+
+    def _why(self, error: KafkaError | None) -> str:
+        """What the client met lately, where an answer says no more than that there was none."""
+        self._admin.poll(0)
+        return self._met.lately() if error is None or error.code() in _NO_ANSWER else ""
+
+
+class LastError:
+    """Librdkafka's `error_cb` of a client: remembers the last error that says something."""
+
+    def __init__(self) -> None:
+        self._error: KafkaError | None = None
+        self._at = 0.0
+
+    def __call__(self, error: KafkaError) -> None:
+        if error.code() != KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - a public constant
+            self._error, self._at = error, time.monotonic()
+
+    def lately(self) -> str:
+        """The error behind a semicolon, where there was one of late."""
+        if self._error is None or time.monotonic() - self._at > LATELY_SECONDS:
+            return NOTHING_SAID
+        return f"; {self._error.str()}"
+
+
+class _RefusedError(TransientError):
+    """Kafka's answer was an error."""
+
+    def __init__(self, what: str, error: KafkaError, why: str = "") -> None:
+        super().__init__(f"{what}: {error.str()} ({error.name()}){why}")
+        self.code = error.code()
+
+
+def assigned(assignment: bytes) -> set[TopicPartition]:
+    """The partitions in a member's assignment, as the classic group protocol writes it."""
+    if not assignment:
+        return set()
+    (topics,), at = unpack_from(">xxi", assignment), 6
+    found = set()
+    for _ in range(topics):
+        (length,) = unpack_from(">h", assignment, at)
+        name = assignment[at + 2 : at + 2 + length].decode()
+        (count,) = unpack_from(">i", assignment, at + 2 + length)
+        at += 6 + length
+        found |= {TopicPartition(name, number) for number in unpack_from(f">{count}i", assignment, at)}
+        at += 4 * count
+    return found
+
+
+def _settled(ask: Callable[[], T]) -> T:
+    """Ask; again, a moment later, while leaders move."""
+    for pause in _PAUSES:
+        try:
+            return ask()
+        except _RefusedError as error:
+            if error.code not in _MOVING:
+                raise
+        time.sleep(pause)
+    return ask()
+
+
+def _place(partition: TopicPartition) -> Place:
+    return Place(partition.topic, partition.partition)

@@ -1,0 +1,114 @@
+"""One partition as librdkafka has it: where it fetches, whether it does, and how to move it without losing a record.
+
+Why a jump is safe. Every record that librdkafka fetches carries the version that its partition had when the fetch was
+decided. `seek` raises that version before it returns; what carries an older one is dropped where it is taken off the
+queue, fetches under way included, and so are end-of-partition events. So between two calls of `consume`, on the one
+thread that makes them, a seek is a clean cut. Three things in librdkafka (read at 2.15) bend that rule:
+
+- `pause` makes the record after the last one handed out the place to resume, and a rebalance pauses by itself. After
+  an unassign inside a callback that place can be stale for the partition's next assignment. A seek forgets it. So
+  nothing is taken of a partition before a seek, and there is no bare resume: each is a seek to what is expected next.
+- Errors of an offset out of range carry no version and may come late, and they stop the fetching for good: a seek then
+  fails with `_STATE`. Such a partition is unassigned and assigned again at the offset, which starts the fetching anew.
+- A resume that crosses a rebalance may be dropped unseen. A partition from which neither record nor end of partition
+  has come for a while after a seek is moved to its place once more.
+
+A partition is parked at offset 0: should a seek ever be lost, what comes is older than expected, and is dropped.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from confluent_kafka import Consumer, KafkaError, KafkaException
+from confluent_kafka import TopicPartition as Place
+
+from consumer.source.errors import cause
+from consumer.source.inbox import Target
+from consumer.source.port import Lease
+
+PARKED_AT = 0
+RETRY_SECONDS = 0.1
+SILENCE_SECONDS = 10.0
+"""No sign of life for that long after a seek: once more."""
+RESTART_AFTER = 3
+"""So many silences, and the fetching is started anew."""
+
+
+@dataclass(slots=True)
+class PartitionFetch:
+    """The state of one lease's fetching.
+
+    `epoch` is the one that was last applied (-1: none), `dead` says that the fetching was seen to stop.
+    """
+
+    lease: Lease
+    epoch: int = -1
+    fetching: bool = True
+    dead: bool = False
+    not_before: float = 0.0
+    quiet_since: float | None = None
+    quiet_spells: int = 0
+
+    def place(self, offset: int = PARKED_AT) -> Place:
+        """The partition as the client library takes it."""
+        return Place(self.lease.partition.topic, self.lease.partition.partition, offset)
+
+    def heard(self) -> None:
+        """A record or an end of partition came for the present turn."""
+        self.quiet_since = None
+        self.quiet_spells = 0
+
+    def hold(self, now: float, seconds: float) -> None:
+        """Leave the partition alone for a while, then read on from the expected offset."""
+        self.epoch = -1
+        self.not_before = now + seconds
+
+    def apply(self, consumer: Consumer, target: Target, now: float, *, stalled: bool) -> None:
+        """Make librdkafka do what is wanted. What does not work is tried again at a later call."""
+        if not target.wanted or stalled or now < self.not_before:
+            self._park(consumer)
+        elif self.epoch != target.epoch or self._too_quiet(now):
+            self._move(consumer, target, now)
+
+    def _park(self, consumer: Consumer) -> None:
+        self.epoch = -1
+        if self.fetching:
+            consumer.pause([self.place()])
+            self.fetching = False
+
+    def _too_quiet(self, now: float) -> bool:
+        return self.quiet_since is not None and now - self.quiet_since >= SILENCE_SECONDS
+
+    def _move(self, consumer: Consumer, target: Target, now: float) -> None:
+        self.quiet_spells += self._too_quiet(now)
+        try:
+            if self.quiet_spells and self.quiet_spells % RESTART_AFTER == 0:
+                restart(consumer, self.place(target.offset))
+            else:
+                self._seek(consumer, self.place(target.offset))
+            consumer.resume([self.place()])
+        except KafkaException:
+            # A fetcher that is about to start, or in the middle of a rebalance, refuses for a moment.
+            self.hold(now, RETRY_SECONDS)
+            return
+        self.epoch, self.fetching, self.dead = target.epoch, True, False
+        self.quiet_since = now
+
+    def _seek(self, consumer: Consumer, place: Place) -> None:
+        try:
+            consumer.seek(place)
+        except KafkaException as error:
+            if not self.dead or cause(error).code() != KafkaError._STATE:  # noqa: SLF001 - a public constant
+                raise
+            restart(consumer, place)
+
+
+def restart(consumer: Consumer, place: Place) -> None:
+    """Unassign and assign one partition, outside of a rebalance: its fetching starts anew at the offset.
+
+    Raises KafkaException.
+    """
+    if any(p.topic == place.topic and p.partition == place.partition for p in consumer.assignment()):
+        consumer.incremental_unassign([place])
+    consumer.incremental_assign([place])

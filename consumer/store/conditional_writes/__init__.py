@@ -1,0 +1,1 @@
+"""Whether a store's conditional writes hold."""

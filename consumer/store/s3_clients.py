@@ -1,0 +1,179 @@
+"""How S3 is reached: the options of one destination, credentials, and clients that are made anew when refused."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlsplit
+
+import botocore.credentials
+import botocore.session
+from boto3.session import Session
+from botocore.config import Config
+
+from consumer.domain.errors import UsageError
+from consumer.store.conditional_writes import barrier as starting_line
+
+if TYPE_CHECKING:
+    from botocore.awsrequest import AWSPreparedRequest
+    from mypy_boto3_s3 import S3Client
+
+MIB = 1024 * 1024
+LEAST_PART = 5 * MIB
+"""S3 takes no smaller part but the last one."""
+MOST_PARTS = 10_000
+MOST_AT_ONCE = 256 * MIB
+"""What goes up in one piece is held in memory: more would be too much."""
+READ_ATTEMPTS = 2
+"""How often boto asks what changes nothing, within one call of ours."""
+SESSION_NAME = "adapty-sink"
+
+
+@dataclass(frozen=True, slots=True)
+class S3Options:
+    """One S3 destination. Empty text means: what the standard AWS chain says, or the store's default.
+
+    `multipart_threshold` and `part_size` are bytes, and about what one upload holds in memory, twice for a moment; a
+    body above the threshold goes up in parts. `checksums` "when_required" is for stores that know no CRC32 trailers:
+    there the sha256 of the body, which boto then signs, is what guards it on the way.
+    """
+
+    bucket: str = ""
+    prefix: str = ""
+    region: str = ""
+    endpoint_url: str = ""
+    access_key_id: str = ""
+    secret_access_key: str = field(default="", repr=False)
+    server_side_encryption: str = ""
+    kms_key_id: str = ""
+    storage_class: str = ""
+    role_arn: str = ""
+    addressing_style: Literal["auto", "path", "virtual"] = "auto"
+    checksums: Literal["when_supported", "when_required"] = "when_supported"
+    multipart_threshold: int = 8 * MIB
+    part_size: int = 8 * MIB
+    connect_timeout: float = 5.0
+    read_timeout: float = 30.0
+    connections: int = 64
+
+    def __post_init__(self) -> None:
+        if bool(self.access_key_id) != bool(self.secret_access_key):
+            raise UsageError("access_key_id and secret_access_key go together: give both or none")
+        if self.endpoint_url:
+            parts = urlsplit(self.endpoint_url)
+            if parts.scheme not in {"http", "https"} or not parts.hostname:
+                raise UsageError(f"endpoint_url must look like https://host:port, not {self.endpoint_url!r}")
+        if self.part_size < LEAST_PART:
+            raise UsageError(f"part_size must be at least {LEAST_PART} bytes: S3 takes no smaller part")
+        if max(self.part_size, self.multipart_threshold) > MOST_AT_ONCE:
+            raise UsageError(f"multipart_threshold must be at most {MOST_AT_ONCE} bytes: so much is held in memory")
+
+
+@dataclass(frozen=True, slots=True)
+class Clients:
+    """Two clients over the same credentials: `once` never repeats a request, `again` does so for what is harmless."""
+
+    once: S3Client
+    again: S3Client
+
+
+class S3Access:
+    """The clients of one destination, made at the first call, and again after `renew`: rotated keys take effect.
+
+    Temporary credentials (instance role, IRSA, an assumed role) refresh themselves before they expire.
+    """
+
+    def __init__(self, options: S3Options) -> None:
+        self._options = options
+        self._lock = threading.Lock()
+        self._clients: Clients | None = None
+
+    def clients(self) -> Clients:
+        """The present clients."""
+        with self._lock:
+            if self._clients is None:
+                self._clients = _connect(self._options)
+            return self._clients
+
+    def renew(self, refused: Clients) -> None:
+        """Look for credentials again at the next call, as those of `refused` were not taken."""
+        with self._lock:
+            if self._clients is refused:
+                self._clients = None
+
+
+def _connect(options: S3Options) -> Clients:
+    session = _session(options)
+    region = options.region or session.region_name or "us-east-1"
+    make = functools.partial(session.client, "s3", region_name=region, endpoint_url=options.endpoint_url or None)
+    clients = Clients(make(config=_config(options, 1)), make(config=_config(options, READ_ATTEMPTS)))
+    clients.once.meta.events.register("before-send.s3.PutObject", _leave)
+    clients.once.meta.events.register("before-send.s3.CompleteMultipartUpload", _cross)
+    return clients
+
+
+def _leave(request: AWSPreparedRequest, **_: object) -> None:
+    if starting_line.leave():
+        del request.headers["Expect"]  # a store that takes writers one by one would make each wait a second
+
+
+def _cross(**_: object) -> None:
+    starting_line.cross()
+
+
+def _session(options: S3Options) -> Session:
+    if not options.role_arn:
+        return _base_session(options)
+    source = _base_session(options)
+    session = botocore.session.Session()
+    session.get_component("credential_provider").providers.insert(0, _AssumedRole(source, options))
+    return Session(botocore_session=session)
+
+
+def _base_session(options: S3Options) -> Session:
+    return Session(
+        aws_access_key_id=options.access_key_id or None, aws_secret_access_key=options.secret_access_key or None
+    )
+
+
+class _AssumedRole(botocore.credentials.CredentialProvider):
+    """Credentials of `role_arn`, assumed with those of the source session and again before they expire."""
+
+    METHOD = "adapty-sink-role"
+
+    def __init__(self, source: Session, options: S3Options) -> None:
+        super().__init__()
+        self._source = source
+        self._options = options
+
+    def load(self) -> botocore.credentials.Credentials | None:
+        credentials = self._source.get_credentials()
+        if credentials is None:
+            return None
+        fetcher = botocore.credentials.AssumeRoleCredentialFetcher(
+            client_creator=functools.partial(
+                self._source.client,
+                region_name=self._options.region or self._source.region_name or "us-east-1",
+                config=_config(self._options, READ_ATTEMPTS),
+            ),
+            source_credentials=credentials,
+            role_arn=self._options.role_arn,
+            extra_args={"RoleSessionName": SESSION_NAME},
+        )
+        return botocore.credentials.DeferredRefreshableCredentials(fetcher.fetch_credentials, self.METHOD)
+
+
+def _config(options: S3Options, attempts: int) -> Config:
+    return Config(
+        connect_timeout=options.connect_timeout,
+        read_timeout=options.read_timeout,
+        retries={"total_max_attempts": attempts, "mode": "standard"},
+        max_pool_connections=options.connections,
+        tcp_keepalive=True,
+        s3={"addressing_style": options.addressing_style},
+        request_checksum_calculation=options.checksums,
+        response_checksum_validation=options.checksums,
+        user_agent_extra=SESSION_NAME,
+    )

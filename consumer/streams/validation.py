@@ -1,0 +1,117 @@
+"""What can be wrong with row rules, all of it at once: the settings report it, `make_transformer` refuses it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from consumer.streams.avro_schema import SchemaError, parse
+from consumer.streams.columns import Column, ColumnKind, columns_of
+from consumer.streams.kinds import CUSTOM, HISTORICAL_BEFORE, INSTALL_DATE, KINDS, kind_of
+from consumer.streams.rules import Format, RowRules
+
+TIME_KINDS = frozenset(
+    {ColumnKind.INSTANT, ColumnKind.DATE, ColumnKind.INTEGER, ColumnKind.REAL, ColumnKind.TEXT, ColumnKind.ANY}
+)
+"""The columns that can give a day: instants, dates, epoch numbers, ISO text."""
+_CONTROL = re.compile("[\0-\x1f]")
+FILTER_COLUMNS = {
+    "event_types": "event_type",
+    "include_without_profile": "profile_id",
+    "environments": "environment",
+}
+"""The setting of a filter, and the column that it looks at."""
+
+
+def check_rules(rules: RowRules) -> list[str]:
+    """What is wrong with the rules, in words for the operator; empty where they hold."""
+    if rules.kind != CUSTOM and rules.kind not in KINDS:
+        return [f"kind {rules.kind!r} is none of {', '.join((*KINDS, CUSTOM))}"]
+    try:
+        columns = columns_of(rules)
+    except SchemaError as error:
+        return [f"schema: {error}", *_writer_problems(rules)]
+    return [
+        *_column_problems(columns),
+        *_time_problems(rules, columns),
+        *_writer_problems(rules),
+        *_filter_problems(rules, columns),
+    ]
+
+
+def lacking(kind: str, columns: Sequence[Column]) -> Mapping[str, str]:
+    """The filter settings that cannot apply to such a stream, each with the reason. Setting one is a mistake."""
+    names = {column.name for column in columns}
+    found = {
+        setting: f"the stream has no column {column!r}"
+        for setting, column in FILTER_COLUMNS.items()
+        if column not in names
+    }
+    historical = kind_of(kind).historical
+    if historical == INSTALL_DATE and INSTALL_DATE not in names:
+        found["exclude_historical"] = f"the stream has no column {INSTALL_DATE!r}"
+    if historical == "":
+        found["exclude_historical"] = f"nothing in {kind} is historical"
+    if historical != HISTORICAL_BEFORE:
+        found["historical_before"] = "it belongs to ua_events"
+    if not kind_of(kind).attributes:
+        found["send_user_attributes"] = "it belongs to events and ua_events"
+    return found
+
+
+def _column_problems(columns: Sequence[Column]) -> list[str]:
+    if not columns:
+        return ["schema: the record has no fields"]
+    claimed: dict[str, str] = {}
+    problems = [
+        f"schema: the field name {column.name!r} has control characters"
+        for column in columns
+        if _CONTROL.search(column.name)
+    ]
+    for column in columns:
+        for name in column.inputs:
+            other = claimed.setdefault(name, column.name)
+            if other != column.name:
+                problems.append(f"schema: {name!r} is an input of two columns, {other!r} and {column.name!r}")
+    return problems
+
+
+def _time_problems(rules: RowRules, columns: Sequence[Column]) -> list[str]:
+    found = next((column for column in columns if column.name == rules.time_field), None)
+    if found is None and not columns:
+        return []
+    if found is None:
+        return [f"time_field: the schema has no field {rules.time_field!r}"]
+    if found.kind not in TIME_KINDS:
+        takes = "it takes an instant, a date, an epoch number or ISO text"
+        return [f"time_field: {rules.time_field!r} is of type {found.kind}; {takes}"]
+    return []
+
+
+def _writer_problems(rules: RowRules) -> list[str]:
+    if rules.writer_schema is None:
+        return []
+    if rules.format is not Format.AVRO:
+        return [f"writer_schema: it belongs to the format avro, not to {rules.format}"]
+    try:
+        parse(rules.writer_schema)
+    except SchemaError as error:
+        return [f"writer_schema: {error}"]
+    return []
+
+
+def _filter_problems(rules: RowRules, columns: Sequence[Column]) -> list[str]:
+    wanted = rules.filter
+    given = {
+        "event_types": bool(wanted.event_types) or not wanted.event_type_default,
+        "environments": wanted.environments is not None,
+        "include_without_profile": wanted.include_without_profile,
+        "exclude_historical": wanted.exclude_historical,
+        "historical_before": wanted.historical_before is not None,
+        "send_user_attributes": rules.send_user_attributes,
+    }
+    problems = [f"{setting}: {why}" for setting, why in lacking(rules.kind, columns).items() if given[setting]]
+    needs = kind_of(rules.kind).historical == HISTORICAL_BEFORE and wanted.exclude_historical
+    if needs and wanted.historical_before is None:
+        problems.append("exclude_historical: ua_events needs historical_before with it")
+    return problems

@@ -1,0 +1,94 @@
+"""Room in the spool: who spills, who lets go of open days, who waits. A pure decision over all partitions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+RELIEF = 0.9
+"""Reading goes on below this share of the limit."""
+WORTH_A_SPILL = 16
+"""A spill takes at least this part (one over it) of what the spool holds; less makes tiny objects and no room."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The spool's limits, in bytes."""
+
+    max_bytes: int
+    min_free_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class DiskUsage:
+    """What the disk says: bytes of rows held, bytes free, and whether an append found no room."""
+
+    used: int
+    free: int
+    refused: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionUsage:
+    """One partition as the pressure sees it.
+
+    `due` and `open` are bytes of rows that a seal would take now and of those it would leave (none while the partition
+    is being recovered: nobody may touch its rows then). `closing` says that a
+    day is due and not closed. `needed` says that a seal cannot come before more was read (a rebuild, or reading again
+    below what the chain reached): holding it would hold everything.
+    """
+
+    index: int
+    due: int
+    open: int
+    closing: bool
+    sealing: bool
+    needed: bool
+
+
+class Action(StrEnum):
+    """What a partition does about it."""
+
+    READ = "read"
+    HOLD = "hold"
+    SPILL = "spill"
+    DROP = "drop"
+
+
+def tight(limits: Limits, room: DiskUsage, *, held: bool) -> bool:
+    """Whether there is too little room; once reading is held it takes some slack to go on."""
+    slack = RELIEF if held else 1.0
+    floor = limits.min_free_bytes if not held else limits.min_free_bytes / RELIEF
+    return room.refused or room.used > limits.max_bytes * slack or room.free < floor
+
+
+def plan_backpressure(
+    limits: Limits, room: DiskUsage, usages: Sequence[PartitionUsage], *, held: bool
+) -> dict[int, Action]:
+    """What each partition does, by index."""
+    if not tight(limits, room, held=held):
+        return {usage.index: Action.READ for usage in usages}
+    hard = room.refused or room.free < limits.min_free_bytes
+    plan = {usage.index: Action.READ if usage.needed and not hard else Action.HOLD for usage in usages}
+    if any(usage.sealing for usage in usages):
+        return plan  # room is on its way
+    plan.update(_maker(usages))
+    return plan
+
+
+def _maker(usages: Sequence[PartitionUsage]) -> dict[int, Action]:
+    """Which one partition makes room, and how."""
+    total = sum(usage.due + usage.open for usage in usages)
+    able = [usage for usage in usages if not usage.needed]
+    spiller = max(able, key=lambda usage: usage.due, default=None)
+    if spiller is not None and spiller.due > 0 and spiller.due * WORTH_A_SPILL >= total:
+        return {spiller.index: Action.SPILL}
+    if not any(usage.closing for usage in usages):
+        return {}  # nothing is due: reading waits, Kafka holds the rows
+    dropper = max(usages, key=lambda usage: usage.open)
+    if dropper.open > 0:
+        return {dropper.index: Action.DROP}
+    if spiller is not None and spiller.due > 0:
+        return {spiller.index: Action.SPILL}
+    return {}

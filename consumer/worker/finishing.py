@@ -1,0 +1,89 @@
+"""A seal that a crash or another worker left unfinished: its rows from the spool or read again, then steps 4 and 5."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from consumer.domain.errors import HaltError, HaltReason
+from consumer.seal.record import ObjectEntry, Record
+from consumer.seal.recover import Plan, commit_for
+from consumer.spool.checkpoint import Basis
+from consumer.spool.files import SpoolDamagedError
+from consumer.worker.coroutines import Steps, WaitUntil
+from consumer.worker.offset_rules import OffsetRules
+from consumer.worker.partition import Files, Partition
+from consumer.worker.sealing import commit, upload
+
+
+def finish_pending(partition: Partition, plan: Plan, seal: Record) -> Steps[None]:
+    """Finish `seal` with the rows that its record names, then go on after it.
+
+    Raises HaltError `rows_vanished` where the log gives other rows, SpoolDamagedError where the spool does. Returns
+    early where the position left the log.
+    """
+    columns, began = partition.transformers[seal.settings].columns, partition.context.clock.monotonic()
+    if not plan.spool:
+        yield from _rebuild(partition, plan, seal, columns)
+        if partition.intake.lost:
+            return
+    files = partition.files_due(seal)
+    entries = _entries(seal, files)
+    if entries != seal.objects and not plan.lossy:
+        if plan.spool:
+            raise SpoolDamagedError(f"the spool of {partition.name} holds other rows than seal {seal.n}")
+        raise HaltError(HaltReason.ROWS_VANISHED, _vanished(seal, entries))
+    partition.sealing = True
+    yield from upload(partition, seal, entries, files, columns, lossy=plan.lossy)
+    yield from commit(partition, commit_for(partition.chain))
+    again = not plan.spool or bool(partition.spool.progress.dropped)
+    partition.build_on_head(files, again=again)
+    if not again:
+        partition.intake.open(partition.offset_rules(), partition.intake.position)
+    partition.sealing = False
+    partition.unhalt()
+    partition.context.listener.sealed(seal, partition.context.clock.monotonic() - began)
+
+
+def _rebuild(partition: Partition, plan: Plan, seal: Record, columns: tuple[str, ...]) -> Steps[None]:
+    """Read the rows of a pending seal again, and nothing else. Its spool is worth nothing after a crash."""
+    partition.rebuilding = True
+    partition.spool.begin(
+        Basis(partition.topic_id, f"rebuild {seal.n}", partition.chain.identity, seal.n, plan.start), plan.start
+    )
+    if plan.start >= seal.through:
+        return
+    partition.intake.open(
+        OffsetRules(partition.chain, partition.transformers, partition.context.today, columns, only=seal), plan.start
+    )
+    yield WaitUntil(lambda: partition.intake.position >= seal.through or bool(partition.intake.lost))
+    partition.intake.shut()
+
+
+def _entries(seal: Record, files: Files) -> tuple[ObjectEntry, ...]:
+    """The seal's objects as these files have them; an object without a file has no rows."""
+    entries = []
+    for entry in seal.objects:
+        file = files.get((entry.day, entry.quarantine))
+        rows, first, last = (0, None, None) if file is None else (file.rows, file.first_offset, file.last_offset)
+        entries.append(replace(entry, rows=rows, first_offset=first, last_offset=last))
+    # rows of days that the seal does not know are never silently left out
+    for day, quarantine in sorted(set(files) - {(entry.day, entry.quarantine) for entry in seal.objects}):
+        rows = files[(day, quarantine)].rows
+        entries.append(ObjectEntry("", seal.stream, day, rows, None, None, quarantine=quarantine))
+    return tuple(entries)
+
+
+def _vanished(seal: Record, entries: tuple[ObjectEntry, ...]) -> str:
+    extra = entries[len(seal.objects) :]
+    changed = [(said, found) for said, found in zip(seal.objects, entries, strict=False) if said != found]
+    if changed:
+        said, found = changed[0]
+        what = f"{found.rows} rows of {said.day} where the seal says {said.rows}"
+        if found.rows == said.rows:
+            what = f"rows {found.first_offset} to {found.last_offset} of {said.day} where the seal says others"
+    else:
+        what = f"{extra[0].rows} rows of {extra[0].day}, a day that the seal does not name"
+    return (
+        f"{seal.partition}: reading offsets {seal.start} to {seal.through} again for seal {seal.n} gives {what}. "
+        "Kafka, or the settings in the bucket, changed under it: bring back the spool that wrote it, or the records"
+    )

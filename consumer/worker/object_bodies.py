@@ -1,0 +1,82 @@
+"""Frozen spool files as the bodies of objects."""
+
+from __future__ import annotations
+
+import io
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from consumer.spool.checkpoint import SpoolFile
+from consumer.spool.disk import Disk
+from consumer.spool.files import Running, SpoolDamagedError
+from consumer.store.body import FileBody, Piece, framed, freeze
+from consumer.store.compression import Compression
+
+
+def header(columns: tuple[str, ...]) -> bytes:
+    """The header line of a CSV object. Column names are Avro names: they need no quotes."""
+    return (",".join(columns) + "\n").encode()
+
+
+class _Checked(io.RawIOBase):
+    """Reads a spool file's `length` bytes and compares their running checksum at the end."""
+
+    def __init__(self, file: SpoolFile, reader: BinaryIO) -> None:
+        self._file, self._reader = file, reader
+        self._left, self._crc = file.length, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._reader.read(self._left if size < 0 else min(size, self._left))
+        self._left -= len(data)
+        if self._left and not data:
+            raise SpoolDamagedError(f"spool file {self._file.name} ends {self._left} bytes early")
+        self._crc = zlib.crc32(data, self._crc)
+        if not self._left and self._crc != self._file.crc:
+            raise SpoolDamagedError(f"spool file {self._file.name} is not what was written to it")
+        return data
+
+    def close(self) -> None:
+        self._reader.close()
+        super().close()
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectBodies:
+    """Makes the bodies of a seal's objects. Compressed ones lie in `folder` until they are closed."""
+
+    disk: Disk
+    folder: Path
+
+    def freeze(
+        self,
+        file: SpoolFile | None,
+        columns: tuple[str, ...],
+        compression: str,
+        digest: Running | None = None,
+        *,
+        quarantine: bool = False,
+    ) -> FileBody:
+        """The object of one spool file; None is an object without rows. `digest` is the file's, where it is known.
+
+        Raises SpoolDamagedError where the file is not what was written, TransientError where the disk is full. With a
+        digest that shows only when the body is read.
+        """
+        quarantine = quarantine or (file is not None and file.quarantine)
+        top = b"" if quarantine else header(columns)
+        packing = "none" if quarantine else cast("Compression", compression)
+        if file is not None and packing == "none" and digest is not None and digest.top == top:
+            whole = Piece(lambda: self._open(file), self_checking=True)
+            return framed(whole, file.length, header=top, sha256=digest.sha256)
+        pieces = [] if file is None else [Piece(lambda: self._open(file), file.length, self_checking=True)]
+        return freeze(pieces, header=top, compression=packing, folder=self.folder)
+
+    def _open(self, file: SpoolFile) -> BinaryIO:
+        try:
+            return cast("BinaryIO", _Checked(file, self.disk.read(file.name)))
+        except FileNotFoundError as error:
+            raise SpoolDamagedError(f"spool file {file.name} is gone") from error

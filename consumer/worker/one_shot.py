@@ -1,0 +1,89 @@
+"""`run --once`: when a worker that should stop by itself is done, must give up, or cannot go on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from consumer.domain.clock import Clock
+from consumer.domain.errors import HaltError, TransientError
+from consumer.worker.loop import Worker
+
+LOOK_SECONDS = 2.0
+"""How often the bucket is looked at for what other workers have sealed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Why a one-shot worker ends: `halts` stop streams, `outage` lasted too long, neither: all is sealed."""
+
+    halts: tuple[HaltError, ...] = ()
+    outage: TransientError | None = None
+
+
+class OneShot:
+    """Watches a worker until every partition of its streams has sealed `cutoff`, whoever did it.
+
+    It also waits for the group's offsets: a member that died between upload and commit leaves its partitions to us only
+    when its session runs out.
+    """
+
+    def __init__(self, worker: Worker, clock: Clock, cutoff: date, give_up_after: timedelta) -> None:
+        self._worker = worker
+        self._clock = clock
+        self._cutoff = cutoff
+        self._patience = give_up_after.total_seconds()
+        self._look_at = clock.monotonic()
+        for publish_task in worker.publish_tasks.values():
+            publish_task.watches_commits = True
+
+    def look(self) -> Ended | None:
+        """Whether the worker should end now, and why."""
+        self._ask_again()
+        halts = {name: found for name in self._worker.contexts if (found := self._halts(name))}
+        waiting = [name for name in self._worker.contexts if name not in halts and not self._sealed(name)]
+        if not waiting and all(self._settled(name) for name in halts):
+            return Ended(halts=tuple(halt for found in halts.values() for halt in found))
+        if self._clock.monotonic() - self._worker.progress_at < self._patience:
+            return None
+        outage = self._outage(waiting)
+        if outage is None:
+            return None
+        return Ended(halts=tuple(halt for found in halts.values() for halt in found), outage=outage)
+
+    def _ask_again(self) -> None:
+        now = self._clock.monotonic()
+        if now < self._look_at:
+            return
+        self._look_at = now + LOOK_SECONDS
+        for name, publish_task in self._worker.publish_tasks.items():
+            if publish_task.idle and not self._sealed(name) and self._settled(name):
+                publish_task.request()
+
+    def _sealed(self, stream: str) -> bool:
+        publish_task = self._worker.publish_tasks[stream]
+        sealed = publish_task.sealed is not None and publish_task.sealed >= self._cutoff
+        return publish_task.idle and sealed and publish_task.committed
+
+    def _settled(self, stream: str) -> bool:
+        """None of our partitions of this stream has anything left to do, but those that halted."""
+        partitions = self._worker.partitions_of(stream)
+        return all(
+            partition.halted is not None or (partition.ready and partition.cutoff_due() is None)
+            for partition in partitions
+        )
+
+    def _halts(self, stream: str) -> list[HaltError]:
+        partitions = self._worker.partitions_of(stream)
+        found = [partition.halted for partition in partitions if partition.halted is not None]
+        publish_task = self._worker.publish_tasks[stream].halted
+        return [*found, *([publish_task] if publish_task is not None else [])]
+
+    def _outage(self, waiting: list[str]) -> TransientError | None:
+        partitions = [
+            partition for partition in self._worker.partitions.values() if partition.context.config.name in waiting
+        ]
+        found = [partition.outage or partition.intake.stalled for partition in partitions]
+        found.extend(self._worker.publish_tasks[name].outage for name in waiting)
+        found.append(self._worker.broker_outage)
+        return next((error for error in found if error is not None), None)

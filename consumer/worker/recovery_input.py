@@ -1,0 +1,72 @@
+"""Looking at the world on assignment: the group's offset first, then the chain, then the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from consumer.domain.batches import RowTransformer
+from consumer.domain.offsets import Span, TopicPartition
+from consumer.seal.recover import Found, Plan, SpoolReach, Stop, commit_proves, recover
+from consumer.spool.files import PartitionSpool
+from consumer.worker.stream_context import StreamContext
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryInput:
+    """What was found, what follows from it, and the judges for what will be read."""
+
+    found: Found
+    outcome: Plan | Stop
+    transformers: Mapping[str, RowTransformer]
+
+
+def spool_reach(spool: PartitionSpool) -> SpoolReach | None:
+    """What the spool says of itself, if it holds a checkpoint."""
+    basis = spool.basis
+    if basis is None:
+        return None
+    return SpoolReach(
+        basis.topic_id, basis.settings, basis.chain, basis.builds_on, basis.start, spool.progress.position
+    )
+
+
+def read_recovery_input(context: StreamContext, partition: TopicPartition, spool: SpoolReach | None) -> RecoveryInput:
+    """Look at Kafka and the bucket. A job: it may wait. Raises TransientError and HaltError."""
+    topic = context.ask_topic()
+    context.ask_safe()
+    commit = context.admin.committed(context.config.group, [partition])[partition]
+    chain = context.log(partition).read()
+    seal = chain.last_seal
+    finished = commit_proves(chain, commit)
+    if not finished and seal is not None:
+        finished = context.object_checker().finished(seal, lossy=chain.head.n > seal.n)
+    # after the chain: another worker may have sealed further in between, and the log only grows
+    ends = context.ask_ends(partition)
+    found = Found(
+        partition=partition,
+        stream=context.config.name,
+        group=context.config.group,
+        rules=context.config.rules,
+        chain=chain,
+        head_rules=None if chain.empty else context.ask_rules(chain.head.settings, partition),
+        finished=finished,
+        commit=commit,
+        topic_id=topic.topic_id,
+        ends=ends,
+        spool=spool,
+        begin=context.ask_begin(partition, ends),
+    )
+    outcome = recover(found)
+    transformers = {} if isinstance(outcome, Stop) else _transformers(context, found, outcome)
+    return RecoveryInput(found, outcome, transformers)
+
+
+def _transformers(context: StreamContext, found: Found, plan: Plan) -> dict[str, RowTransformer]:
+    """Judges for today's rules and for those of every record that covers what may be read again."""
+    first = min([plan.start, *([found.chain.head.resume] if not found.chain.empty else [])])
+    covering = [record for _, record in found.chain.segments(Span(first, found.chain.reach.through))]
+    digests = {context.today, *(record.settings for record in covering if record is not None)}
+    if plan.pending is not None:
+        digests.add(plan.pending.settings)
+    return {digest: context.ask_transformer(digest, found.partition) for digest in digests}

@@ -1,0 +1,138 @@
+"""What all partitions of one stream share: settings, store, cluster, rules, clock, and who hears what happens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from threading import Lock
+
+from consumer.domain.batches import RowTransformer
+from consumer.domain.clock import Clock
+from consumer.domain.errors import HaltError, HaltReason
+from consumer.domain.offsets import LogEnds, TopicPartition
+from consumer.seal.decide import Schedule
+from consumer.seal.keys import settings_key
+from consumer.seal.log import SealLog, get_rules
+from consumer.seal.objects import ObjectChecker, count_rows
+from consumer.source.port import Broker, ClusterAdmin, TopicFacts
+from consumer.spool.disk import Disk
+from consumer.store.port import Store
+from consumer.streams.rules import RowRules
+from consumer.worker.events import Listener
+from consumer.worker.lookahead import Ahead, AtOnce
+from consumer.worker.object_bodies import ObjectBodies
+
+TransformerFactory = Callable[[RowRules], RowTransformer]
+
+
+@dataclass(frozen=True, slots=True)
+class StreamConfig:
+    """One stream as the worker runs it. `begin` is "earliest", "latest" or an instant."""
+
+    name: str
+    rules: RowRules
+    group: str
+    begin: str | datetime = "earliest"
+    compression: str = "none"
+    max_ratio: float = 0.05
+
+
+@dataclass(slots=True)
+class StreamContext:
+    """What the partitions of one stream work with. Methods named `ask_*` may wait: call them as jobs."""
+
+    config: StreamConfig
+    store: Store
+    admin: ClusterAdmin
+    broker: Broker
+    disk: Disk
+    clock: Clock
+    schedule: Schedule
+    writer: str
+    make_transformer: TransformerFactory
+    listener: Listener
+    bodies: ObjectBodies
+    ahead: Ahead = field(default_factory=AtOnce)
+    prove: Callable[[Store], None] = lambda _: None
+    _proven: bool = False
+    _proving: Lock = field(default_factory=Lock)
+    _rules: dict[str, RowRules] = field(default_factory=dict)
+    _transformers: dict[str, RowTransformer] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._rules[self.config.rules.digest] = self.config.rules
+
+    @property
+    def today(self) -> str:
+        """The digest of today's row rules."""
+        return self.config.rules.digest
+
+    def log(self, partition: TopicPartition) -> SealLog:
+        """The seal log of one partition."""
+        return SealLog(self.store, partition)
+
+    def object_checker(self) -> ObjectChecker:
+        """A fresh look at which objects stand."""
+        return ObjectChecker(self.store, count_rows)
+
+    def ask_safe(self) -> None:
+        """Have the store proved once: raises HaltError `unsafe_store` where its conditional writes do not hold."""
+        with self._proving:
+            if not self._proven:
+                self.prove(self.store)
+                self._proven = True
+
+    def ask_topic(self) -> TopicFacts:
+        """The topic's facts. Raises HaltError where it is missing or compacted."""
+        name = self.config.rules.topic
+        facts = self.admin.topic(name)
+        if facts is None:
+            raise HaltError(
+                HaltReason.MISSING_TOPIC,
+                f"topic {name} does not exist: create it, or mend streams.{self.config.name}.topic",
+            )
+        if "compact" in facts.settings.get("cleanup.policy", ""):
+            raise HaltError(
+                HaltReason.COMPACTED_TOPIC,
+                f"topic {name} has cleanup.policy={facts.settings['cleanup.policy']}: compaction deletes rows before "
+                "they are sealed. Set cleanup.policy=delete",
+            )
+        return facts
+
+    def ask_ends(self, partition: TopicPartition) -> LogEnds:
+        """Where the partition's log begins and ends now."""
+        return self.admin.ends([partition])[partition]
+
+    def ask_rules(self, digest: str, partition: TopicPartition) -> RowRules:
+        """The row rules of this digest, from the bucket once and from memory after that."""
+        if digest not in self._rules:
+            self._rules[digest] = get_rules(self.store, digest, partition)
+        return self._rules[digest]
+
+    def ask_transformer(self, digest: str, partition: TopicPartition) -> RowTransformer:
+        """The judge by the row rules of this digest. Raises HaltError where today's settings lack what they need."""
+        if digest not in self._transformers:
+            rules = self.ask_rules(digest, partition)
+            try:
+                self._transformers[digest] = self.make_transformer(rules)
+            except ValueError as error:
+                raise HaltError(
+                    HaltReason.SETTINGS_CONFLICT,
+                    f"records of {partition} were sealed with the settings {settings_key(digest)}, which cannot be "
+                    f"used now: {error}",
+                ) from error
+        return self._transformers[digest]
+
+    def ask_begin(self, partition: TopicPartition, ends: LogEnds) -> int:
+        """Where a stream that nothing was sealed or committed of starts."""
+        match self.config.begin:
+            case "earliest":
+                return ends.low
+            case "latest":
+                return ends.lso
+            case str() as text:
+                raise ValueError(f"start {text!r}")
+            case instant:
+                offset = self.admin.offset_at(partition, instant)
+                return ends.lso if offset is None else offset

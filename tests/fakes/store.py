@@ -1,0 +1,81 @@
+"""A bucket in memory: what S3 promises, without S3. For `demo`, the simulation and tests."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from itertools import count
+from typing import BinaryIO
+
+from consumer.domain.clock import Clock, SystemClock
+from consumer.store.body import BLOCK, blocks
+from consumer.store.conditional_writes.barrier import cross
+from consumer.store.port import Absent, Body, Condition, ObjectInfo, Refused, Stored, Written
+
+
+class MemoryStore:
+    """A store whose objects live as long as it does. `clock` is the store's own."""
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
+        self._lock = threading.Lock()
+        self._objects: dict[str, Stored] = {}
+        self._versions = count(1)
+
+    @property
+    def keeps_metadata(self) -> bool:
+        """Yes."""
+        return True
+
+    @property
+    def location(self) -> str:
+        """No place of its own."""
+        return "memory://"
+
+    def put(
+        self, key: str, body: Body, *, condition: Condition, metadata: Mapping[str, str] | None = None
+    ) -> Written | Refused:
+        """See `Store.put`; no outcome is unknown."""
+        data = b"".join(blocks(body, BLOCK))
+        cross()
+        with self._lock:
+            present = self._objects.get(key)
+            if not _holds(condition, present):
+                return Refused()
+            etag = f'"{next(self._versions)}"'
+            self._objects[key] = Stored(ObjectInfo(key, len(data), etag, dict(metadata or {})), data)
+            return Written(etag)
+
+    def get(self, key: str) -> Stored | None:
+        """The object whole, or None."""
+        with self._lock:
+            return self._objects.get(key)
+
+    def head(self, key: str) -> ObjectInfo | None:
+        """The object's facts, or None."""
+        stored = self.get(key)
+        return stored.facts if stored else None
+
+    def open(self, key: str) -> BinaryIO | None:
+        """The object as a stream, or None."""
+        stored = self.get(key)
+        return io.BytesIO(stored.data) if stored else None
+
+    def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
+        """Objects in key order, as they are at the first step."""
+        with self._lock:
+            found = [stored.facts for key, stored in self._objects.items() if key.startswith(prefix) and key > after]
+        for facts in sorted(found, key=lambda facts: facts.key):
+            yield ObjectInfo(facts.key, facts.size, facts.etag)
+
+    def now(self) -> datetime:
+        """The injected clock."""
+        return self._clock.now()
+
+
+def _holds(condition: Condition, present: Stored | None) -> bool:
+    if isinstance(condition, Absent):
+        return present is None
+    return present is not None and present.facts.etag == condition.etag

@@ -1,0 +1,339 @@
+"""`check`: each line, when it warns or fails, and what it says to do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from consumer.commands import main
+from consumer.commands.check import command
+from consumer.commands.check import local as check_local
+from consumer.commands.check.cluster import broker_lines, registry_lines, topic_lines
+from consumer.commands.check.command import seal_log_lines
+from consumer.commands.check.line import Line, Outcome, failed, ok, warning
+from consumer.commands.check.local import settings_lines, spool_lines
+from consumer.commands.check.store import store_lines
+from consumer.decode.registry import MemoryRegistry
+from consumer.domain.errors import HaltError, HaltReason, TransientError
+from consumer.settings.load import settings_from
+from consumer.settings.model import Settings
+from consumer.source.port import TopicFacts
+from consumer.store.folder import FolderStore
+from consumer.store.port import Body, Condition, ObjectInfo, Written
+from tests.builders.outside import Scene
+from tests.builders.outside import scene as make_scene
+from tests.builders.sealed import DAY, STREAM, TOPIC, StoppedClock, at
+from tests.fakes.kafka.admin import MemoryAdmin, MemoryCluster
+from tests.fakes.store import MemoryStore
+
+GOOD = {"cleanup.policy": "delete", "retention.ms": "604800000", "message.timestamp.after.max.ms": "3600000"}
+STAMPS = "message.timestamp.after.max.ms"
+NOW = at(DAY)
+
+
+@pytest.fixture(autouse=True)
+def _quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Logs stay as they are: what a command line sends them to is gone after its test."""
+    monkeypatch.setattr("consumer.observe.logs.set_up_logs", lambda *_: None)
+
+
+def settings(folder: Path, **tables: Mapping[str, Any]) -> Settings:
+    base: dict[str, Any] = {
+        "kafka": {"bootstrap_servers": "localhost:1"},
+        "destination": {"url": (folder / "out").as_uri()},
+        "spool": {"directory": str(folder / "spool"), "max_bytes": "1KiB", "min_free_bytes": "1KiB"},
+        "streams": {"events": {"topic": TOPIC}},
+    }
+    return settings_from({**base, **tables}, folder, {}, "test")
+
+
+def by_check(lines: Iterator[Line]) -> dict[str, Line]:
+    found = list(lines)
+    assert all(bool(line.todo) == (line.outcome is not Outcome.OK) for line in found)
+    return {line.check: line for line in found}
+
+
+# -- settings and spool ----------------------------------------------------------------------------------------------
+
+
+def test_settings_that_are_fine(tmp_path: Path) -> None:
+    (line,) = settings_lines(settings(tmp_path), {})
+    assert (line.outcome, line.detail) == (Outcome.OK, "streams events")
+
+
+def test_event_types_that_nobody_publishes_are_likely_misspelt(tmp_path: Path) -> None:
+    types = {"subscription_startd": False, "quite_another": False, "trial_started": True, "default": True}
+    found = settings(tmp_path, streams={"events": {"topic": TOPIC, "event_types": types}})
+    lines = [line for line in settings_lines(found, {}) if line.outcome is Outcome.WARNING]
+    assert [(line.check, line.detail.split()[0]) for line in lines] == [
+        ("event_types", "'quite_another'"),
+        ("event_types", "'subscription_startd'"),
+    ]
+    assert lines[1].todo == "did you mean 'subscription_started'?"
+
+
+def test_kubernetes_wants_a_static_member(tmp_path: Path) -> None:
+    pod = {check_local.KUBERNETES: "10.0.0.1"}
+    assert by_check(settings_lines(settings(tmp_path), pod))["static membership"].outcome is Outcome.WARNING
+    kafka = {"bootstrap_servers": "localhost:1", "instance_id": "sink-0"}
+    assert "static membership" not in by_check(settings_lines(settings(tmp_path, kafka=kafka), pod))
+
+
+def test_a_spool_with_room(tmp_path: Path) -> None:
+    found = settings(tmp_path).spool
+    lines = by_check(spool_lines(found))
+    assert {line.outcome for line in lines.values()} == {Outcome.OK}
+    assert not found.directory.exists()
+    found.directory.mkdir()
+    (found.directory / "file").write_bytes(b"x" * 2048)
+    assert "2.0 KiB used" in by_check(spool_lines(found))["room"].detail
+
+
+@pytest.mark.parametrize(
+    ("table", "outcome"),
+    [
+        ({"max_bytes": 1 << 60, "min_free_bytes": 1}, Outcome.WARNING),
+        ({"max_bytes": 1, "min_free_bytes": 1 << 60}, Outcome.FAILED),
+    ],
+)
+def test_a_spool_without_room(tmp_path: Path, table: dict[str, int], outcome: Outcome) -> None:
+    found = settings(tmp_path, spool={"directory": str(tmp_path / "spool"), **table}).spool
+    assert by_check(spool_lines(found))["room"].outcome is outcome
+
+
+def test_a_spool_that_takes_no_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    found = settings(tmp_path).spool.model_copy(update={"directory": tmp_path / "file" / "spool"})
+    line = by_check(spool_lines(found))["writable"]
+    assert (line.outcome, "spool.directory" in line.todo) == (Outcome.FAILED, True)
+
+
+# -- cluster ---------------------------------------------------------------------------------------------------------
+
+
+class Down(MemoryAdmin):
+    """Brokers out of reach."""
+
+    def topic(self, name: str) -> TopicFacts | None:
+        raise TransientError("no answer in 5 s")
+
+
+def view_of(config: Mapping[str, str] | None) -> MemoryAdmin:
+    cluster = MemoryCluster()
+    if config is not None:
+        cluster.create_topic(TOPIC, 3, dict(config))
+    return MemoryAdmin(cluster)
+
+
+def test_brokers_that_answer(tmp_path: Path) -> None:
+    lines = by_check(broker_lines(settings(tmp_path), view_of(GOOD), lambda: True))
+    assert {name: line.outcome for name, line in lines.items()} == {"reachable": Outcome.OK, "group": Outcome.OK}
+
+
+def test_brokers_that_do_not_answer_or_refuse(tmp_path: Path) -> None:
+    found = settings(tmp_path)
+    (line,) = broker_lines(found, Down(MemoryCluster()), lambda: True)
+    assert (line.outcome, line.detail) == (Outcome.FAILED, "no answer in 5 s")
+    assert "kafka.bootstrap_servers" in line.todo
+    refused = by_check(broker_lines(found, view_of(GOOD), lambda: False))["group"]
+    assert (refused.outcome, refused.todo) == (Outcome.FAILED, "allow Read on group adapty-sink")
+
+    def silent() -> bool:
+        raise TransientError("refused")
+
+    assert by_check(broker_lines(found, view_of(GOOD), silent))["group"].outcome is Outcome.FAILED
+
+
+def topic_checks(tmp_path: Path, config: Mapping[str, str] | None, *, allowed: bool = True) -> dict[str, Line]:
+    return by_check(topic_lines(settings(tmp_path).streams[0], view_of(config), lambda _: allowed))
+
+
+def test_a_topic_that_is_fine(tmp_path: Path) -> None:
+    lines = topic_checks(tmp_path, GOOD)
+    assert {line.outcome for line in lines.values()} == {Outcome.OK}
+    assert lines["exists"].detail == "3 partitions"
+    assert lines["retention"].detail == "records are kept for 168.0 hours"
+
+
+@pytest.mark.parametrize(
+    ("config", "check", "outcome"),
+    [
+        (None, "exists", Outcome.FAILED),
+        ({**GOOD, "cleanup.policy": "compact,delete"}, "cleanup.policy", Outcome.FAILED),
+        ({**GOOD, "retention.ms": "172799999"}, "retention", Outcome.FAILED),
+        ({**GOOD, "retention.ms": "172800000"}, "retention", Outcome.OK),
+        ({**GOOD, "retention.ms": "-1"}, "retention", Outcome.OK),
+        ({**GOOD, "retention.bytes": "1000"}, "retention.bytes", Outcome.WARNING),
+        ({**GOOD, STAMPS: str(2**63 - 1)}, STAMPS, Outcome.WARNING),
+        ({**GOOD, STAMPS: "86400001"}, STAMPS, Outcome.WARNING),
+    ],
+)
+def test_a_topic_that_is_not(tmp_path: Path, config: Mapping[str, str] | None, check: str, outcome: Outcome) -> None:
+    assert topic_checks(tmp_path, config)[check].outcome is outcome
+
+
+def test_stamps_of_the_broker_cannot_lie_ahead(tmp_path: Path) -> None:
+    config = {"message.timestamp.after.max.ms": str(2**62), "message.timestamp.type": "LogAppendTime"}
+    assert "message.timestamp.after.max.ms" not in topic_checks(tmp_path, {**GOOD, **config})
+
+
+def test_a_topic_that_must_not_be_read(tmp_path: Path) -> None:
+    line = topic_checks(tmp_path, GOOD, allowed=False)["readable"]
+    assert (line.outcome, line.todo) == (Outcome.FAILED, "allow Read on topic t")
+    (down,) = topic_lines(settings(tmp_path).streams[0], Down(MemoryCluster()), lambda _: True)
+    assert down.outcome is Outcome.FAILED
+
+
+def test_the_registry_is_asked_where_a_stream_needs_it(tmp_path: Path) -> None:
+    tables: dict[str, Mapping[str, Any]] = {
+        "schema_registry": {"url": "http://localhost:1"},
+        "streams": {"events": {"topic": TOPIC, "format": "avro-registry"}},
+    }
+    found, registry = settings(tmp_path, **tables), MemoryRegistry()
+    assert list(registry_lines(settings(tmp_path), registry)) == []
+    assert by_check(registry_lines(found, registry))["reachable"].outcome is Outcome.OK
+    registry.down = True
+    line = by_check(registry_lines(found, registry))["reachable"]
+    assert (line.outcome, "schema_registry.url" in line.todo) == (Outcome.FAILED, True)
+
+
+# -- destination -----------------------------------------------------------------------------------------------------
+
+
+def store_checks(store: MemoryStore | FolderStore, now: datetime = NOW) -> dict[str, Line]:
+    return by_check(store_lines(store, StoppedClock(now), races=2, writers=4))
+
+
+def test_a_store_that_is_fine(tmp_path: Path) -> None:
+    lines = store_checks(MemoryStore(StoppedClock(NOW)))
+    assert list(lines) == ["put", "head", "get", "list", "clock", "conditional writes"]
+    assert {line.outcome for line in lines.values()} == {Outcome.OK}
+    local = store_lines(FolderStore(tmp_path / "out"), StoppedClock(NOW), races=2, writers=4)
+    assert {line.outcome for line in local} == {Outcome.OK}
+
+
+def test_only_checks_are_left_in_the_folder() -> None:
+    store = MemoryStore()
+    store_checks(store)
+    assert {facts.key.split("/")[0] for facts in store.list("")} == {"_checks"}
+
+
+def test_a_clock_that_is_ahead_of_the_stores() -> None:
+    line = store_checks(MemoryStore(StoppedClock(NOW)), NOW + timedelta(seconds=61))["clock"]
+    assert (line.outcome, "61 s ahead" in line.detail) == (Outcome.FAILED, True)
+    behind = store_checks(MemoryStore(StoppedClock(NOW)), NOW - timedelta(hours=1))["clock"]
+    assert behind.outcome is Outcome.OK
+
+
+class NoWrites(MemoryStore):
+    def put(self, key: str, body: Body, *, condition: Condition, metadata: Mapping[str, str] | None = None) -> Written:
+        raise TransientError("PutObject was refused: 403. Allow s3:PutObject")
+
+
+class NoBucket(MemoryStore):
+    def head(self, key: str) -> ObjectInfo | None:
+        raise HaltError(HaltReason.MISSING_BUCKET, "the bucket does not exist")
+
+
+class Forgetful(MemoryStore):
+    def head(self, key: str) -> ObjectInfo | None:
+        facts = super().head(key)
+        return facts and replace(facts, metadata={})
+
+
+class Overwriting(MemoryStore):
+    def put(self, key: str, body: Body, *, condition: Condition, metadata: Mapping[str, str] | None = None) -> Written:
+        self._objects.pop(key, None)
+        super().put(key, body, condition=condition, metadata=metadata)
+        return Written('"x"')
+
+
+@pytest.mark.parametrize(
+    ("store", "check", "words"),
+    [
+        (NoWrites(), "put", "Allow s3:PutObject"),
+        (NoBucket(), "head", "the bucket does not exist"),
+        (Forgetful(), "head", "does not keep user metadata"),
+        (Overwriting(), "conditional writes", "was overwritten"),
+    ],
+)
+def test_a_store_that_must_not_be_used(store: MemoryStore, check: str, words: str) -> None:
+    lines = store_checks(store)
+    assert lines[check].outcome is Outcome.FAILED
+    assert words in lines[check].detail
+    assert lines["conditional writes"].outcome is Outcome.FAILED
+
+
+# -- seal logs, and all of it ----------------------------------------------------------------------------------------
+
+
+def seal_checks(scene: Scene) -> list[Line]:
+    outside = scene.outside
+    return list(seal_log_lines(outside.settings, outside.stream, outside.admin, outside.store))
+
+
+def test_seal_logs_that_go_with_the_settings_and_those_that_do_not(tmp_path: Path) -> None:
+    with make_scene(tmp_path, partitions=2) as scene:
+        scene.fill(20)
+        (fresh,) = seal_checks(scene)
+        assert (fresh.outcome, "0 of 2 partitions" in fresh.detail) == (Outcome.OK, True)
+        scene.bucket.seal({DAY: [0]}, cutoff=DAY, through=9)
+        assert "1 of 2 partitions" in seal_checks(scene)[0].detail
+        scene.fill(0, low=12)
+        (hole,) = seal_checks(scene)
+        assert (hole.outcome, hole.detail) == (Outcome.FAILED, "t:0 halts: retention_hole")
+        assert "accept-gap t:0 9 12" in hole.todo
+        other = scene.outside.stream.model_copy(update={"name": "other"})
+        scene.outside.stream = other
+        assert "foreign_chain" in seal_checks(scene)[0].detail
+        scene.cluster.delete_topic(TOPIC)
+        assert seal_checks(scene) == []
+
+
+def test_exit_code_and_json(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "sink.toml"
+    config.write_text(
+        '[kafka]\nbootstrap_servers = "localhost:1"\n[destination]\nurl = "file:///nowhere/out"\n'
+        '[spool]\ndirectory = "spool"\n[streams.events]\ntopic = "events"\n'
+    )
+    lines = [ok("a", "b", "c"), warning("a", "w", "c", "think")]
+    monkeypatch.setattr(command, "_lines", lambda _: iter(lines))
+    arguments = ["--config", str(config), "check"]
+    assert main.run(arguments) == 0
+    assert "all 2 checks passed" in capsys.readouterr().out
+    lines.append(failed("a", "x", "broken", "mend it"))
+    assert main.run(arguments) == 1
+    shown = capsys.readouterr().out
+    assert "FAILED  a: x: broken\n        to do: mend it\n" in shown
+    assert "1 of 3 checks failed" in shown
+    assert main.run([*arguments, "--json"]) == 1
+    document = json.loads(capsys.readouterr().out)
+    assert (document["sound"], len(document["checks"])) == (False, 3)
+    assert document["checks"][2] == {
+        "subject": "a",
+        "check": "x",
+        "outcome": "failed",
+        "detail": "broken",
+        "todo": "mend it",
+    }
+
+
+def test_streams_of_one_folder_are_one_destination(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("consumer.source.admin.KafkaLogView.topic", Down.topic)
+    found = settings(
+        tmp_path,
+        streams={"events": {"topic": "a"}, "ua_events": {"topic": "b"}},
+        destination={"url": (tmp_path / "out").as_uri()},
+    )
+    lines = list(command._lines(found))
+    assert [line.subject for line in lines if line.check == "put"] == [f"destination {(tmp_path / 'out').as_uri()}"]
+    assert [line.check for line in lines if line.outcome is Outcome.FAILED] == ["reachable"]
+    assert STREAM not in {line.subject for line in lines}

@@ -1,0 +1,195 @@
+"""JSON into values and columns: what orjson reads, and the little that it does not."""
+
+from __future__ import annotations
+
+import json
+import time
+from decimal import Decimal
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from consumer.decode.columns import Fast
+from consumer.decode.json_decoder import Objects, parse
+from consumer.decode.json_text import compact
+from consumer.decode.values import DayNumber, Stamp, TimeOfDay, label
+from consumer.domain.errors import BadRecordError
+from consumer.streams.columns import Column, ColumnKind
+
+TEXT = Column("a", ColumnKind.TEXT, ("a", "b"))
+NUMBER = Column("n", ColumnKind.REAL, ("n",))
+OBJECT = Column("o", ColumnKind.JSON, ("o",))
+OBJECTS = Objects([TEXT, NUMBER, OBJECT], {"a", "b", "n", "o", "off"})
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.floats(allow_nan=False) | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    )
+)
+@settings(deadline=None)
+def test_json_is_read_as_python_reads_it(value: Any) -> None:
+    for text in (json.dumps(value), json.dumps(value, ensure_ascii=False)):
+        assert repr(parse(text.encode())[0]) == repr(json.loads(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "mended"),
+    [
+        ('{"a":1,"a":2}', {"a": 2}, 0),
+        ("9223372036854775807", 9223372036854775807, 0),
+        ("12345678901234567890", Decimal(12345678901234567890), 0),
+        ("-9223372036854775809", Decimal(-9223372036854775809), 0),
+        ("9" * 5_000, Decimal("9" * 5_000), 0),
+        ("0.12345678901234567890", 0.12345678901234568, 0),
+        ("1e400", float("inf"), 0),
+        ("-Infinity", float("-inf"), 0),
+        ('"\\ud83d"', "\ufffd", 1),
+        ('"\\ud83dx\\ude00"', "\ufffdx\ufffd", 1),
+        ('"\\ud83d\\ude00"', "😀", 0),
+        ('["\\udcc3\\udca9", "b", {"\\ud800": "\\udfff"}]', ["\ufffd\ufffd", "b", {"\ufffd": "\ufffd"}], 3),
+        ('"\\u0000"', "\0", 0),
+        (' \t\r\n{"a": 1} \n', {"a": 1}, 0),
+        ('"\U0001f600\u2028"', "\U0001f600\u2028", 0),
+    ],
+)
+def test_values(text: str, value: object, mended: int) -> None:
+    assert parse(text.encode()) == (value, mended)
+
+
+def test_bytes_that_are_not_utf8_are_replaced_and_counted() -> None:
+    assert parse(b'{"a":"x\xffy"}') == ({"a": "x\ufffdy"}, 1)
+    assert parse(b'{"a":"\xed\xa0\xbd","b":"\\ud83d"}') == ({"a": "\ufffd\ufffd\ufffd", "b": "\ufffd"}, 2)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"{",
+        b'{"a":1}{"a":2}',
+        b'{"a":1}x',
+        b'{"a":01}',
+        b'{"a":"\x01"}',
+        b"{'a':1}",
+        b"[1,]",
+        b"\xef\xbb\xbf{}",
+        b"nan",
+        b"\xff",
+        b"[" * 1_000_000,
+        b"[" * 201 + b"]" * 201,
+        b'{"a":' * 5_000 + b"1" + b"}" * 5_000,
+    ],
+)
+def test_what_is_no_json_is_refused(text: bytes) -> None:
+    with pytest.raises(BadRecordError) as caught:
+        parse(text)
+    assert caught.value.reason == "undecodable"
+
+
+def test_nesting_is_bounded_alike_whoever_parses() -> None:
+    for inner in (b"1", b"NaN", b"12345678901234567890123"):
+        assert parse(b"[" * 200 + inner + b"]" * 200)
+        with pytest.raises(BadRecordError, match="too deep"):
+            parse(b"[" * 201 + inner + b"]" * 201)
+    brackets_in_text = b'{"a":"' + b"[" * 300 + b'"}'
+    assert parse(brackets_in_text) == ({"a": "[" * 300}, 0)
+
+
+@pytest.mark.parametrize("value", [b"5", b"[]", b'"a"', b"null"])
+def test_a_record_is_an_object(value: bytes) -> None:
+    with pytest.raises(BadRecordError, match="no JSON object"):
+        OBJECTS.exact(value)
+    fast = Fast()
+    OBJECTS.fast([value, b'{"a":"x"}'], [4, 5], fast)
+    assert fast.left == {4: "undecodable"}
+    assert list(fast.raws[0].places) == [5]
+
+
+@pytest.mark.parametrize(
+    ("text", "a"),
+    [
+        (b'{"a":"x","b":"y"}', "x"),
+        (b'{"a":null,"b":"y"}', "y"),
+        (b'{"b":"y"}', "y"),
+        (b'{"a":"","b":"y"}', ""),
+        (b"{}", None),
+        (b'{"a":null,"b":null}', None),
+    ],
+)
+def test_the_name_wins_over_its_alias_unless_null(text: bytes, a: str | None) -> None:
+    assert OBJECTS.exact(text).values["a"] == a
+    fast = Fast()
+    OBJECTS.fast([text, b'{"a":"z","b":"z"}'], [0, 1], fast)
+    assert fast.raws[0].frame.get_column("a").to_list() == [a, "z"]
+
+
+def test_unknown_names_are_told_once_each_and_cut() -> None:
+    long = "x" * 300
+    text = orjson.dumps({"a": 1, "off": 1, "more": 1, long + "1": 1, long + "2": 1})
+    assert set(OBJECTS.exact(text).unknown) == {"more", "x" * 100}
+    fast = Fast()
+    OBJECTS.fast([b"{}", text, b'{"more":null}'], [7, 8, 9], fast)
+    assert fast.raws[0].unknown == {"more": [8, 9], "x" * 100: [8]}
+    assert label("\ud800") == "?"
+
+
+def test_what_does_not_go_into_a_column_is_left() -> None:
+    fast = Fast()
+    rows = [
+        {"a": "x", "n": 1.5, "o": '{"x": 1}'},
+        {"a": 12, "n": 2, "o": {"x": 1.0, "y": [None, "é"]}},
+        {"a": 1.5},
+        {"a": True},
+        {"n": True},
+        {"n": "1.5"},
+        {"o": 5},
+        {"o": {"x": 1e22}},
+    ]
+    OBJECTS.fast([orjson.dumps(row) for row in rows], range(len(rows)), fast)
+    assert set(fast.left) == {2, 3, 4, 5, 6, 7}
+    frame = fast.raws[0].frame
+    assert frame.get_column("a").to_list()[:2] == ["x", "12"]
+    assert frame.get_column("n").to_list()[:2] == [1.5, 2.0]
+    assert frame.get_column("o").to_list()[:2] == ['{"x": 1}', '{"x":1.0,"y":[null,"é"]}']
+
+
+def test_integers_too_large_for_a_column_are_left() -> None:
+    column = Column("i", ColumnKind.INTEGER, ("i",))
+    fast = Fast()
+    Objects([column], {"i"}).fast([b'{"i":1}', b'{"i":9223372036854775808}', b'{"i":1.0}'], range(3), fast)
+    assert set(fast.left) == {1, 2}
+
+
+def test_large_values_full_of_brackets_are_read_quickly() -> None:
+    began = time.process_time()
+    assert len(parse(b"[" + b"[]," * 300_000 + b"1]")[0]) == 300_001  # type: ignore[arg-type] # a list
+    deep = b"[" * 199 + b"1" + b"]" * 199
+    assert len(parse(b"[" + b",".join([deep] * 2_500) + b"]")[0]) == 2_500  # type: ignore[arg-type] # a list
+    with pytest.raises(BadRecordError):
+        parse(b'["' + b"[" * 500_000 + b'"' + b"[" * 500_000)
+    for tail in (b'\\"' * 400_000, b'\\"' * 400_000 + b"\\", b'"\\' * 400_000):
+        with pytest.raises(BadRecordError):
+            parse(b"[" * 201 + b'"' + tail)
+    assert time.process_time() - began < 4
+
+
+def test_deeply_nested_records_are_left() -> None:
+    deep = b'{"x":' + b"[" * 250 + b"]" * 250 + b"}"
+    fast = Fast()
+    OBJECTS.fast([b'{"a":"x"}', deep, b'{"a":"[[[["}'], range(3), fast)
+    assert set(fast.left) == {1}
+
+
+def test_compact_json() -> None:
+    value = {
+        "b": [1, 2.5, None, True, 'é\u2028\x00"', float("nan")],
+        "a": {"c": Decimal(123456789012345678901234567890)},
+    }
+    assert compact(value) == '{"b":[1,2.5,null,true,"é\u2028\\u0000\\"",null],"a":{"c":123456789012345678901234567890}}'
+    assert compact([Stamp(0), DayNumber(1), TimeOfDay(1), Stamp(1 << 70)]) == (
+        '["1970-01-01T00:00:00.000000+00:00","1970-01-02","00:00:00.000001",null]'
+    )

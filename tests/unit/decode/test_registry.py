@@ -1,0 +1,232 @@
+"""The registry client against a server on loopback: what is kept, what is asked again, what is an outage."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import orjson
+import pytest
+
+from consumer.decode.confluent_registry import REMEMBER_UNKNOWN, ConfluentRegistry
+from consumer.decode.references import complete
+from consumer.decode.registry import MemoryRegistry
+from consumer.domain.errors import TransientError
+from consumer.streams.avro_schema import parse
+from consumer.streams.avro_types import Record
+
+PLAIN = '{"type":"record","name":"R","fields":[{"name":"a","type":"int"}]}'
+MONEY = '{"type":"record","name":"Money","namespace":"shop","fields":[{"name":"unit","type":"shop.Unit"}]}'
+UNIT = '{"type":"enum","name":"Unit","namespace":"shop","symbols":["USD","EUR"]}'
+ORDER = (
+    '{"type":"record","name":"Order","namespace":"shop","fields":'
+    '[{"name":"price","type":"shop.Money"},{"name":"tax","type":["null","Money"]},{"name":"unit","type":"Unit"}]}'
+)
+
+
+class HandClock:
+    """A clock that moves when it is told to."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def now(self) -> datetime:
+        return datetime(2024, 7, 15, tzinfo=UTC)
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+
+class Server(ThreadingHTTPServer):
+    """Answers by path; every request is noted."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.answers: dict[str, tuple[int, Any]] = {}
+        self.asked: list[str] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        path = self.path.partition("?")[0]
+        self.server.asked.append(path)
+        status, body = self.server.answers.get(path, (404, {"error_code": 40403, "message": "Schema not found"}))
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server() as found:
+        thread = threading.Thread(target=found.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield found
+        found.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def clock() -> HandClock:
+    return HandClock()
+
+
+@pytest.fixture
+def registry(server: Server, clock: HandClock) -> Iterator[ConfluentRegistry]:
+    with closing(ConfluentRegistry(server.url, {"max.retries": 0}, clock=clock)) as found:
+        yield found
+
+
+def test_a_known_schema_is_asked_for_once(server: Server, registry: ConfluentRegistry) -> None:
+    server.answers["/schemas/ids/7"] = (200, {"schema": PLAIN})
+    assert [registry.schema(7) for _ in range(3)] == [PLAIN] * 3
+    server.answers["/schemas/ids/7"] = (500, {})
+    assert registry.schema(7) == PLAIN
+    assert server.asked == ["/schemas/ids/7"]
+
+
+def test_an_unknown_schema_is_asked_for_again_after_a_moment(
+    server: Server, registry: ConfluentRegistry, clock: HandClock
+) -> None:
+    assert registry.schema(8) is None
+    server.answers["/schemas/ids/8"] = (200, {"schema": PLAIN})
+    clock.seconds = REMEMBER_UNKNOWN - 1
+    assert registry.schema(8) is None
+    assert len(server.asked) == 1
+    clock.seconds = REMEMBER_UNKNOWN + 1
+    assert registry.schema(8) == PLAIN
+
+
+@pytest.mark.parametrize("status", [401, 403, 422, 429, 500, 502, 503])
+def test_anything_but_an_answer_is_an_outage(server: Server, registry: ConfluentRegistry, status: int) -> None:
+    server.answers["/schemas/ids/9"] = (status, {"error_code": status * 100, "message": "no"})
+    with pytest.raises(TransientError, match=str(status)):
+        registry.schema(9)
+    server.answers["/schemas/ids/9"] = (200, {"schema": PLAIN})
+    assert registry.schema(9) == PLAIN
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"[]"])
+def test_an_answer_that_is_none_is_an_outage(server: Server, registry: ConfluentRegistry, body: bytes) -> None:
+    server.answers["/schemas/ids/9"] = (200, body)
+    with pytest.raises(TransientError):
+        registry.schema(9)
+
+
+@pytest.mark.parametrize("said", ["cGFzc3dvcmQ=", "reader:pass:word", "cmVhZGVyOnBhc3M6d29yZA=="])
+def test_credentials_that_come_back_in_an_answer_are_masked(server: Server, said: str) -> None:
+    """Some gateways repeat the header that they refuse."""
+    server.answers["/schemas/ids/1"] = (401, {"error_code": 401, "message": f"not you: Basic {said} " + "x" * 5_000})
+    options = {"max.retries": 0, "basic.auth.user.info": "reader:pass:word"}
+    with closing(ConfluentRegistry(server.url, options)) as registry, pytest.raises(TransientError) as caught:
+        registry.schema(1)
+    assert "not you: Basic" in str(caught.value)
+    assert ("reader:pass:word" in said or "cmVh" in said) is (said not in str(caught.value))
+    assert "pass:word" not in str(caught.value)
+    assert len(str(caught.value)) < 700
+    assert caught.value.__cause__ is None, "a traceback would tell it all"
+
+
+def test_references_without_end_end(
+    server: Server, registry: ConfluentRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("consumer.decode.confluent_registry.MOST_REFERENCES", 5)
+    for number in range(10):
+        more = [{"name": f"N{number}", "subject": f"s{number}", "version": 1}]
+        place = "/schemas/ids/1" if number == 0 else f"/subjects/s{number - 1}/versions/1"
+        text = f'{{"type":"enum","name":"N{number}","symbols":["a"]}}'
+        server.answers[place] = (
+            200,
+            {"subject": "s", "version": 1, "id": number, "schema": text, "references": more},
+        )
+    assert registry.schema(1)
+    assert len(server.asked) == 6
+
+
+def test_a_registry_that_is_not_there_is_an_outage(server: Server) -> None:
+    url = server.url
+    server.server_close()
+    with closing(ConfluentRegistry(url, {"max.retries": 0, "timeout": 2})) as registry, pytest.raises(TransientError):
+        registry.schema(1)
+
+
+def test_options_are_those_of_the_client() -> None:
+    with pytest.raises(ValueError, match="nope"):
+        ConfluentRegistry("http://127.0.0.1:1", {"nope": 1})
+
+
+def test_references_are_written_into_the_schema(server: Server, registry: ConfluentRegistry) -> None:
+    money = {"name": "shop.Money", "subject": "money", "version": 2}
+    unit = {"name": "shop.Unit", "subject": "unit", "version": 1}
+    server.answers["/schemas/ids/3"] = (200, {"schema": ORDER, "references": [money]})
+    server.answers["/subjects/money/versions/2"] = (
+        200,
+        {"subject": "money", "id": 1, "version": 2, "schema": MONEY, "references": [unit]},
+    )
+    server.answers["/subjects/unit/versions/1"] = (200, {"subject": "unit", "id": 2, "version": 1, "schema": UNIT})
+    text = registry.schema(3)
+    assert text is not None
+    found = parse(text)
+    assert set(found.names) == {"shop.Order", "shop.Money", "shop.Unit"}
+    assert isinstance(found.root.fields[0].type, Record)
+
+
+def test_a_lost_reference_is_an_outage(server: Server, registry: ConfluentRegistry) -> None:
+    gone = {"name": "shop.Money", "subject": "money", "version": 2}
+    server.answers["/schemas/ids/3"] = (200, {"schema": ORDER, "references": [gone]})
+    with pytest.raises(TransientError, match="lost version 2 of money"):
+        registry.schema(3)
+
+
+def test_types_are_defined_where_they_are_first_named() -> None:
+    text = complete(ORDER, [UNIT, MONEY])
+    raw = orjson.loads(text)
+    assert raw["fields"][0]["type"]["name"] == "shop.Money"
+    assert raw["fields"][0]["type"]["fields"][0]["type"]["name"] == "shop.Unit"
+    assert raw["fields"][1]["type"] == ["null", "shop.Money"]
+    assert raw["fields"][2]["type"] == "shop.Unit"
+    assert parse(text).root.name == "shop.Order"
+
+
+def test_types_inside_the_types_of_others_are_found() -> None:
+    inner = {"type": "array", "items": {"type": "fixed", "name": "Inner", "size": 2}}
+    outer = {"type": "record", "name": "o.Outer", "fields": [{"name": "x", "type": inner}]}
+    fields = [{"name": "a", "type": "o.Inner"}, {"name": "b", "type": {"type": "map", "values": "o.Outer"}}]
+    main = {"type": "record", "name": "m.Main", "fields": fields}
+    found = parse(complete(json.dumps(main), [json.dumps(outer)]))
+    assert set(found.names) == {"m.Main", "o.Inner", "o.Outer"}
+
+
+def test_a_type_within_itself_is_named_again() -> None:
+    node = '{"type":"record","name":"Node","fields":[{"name":"next","type":["null","Node"]}]}'
+    main = '{"type":"record","name":"Main","fields":[{"name":"first","type":"Node"}]}'
+    assert set(parse(complete(main, [node])).names) == {"Main", "Node"}
+
+
+def test_text_that_is_no_json_stays_as_it_is() -> None:
+    assert complete("message M {}", [UNIT]) == "message M {}"
+
+
+def test_the_registry_in_memory() -> None:
+    registry = MemoryRegistry({1: PLAIN})
+    assert registry.schema(1) == PLAIN
+    assert registry.schema(2) is None
+    registry.down = True
+    with pytest.raises(TransientError):
+        registry.schema(1)
