@@ -6,7 +6,7 @@ INSTALLED := .venv/.installed
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo fetch test chaos lint format types layers check lock services bench audit clean
+.PHONY: help setup demo docs fetch test chaos lint format types layers check lock services bench audit clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ types: setup ## mypy --strict
 
 layers: setup ## who may import whom
 	$(BIN)/lint-imports
+
+docs: setup ## the pages that are made from the code: docs/modules.md
+	$(BIN)/python .ci/module_map.py
 
 check: lint types layers test ## what CI runs
 

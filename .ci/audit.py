@@ -2,7 +2,7 @@
 
 A source that knows nothing looks like one that finds nothing. So it is first asked about a release that is known to be
 vulnerable (the canary): only a source that finds that is believed.
-"""  # noqa: INP001 - a script of CI, no package
+"""
 
 from __future__ import annotations
 

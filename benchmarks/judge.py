@@ -1,4 +1,4 @@
-"""`python -m benchmarks.judge`: CPU microseconds per row of judging, stage by stage.
+"""`python -m benchmarks.transform`: CPU microseconds per row of judging, stage by stage.
 
 The same made-up events as the large benchmark, in batches of one partition. Each number is the least of several rounds:
 another process on the machine makes a round slower, nothing makes one faster. `POLARS_MAX_THREADS` in the environment
@@ -96,9 +96,9 @@ def _as_json(body: bytes) -> bytes:
 
 
 def _judging(rules: RowRules, batch: RawBatch, *, exact_only: bool = False) -> Callable[[], object]:
-    judge = make_transformer(rules, REGISTRY, exact_only=exact_only)
-    how = TransformOptions(judge.columns)
-    return lambda: judge.judge(batch, how)
+    transformer = make_transformer(rules, REGISTRY, exact_only=exact_only)
+    how = TransformOptions(transformer.columns)
+    return lambda: transformer.transform(batch, how)
 
 
 def _stages(rules: RowRules, batch: RawBatch, rounds: int) -> None:

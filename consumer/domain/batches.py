@@ -121,7 +121,7 @@ def all_days(day: date, quarantine: bool) -> bool:  # noqa: ARG001, FBT001 - the
 
 @dataclass(frozen=True, slots=True)
 class TransformOptions:
-    """How to judge: which days' text is wanted, the columns of the object to be, and the schema ids to take as unknown.
+    """How to transform: which days need their text, the columns of the object to be, the schema ids to take as unknown.
 
     `unknown_schemas` maps a schema id to the offset below which the registry did not know it (from a covering seal
     record). It is None for records that no seal covers yet: then the registry is asked.
@@ -139,5 +139,5 @@ class RowTransformer(Protocol):
     def columns(self) -> tuple[str, ...]:
         """The CSV columns that these rules write, in order."""
 
-    def judge(self, batch: RawBatch, how: TransformOptions) -> TransformedBatch:
+    def transform(self, batch: RawBatch, how: TransformOptions) -> TransformedBatch:
         """Judge every record of the batch. Raises TransientError while the registry is out of reach."""

@@ -92,7 +92,7 @@ class StreamTransformer:
     def columns(self) -> tuple[str, ...]:
         return tuple(column.name for column in self._columns)
 
-    def judge(self, batch: RawBatch, how: TransformOptions) -> TransformedBatch:
+    def transform(self, batch: RawBatch, how: TransformOptions) -> TransformedBatch:
         with _ALONE if self._objects or _largest(batch) > LARGE else nullcontext():
             return self._transform(batch, how)
 

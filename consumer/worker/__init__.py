@@ -1,1 +1,1 @@
-"""The loop: receive, judge, spool; when due: seal."""
+"""The loop: receive, transform, spool; when due: seal."""

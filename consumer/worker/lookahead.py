@@ -104,6 +104,6 @@ def transforming(offset_rules: OffsetRules, batch: RawBatch, leaving: Leaving, a
     """Judge a batch: `ahead` of the question, or when the pieces are asked for."""
 
     def pieces() -> Pieces:
-        return list(offset_rules.judge(batch, leaving))
+        return list(offset_rules.transform(batch, leaving))
 
     return Judging(batch, offset_rules, leaving, pieces if ahead is None else ahead.begin(pieces))

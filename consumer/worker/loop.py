@@ -1,4 +1,4 @@
-"""The worker's loop: receive, judge, spool; when due, seal. A newcomer reads `Worker.step` first.
+"""The worker's loop: receive, transform, spool; when due, seal. A newcomer reads `Worker.step` first.
 
 One thread runs it. It never waits but in `Broker.poll`; whatever may wait runs as a job beside it.
 """

@@ -32,7 +32,7 @@ class OffsetRules:
         """The offset from which on nothing is wanted; None where there is no such end."""
         return None if self.only is None else self.only.through
 
-    def judge(
+    def transform(
         self, batch: RawBatch, leaves: Callable[[date], bool]
     ) -> Iterator[tuple[TransformedBatch, Record | None]]:
         """Judge the batch piece by piece, each with its covering record.
@@ -48,7 +48,7 @@ class OffsetRules:
                 return self.wants(day, covering) and not leaves(day)
 
             how = TransformOptions(self.columns, wanted, unknown)
-            yield self.transformers[digest].judge(inner.clip(span), how), covering
+            yield self.transformers[digest].transform(inner.clip(span), how), covering
 
     def wants(self, day: date, covering: Record | None) -> bool:
         """Whether rows of `day` under this covering record are to go into the object to be."""

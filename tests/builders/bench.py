@@ -130,10 +130,10 @@ class MoodyTransformer:
         self._moods = moods
         self.columns = self._transform.columns
 
-    def judge(self, batch: RawBatch, how: TransformOptions) -> TransformedBatch:
+    def transform(self, batch: RawBatch, how: TransformOptions) -> TransformedBatch:
         if self._moods.trouble is not None:
             raise self._moods.trouble
-        return self._transform.judge(batch, how)
+        return self._transform.transform(batch, how)
 
 
 @dataclass

@@ -143,10 +143,12 @@ def iso(micros: int) -> str:
 
 def judged(rules: RowRules, values: Sequence[bytes | None], **how: Any) -> TransformedBatch:
     """The values judged on the exact path, all columns, every day wanted."""
-    judge = make_transformer(rules, how.pop("registry", None) or MemoryRegistry(), exact_only=how.pop("exact", True))
-    columns = how.pop("columns", judge.columns)
+    transformer = make_transformer(
+        rules, how.pop("registry", None) or MemoryRegistry(), exact_only=how.pop("exact", True)
+    )
+    columns = how.pop("columns", transformer.columns)
     timestamps = how.pop("timestamps", None)
-    return judge.judge(batch_of(values, timestamps=timestamps), TransformOptions(columns, **how))
+    return transformer.transform(batch_of(values, timestamps=timestamps), TransformOptions(columns, **how))
 
 
 def plain(found: TransformedBatch) -> TransformedBatch:

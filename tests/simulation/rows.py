@@ -68,7 +68,7 @@ class SimTransformer:
         names = [field["name"] for field in json.loads(rules.schema)["fields"]]
         self.columns = tuple(names)
 
-    def judge(self, batch: RawBatch, how: TransformOptions) -> TransformedBatch:
+    def transform(self, batch: RawBatch, how: TransformOptions) -> TransformedBatch:
         groups: dict[tuple[date, bool], list[tuple[int, bytes]]] = {}
         tally: Counter[str] = Counter()
         unknown: dict[int, int] = {}

@@ -95,7 +95,7 @@ class Script:
             action()
             self.go(world.random.choice([3, 20, 60]), world.random.choice([0.0, 60.0, 1800.0, 7200.0, 14_400.0]))
         self.quiet()
-        self.judge()
+        self.transform()
         return self.outcome
 
     def go(self, turns: int, seconds: float) -> None:
@@ -352,7 +352,7 @@ class Script:
                 late = rows.value(str(self.serial), "a", now.date() - timedelta(days=2))
                 self.world.cluster.histories[number].append(late, int(now.timestamp() * 1000), now, None)
 
-    def judge(self) -> None:
+    def transform(self) -> None:
         """The oracle's word on every folder, the last one being whole."""
         world = self.world
         for bucket in world.buckets[:-1]:

@@ -94,13 +94,13 @@ def metadata_without_identity(patch: pytest.MonkeyPatch) -> None:
 
 
 def todays_settings_below_head(patch: pytest.MonkeyPatch) -> None:
-    judge = OffsetRules.judge
+    transformer = OffsetRules.transform
 
     def today(self: OffsetRules, batch: Any, leaves: Any) -> Any:
         transformers = dict.fromkeys(self.transformers, self.transformers[self.today])
-        return judge(replace(self, transformers=transformers), batch, leaves)
+        return transformer(replace(self, transformers=transformers), batch, leaves)
 
-    patch.setattr(OffsetRules, "judge", today)
+    patch.setattr(OffsetRules, "transform", today)
 
 
 def spill_never_closed(patch: pytest.MonkeyPatch) -> None:

@@ -327,7 +327,7 @@ def test_exit_code_and_json(
 
 
 def test_streams_of_one_folder_are_one_destination(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("consumer.source.admin.KafkaLogView.topic", Down.topic)
+    monkeypatch.setattr("consumer.source.admin.KafkaAdmin.topic", Down.topic)
     found = settings(
         tmp_path,
         streams={"events": {"topic": "a"}, "ua_events": {"topic": "b"}},

@@ -153,7 +153,7 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
     ports = Ports(
         broker, MemoryAdmin(cluster, admin), MemoryDisk(), times, stores, None, tmp_path,
     )  # fmt: skip
-    monkeypatch.setattr("consumer.commands.wiring.ThreadJobs", lambda *_: AtOnce())
+    monkeypatch.setattr("consumer.commands.wiring.ThreadExecutor", lambda *_: AtOnce())
     monkeypatch.setattr("consumer.commands.wiring.require_safe", lambda _: None)
     metrics = declare()
     worker = worker_of(settings, ports, TelemetryListener(metrics, {CLICKS: "clicks", SHOPS: "shops"}))

@@ -288,7 +288,7 @@ def alike(transformers: tuple[RowTransformer, RowTransformer], values: Sequence[
     fast, exact = transformers
     batch = batch_of(values, timestamps=timestamps_of(len(values)))
     how = TransformOptions(fast.columns)
-    found, expected = fast.judge(batch, how), exact.judge(batch, how)
+    found, expected = fast.transform(batch, how), exact.transform(batch, how)
     assert plain(found) == plain(expected)
     counts = found.counts
     assert counts.read == counts.kept + counts.filtered + counts.quarantined + counts.tombstones == len(values)
@@ -441,7 +441,7 @@ def joined(parts: Sequence[TransformedBatch]) -> TransformedBatch:
 @pytest.mark.parametrize("form", [Format.AVRO, Format.JSON])
 @pytest.mark.parametrize("kind", ["events", "own"])
 def test_a_verdict_does_not_depend_on_the_batch(kind: str, form: Format) -> None:
-    judge, _ = pair(rules_for(kind, form))
+    transformer, _ = pair(rules_for(kind, form))
     examples = avro_examples(kind) if form is Format.AVRO else json_examples(kind)
 
     @given(
@@ -451,11 +451,11 @@ def test_a_verdict_does_not_depend_on_the_batch(kind: str, form: Format) -> None
     def run(bodies: list[bytes], cuts: list[int], nulls: set[int]) -> None:
         values: list[bytes | None] = [None if place in nulls else body for place, body in enumerate(bodies)]
         batch = batch_of(values, timestamps=timestamps_of(RECORDS))
-        how = TransformOptions(judge.columns)
+        how = TransformOptions(transformer.columns)
         ends = sorted({0, *cuts, RECORDS})
         spans = [Span(100 + low, 100 + high) for low, high in pairwise(ends)]
-        parts = [judge.judge(batch.clip(span), how) for span in spans]
-        whole = plain(judge.judge(batch, how))
+        parts = [transformer.transform(batch.clip(span), how) for span in spans]
+        whole = plain(transformer.transform(batch, how))
         assert joined(parts) == replace(whole, filtered=Counter(whole.filtered))
 
     run()

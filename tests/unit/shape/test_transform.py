@@ -313,8 +313,8 @@ def test_nothing_at_all() -> None:
     assert found.days == ()
     assert found.first_timestamp is None
     span = Span(5, 9)
-    judge = make_transformer(EVENTS)
-    empty = judge.judge(RawBatch(PARTITION, span, [], [], [], []), TransformOptions(judge.columns))
+    transformer = make_transformer(EVENTS)
+    empty = transformer.transform(RawBatch(PARTITION, span, [], [], [], []), TransformOptions(transformer.columns))
     assert empty.span == span
 
 
@@ -644,11 +644,11 @@ def test_a_schema_that_the_registry_does_not_know() -> None:
 
 def test_a_schema_registered_later_is_found() -> None:
     registry = MemoryRegistry({})
-    judge = make_transformer(REGISTERED, registry)
-    how = TransformOptions(judge.columns)
-    assert judge.judge(batch_of([wire(9, BODY)]), how).unknown_schemas == {9: 101}
+    transformer = make_transformer(REGISTERED, registry)
+    how = TransformOptions(transformer.columns)
+    assert transformer.transform(batch_of([wire(9, BODY)]), how).unknown_schemas == {9: 101}
     registry.schemas[9] = KINDS["events"].schema
-    assert judge.judge(batch_of([wire(9, BODY)]), how).counts.kept == 1
+    assert transformer.transform(batch_of([wire(9, BODY)]), how).counts.kept == 1
 
 
 def test_what_a_seal_said_of_schemas_holds() -> None:
@@ -676,15 +676,15 @@ def test_a_schema_that_must_be_known_is_waited_for() -> None:
 
 def test_a_registry_that_is_down_is_an_outage_until_the_schema_is_known() -> None:
     registry = MemoryRegistry({1: KINDS["events"].schema})
-    judge = make_transformer(REGISTERED, registry)
-    how = TransformOptions(judge.columns)
+    transformer = make_transformer(REGISTERED, registry)
+    how = TransformOptions(transformer.columns)
     registry.down = True
     with pytest.raises(TransientError):
-        judge.judge(batch_of([wire(1, BODY)]), how)
+        transformer.transform(batch_of([wire(1, BODY)]), how)
     registry.down = False
-    assert judge.judge(batch_of([wire(1, BODY)]), how).counts.kept == 1
+    assert transformer.transform(batch_of([wire(1, BODY)]), how).counts.kept == 1
     registry.down = True
-    assert judge.judge(batch_of([wire(1, BODY)]), how).counts.kept == 1
+    assert transformer.transform(batch_of([wire(1, BODY)]), how).counts.kept == 1
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def test_other_urls_are_mistakes(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "mistake",
+    "problem",
     [
         {"access_key_id": "only"},
         {"secret_access_key": "only"},

@@ -65,8 +65,8 @@ class StreamContext:
         self.chain = chain or Chain()
 
     def offset_rules(self) -> OffsetRules:
-        judge = MoodyTransformer(RULES, self.moods)
-        return OffsetRules(self.chain, {"today": judge, RULES.digest: judge}, "today", judge.columns)
+        transformer = MoodyTransformer(RULES, self.moods)
+        return OffsetRules(self.chain, {"today": transformer, RULES.digest: transformer}, "today", transformer.columns)
 
     def open(self, position: int = 0) -> None:
         self.spool.begin(Basis("id-1", "today", "", -1, position), position)

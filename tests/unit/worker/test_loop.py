@@ -64,7 +64,7 @@ def test_a_partition_that_moved_is_sealed_by_its_new_worker(world: World) -> Non
     assert world.manifest(0)["seals"] == {"0": 1, "1": 1}
 
 
-@pytest.mark.parametrize(("judging", "timeout"), [(True, 0.0), (False, 5.0)])
+@pytest.mark.parametrize(("transforming", "timeout"), [(True, 0.0), (False, 5.0)])
 def test_nobody_waits_for_events_while_something_is_being_judged(
     world: World, monkeypatch: pytest.MonkeyPatch, transforming: bool, timeout: float
 ) -> None:
@@ -77,7 +77,7 @@ def test_nobody_waits_for_events_while_something_is_being_judged(
         return []
 
     monkeypatch.setattr(member.broker, "poll", poll)
-    monkeypatch.setattr(Intake, "judging", transforming)
+    monkeypatch.setattr(Intake, "transforming", transforming)
     member.worker.step(5.0)
     assert waited == [timeout]
 

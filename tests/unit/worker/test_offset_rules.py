@@ -26,7 +26,7 @@ class Observations:
     def __init__(self) -> None:
         self.asked: list[tuple[Span, list[int], TransformOptions]] = []
 
-    def judge(self, batch: RawBatch, how: TransformOptions) -> TransformedBatch:
+    def transform(self, batch: RawBatch, how: TransformOptions) -> TransformedBatch:
         self.asked.append((batch.span, list(batch.offsets), how))
         days = sorted({int(value or b"0") for value in batch.values})
         rows = tuple(DayRows(day(number), False, 1, 0, 0, b"") for number in days)
@@ -59,7 +59,7 @@ def looked(found: Mapping[str, Observations], only: Record | None = None, chain:
 
 def test_a_batch_is_cut_where_the_covering_record_changes() -> None:
     found = transformers()
-    pieces = list(looked(found).judge(batch(90, 300), nothing))
+    pieces = list(looked(found).transform(batch(90, 300), nothing))
     assert [(judged.span, None if covering is None else covering.n) for judged, covering in pieces] == [
         (Span(90, 100), 0),
         (Span(100, 200), 1),
@@ -75,26 +75,26 @@ def test_a_batch_is_cut_where_the_covering_record_changes() -> None:
 
 def test_each_piece_is_judged_with_the_schemas_unknown_then_and_the_columns_of_the_object_to_be() -> None:
     found = transformers()
-    list(looked(found).judge(batch(90, 300), nothing))
+    list(looked(found).transform(batch(90, 300), nothing))
     assert [how.unknown_schemas for _, _, how in found["old"].asked] == [{17: 60}, {}]
     assert found["today"].asked[0][2].unknown_schemas is None, "above the head the registry is asked"
-    assert all(how.columns == ("id", "at") for judge in found.values() for _, _, how in judge.asked)
+    assert all(how.columns == ("id", "at") for transformer in found.values() for _, _, how in transformer.asked)
 
 
 def test_without_a_chain_all_is_judged_by_todays_rules() -> None:
     found = transformers()
-    ((judged, covering),) = looked(found, chain=Chain()).judge(batch(0, 50), nothing)
+    ((judged, covering),) = looked(found, chain=Chain()).transform(batch(0, 50), nothing)
     assert (judged.span, covering) == (Span(0, 50), None)
 
 
 def test_an_empty_span_asks_nobody() -> None:
     found = transformers()
-    assert list(looked(found).judge(batch(50, 50), nothing)) == []
+    assert list(looked(found).transform(batch(50, 50), nothing)) == []
 
 
 def test_the_text_of_days_not_wanted_is_not_asked_for() -> None:
     found = transformers()
-    list(looked(found).judge(batch(90, 300), lambda leaving: leaving == day(7)))
+    list(looked(found).transform(batch(90, 300), lambda leaving: leaving == day(7)))
     below, above = found["old"].asked[0][2], found["today"].asked[0][2]
     taken = CHAIN.reach.cutoff
     assert taken == day(2)
@@ -128,9 +128,9 @@ def rebuilding(n: int, **changes: Any) -> OffsetRules:
 def test_a_rebuild_shows_nothing_from_its_through_on() -> None:
     offset_rules = rebuilding(1)
     assert offset_rules.end == 200
-    assert [judged.span for judged, _ in offset_rules.judge(batch(150, 300), nothing)] == [Span(150, 200)]
-    assert list(offset_rules.judge(batch(200, 300), nothing)) == []
-    assert list(offset_rules.judge(batch(240, 300), nothing)) == []
+    assert [judged.span for judged, _ in offset_rules.transform(batch(150, 300), nothing)] == [Span(150, 200)]
+    assert list(offset_rules.transform(batch(200, 300), nothing)) == []
+    assert list(offset_rules.transform(batch(240, 300), nothing)) == []
     assert looked(transformers()).end is None
 
 

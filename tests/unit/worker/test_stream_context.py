@@ -50,8 +50,8 @@ def test_settings_are_read_from_the_bucket_once(world: World) -> None:
     world.store.delete(*world.store.names())
     assert context.ask_rules(old.digest, ONE) == old
     assert context.ask_rules(context.today, ONE) == context.config.rules, "today's need no bucket"
-    judge = context.ask_transformer(old.digest, ONE)
-    assert context.ask_transformer(old.digest, ONE) is judge
+    transformer = context.ask_transformer(old.digest, ONE)
+    assert context.ask_transformer(old.digest, ONE) is transformer
 
 
 def test_settings_that_are_missing_halt(world: World) -> None:
