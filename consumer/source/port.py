@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import Protocol, Self
 
 from consumer.domain.batches import RawBatch
-from consumer.domain.offsets import LogEnds, TopicPartition
+from consumer.domain.offsets import LogEnds, Span, TopicPartition
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +152,39 @@ class ClusterAdmin(Protocol):
         """The partitions of these topics that no member of a stable group is assigned; empty while it rebalances.
 
         Empty with the newer group protocol, whose brokers assign whatever is new by themselves.
+        """
+
+
+class Range(Protocol):
+    """One range of offsets under way: an iterator over its batches, whose spans tile the range to its end.
+
+    Aborted records and transaction markers are passed over; the last batch may be empty for that. `next` raises
+    TransientError while brokers are out of reach: asked again it goes on where it stood. It raises HaltError
+    `retention_hole` where the offsets are not in the log.
+    """
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def __iter__(self) -> Iterator[RawBatch]: ...
+
+    def __next__(self) -> RawBatch: ...
+
+    def close(self) -> None:
+        """Let go of the connection."""
+
+
+class RangeReader(Protocol):
+    """Reads ranges of offsets without joining the group, for whoever reads again what a worker has read. Any thread.
+
+    Ranges may be read side by side; each is its caller's alone.
+    """
+
+    def read(self, partition: TopicPartition, span: Span) -> Range:
+        """The committed records of these offsets, in batches of bounded memory. `span` ends at the stable end at most.
+
+        Nothing is asked of the cluster before the first batch.
         """
 
 

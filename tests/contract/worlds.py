@@ -19,10 +19,23 @@ from consumer.domain.offsets import TopicPartition
 from consumer.settings.model import KafkaSettings
 from consumer.source.admin import KafkaAdmin
 from consumer.source.broker import KafkaBroker
-from consumer.source.port import Assigned, Broker, ClusterAdmin, EndReached, Event, Lease, OutOfRange, Records, Revoked
+from consumer.source.port import (
+    Assigned,
+    Broker,
+    ClusterAdmin,
+    EndReached,
+    Event,
+    Lease,
+    OutOfRange,
+    RangeReader,
+    Records,
+    Revoked,
+)
+from consumer.source.range_reader import KafkaRangeReader
 from tests.fakes.kafka.admin import MemoryAdmin, MemoryCluster
 from tests.fakes.kafka.broker import MemoryBroker
 from tests.fakes.kafka.log import Transaction
+from tests.fakes.kafka.range_reader import MemoryRangeReader
 from tests.services.kafka import KafkaAddress
 
 Value = bytes | None
@@ -65,6 +78,8 @@ class World(Protocol):
     def broker(self, instance_id: str = "") -> Broker: ...
 
     def admin(self) -> ClusterAdmin: ...
+
+    def range_reader(self, silence_seconds: float = 30) -> RangeReader: ...
 
     def close(self) -> None: ...
 
@@ -109,6 +124,9 @@ class MemoryWorld:
 
     def admin(self) -> ClusterAdmin:
         return MemoryAdmin(self.cluster)
+
+    def range_reader(self, silence_seconds: float = 30) -> RangeReader:
+        return MemoryRangeReader(self.cluster)
 
     def close(self) -> None:
         """Nothing runs."""
@@ -188,6 +206,9 @@ class KafkaWorld:
 
     def admin(self) -> ClusterAdmin:
         return KafkaAdmin(self.settings())
+
+    def range_reader(self, silence_seconds: float = 30) -> RangeReader:
+        return KafkaRangeReader(self.settings(), silence_seconds=silence_seconds)
 
     def close(self) -> None:
         for broker in self._brokers:
