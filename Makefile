@@ -4,9 +4,10 @@ PYTHON ?= $(shell for p in python3.11 python3 python; do \
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 ARGS ?=
+PYTHONS ?= 3.12 3.13 3.14
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo docs fetch test chaos lint format types layers check lock services bench audit clean
+.PHONY: help setup demo docs fetch test coverage pythons chaos lint format types layers check lock services bench audit clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +30,15 @@ fetch: setup ## the servers of the tests, into the user's cache folder; says whi
 
 test: setup fetch ## every test; ARGS='-k name' for some. A server that cannot be had is a skip
 	$(BIN)/pytest -n 4 --dist worksteal $(ARGS)
+
+coverage: setup fetch ## the unit and contract tests, and how much of the branches they take; fails below the floor
+	rm -f .coverage .coverage.*
+	$(BIN)/coverage run -m pytest -n 4 --dist worksteal tests/unit tests/contract $(ARGS)
+	$(BIN)/coverage combine -q
+	$(BIN)/coverage report
+
+pythons: setup ## the unit and contract tests on the other Pythons of this machine; PYTHONS='3.12 3.13' for some
+	.ci/pythons $(PYTHONS)
 
 chaos: setup fetch ## a seeded campaign of kills and faults on real servers; ARGS='--seed 1 --kills 20' for another
 	$(BIN)/python -m tests.chaos $(ARGS)
