@@ -169,7 +169,7 @@ class Monitor:
         positions = {
             partition.lease: partition.intake.position
             for partition in self.worker.partitions.values()
-            if partition.ready
+            if partition.phase.recovered
         }
         left = sum(found.lag or 0 for found in snapshot.status.partitions)
         pace = self._catch_up.look(now, positions, left)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
 from consumer.domain.days import ONE_DAY, due_at
+from consumer.domain.errors import HaltError
 from consumer.domain.offsets import TopicPartition
 from consumer.monitor.probes import ClusterState, DaysState, Probe
 from consumer.observe.calendar import calendar, last_complete
@@ -59,7 +60,7 @@ def snapshot_of(worker: Worker, observations: Observations, now: datetime, *, jo
         for name in sorted(worker.contexts)
     )
     statuses = tuple(found for stream in streams for found in stream.partitions)
-    halts = tuple(_halted(partition) for partition in partitions if partition.halted is not None)
+    halts = tuple(_halted(partition, halt) for partition in partitions if (halt := partition.phase.halt) is not None)
     return Snapshot(
         at=now,
         status=Status(statuses, (*halts, *_halted_streams(worker, {halt.stream for halt in halts}))),
@@ -75,7 +76,7 @@ def _stream(
     context, publish_task = worker.contexts[name], worker.publish_tasks[name]
     facts = observations.cluster.topics.get(context.config.rules.topic)
     published = observations.days.get(name, DaysState()).days
-    halted = publish_task.halted is not None or any(partition.halted is not None for partition in partitions)
+    halted = publish_task.halted is not None or any(partition.phase.halt is not None for partition in partitions)
     return StreamView(
         name=name,
         topic=context.config.rules.topic,
@@ -91,13 +92,13 @@ def _stream(
 def _troubles(worker: Worker, observations: Observations, name: str, partitions: Sequence[Partition]) -> list[str]:
     publish_task = worker.publish_tasks[name]
     found = [
-        f"halted: {partition.name}: {partition.halted.reason}: {partition.halted.message}"
+        f"halted: {partition.name}: {halt.reason}: {halt.message}"
         for partition in partitions
-        if partition.halted
+        if (halt := partition.phase.halt) is not None
     ]
     if publish_task.halted is not None:
         found.append(f"days are not published: {publish_task.halted}")
-    outages = [partition.outage or partition.intake.stalled for partition in partitions] + [publish_task.outage]
+    outages = [partition.phase.outage or partition.intake.stalled for partition in partitions] + [publish_task.outage]
     found.extend(f"outage: {outage}" for outage in outages if outage is not None)
     if observations.stores[name].asked and observations.stores[name].trouble:
         found.append(f"store: {observations.stores[name].trouble}")
@@ -118,13 +119,13 @@ def _partition(partition: Partition, observations: Observations, now: datetime) 
         open_days=tuple(sorted(days)) if known else None,
         last_cutoff=last_sealed(partition.chain),
         next_seal=next_seal(partition.chain, partition.context.schedule, now) if partition.topic_id else None,
+        phase=str(partition.phase),
         retention_hours=None if headroom is None else headroom.left(now) / timedelta(hours=1),
     )
 
 
-def _halted(partition: Partition) -> Halted:
-    assert partition.halted is not None
-    return Halted(partition.context.config.name, partition.name, str(partition.halted.reason), partition.halted.message)
+def _halted(partition: Partition, halt: HaltError) -> Halted:
+    return Halted(partition.context.config.name, partition.name, str(halt.reason), halt.message)
 
 
 def _halted_streams(worker: Worker, shown: set[str]) -> Iterator[Halted]:

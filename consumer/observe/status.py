@@ -17,6 +17,7 @@ class PartitionStatus:
     `end` is the stable end of the log (LSO), which is what a reader of committed records can reach. `held` is
     end - committed: normal until the day is sealed. `position`, `lag` (end - position) and `open_days` (days with rows
     that no seal took yet) are known to the worker alone. `next_seal` lies in the past while a seal is overdue.
+    So is `phase`: what the worker does with the partition, or "halted" or "unexpected_error"; elsewhere it is left out.
     `retention_hours` are those until retention reaches the committed offset; None where nothing expires by age.
     """
 
@@ -29,6 +30,7 @@ class PartitionStatus:
     last_cutoff: date | None = None
     next_seal: datetime | None = None
     retention_hours: float | None = None
+    phase: str | None = None
 
     @property
     def held(self) -> int | None:
@@ -55,6 +57,7 @@ class PartitionStatus:
             "last_cutoff": None if self.last_cutoff is None else self.last_cutoff.isoformat(),
             "next_seal": None if self.next_seal is None else _instant(self.next_seal),
             "retention_hours": None if self.retention_hours is None else round(self.retention_hours, 2),
+            **({} if self.phase is None else {"phase": self.phase}),
         }
 
 

@@ -128,6 +128,7 @@ def _facts(facts: Iterable[tuple[str, str]]) -> str:
 
 _COLUMNS = (
     "partition",
+    "phase",
     "to read",
     "position",
     "committed",
@@ -152,7 +153,8 @@ def _partitions(found: Sequence[PartitionStatus], now: datetime, halted: frozens
 
 def _row(found: PartitionStatus, now: datetime, *, halted: bool) -> str:
     cells = (
-        f"{found.partition.partition}{' halted' if halted else ''}",
+        str(found.partition.partition),
+        "halted" if halted else UNKNOWN if found.phase is None else escape(found.phase.replace("_", " ")),
         _count(found.lag),
         _count(found.position),
         _count(found.committed),

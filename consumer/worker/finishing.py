@@ -12,6 +12,7 @@ from consumer.spool.files import SpoolDamagedError
 from consumer.worker.coroutines import Steps, WaitUntil
 from consumer.worker.offset_rules import OffsetRules
 from consumer.worker.partition import Files, Partition
+from consumer.worker.phase import Activity
 from consumer.worker.sealing import commit, upload
 
 
@@ -26,27 +27,27 @@ def finish_pending(partition: Partition, plan: Plan, seal: Record) -> Steps[None
         yield from _rebuild(partition, plan, seal, columns)
         if partition.intake.lost:
             return
-    files = partition.files_due(seal)
+    files = partition.files_due(seal) if plan.spool else partition.files()
     entries = _entries(seal, files)
     if entries != seal.objects and not plan.lossy:
         if plan.spool:
             raise SpoolDamagedError(f"the spool of {partition.name} holds other rows than seal {seal.n}")
         raise HaltError(HaltReason.ROWS_VANISHED, _vanished(seal, entries))
-    partition.sealing = True
+    partition.enter(Activity.FINISHING)
     yield from upload(partition, seal, entries, files, columns, lossy=plan.lossy)
     yield from commit(partition, commit_for(partition.chain))
     again = not plan.spool or bool(partition.spool.progress.dropped)
     partition.build_on_head(files, again=again)
     if not again:
         partition.intake.open(partition.offset_rules(), partition.intake.position)
-    partition.sealing = False
-    partition.unhalt()
+    partition.enter(Activity.READING)
+    partition.went_on()
     partition.context.listener.sealed(seal, partition.context.clock.monotonic() - began)
 
 
 def _rebuild(partition: Partition, plan: Plan, seal: Record, columns: tuple[str, ...]) -> Steps[None]:
     """Read the rows of a pending seal again, and nothing else. Its spool is worth nothing after a crash."""
-    partition.rebuilding = True
+    partition.enter(Activity.REBUILDING)
     partition.spool.begin(
         Basis(partition.topic_id, f"rebuild {seal.n}", partition.chain.identity, seal.n, plan.start), plan.start
     )

@@ -14,6 +14,7 @@ from consumer.spool.files import SpoolDamagedError, SpoolFullError
 from consumer.worker.coroutines import Sleep, Steps
 from consumer.worker.finishing import finish_pending
 from consumer.worker.partition import Partition
+from consumer.worker.phase import Activity
 from consumer.worker.recovery_input import read_recovery_input, spool_reach
 from consumer.worker.sealing import LookAgainError, commit, seal_when_due
 
@@ -24,8 +25,9 @@ RETRY_SECONDS = 0.5
 
 
 def run_partition(partition: Partition) -> Steps[None]:
-    """Live until the lease ends."""
+    """Recover and work, again and again, until the lease ends."""
     while True:
+        partition.enter(Activity.RECOVERING)
         seconds = yield from _until_stopped(partition)
         partition.stand_still()
         yield Sleep(seconds)
@@ -48,7 +50,7 @@ def _until_stopped(partition: Partition) -> Steps[float]:
         partition.context.listener.recovered(partition.name, (f"{error}: set aside, the log is read again",))
         partition.set_spool_aside()
     except TransientError as error:
-        partition.told(error)
+        partition.report_outage(error)
     return RETRY_SECONDS
 
 
@@ -60,7 +62,7 @@ def _work(partition: Partition) -> Steps[None]:
         if plan.commit is not None:
             yield from commit(partition, plan.commit)
         _read_on(partition, plan, low)
-    partition.ready = True
+        partition.enter(Activity.READING)
     partition.request_publishing()
     while not partition.intake.lost:
         yield from seal_when_due(partition)
@@ -80,8 +82,7 @@ def _recover(partition: Partition) -> Steps[tuple[Plan, int]]:
         found.found.topic_id,
         found.transformers,
     )
-    if partition.may_unhalt():
-        partition.unhalt()
+    partition.recovery_succeeded()
     partition.context.listener.recovered(partition.name, found.outcome.notes)
     return found.outcome, found.found.ends.low
 

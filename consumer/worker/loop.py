@@ -22,6 +22,7 @@ from consumer.worker.coroutines import Runner, Sleep, Steps, with_backoff
 from consumer.worker.executor import Jobs
 from consumer.worker.lifecycle import run_partition
 from consumer.worker.partition import Partition
+from consumer.worker.phase import Activity
 from consumer.worker.publish_task import PublishTask
 from consumer.worker.stream_context import StreamContext
 
@@ -112,7 +113,7 @@ class Worker:
         return [partition for partition in self.partitions.values() if partition.context.config.name == stream]
 
     def _sealing(self, stream: str) -> bool:
-        return any(partition.sealing for partition in self.partitions_of(stream))
+        return any(partition.phase.in_a_seal for partition in self.partitions_of(stream))
 
     def request_publishing_everywhere(self) -> None:
         """Look at every stream's days again."""
@@ -120,9 +121,9 @@ class Worker:
             publish_task.request()
 
     def _progressed(self) -> float:
-        outage = any(partition.outage or partition.intake.stalled for partition in self.partitions.values()) or any(
-            publish_task.outage for publish_task in self.publish_tasks.values()
-        )
+        outage = any(
+            partition.phase.outage or partition.intake.stalled for partition in self.partitions.values()
+        ) or any(publish_task.outage for publish_task in self.publish_tasks.values())
         return self.progress_at if outage or self.broker_outage else self._clock.monotonic()
 
     def _poll(self, timeout: float) -> Sequence[Event]:
@@ -167,7 +168,8 @@ class Worker:
             return
         self._runners.pop(lease).close()
         partition.checkpoint()
-        self._listener.cleared(lease.partition, partition.halted.reason if partition.halted else None)
+        halt = partition.phase.halt
+        self._listener.cleared(lease.partition, halt.reason if halt else None)
 
     # -- the disk ----------------------------------------------------------------------------------------------------
 
@@ -233,17 +235,18 @@ def _usage(index: int, partition: Partition) -> PartitionUsage:
     return PartitionUsage(
         index=index,
         due=due,
-        open=partition.spool.size - due if partition.ready else 0,
-        closing=partition.ready and partition.cutoff_due() is not None,
-        sealing=partition.sealing or partition.spill_wanted,
-        needed=partition.rebuilding or partition.intake.position < partition.chain.reach.through,
+        open=partition.spool.size - due if partition.phase.recovered else 0,
+        closing=partition.phase.recovered and partition.cutoff_due() is not None,
+        sealing=partition.phase.makes_room,
+        needed=partition.phase.activity is Activity.REBUILDING
+        or partition.intake.position < partition.chain.reach.through,
     )
 
 
 def _apply(partition: Partition, action: Action) -> None:
     cutoff: date | None = partition.cutoff_due() or partition.chain.reach.cutoff
-    if action is Action.SPILL and partition.ready:
-        partition.spill_wanted = True
+    if action is Action.SPILL:
+        partition.request_spill()
     if action is Action.DROP and cutoff is not None:
         partition.intake.make_room(cutoff)
     partition.intake.hold(held=action in {Action.HOLD, Action.SPILL})

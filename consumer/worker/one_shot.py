@@ -69,13 +69,13 @@ class OneShot:
         """None of our partitions of this stream has anything left to do, but those that halted."""
         partitions = self._worker.partitions_of(stream)
         return all(
-            partition.halted is not None or (partition.ready and partition.cutoff_due() is None)
+            partition.phase.halt is not None or (partition.phase.recovered and partition.cutoff_due() is None)
             for partition in partitions
         )
 
     def _halts(self, stream: str) -> list[HaltError]:
-        partitions = self._worker.partitions_of(stream)
-        found = [partition.halted for partition in partitions if partition.halted is not None]
+        phases = [partition.phase for partition in self._worker.partitions_of(stream)]
+        found = [phase.halt for phase in phases if phase.halt is not None]
         publish_task = self._worker.publish_tasks[stream].halted
         return [*found, *([publish_task] if publish_task is not None else [])]
 
@@ -83,7 +83,7 @@ class OneShot:
         partitions = [
             partition for partition in self._worker.partitions.values() if partition.context.config.name in waiting
         ]
-        found = [partition.outage or partition.intake.stalled for partition in partitions]
+        found = [partition.phase.outage or partition.intake.stalled for partition in partitions]
         found.extend(self._worker.publish_tasks[name].outage for name in waiting)
         found.append(self._worker.broker_outage)
         return next((error for error in found if error is not None), None)

@@ -8,7 +8,7 @@ from datetime import date
 from typing import TypeVar
 
 from consumer.domain.batches import RowTransformer
-from consumer.domain.errors import HaltError, HaltReason, TransientError
+from consumer.domain.errors import HaltError, TransientError
 from consumer.seal.chain import Chain
 from consumer.seal.decide import cutoff_to_close
 from consumer.seal.record import Record, due_by
@@ -19,23 +19,17 @@ from consumer.spool.files import PartitionSpool, SpoolFullError
 from consumer.worker.coroutines import Steps, with_backoff
 from consumer.worker.intake import Intake
 from consumer.worker.offset_rules import OffsetRules
+from consumer.worker.phase import Activity, Phase
 from consumer.worker.stream_context import StreamContext
 
 _T = TypeVar("_T")
-
-LATER_HALTS = frozenset({HaltReason.QUARANTINE_RATIO, HaltReason.OBJECT_MISMATCH, HaltReason.ROWS_VANISHED})
-"""Halts of a later step than recovery: they end when that step was done."""
 
 Files = Mapping[tuple[date, bool], SpoolFile]
 """Spool files by (day, quarantine)."""
 
 
 class Partition:
-    """The state of one lease. `chain` is the seal log as last read or extended, `transformers` are for its offsets.
-
-    `ready`: recovered and reading. `sealing`: in the middle of a seal. `rebuilding`: the rows of a pending seal are
-    read again, and nothing else is in the spool.
-    """
+    """The state of one lease. `chain` is the seal log as last read or extended, `transformers` are for its offsets."""
 
     def __init__(self, context: StreamContext, lease: Lease, request_publishing: Callable[[], None]) -> None:
         self.context = context
@@ -46,12 +40,7 @@ class Partition:
         self.chain = Chain()
         self.topic_id = ""
         self.transformers: Mapping[str, RowTransformer] = {}
-        self.halted: HaltError | None = None
-        self.outage: TransientError | None = None
-        self.ready = False
-        self.sealing = False
-        self.rebuilding = False
-        self.spill_wanted = False
+        self.phase = Phase()
         self.request_publishing = request_publishing
 
     # -- what it says of itself --------------------------------------------------------------------------------------
@@ -72,45 +61,60 @@ class Partition:
 
     def interrupted(self) -> bool:
         """Something comes before catching up: a spill, or a position that left the log."""
-        return self.spill_wanted or bool(self.intake.lost)
+        return self.phase.activity is Activity.SPILLING or bool(self.intake.lost)
 
     def files_due(self, record: Record) -> Files:
-        """The spool files that this seal takes: all of them where they were read again for it alone."""
-        files = self.spool.files
-        taken = files if self.rebuilding else [f for f in files if due_by(f.day, record.cutoff, record.sealed_at)]
-        return {(file.day, file.quarantine): file for file in taken}
+        """The spool files that this seal takes."""
+        return {key: file for key, file in self.files().items() if due_by(file.day, record.cutoff, record.sealed_at)}
 
-    def may_unhalt(self) -> bool:
-        """A good look at Kafka and the bucket ends the halt, where it was such a look that began it."""
-        return self.halted is not None and self.halted.reason not in LATER_HALTS
+    def files(self) -> Files:
+        """All spool files."""
+        return {(file.day, file.quarantine): file for file in self.spool.files}
 
     # -- what it does ------------------------------------------------------------------------------------------------
 
     def ask(self, call: Callable[[], _T]) -> Steps[_T]:
         """Run `call` as a job, through any outage."""
-        return with_backoff(call, self.told)
+        return with_backoff(call, self.report_outage)
 
-    def told(self, error: TransientError | None) -> None:
+    def enter(self, activity: Activity) -> None:
+        """Do something else from now on."""
+        self.phase = self.phase.to(activity)
+
+    def request_spill(self) -> None:
+        """Make room on the disk, if it is at a point where it may."""
+        if self.phase.may_spill:
+            self.enter(Activity.SPILLING)
+
+    def report_outage(self, error: TransientError | None) -> None:
         """An outage began or went on; None: it is over."""
-        if error is not None or self.outage is not None:
+        before, self.phase = self.phase, self.phase.answered() if error is None else self.phase.met(error)
+        # a trouble that is no outage may have hidden one, so that its end is told as well
+        if error is not None or before.trouble is not None:
             self.context.listener.outage(self.name, error)
-        self.outage = error
 
     def halt(self, halt: HaltError) -> None:
-        """Remember and tell why it stands, once while the reason stays."""
-        if self.halted is None or str(self.halted) != str(halt):
+        """Remember and report why it stands, once while the reason stays."""
+        if self.phase.halt is None or str(self.phase.halt) != str(halt):
             self.context.listener.halted(self.name, halt)
-        self.halted = halt
+        self.phase = self.phase.met(halt)
 
-    def unhalt(self) -> None:
-        """The reason is gone."""
-        if self.halted is not None:
-            self.halted = None
+    def recovery_succeeded(self) -> None:
+        """Kafka and the bucket were looked at: a halt that such a look began is over."""
+        self._relieve(self.phase.recovery_succeeded())
+
+    def went_on(self) -> None:
+        """A seal was finished, or none is due: a halt that a seal began is over."""
+        self._relieve(self.phase.went_on())
+
+    def _relieve(self, after: Phase) -> None:
+        before, self.phase = self.phase, after
+        if before.halt is not None and after.halt is None:
             self.context.listener.halted(self.name, None)
 
     def stand_still(self) -> None:
         """Take nothing in, and be in the middle of nothing."""
-        self.ready = self.sealing = self.rebuilding = self.spill_wanted = False
+        self.enter(Activity.WAITING)
         self.intake.shut()
 
     def basis(self, start: int) -> Basis:
@@ -126,7 +130,6 @@ class Partition:
         """Go on after the head: with the rows it left in the spool, or `again` from its resume offset."""
         assert self.spool.basis is not None
         start = self.spool.basis.start if self.chain.empty else self.chain.head.resume
-        self.rebuilding = False
         self.intake.drop_above = None
         if again:
             self.spool.begin(self.basis(start), start)

@@ -20,6 +20,7 @@ from consumer.spool.files import SpoolDamagedError, SpoolFullError
 from consumer.store.body import ChangedError
 from consumer.worker.coroutines import Sleep, Steps, WaitUntil
 from consumer.worker.partition import Files, Partition
+from consumer.worker.phase import Activity
 
 TRANSACTION_SECONDS = 5.0
 """How often the log's ends are taken anew while a transaction is open."""
@@ -35,14 +36,15 @@ class LookAgainError(SinkError):
 def seal_when_due(partition: Partition) -> Steps[None]:
     """Wait until a day is due or the disk needs room, then seal. Returns early where the position left the log."""
     if partition.cutoff_due() is None:
-        partition.unhalt()
+        partition.went_on()
     yield WaitUntil(lambda: partition.interrupted() or partition.cutoff_due() is not None)
     cutoff = partition.cutoff_due()
     if cutoff is not None and not partition.interrupted():
+        partition.enter(Activity.CATCHING_UP)
         target = yield from catch_up(partition, cutoff)
         if target is not None:
             yield from seal(partition, target.cutoff, target.ends, caught_up=True)
-    if partition.spill_wanted and not partition.intake.lost:
+    if partition.phase.activity is Activity.SPILLING and not partition.intake.lost:
         ends = yield from partition.ask(lambda: partition.context.ask_ends(partition.name))
         yield from seal(partition, partition.spill_cutoff(), ends, caught_up=False)
 
@@ -75,14 +77,13 @@ def _same_topic_ends(partition: Partition) -> LogEnds:
 
 def seal(partition: Partition, cutoff: date, ends: LogEnds, *, caught_up: bool) -> Steps[None]:
     """Steps 2 to 5, and step 6 asked for."""
-    partition.sealing = True
+    partition.enter(Activity.SEALING)
     began = partition.context.clock.monotonic()
     partition.intake.shut()
     with suppress(SpoolFullError):
         partition.spool.checkpoint()  # without room it is Kafka alone that a crash falls back on
     clocks = yield from partition.ask(partial(_ask_clocks, partition))
     decision = decide(_situation(partition, cutoff, ends, clocks, caught_up=caught_up))
-    partition.spill_wanted = False
     record = yield from obey(partition, decision)
     if record is not None:
         yield from write_record(partition, record)
@@ -91,9 +92,9 @@ def seal(partition: Partition, cutoff: date, ends: LogEnds, *, caught_up: bool) 
         yield from commit(partition, commit_for(partition.chain))
         partition.build_on_head(files, again=bool(partition.spool.progress.dropped))
         partition.context.listener.sealed(record, partition.context.clock.monotonic() - began)
+        partition.enter(Activity.READING)
+        partition.went_on()
         partition.request_publishing()
-        partition.unhalt()
-    partition.sealing = False
 
 
 def _ask_clocks(partition: Partition) -> tuple[datetime, datetime]:
@@ -143,13 +144,14 @@ def obey(partition: Partition, decision: Decision) -> Steps[Record | None]:
             raise HaltError(halt, message)
         case NotYet(reason):
             partition.context.listener.sealing(partition.name, reason)
-            partition.sealing = False
             partition.intake.reopen(partition.offset_rules())
+            partition.enter(Activity.READING)
             yield Sleep(OBJECTION_SECONDS)
             return None
         case Reread(reason):
             partition.context.listener.sealing(partition.name, reason)
             partition.build_on_head({}, again=True)
+            partition.enter(Activity.READING)
             return None
     partition.context.listener.sealing(partition.name, decision.reason)
     return decision.record
@@ -226,7 +228,7 @@ def commit(partition: Partition, wanted: Commit) -> Steps[None]:
             partition.context.broker.commit(partition.lease, wanted)
         except UnknownOutcomeError as error:
             partition.context.listener.committed(partition.name, wanted.offset, "unknown")
-            partition.told(error)
+            partition.report_outage(error)
             yield Sleep(COMMIT_SECONDS)
             found = yield from partition.ask(
                 lambda: partition.context.admin.committed(partition.context.config.group, [partition.name])
@@ -235,9 +237,9 @@ def commit(partition: Partition, wanted: Commit) -> Steps[None]:
                 return
         except TransientError as error:
             partition.context.listener.committed(partition.name, wanted.offset, "failed")
-            partition.told(error)
+            partition.report_outage(error)
             yield Sleep(COMMIT_SECONDS)
         else:
             partition.context.listener.committed(partition.name, wanted.offset, "ok")
-            partition.told(None)
+            partition.report_outage(None)
             return

@@ -32,6 +32,7 @@ def partition(stream: str, number: int, **more: object) -> PartitionStatus:
         "last_cutoff": YESTERDAY,
         "next_seal": datetime(2026, 11, 23, 4, tzinfo=UTC),
         "retention_hours": 162.5,
+        "phase": "reading",
     }
     return PartitionStatus(stream, TopicPartition(f"adapty.{stream}", number), **{**values, **more})  # type: ignore[arg-type]
 

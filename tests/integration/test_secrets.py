@@ -45,7 +45,7 @@ import consumer.worker.loop as loop
 step = loop.Worker.step
 def fail(self, timeout):
     step(self, timeout)
-    if any(life.ready for life in self.lives.values()):
+    if any(partition.phase.recovered for partition in self.partitions.values()):
         values = "never printed: {local}"
         raise RuntimeError("made by the test with {secret}")
 loop.Worker.step = fail

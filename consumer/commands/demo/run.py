@@ -151,4 +151,6 @@ def _work(worker: Worker, watch: OneShot) -> None:
 def _unsealed(worker: Worker, stream: str) -> bool:
     """Whether a partition has still to seal: published all at once, days have the same revisions in every run."""
     partitions = worker.partitions_of(stream)
-    return not partitions or any(partition.sealing or partition.cutoff_due() is not None for partition in partitions)
+    return not partitions or any(
+        partition.phase.in_a_seal or partition.cutoff_due() is not None for partition in partitions
+    )

@@ -173,6 +173,7 @@ def test_it_sees_where_every_partition_stands(scene: Scene) -> None:
     assert (busy.committed, busy.position, busy.end, busy.lag, busy.held) == (3, 5, 5, 0, 2)
     assert busy.open_days == (date(2026, 11, 22),)
     assert busy.last_cutoff == date(2026, 11, 21)
+    assert busy.phase == "reading"
     assert busy.next_seal == datetime(2026, 11, 23, 4, tzinfo=UTC)
     assert busy.retention_hours == pytest.approx(7 * 24 - 3, abs=0.05)
     assert found[SHOPS, 0].open_days == ()
@@ -285,6 +286,7 @@ def test_a_halted_partition_is_shown_beside_the_running_ones(scene: Scene) -> No
     assert (halt.stream, halt.partition, halt.reason) == ("shops", TopicPartition(SHOPS, 0), "compacted_topic")
     assert snapshot.unready == ()
     shops = snapshot.streams[1]
+    assert [partition.phase for partition in shops.partitions] == ["halted"]
     assert any("cleanup.policy" in text for text in shops.troubles)
     assert shops.days[-1].state is DayState.HALTED
     assert snapshot.streams[0].days[-1].state is DayState.PENDING

@@ -105,7 +105,7 @@ def test_the_page_escapes_what_others_named() -> None:
 def test_the_page_shows_streams_lag_days_and_halts() -> None:
     text = page(snapshot())
     assert text.count('<ol class="days">') == 4
-    assert '<tr class="halted"><td data-is="partition">1 halted</td>' in text
+    assert '<tr class="halted"><td data-is="partition">1</td><td data-is="phase">halted</td>' in text
     assert "retention_hole" in text
     assert "2026-11-21: complete, 13 rows, revision 1" in text
     assert "26,823,985" in text
@@ -149,6 +149,7 @@ def test_the_status_document_is_the_contract() -> None:
         last_cutoff=date(2026, 11, 20),
         next_seal=datetime(2026, 11, 22, 4, tzinfo=UTC),
         retention_hours=160.123,
+        phase="catching_up",
     )
     status = Status((known, PartitionStatus("events", PLACE)), (Halted("events", PLACE, "log_truncated", "secret"),))
     assert status.to_json() == {
@@ -166,6 +167,7 @@ def test_the_status_document_is_the_contract() -> None:
                 "last_cutoff": "2026-11-20",
                 "next_seal": "2026-11-22T04:00:00Z",
                 "retention_hours": 160.12,
+                "phase": "catching_up",
             },
             {"stream": "events", "topic": "adapty.events", "partition": 3}
             | dict.fromkeys(

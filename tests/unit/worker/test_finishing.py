@@ -14,6 +14,7 @@ from consumer.seal.keys import record_key
 from consumer.seal.recover import commit_for
 from consumer.spool.checkpoint import opened_text, sealed_text
 from consumer.worker.lifecycle import HALT_SECONDS
+from consumer.worker.phase import Activity
 from consumer.worker.recovery_input import read_recovery_input
 from tests.builders.bench import Member, World, settled
 from tests.builders.chains import ONE, day, put
@@ -218,7 +219,7 @@ def test_a_rebuild_interrupted_by_a_crash_begins_anew() -> None:
     member.broker.batch = 1
     member.start()
     member.turn(4)
-    assert member.partition.rebuilding
+    assert member.partition.phase.activity is Activity.REBUILDING
     member.partition.checkpoint()
     member.crash()
     again = Member(left.world, disk=disk).start()
@@ -254,8 +255,8 @@ def vanished(left: Left, *, spool: bool = False) -> str:
     assert member.halts() == [HaltReason.ROWS_VANISHED], "told once, not with each look"
     assert left.world.objects() == {}
     assert left.world.committed() == before
-    member.until(lambda: member.partition.halted)
-    halted = member.partition.halted
+    member.until(lambda: member.partition.phase.halt)
+    halted = member.partition.phase.halt
     assert isinstance(halted, HaltError)
     assert "bring back the spool that wrote it, or the records" in halted.message
     assert "reading offsets 0 to 6 again for seal 1" in halted.message
@@ -315,8 +316,8 @@ def test_a_hole_over_it_halts_with_the_command_and_a_gap_lets_it_go_on() -> None
     left.world.log().delete_below(2)
     member = left.again(spool=False)
     member.until(lambda: member.halts() == [HaltReason.RETENTION_HOLE])
-    assert member.partition.halted is not None
-    assert member.partition.halted.message.endswith("adapty-sink accept-gap t:0 0 2")
+    assert member.partition.phase.halt is not None
+    assert member.partition.phase.halt.message.endswith("adapty-sink accept-gap t:0 0 2")
     left.accept_gap(0, 2)
     member.until(lambda: left.world.published() == [-1, 0])
     assert member.halts() == [HaltReason.RETENTION_HOLE, None]
@@ -460,10 +461,10 @@ def test_retention_that_overtakes_a_rebuild_halts() -> None:
     member = Member(left.world)
     member.broker.batch = 1
     member.start()
-    member.until(lambda: member.worker.partitions and member.partition.rebuilding)
+    member.until(lambda: member.worker.partitions and member.partition.phase.activity is Activity.REBUILDING)
     left.world.log().delete_below(5)
     member.until(lambda: member.halts() == [HaltReason.RETENTION_HOLE])
-    assert (member.partition.ready, member.partition.rebuilding) == (False, False)
+    assert member.partition.phase.activity is Activity.WAITING
     assert left.world.objects() == {}
-    assert member.partition.halted is not None
-    assert "accept-gap t:0 0 5" in member.partition.halted.message
+    assert member.partition.phase.halt is not None
+    assert "accept-gap t:0 0 5" in member.partition.phase.halt.message

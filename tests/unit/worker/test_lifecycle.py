@@ -112,10 +112,10 @@ def test_a_spool_that_cannot_be_emptied_is_an_outage(world: World) -> None:
     disk.at = fails("before remove")
     member = Member(world, disk=disk).start()
     member.turn(4, seconds=RETRY_SECONDS)
-    assert isinstance(member.partition.outage, SpoolFullError)
+    assert isinstance(member.partition.phase.outage, SpoolFullError)
     disk.at = lambda call: None
-    member.until(lambda: member.partition.ready)
-    assert member.partition.outage is None or member.told.all("outage")[-1] is None
+    member.until(lambda: member.partition.phase.recovered)
+    assert member.partition.phase.outage is None or member.told.all("outage")[-1] is None
     assert disk.names("t-0") == []
 
 
@@ -169,7 +169,7 @@ def test_a_disk_that_fails_while_the_spool_is_restored_is_waited_for(world: Worl
     disk.at = fails("before truncate", "before remove", "before set_aside")
     again = Member(world, disk=disk).start()
     again.calm()
-    assert not again.partition.ready
+    assert not again.partition.phase.recovered
     disk.at = lambda call: None
     world.due(0)
     again.until(lambda: world.published() == [-1, 0])
@@ -236,11 +236,11 @@ def test_a_halted_partition_goes_on_when_the_cause_is_gone(
     member.until(lambda: member.halts() == [reason])
     member.turn(4, seconds=HALT_SECONDS / 2)
     assert member.halts() == [reason], "told once while the reason stays"
-    assert not member.partition.ready
+    assert not member.partition.phase.recovered
     mend()
-    member.until(lambda: member.partition.ready, seconds=2 * HALT_SECONDS)
+    member.until(lambda: member.partition.phase.recovered, seconds=2 * HALT_SECONDS)
     assert member.halts() == [reason, None]
-    assert member.partition.halted is None
+    assert member.partition.phase.halt is None
     world.due(1)
     member.until(lambda: world.published() == [-1, 0, 1])
     assert world.objects() == {"0/2": ["r0,2026-03-01"], "1/2": ["open,2026-03-02"]}
@@ -318,8 +318,8 @@ def test_an_outage_at_the_start_is_waited_out(world: World) -> None:
 
     member.view_hooks.on_before = down
     member.start()
-    member.until(lambda: member.worker.partitions and member.partition.ready, pause=5)
-    assert member.partition.outage is None
+    member.until(lambda: member.worker.partitions and member.partition.phase.recovered, pause=5)
+    assert member.partition.phase.outage is None
     assert member.told.all("outage")[-1] is None
     assert member.halts() == []
 
@@ -332,7 +332,7 @@ def test_a_lost_lease_waits_a_moment_and_looks_anew(world: World) -> None:
     again = Member(world)
     again.broker.refuse_commits(1)
     again.start()
-    again.until(lambda: again.worker.partitions and again.partition.ready, seconds=10 * LEASE_SECONDS)
+    again.until(lambda: again.worker.partitions and again.partition.phase.recovered, seconds=10 * LEASE_SECONDS)
     assert world.committed() == commit_for(world.chain())
 
 
@@ -347,8 +347,8 @@ def test_a_position_that_left_the_log_is_looked_at_anew(world: World) -> None:
     world.log().delete_below(5)
     member.partition.intake.hold(held=False)
     member.until(lambda: member.halts() == [HaltReason.RETENTION_HOLE])
-    assert member.partition.halted is not None
-    assert "accept-gap t:0 0 5" in member.partition.halted.message
+    assert member.partition.phase.halt is not None
+    assert "accept-gap t:0 0 5" in member.partition.phase.halt.message
 
 
 def test_a_position_that_left_the_log_while_a_day_is_due(world: World) -> None:

@@ -13,6 +13,7 @@ from consumer.source.port import EndReached, Event, Lease, OutOfRange
 from consumer.worker.backpressure import Limits
 from consumer.worker.intake import Intake
 from consumer.worker.loop import UNOWNED_SECONDS, Pace
+from consumer.worker.phase import Activity
 from tests.builders.bench import Member, World, settled
 from tests.builders.chains import ONE, TWO, day
 from tests.builders.rough import RoughDisk, fails
@@ -330,7 +331,7 @@ def test_a_disk_without_room_for_a_checkpoint_does_not_end_the_worker(number: in
         world.write(number, f"s{serial}")
     world.write(0, "last")
     member.start()
-    member.until(lambda: member.worker.partitions and member.partition.ready)
+    member.until(lambda: member.worker.partitions and member.partition.phase.recovered)
     disk.at = fails("before save", error=errno.ENOSPC)
     member.calm(60)
     disk.at = lambda call: None
@@ -504,10 +505,11 @@ def test_publishing_waits_until_no_partition_of_the_stream_is_sealing(world: Wor
     member = settled(world, -1)
     partition = member.partitions()[ONE]
     before = len(member.told.all("published"))
-    partition.sealing = True
+    partition.enter(Activity.CATCHING_UP)
+    partition.enter(Activity.SEALING)
     member.worker.request_publishing_everywhere()
     member.calm()
     assert len(member.told.all("published")) == before
-    partition.sealing = False
+    partition.enter(Activity.READING)
     member.calm()
     assert len(member.told.all("published")) == before + 1

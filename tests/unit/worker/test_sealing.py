@@ -16,6 +16,7 @@ from consumer.seal.recover import commit_for
 from consumer.source.port import Commit
 from consumer.store import compression as packing
 from consumer.worker.lifecycle import HALT_SECONDS
+from consumer.worker.phase import Activity
 from tests.builders.bench import Member, World, settled
 from tests.builders.chains import ONE, SEAL_AT, at, day, put
 from tests.builders.rough import RoughDisk, failing
@@ -42,7 +43,7 @@ def test_what_arrives_during_a_seal_waits_for_its_end(world: World) -> None:
     while len(member.sealed()) < 2:
         world.write(0, f"w{world.log().high}")
         member.turn(2)
-        if member.partition.sealing:
+        if member.partition.phase.in_a_seal:
             seen.append((member.partition.intake.position, sum(file.rows for file in member.partition.spool.files)))
         member.jobs.waiting.popleft().run()
     through = member.sealed()[-1].through
@@ -231,7 +232,7 @@ def test_a_clock_ahead_of_the_stores_waits(world: World) -> None:
     member.turn(20, seconds=1)
     assert member.sealed()[-1].cutoff == day(-1)
     assert any("ahead of the store's" in reason for reason in member.told.all("sealing"))
-    assert not member.partition.sealing, "the stream's other days are published meanwhile"
+    assert not member.partition.phase.in_a_seal, "the stream's other days are published meanwhile"
     world.write(0, "meanwhile")
     member.turn(5, seconds=1)
     assert member.partition.intake.position == 1, "reading goes on"
@@ -467,7 +468,7 @@ def test_an_unknown_commit_that_took_effect_is_not_made_again(world: World) -> N
     before = len(member.told.all("committed"))
     member.until(lambda: len(member.sealed()) == 2)
     assert [outcome for _, outcome in member.told.all("committed")[before:]] == ["unknown"]
-    assert member.partition.outage is None
+    assert member.partition.phase.outage is None
     assert world.committed() == commit_for(world.chain())
 
 
@@ -486,7 +487,7 @@ def test_a_commit_that_failed_is_tried_again(world: World) -> None:
     before = len(member.told.all("committed"))
     member.until(lambda: len(member.sealed()) == 2)
     assert [outcome for _, outcome in member.told.all("committed")[before:]] == ["failed"] * 3 + ["ok"]
-    assert member.partition.outage is None
+    assert member.partition.phase.outage is None
 
 
 def test_a_refused_commit_leads_to_a_new_lease_and_a_second_try(world: World) -> None:
@@ -588,7 +589,7 @@ def test_a_kill_at_any_call_of_a_seal_loses_and_repeats_nothing(
 
 def test_a_spill_makes_room_and_completes_no_day(world: World) -> None:
     member = settled(world, -1)
-    member.partition.spill_wanted = True
+    member.partition.request_spill()
     for number in (-1, 0):
         world.write(number, f"r{number}")
     member.until(lambda: len(member.sealed()) == 3)
@@ -598,16 +599,16 @@ def test_a_spill_makes_room_and_completes_no_day(world: World) -> None:
     assert (closing.cutoff, closing.caught_up, closing.through) == (day(-1), True, spill.through)
     assert member.told.all("sealing")[-2:] == ["spill: the spool needs room", "caught up"]
     assert world.committed() == commit_for(world.chain())
-    assert not member.partition.spill_wanted
+    assert member.partition.phase.activity is not Activity.SPILLING
     member.until(lambda: world.manifest(-1)["revision"] == 2)
 
 
 def test_a_spill_with_nothing_new_is_no_seal(world: World) -> None:
     member = settled(world, -1)
-    member.partition.spill_wanted = True
+    member.partition.request_spill()
     member.turn(3)
     assert member.told.all("sealing")[-1] == "nothing new since the last seal"
-    assert not member.partition.spill_wanted
+    assert member.partition.phase.activity is not Activity.SPILLING
     member.calm()
     assert len(member.sealed()) == 1
 
@@ -621,7 +622,7 @@ def test_a_spill_interrupts_catching_up(world: World) -> None:
     world.due(0)
     member.turn(2)
     assert 0 < member.partition.intake.position < 6
-    member.partition.spill_wanted = True
+    member.partition.request_spill()
     member.until(lambda: world.published() == [-1, 0])
     kinds = [record.caught_up for record in world.chain().records]
     assert kinds == [True, False, True]
