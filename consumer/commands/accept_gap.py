@@ -3,42 +3,30 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from consumer.commands.arguments import AsJson, partition_of
-from consumer.commands.session import session_of
+from consumer.commands.arguments import partition_of
+from consumer.commands.output import print_json
+from consumer.commands.retry import RetryBudget
+from consumer.commands.wiring import store_of, writer_name
+from consumer.domain.clock import Clock, SystemClock
 from consumer.domain.errors import HaltReason, UsageError
 from consumer.domain.offsets import Span, TopicPartition
-
-if TYPE_CHECKING:
-    from consumer.commands.retry import RetryBudget
-    from consumer.domain.clock import Clock
-    from consumer.seal.inspection import Outlook, Outside
-    from consumer.seal.record import Record
-    from consumer.settings.model import Settings
+from consumer.seal.decide import CLOCK_TOLERANCE
+from consumer.seal.gap import gap_objection, gap_record, lowest_needed
+from consumer.seal.inspection import Outlook, Outside
+from consumer.seal.keys import record_key
+from consumer.seal.log import SealLog, put_rules
+from consumer.seal.record import Record
+from consumer.settings.model import Settings
+from consumer.source.admin import KafkaAdmin
 
 THREADS = 16
 
 
-def accept_gap(
-    context: typer.Context,
-    *,
-    partition: Annotated[str, typer.Argument(metavar="TOPIC:PARTITION", help="The halted partition.")],
-    first: Annotated[int, typer.Argument(metavar="FROM", help="The lowest offset still needed.")],
-    end: Annotated[int, typer.Argument(metavar="TO", help="Where the log begins now; this offset is not lost.")],
-    as_json: AsJson = False,
-) -> None:
-    """Let a partition that halted with retention_hole go on without the offsets FROM to TO (TO not included).
-
-    Only after no spool can give them back: rows that a worker's spool still holds are given up, too. The halt's message
-    has the numbers; others are refused. Days that may lack rows are published as incomplete, because of a gap.
-    """
-    from consumer.commands.retry import RetryBudget  # noqa: PLC0415 - slow, --help does without
-    from consumer.domain.clock import SystemClock  # noqa: PLC0415
-
-    settings = session_of(context).settings
+def accept_gap(settings: Settings, partition: str, first: int, end: int, *, as_json: bool) -> None:
+    """Record the gap and say so. Raises UsageError, HaltError, GaveUpError."""
     place = partition_of(partition)
     clock = SystemClock()
     patience = RetryBudget(settings.schedule.give_up_after, clock)
@@ -53,10 +41,6 @@ def accept_gap(
 
 
 def _outside(settings: Settings, place: TopicPartition, patience: RetryBudget, pool: ThreadPoolExecutor) -> Outside:
-    from consumer.commands.wiring import store_of  # noqa: PLC0415 - with the rest of the command
-    from consumer.seal.inspection import Outside  # noqa: PLC0415
-    from consumer.source.admin import KafkaAdmin  # noqa: PLC0415
-
     stream = settings.stream_of(place.topic)
     if stream is None:
         known = ", ".join(stream.topic for stream in settings.streams)
@@ -67,10 +51,6 @@ def _outside(settings: Settings, place: TopicPartition, patience: RetryBudget, p
 
 def record_gap(outside: Outside, place: TopicPartition, lost: Span, clock: Clock) -> Record:
     """Write the gap record. Raises UsageError where these offsets are not those lost, HaltError for another halt."""
-    from consumer.commands.wiring import writer_name  # noqa: PLC0415 - with the rest of the command
-    from consumer.seal.gap import gap_record  # noqa: PLC0415
-    from consumer.seal.log import SealLog, put_rules  # noqa: PLC0415
-
     outlook = _outlook(outside, place)
     assert outlook.found is not None
     _refuse(outlook, lost)
@@ -98,8 +78,6 @@ def _outlook(outside: Outside, place: TopicPartition) -> Outlook:
 
 
 def _refuse(outlook: Outlook, lost: Span) -> None:
-    from consumer.seal.gap import gap_objection, lowest_needed  # noqa: PLC0415 - with the rest of the command
-
     assert outlook.found is not None
     objection = gap_objection(lost, lowest_needed(outlook.found), outlook.ends)
     if objection:
@@ -108,8 +86,6 @@ def _refuse(outlook: Outlook, lost: Span) -> None:
 
 def _refuse_clock(outside: Outside, clock: Clock) -> None:
     """The moment of the record must not lie ahead: seals after it would have to wait for it."""
-    from consumer.seal.decide import CLOCK_TOLERANCE  # noqa: PLC0415 - with the rest of the command
-
     now = clock.now()
     ahead = now - outside.ask(outside.store.now)
     if ahead > CLOCK_TOLERANCE:
@@ -117,9 +93,6 @@ def _refuse_clock(outside: Outside, clock: Clock) -> None:
 
 
 def _show(record: Record, *, as_json: bool) -> None:
-    from consumer.commands.output import print_json  # noqa: PLC0415 - with the rest of the command
-    from consumer.seal.keys import record_key  # noqa: PLC0415
-
     assert record.lost is not None
     key = record_key(record.partition, record.n)
     if as_json:

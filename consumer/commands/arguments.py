@@ -1,16 +1,11 @@
-"""What commands take in common: days, partitions, `--json`."""
+"""What commands take in common: days and partitions."""
 
 from __future__ import annotations
 
 from datetime import date
-from typing import Annotated
-
-import typer
 
 from consumer.domain.errors import UsageError
 from consumer.domain.offsets import TopicPartition
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def day_of(option: str, text: str | None) -> date | None:
@@ -20,12 +15,12 @@ def day_of(option: str, text: str | None) -> date | None:
     try:
         return date.fromisoformat(text)
     except ValueError as error:
-        raise UsageError(f"{option}: {text!r} is no day; write e.g. 2026-11-21") from error
+        raise UsageError(f"{option}: {text!r} is not a day; write e.g. 2026-11-21") from error
 
 
 def partition_of(text: str) -> TopicPartition:
     """TOPIC:PARTITION. Raises UsageError."""
     topic, _, number = text.rpartition(":")
     if not topic or not (number.isascii() and number.isdigit()):
-        raise UsageError(f"{text!r} is no partition; write TOPIC:PARTITION, e.g. adapty.events:3")
+        raise UsageError(f"{text!r} is not a partition; write TOPIC:PARTITION, e.g. adapty.events:3")
     return TopicPartition(topic, int(number))

@@ -61,9 +61,6 @@ def _write(folder: Path, text: bytes) -> Path:
 
 
 def _without_secrets(text: str, session: Session) -> str:
-    if session.read is not None:
-        from consumer.settings.masking import secret_values  # noqa: PLC0415 - there are settings: it is loaded already
-
-        for secret in secret_values(session.read):
-            text = text.replace(secret, MASK)
+    for secret in session.secrets:
+        text = text.replace(secret, MASK)
     return without_userinfo(text)

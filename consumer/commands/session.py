@@ -18,14 +18,6 @@ LogFormatName = Literal["auto", "json", "console"]
 LogLevelName = Literal["debug", "info", "warning", "error"]
 
 
-class Interrupted(BaseException):
-    """SIGTERM or SIGINT arrived. A command that wants an ending of its own sets its own handlers."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.exit_code = 128 + number
-
-
 @dataclass(slots=True)
 class Session:
     """One call of the program. A command gets it by `session_of(context)`."""
@@ -36,27 +28,26 @@ class Session:
     log_level: LogLevelName = "info"
     read: Settings | None = field(default=None, repr=False)
     """The settings, where some command has asked for them."""
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    """What no crash report may show: the secrets of those settings."""
 
     @property
     def settings(self) -> Settings:
-        """The settings. Raises UsageError with every mistake in them, or where no --config was given."""
+        """The settings. Raises UsageError with every problem in them, or where no --config was given."""
         if self.read is None:
-            self.read = self._load()
+            self._load()
+        assert self.read is not None
         return self.read
 
-    def _load(self) -> Settings:
-        # slow to import, and neither --help nor `demo` needs it
+    def _load(self) -> None:
+        # pydantic takes longer to load than --help and completion may take, and they need no settings
         from consumer.settings.load import load_settings  # noqa: PLC0415
+        from consumer.settings.masking import secret_values  # noqa: PLC0415
 
         if self.config is None:
             raise UsageError("no settings file given; write adapty-sink --config sink.toml COMMAND")
-        return load_settings(self.config, os.environ)
-
-    def set_up_logs(self) -> None:
-        """Send logs to stderr as the options say. Done before the command runs."""
-        from consumer.observe.logs import LogFormat, LogLevel, set_up_logs  # noqa: PLC0415 - as above
-
-        set_up_logs(LogFormat(self.log_format), LogLevel(self.log_level))
+        self.read = load_settings(self.config, os.environ)
+        self.secrets = tuple(sorted(secret_values(self.read), key=len, reverse=True))  # one may begin with another
 
 
 def session_of(context: typer.Context) -> Session:

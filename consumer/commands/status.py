@@ -4,37 +4,30 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 
 import typer
 
-from consumer.commands.arguments import AsJson
-from consumer.commands.session import session_of
+from consumer.commands.output import print_json, print_table
+from consumer.commands.retry import RetryBudget
+from consumer.commands.wiring import store_of
+from consumer.domain.clock import Clock, SystemClock
 from consumer.domain.errors import HaltError, HaltReason
-
-if TYPE_CHECKING:
-    from consumer.commands.retry import RetryBudget
-    from consumer.domain.clock import Clock
-    from consumer.observe.status import Halted, PartitionStatus, Status
-    from consumer.seal.inspection import Outlook, Outside
-    from consumer.settings.model import Settings
-    from consumer.source.port import TopicFacts
+from consumer.monitor.snapshot_builder import last_sealed, next_seal
+from consumer.observe.status import Halted, PartitionStatus, Status
+from consumer.seal.decide import Schedule
+from consumer.seal.inspection import Outlook, Outside
+from consumer.settings.model import Settings
+from consumer.source.admin import KafkaAdmin
+from consumer.source.port import TopicFacts
+from consumer.source.retention import find_headroom, retention
 
 THREADS = 16
 HEADS = ("stream", "partition", "committed", "end", "held", "last day", "next seal", "retention")
 FROM_OUTSIDE = " (seen from outside: the spool of a running worker may hold them; its /status knows)"
 
 
-def status(context: typer.Context, *, as_json: AsJson = False) -> None:
-    """Show each partition's committed offset, what it holds back, its last day, the next seal, and what is halted.
-
-    "held" are offsets that wait for their day to be sealed: normal. "retention" is the time until Kafka may delete the
-    first of them.
-    """
-    from consumer.commands.retry import RetryBudget  # noqa: PLC0415 - slow, --help does without
-    from consumer.domain.clock import SystemClock  # noqa: PLC0415
-
-    settings = session_of(context).settings
+def show_status(settings: Settings, *, as_json: bool) -> None:
+    """Print the status of every stream. Raises GaveUpError."""
     clock = SystemClock()
     patience = RetryBudget(settings.schedule.give_up_after, clock)
     with ThreadPoolExecutor(THREADS) as pool:
@@ -47,11 +40,6 @@ def status(context: typer.Context, *, as_json: AsJson = False) -> None:
 
 
 def _status(settings: Settings, patience: RetryBudget, pool: ThreadPoolExecutor, clock: Clock) -> Status:
-    from consumer.commands.wiring import store_of  # noqa: PLC0415 - with the rest of the command
-    from consumer.observe.status import Status  # noqa: PLC0415
-    from consumer.seal.inspection import Outside  # noqa: PLC0415
-    from consumer.source.admin import KafkaAdmin  # noqa: PLC0415
-
     admin = KafkaAdmin(settings.kafka)
     looks = [
         status_of(Outside(settings, stream, admin, store_of(stream.destination), patience.ask, pool), clock)
@@ -63,8 +51,6 @@ def _status(settings: Settings, patience: RetryBudget, pool: ThreadPoolExecutor,
 
 def status_of(outside: Outside, clock: Clock) -> Status:
     """Where the partitions of one stream stand. Raises GaveUpError."""
-    from consumer.observe.status import Halted, Status  # noqa: PLC0415 - with the rest of the command
-
     try:
         facts = outside.topic()
         outlooks = outside.partitions(facts)
@@ -77,17 +63,11 @@ def status_of(outside: Outside, clock: Clock) -> Status:
 
 
 def _halted(outside: Outside, outlook: Outlook, halt: HaltError) -> Halted:
-    from consumer.observe.status import Halted  # noqa: PLC0415 - with the rest of the command
-
     outer = FROM_OUTSIDE if halt.reason is HaltReason.RETENTION_HOLE else ""
     return Halted(outside.stream.name, outlook.partition, str(halt.reason), halt.message + outer)
 
 
 def _partition(outside: Outside, facts: TopicFacts, outlook: Outlook, now: datetime) -> PartitionStatus:
-    from consumer.monitor.snapshot_builder import last_sealed, next_seal  # noqa: PLC0415
-    from consumer.observe.status import PartitionStatus  # noqa: PLC0415 - with the rest of the command
-    from consumer.seal.decide import Schedule  # noqa: PLC0415
-
     chain = None if outlook.found is None else outlook.found.chain
     schedule = Schedule(outside.settings.schedule.seal_at)
     return PartitionStatus(
@@ -103,8 +83,6 @@ def _partition(outside: Outside, facts: TopicFacts, outlook: Outlook, now: datet
 
 def _retention_hours(outside: Outside, facts: TopicFacts, outlook: Outlook, now: datetime) -> float | None:
     """Hours until Kafka may delete the committed offset by age; None where it never does, or nothing is committed."""
-    from consumer.source.retention import find_headroom, retention  # noqa: PLC0415 - with the rest of the command
-
     kept, commit = retention(facts), outlook.commit
     if kept is None or commit is None:
         return None
@@ -114,8 +92,6 @@ def _retention_hours(outside: Outside, facts: TopicFacts, outlook: Outlook, now:
 
 
 def _show(found: Status, now: datetime, *, as_json: bool) -> None:
-    from consumer.commands.output import print_json, print_table  # noqa: PLC0415 - with the rest of the command
-
     if as_json:
         print_json(found.to_json())
         return

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
 
-from consumer.commands.arguments import AsJson, day_of
-from consumer.commands.session import session_of
+from consumer.commands.arguments import day_of
+from consumer.commands.exit_codes import ExitCode
+from consumer.commands.output import print_json, print_table, size_text
+from consumer.commands.retry import RetryBudget
+from consumer.commands.wiring import column_names, store_of
+from consumer.domain.clock import SystemClock
 from consumer.domain.errors import HaltError, UsageError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from consumer.commands.retry import RetryBudget
-    from consumer.settings.model import StreamSettings
-    from consumer.verify.findings import Report
-    from consumer.verify.snapshot import Days
+from consumer.settings.model import Settings, StreamSettings
+from consumer.verify.findings import Finding, Problem, Report
+from consumer.verify.snapshot import Days
+from consumer.verify.stream import VerifyContext, VerifyTarget, verify_stream
 
 THREADS_REMOTE = 16
 THREADS_LOCAL = 2
@@ -29,35 +30,21 @@ REST_SECONDS = 2.0
 """Between two looks at what does not fit: a worker may be just writing it."""
 
 
-def verify(
-    context: typer.Context,
-    *,
-    first: Annotated[str | None, typer.Option("--from", help="First day to read.", metavar="DAY")] = None,
-    last: Annotated[str | None, typer.Option("--to", help="Last day to read.", metavar="DAY")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Re-read bucket and seal logs: every object, its digest, header, rows and offsets; every manifest.
+def verify(settings: Settings, first: str | None, last: str | None, *, as_json: bool) -> None:
+    """Verify every stream and print what was found. Raises UsageError, GaveUpError, and Exit where something is wrong.
 
-    Seal logs are always read whole, objects and manifests of the days asked for. Reads only; runs beside a worker.
+    `first` and `last` are the days that were asked for, as they were written.
     """
-    from consumer.commands.retry import RetryBudget  # noqa: PLC0415 - slow, --help does without
-    from consumer.domain.clock import SystemClock  # noqa: PLC0415
-
-    settings = session_of(context).settings
     days = _days(first, last)
     patience = RetryBudget(settings.schedule.give_up_after, SystemClock())
     with _progress() as advance:
         reports = [_verified(stream, days, patience, advance) for stream in settings.streams]
     _show(reports, as_json=as_json)
     if not all(report.sound for report in reports):
-        from consumer.commands.main import ExitCode  # noqa: PLC0415 - it imports this module
-
         raise typer.Exit(ExitCode.FOUND)
 
 
 def _days(first: str | None, last: str | None) -> Days:
-    from consumer.verify.snapshot import Days  # noqa: PLC0415 - with the rest of the command
-
     days = Days(day_of("--from", first), day_of("--to", last))
     if days.first is not None and days.last is not None and days.first > days.last:
         raise UsageError(f"--from {days.first} lies after --to {days.last}")
@@ -66,11 +53,6 @@ def _days(first: str | None, last: str | None) -> Days:
 
 def _verified(stream: StreamSettings, days: Days, patience: RetryBudget, advance: _Advance) -> Report:
     """One stream. A destination that is missing is a finding of that stream, and the others go on."""
-    from consumer.commands.wiring import column_names, store_of  # noqa: PLC0415 - with the rest of the command
-    from consumer.domain.clock import SystemClock  # noqa: PLC0415
-    from consumer.verify.findings import Finding, Problem, Report  # noqa: PLC0415
-    from consumer.verify.stream import VerifyContext, VerifyTarget, verify_stream  # noqa: PLC0415
-
     store = store_of(stream.destination)
 
     def told(size: int) -> None:
@@ -115,8 +97,6 @@ def _progress() -> Iterator[_Advance]:
     if not sys.stderr.isatty():
         yield _Advance()
         return
-    from rich.console import Console  # noqa: PLC0415 - a terminal alone needs it
-    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn  # noqa: PLC0415
 
     columns = ("{task.description}", BarColumn(), DownloadColumn(binary_units=True), TimeRemainingColumn())
     with Progress(*columns, console=Console(file=sys.stderr), transient=True) as shown:
@@ -130,8 +110,6 @@ def _progress() -> Iterator[_Advance]:
 
 
 def _show(reports: Sequence[Report], *, as_json: bool) -> None:
-    from consumer.commands.output import print_json, print_table, size_text  # noqa: PLC0415 - with the command
-
     sound = all(report.sound for report in reports)
     if as_json:
         print_json({"sound": sound, "streams": [report.to_json() for report in reports]})

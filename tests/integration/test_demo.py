@@ -23,6 +23,7 @@ from fastavro import parse_schema, schemaless_reader
 from consumer.commands import main
 from consumer.commands.demo import run as demo_run
 from consumer.commands.demo.data import KEPT, STREAMS, Sent, all_records
+from consumer.commands.exit_codes import ExitCode
 from consumer.commands.wiring import store_of
 from consumer.observe.metrics import declare
 from consumer.streams.kinds import KINDS
@@ -162,7 +163,7 @@ def test_what_does_not_verify_is_said(
     store = store_of(settings.streams[0].destination)
     monkeypatch.setattr("consumer.observe.logs.set_up_logs", lambda *_: None)
     monkeypatch.setattr(demo_run, "run_demo", lambda _: demo_run.Told([], declare(), settings, folder, store, 0.0))
-    assert main.run(["demo"]) == main.ExitCode.FOUND
+    assert main.run(["demo"]) == ExitCode.FOUND
     told = capsys.readouterr().out
     assert "Something is wrong." in told
     assert altered.name in told

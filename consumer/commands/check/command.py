@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import typer
 
-from consumer.commands.arguments import AsJson
-from consumer.commands.session import session_of
+from consumer.commands.check.cluster import broker_lines, registry_lines, topic_lines
+from consumer.commands.check.line import Line, Outcome, failed, ok
+from consumer.commands.check.local import settings_lines, spool_lines
+from consumer.commands.check.store import store_lines
+from consumer.commands.exit_codes import ExitCode
+from consumer.commands.output import print_json
+from consumer.commands.status import FROM_OUTSIDE
+from consumer.commands.wiring import registry_of, store_of
+from consumer.domain.clock import SystemClock
 from consumer.domain.errors import HaltError, HaltReason, TransientError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from consumer.commands.check.line import Line
-    from consumer.seal.inspection import Outlook
-    from consumer.settings.model import Settings, StreamSettings
-    from consumer.source.port import ClusterAdmin
-    from consumer.store.port import Store
+from consumer.seal.inspection import Outlook, Outside
+from consumer.settings.model import Settings, StreamSettings
+from consumer.source.acls import may_join_group, may_read_topic
+from consumer.source.admin import KafkaAdmin
+from consumer.source.port import ClusterAdmin
+from consumer.store.port import Store
 
 _T = TypeVar("_T")
 
@@ -29,15 +33,8 @@ THREADS = 16
 WIDTH = 8
 
 
-def check(context: typer.Context, *, as_json: AsJson = False) -> None:
-    """Look at settings, brokers, topics, registry, spool, bucket and seal logs; each line says what to do.
-
-    Leaves some small objects below _checks/ in the bucket. Runs beside a worker.
-    """
-    from consumer.commands.check.line import Outcome  # noqa: PLC0415 - slow, --help does without
-    from consumer.commands.output import print_json  # noqa: PLC0415
-
-    settings = session_of(context).settings
+def check(settings: Settings, *, as_json: bool) -> None:
+    """Print each check as it is done. Raises Exit where one failed."""
     lines = []
     for line in _lines(settings):
         lines.append(line)
@@ -49,20 +46,10 @@ def check(context: typer.Context, *, as_json: AsJson = False) -> None:
     else:
         typer.echo(f"{bad} of {len(lines)} checks failed" if bad else f"all {len(lines)} checks passed")
     if bad:
-        from consumer.commands.main import ExitCode  # noqa: PLC0415 - it imports this module
-
         raise typer.Exit(ExitCode.FOUND)
 
 
 def _lines(settings: Settings) -> Iterator[Line]:
-    from consumer.commands.check.cluster import broker_lines, registry_lines, topic_lines  # noqa: PLC0415
-    from consumer.commands.check.local import settings_lines, spool_lines  # noqa: PLC0415
-    from consumer.commands.check.store import store_lines  # noqa: PLC0415
-    from consumer.commands.wiring import registry_of, store_of  # noqa: PLC0415 - with the rest of the command
-    from consumer.domain.clock import SystemClock  # noqa: PLC0415
-    from consumer.source.acls import may_join_group, may_read_topic  # noqa: PLC0415
-    from consumer.source.admin import KafkaAdmin  # noqa: PLC0415
-
     yield from settings_lines(settings, os.environ)
     yield from spool_lines(settings.spool)
     yield from registry_lines(settings, registry_of(settings))
@@ -91,8 +78,6 @@ class _Watched:
         self.sound = True
 
     def __iter__(self) -> Iterator[Line]:
-        from consumer.commands.check.line import Outcome  # noqa: PLC0415 - with the rest of the command
-
         for line in self._lines:
             self.sound = self.sound and line.outcome is not Outcome.FAILED
             yield line
@@ -100,9 +85,6 @@ class _Watched:
 
 def seal_log_lines(settings: Settings, stream: StreamSettings, admin: ClusterAdmin, store: Store) -> Iterator[Line]:
     """What a worker would find on assignment: whether the seal logs, these settings and Kafka go together."""
-    from consumer.commands.check.line import failed, ok  # noqa: PLC0415 - with the rest of the command
-    from consumer.seal.inspection import Outside  # noqa: PLC0415
-
     subject = f"stream {stream.name}"
     with ThreadPoolExecutor(THREADS) as pool:
         outside = Outside(settings, stream, admin, store, _once, pool)
@@ -124,9 +106,6 @@ def seal_log_lines(settings: Settings, stream: StreamSettings, admin: ClusterAdm
 
 
 def _halted_line(subject: str, outlook: Outlook) -> Line:
-    from consumer.commands.check.line import failed  # noqa: PLC0415 - with the rest of the command
-    from consumer.commands.status import FROM_OUTSIDE  # noqa: PLC0415
-
     assert outlook.halt is not None
     outer = FROM_OUTSIDE if outlook.halt.reason is HaltReason.RETENTION_HOLE else ""
     detail = f"{outlook.partition} halts: {outlook.halt.reason}"

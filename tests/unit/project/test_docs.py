@@ -16,6 +16,7 @@ import pytest
 from moto import mock_aws
 
 from consumer.commands import main
+from consumer.commands.exit_codes import ExitCode
 from consumer.settings.load import load_settings
 from consumer.streams.columns import columns_of
 from consumer.streams.kinds import KINDS
@@ -98,7 +99,7 @@ def test_exit_codes_are_named() -> None:
         int(number)
         for number in re.findall(r"(?:^|[ ·\n])(\d+) (?:done|`verify`|bad|halted|gave|unexpected)", sentence)
     }
-    assert named == {int(code) for code in main.ExitCode if code is not main.ExitCode.NO_READER}
+    assert named == {int(code) for code in ExitCode if code is not ExitCode.NO_READER}
 
 
 # -- what README has to copy -----------------------------------------------------------------------------------------

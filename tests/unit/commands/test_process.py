@@ -7,8 +7,7 @@ import signal
 
 import pytest
 
-from consumer.commands.run import _Stop
-from consumer.commands.session import Interrupted
+from consumer.commands.process import Interrupted, Stop
 
 BOTH = (signal.SIGTERM, signal.SIGINT)
 
@@ -16,7 +15,7 @@ BOTH = (signal.SIGTERM, signal.SIGINT)
 @pytest.mark.parametrize("number", BOTH)
 def test_a_worker_notes_it_and_ends_well(number: signal.Signals) -> None:
     hurried: list[int] = []
-    with _Stop(once=False) as stop:
+    with Stop(once=False) as stop:
         stop.hurry = lambda: hurried.append(1)
         assert not stop.asked.is_set()
         signal.raise_signal(number)
@@ -27,7 +26,7 @@ def test_a_worker_notes_it_and_ends_well(number: signal.Signals) -> None:
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_one_shot_command_ends_by_it(number: signal.Signals, code: int) -> None:
-    with _Stop(once=True) as stop:
+    with Stop(once=True) as stop:
         signal.raise_signal(number)
         with pytest.raises(Interrupted) as ended:
             stop.finish()
@@ -36,7 +35,7 @@ def test_a_one_shot_command_ends_by_it(number: signal.Signals, code: int) -> Non
 
 def test_the_handlers_of_before_are_back_whatever_happens() -> None:
     before = [signal.getsignal(number) for number in BOTH]
-    with contextlib.suppress(LookupError), _Stop(once=False):
+    with contextlib.suppress(LookupError), Stop(once=False):
         assert [signal.getsignal(number) for number in BOTH] != before
         raise LookupError
     assert [signal.getsignal(number) for number in BOTH] == before

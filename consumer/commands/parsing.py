@@ -1,0 +1,78 @@
+"""Typer's commands and options as this program needs them: light until a command runs, all errors left to `process`."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
+
+from consumer.commands.process import SystemTroubleError
+from consumer.commands.session import Session, session_of
+
+
+class _Option(TyperOption):
+    """An option that loads pydantic, with which typer checks values, only for a value that needs a check."""
+
+    def process_value(self, ctx: Any, value: Any) -> Any:
+        return value if _needs_no_check(self, value) else super().process_value(ctx, value)
+
+
+class _Argument(TyperArgument):
+    """As `_Option`."""
+
+    def process_value(self, ctx: Any, value: Any) -> Any:
+        return value if _needs_no_check(self, value) else super().process_value(ctx, value)
+
+
+def _needs_no_check(parameter: _Option | _Argument, value: Any) -> bool:
+    if value is None:
+        return not parameter.required
+    annotation = parameter.type_descriptor.annotation
+    plain = isinstance(value, str) and (annotation is str or value in get_args(annotation))
+    return plain and parameter.callback is None
+
+
+def _light(parameter: Any) -> Any:
+    """The parameter as one of ours: typer makes them itself, and takes no class for them."""
+    parameter.__class__ = _Option if isinstance(parameter, TyperOption) else _Argument
+    return parameter
+
+
+class Group(TyperGroup):
+    """What stands before a command."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.params = [_light(parameter) for parameter in self.params]
+
+    def get_help_option(self, ctx: Any) -> Any:
+        return _light(super().get_help_option(ctx))
+
+
+class PrintingCommand(TyperCommand):
+    """A command that only prints what is known without settings: no logs, nothing heavy."""
+
+    def __init__(self, *names: Any, **options: Any) -> None:
+        super().__init__(*names, **options)
+        self.params = [_light(parameter) for parameter in self.params]
+
+    def get_help_option(self, ctx: Any) -> Any:
+        return _light(super().get_help_option(ctx))
+
+
+class Command(PrintingCommand):
+    """A command that does something: logs are set up first, unless all that is asked for is --help."""
+
+    def invoke(self, ctx: Any) -> Any:
+        set_up_logs(session_of(ctx))
+        try:
+            return super().invoke(ctx)
+        except (OSError, EOFError) as error:
+            raise SystemTroubleError(error) from error
+
+
+def set_up_logs(session: Session) -> None:
+    """Send logs to stderr as the options say."""
+    from consumer.observe import logs  # noqa: PLC0415 - structlog is more than --help needs
+
+    logs.set_up_logs(logs.LogFormat(session.log_format), logs.LogLevel(session.log_level))
