@@ -7,19 +7,20 @@ ARGS ?=
 PYTHONS ?= 3.12 3.13 3.14
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo docs fetch test coverage pythons chaos lint format types layers check lock services bench audit clean
+.PHONY: help setup demo docs fetch test coverage pythons chaos lint format types layers check lock wheel services bench audit clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(INSTALLED) ## .venv with the locked dependencies and the command adapty-sink
 
-$(INSTALLED): requirements.lock pyproject.toml .ci/tools.txt
+$(INSTALLED): requirements.lock pyproject.toml .ci/tools.txt $(wildcard native/src/*.rs native/*.toml native/crates.lock)
 	@test -n "$(PYTHON)" || { echo "needs Python 3.11 or later (make PYTHON=...)" >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r .ci/tools.txt
 	$(BIN)/uv pip sync -q --python $(BIN)/python --require-hashes requirements.lock .ci/tools.txt
 	$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
+	$(BIN)/python .ci/native.py install
 	touch $@
 
 demo: setup ## the whole thing in one process, without servers or settings
@@ -66,7 +67,10 @@ lock: COMPILE := $(BIN)/uv pip compile -q --universal --generate-hashes --python
 lock: setup ## the locks anew from pyproject.toml; UPGRADE=--upgrade for newer versions
 	$(COMPILE) $(UPGRADE) --group dev pyproject.toml -o requirements.lock
 	$(COMPILE) -c requirements.lock pyproject.toml -o deploy/requirements.lock
-	printf 'uv\nhatchling\neditables\n' | $(COMPILE) $(UPGRADE) -c requirements.lock - -o .ci/tools.txt
+	printf 'uv\nhatchling\neditables\nmaturin\n' | $(COMPILE) $(UPGRADE) -c requirements.lock - -o .ci/tools.txt
+
+wheel: setup ## dist/adapty_sink_native-*.whl for other machines: the extra adapty-sink[native]; needs cargo
+	$(BIN)/python .ci/native.py wheel
 
 services: setup ## Kafka, MinIO and a schema registry on loopback until Ctrl-C; prints their addresses
 	$(BIN)/python -m tests.services up

@@ -1,8 +1,7 @@
-"""`python -m benchmarks.transform`: CPU microseconds per row of judging, stage by stage.
+"""`python -m benchmarks.judge`: CPU microseconds per row of judging, and the share of rows that take the exact path.
 
-The same made-up events as the large benchmark, in batches of one partition. Each number is the least of several rounds:
-another process on the machine makes a round slower, nothing makes one faster. `POLARS_MAX_THREADS` in the environment
-sets polars' threads.
+The same made-up events as the large benchmark for the time, ordinary records of every shipped stream for the share.
+Each time is the least of several rounds: another process on the machine makes a round slower, nothing makes one faster.
 """
 
 from __future__ import annotations
@@ -10,60 +9,44 @@ from __future__ import annotations
 import argparse
 import io
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from itertools import accumulate
-from typing import Any, TypeVar
+from typing import Any
 
 import fastavro
 import orjson
-import polars as pl
 
 from benchmarks.events import SCHEMA, Plan, events
-from consumer.decode.avro_block import layout_of, read_frame
-from consumer.decode.avro_decoder import Writer
-from consumer.decode.avro_validation import certain
-from consumer.decode.columns import Fast
-from consumer.decode.decoders import decoders_for
 from consumer.decode.registry import MemoryRegistry
 from consumer.domain.batches import RawBatch, TransformOptions
 from consumer.domain.offsets import Span, TopicPartition
-from consumer.shape.classify import Sorter
-from consumer.shape.day_writer import DayWriter, Kept
-from consumer.shape.exact.row import ExactRules
-from consumer.shape.filters import filters_of
-from consumer.shape.table import table_of
+from consumer.shape.native import extension
 from consumer.shape.transform import make_transformer
-from consumer.streams.avro_schema import parse
-from consumer.streams.columns import columns_of
 from consumer.streams.kinds import KINDS
 from consumer.streams.rules import Format, RowRules
+from tests.builders.transforming import AvroText, as_json, records_of
 
-Found = TypeVar("Found")
-REGISTRY = MemoryRegistry({1: KINDS["events"].schema})
+REGISTRY = MemoryRegistry({number: kind.schema for number, kind in enumerate(KINDS.values())})
+IDS = {name: number for number, name in enumerate(KINDS)}
 
 
 def main() -> None:
     given = _arguments()
-    plan = Plan(given.rows, mixed=given.mixed)
-    found = list(events(plan))
-    bodies, stamps = [event.value for event in found], [event.timestamp for event in found]
-    print(f"polars {pl.__version__}, {pl.thread_pool_size()} threads, {given.rows} rows, days mixed: {given.mixed}")
-    print(f"mean body {sum(map(len, bodies)) / len(bodies):.0f} B Avro; least of {given.rounds} rounds, us CPU per row")
-    for form, values in (
-        (Format.AVRO, bodies),
-        (Format.AVRO_REGISTRY, [b"\x00\x00\x00\x00\x01" + body for body in bodies]),
-        (Format.JSON, [_as_json(body) for body in bodies]),
-    ):
-        batch = _batch(values, stamps)
-        print(f"\n{form}")
-        _stages(_rules(form), batch, given.rounds)
-        for size in (100, 500, 2_500):
-            part = batch.clip(Span(0, size))
-            _show(f"judge, batches of {size}", _judging(_rules(form), part), size, given.rounds)
+    found = extension.find()
+    print(f"engine: {found.engine}{f' ({found.reason})' if found.reason else ''}")
+    made = list(events(Plan(given.rows, mixed=given.mixed)))
+    bodies, stamps = [event.value for event in made], [event.timestamp for event in made]
+    print(f"{given.rows} events, mean body {sum(map(len, bodies)) / len(bodies):.0f} B Avro; us CPU per row")
+    for form in Format:
+        batch = _batch([_value("events", form, body) for body in bodies], stamps)
+        for size in (100, 2_500, given.rows):
+            _show(f"{form}, batches of {size}", _rules("events", form), batch.clip(Span(0, size)), given.rounds)
         part = batch.clip(Span(0, 300))
-        _show("exact path", _judging(_rules(form), part, exact_only=True), 300, max(2, given.rounds // 4))
-    _inside_avro(bodies[:2_500], given.rounds)
+        _show(f"{form}, exact engine", _rules("events", form), part, max(2, given.rounds // 4), engine=extension.EXACT)
+    print("\nshare of rows on the exact path")
+    for name in KINDS:
+        for form in Format:
+            print(f"  {name:22} {form:16} {_share(name, form, given.rows):.4%}")
 
 
 def _arguments() -> argparse.Namespace:
@@ -74,9 +57,9 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _rules(form: Format) -> RowRules:
-    kind = KINDS["events"]
-    return RowRules("events", "events", "events", form, kind.schema, kind.time_field)
+def _rules(name: str, form: Format) -> RowRules:
+    kind = KINDS[name]
+    return RowRules(name, name, name, form, kind.schema, kind.time_field, send_user_attributes=kind.attributes)
 
 
 def _batch(values: Sequence[bytes], stamps: Sequence[int]) -> RawBatch:
@@ -84,8 +67,13 @@ def _batch(values: Sequence[bytes], stamps: Sequence[int]) -> RawBatch:
     return RawBatch(TopicPartition("events", 0), Span(0, number), range(number), stamps, values, [b"key"] * number)
 
 
+def _value(name: str, form: Format, body: bytes) -> bytes:
+    """An event in this format; JSON as a webhook has it."""
+    head = b"\0" + IDS[name].to_bytes(4, "big") if form.value.endswith("-registry") else b""
+    return head + (_as_json(body) if form.value.startswith("json") else body)
+
+
 def _as_json(body: bytes) -> bytes:
-    """The event as a webhook has it."""
     record: Any = fastavro.schemaless_reader(io.BytesIO(body), SCHEMA, None)
     return orjson.dumps(
         {
@@ -95,66 +83,33 @@ def _as_json(body: bytes) -> bytes:
     )
 
 
-def _judging(rules: RowRules, batch: RawBatch, *, exact_only: bool = False) -> Callable[[], object]:
-    transformer = make_transformer(rules, REGISTRY, exact_only=exact_only)
-    how = TransformOptions(transformer.columns)
-    return lambda: transformer.transform(batch, how)
+def _share(name: str, form: Format, rows: int) -> float:
+    """The share of ordinary records of a stream that the native engine leaves; in JSON attributes are objects."""
+    schema = KINDS[name].schema
+    records = records_of(schema, rows)
+    if form.value.startswith("json"):
+        attributes = {"attributes": {"plan": "gold", "visits": 12, "score": 0.75, "tags": ["a", "é"], "last": None}}
+        values = [orjson.dumps({**as_json(record, schema), **attributes}) for record in records]
+    else:
+        write = AvroText(schema)
+        values = [write(record) for record in records]
+    head = b"\0" + IDS[name].to_bytes(4, "big") if form.value.endswith("-registry") else b""
+    batch = _batch([head + value for value in values], [1_721_500_000_000] * rows)
+    transformer = make_transformer(_rules(name, form), REGISTRY)
+    found = transformer.transform(batch, TransformOptions(transformer.columns))
+    if found.counts.kept != rows - found.counts.filtered:
+        raise SystemExit(f"{name} {form}: {found.counts}")
+    return sum(found.exact_path.values()) / rows
 
 
-def _stages(rules: RowRules, batch: RawBatch, rounds: int) -> None:
-    """The stages one by one, each with what the one before it gave, then all of it."""
-    columns, number = columns_of(rules), len(batch)
-    filters, decoders = filters_of(rules, columns), decoders_for(rules, REGISTRY)
-    sorter, writer = Sorter(rules, columns, filters), DayWriter(columns, filters, ExactRules(rules, columns, filters))
-
-    def decode() -> Fast:
-        fast = Fast()
-        for group in decoders.split(batch, range(number), None).groups:
-            group.decoder.fast(group.bodies, group.places, fast)
-        return fast
-
-    fast = _show("decode to columns", decode, number, rounds)
-    table = _show("fit and vouch", lambda: table_of(fast, columns), number, rounds)
-    if table is None or fast.left:
-        raise SystemExit(f"{len(fast.left)} rows left the fast path: nothing to compare")
-    found = _show("day and filters", lambda: sorter.sort_out(table, batch.timestamps), number, rounds)
-    how = TransformOptions(tuple(column.name for column in columns))
-    _show("slice and write CSV", lambda: writer.write(batch, how, _kept(found.kept)), number, rounds)
-    _show(f"judge, batches of {number}", _judging(rules, batch), number, rounds)
-
-
-def _kept(table: pl.DataFrame) -> Kept:
-    def never(place: int) -> Any:
-        raise LookupError(place)
-
-    return Kept(table, {}, never)
-
-
-def _inside_avro(bodies: Sequence[bytes], rounds: int) -> None:
-    """What decoding Avro consists of, for one block."""
-    print(f"\none Avro block of {len(bodies)} rows")
-    layout = layout_of(parse(KINDS["events"].schema).root)
-    if layout is None:
-        raise SystemExit("no layout")
-    number, lengths = len(bodies), list(map(len, bodies))
-    starts = list(accumulate(lengths[:-1], initial=0))
-    data = _show("join", lambda: b"".join(bodies), number, rounds)
-    frame = _show("join, decode and check", lambda: read_frame(layout, bodies), number, rounds)
-    assert frame is not None
-    _show("certain", lambda: certain(frame, layout.places, [data], starts, lengths), number, rounds)
-    writer = Writer(parse(KINDS["events"].schema), columns_of(_rules(Format.AVRO)), ())
-    _show("datum by datum", lambda: [writer.exact(body) for body in bodies[:300]], 300, max(2, rounds // 4))
-
-
-def _show(title: str, work: Callable[[], Found], rows: int, rounds: int) -> Found:
-    found = work()
-    least = float("inf")
+def _show(title: str, rules: RowRules, batch: RawBatch, rounds: int, *, engine: str = extension.NATIVE) -> None:
+    transformer = make_transformer(rules, REGISTRY, engine=engine)
+    how, least = TransformOptions(transformer.columns), float("inf")
     for _ in range(rounds):
         began = time.process_time()
-        found = work()
+        transformer.transform(batch, how)
         least = min(least, time.process_time() - began)
-    print(f"  {title:28} {least / rows * 1e6:8.2f}")
-    return found
+    print(f"  {title:36} {least / len(batch) * 1e6:8.2f}")
 
 
 if __name__ == "__main__":

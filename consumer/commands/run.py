@@ -19,6 +19,7 @@ from consumer.observe.metrics import Metrics, declare
 from consumer.seal.decide import Schedule
 from consumer.settings.masking import masked
 from consumer.settings.model import Settings
+from consumer.shape.native import extension
 from consumer.worker.loop import Worker
 from consumer.worker.one_shot import Ended, OneShot
 
@@ -50,7 +51,10 @@ def _through(text: str | None, *, once: bool) -> date | None:
 
 def _banner(settings: Settings) -> None:
 
-    structlog.get_logger("run").info("starting", settings=masked(settings))
+    found = extension.find()
+    log.info("starting", engine=found.engine, settings=masked(settings))
+    if found.reason:
+        log.warning("engine_exact", reason=found.reason, cost="rows take some fifty times the processor time")
 
 
 def _work(settings: Settings, ports: Ports, stop: Stop, *, once: bool, through: date | None) -> None:

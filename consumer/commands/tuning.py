@@ -10,8 +10,6 @@ ARENAS = 2
 """Heaps that the C library keeps for all threads together: with one for each, what they free adds up unused."""
 YOUNG_OBJECTS = 50_000
 """Objects made before the collector looks at them. Records make no cycles: with the default it takes 1 s a million."""
-KEPT_MEMORY = "dirty_decay_ms:5000,muzzy_decay_ms:5000,background_thread:true"
-"""How long polars' allocator keeps freed pages: batches come one after the other, and fresh pages cost time."""
 MALLOC_OPTIONS = {
     "MALLOC_ARENA_MAX": (-8, ARENAS),
     "MALLOC_MMAP_THRESHOLD_": (-3, 32 << 20),
@@ -21,9 +19,7 @@ MALLOC_OPTIONS = {
 
 
 def tune() -> None:
-    """Set up threads, memory and the collector."""
-    os.environ.setdefault("POLARS_MAX_THREADS", "2")  # beside the consumer's and the uploads'
-    os.environ.setdefault("_RJEM_MALLOC_CONF", KEPT_MEMORY)
+    """Set up memory and the collector."""
     gc.set_threshold(YOUNG_OBJECTS, 20, 20)
     if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
         for name, (option, value) in MALLOC_OPTIONS.items():

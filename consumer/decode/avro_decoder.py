@@ -1,4 +1,4 @@
-"""Avro bodies of one writer schema: into values, one at a time and exact, or into raw columns, many at a time.
+"""Avro bodies of one writer schema into values, one at a time and exact.
 
 Fields are matched by name alone. What the reader's schema says of types and defaults plays no part here: a field that
 the writer lacks is missing, one that no column wants is unknown, and whether a value fits is decided at the cell.
@@ -8,17 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from consumer.decode.avro_block import Layout, layout_of, read_frames
 from consumer.decode.avro_scalar import decode, reader
-from consumer.decode.columns import Fast, Held, Raw
-from consumer.decode.primitives import UNDECODABLE, Reader, bad
+from consumer.decode.primitives import Reader, bad
 from consumer.decode.values import Decoded, Value, labels
 from consumer.domain.errors import BadRecordError
 from consumer.streams.avro_types import Schema
 from consumer.streams.columns import Column
-
-ODD_SCHEMA = "schema"
-"""Why records take the exact path: polars has no columns for what the writer's schema says."""
 
 
 class Writer:
@@ -31,26 +26,16 @@ class Writer:
         self._inputs = {
             column.name: found for column in columns if (found := [name for name in column.inputs if name in names])
         }
-        self._unknown = labels(field.name for field in schema.root.fields if field.name not in known)
-        self._layout = layout_of(schema.root)
-        self._held = _held(self._layout, self._inputs) if self._layout else None
+        self.root = schema.root
+        self.unknown = labels(field.name for field in schema.root.fields if field.name not in known)
+        """The fields that belong to no column."""
 
     def exact(self, body: bytes) -> Decoded:
         """Decode one body. Raises BadRecordError (undecodable)."""
         fields, mended = decode(self._read, body)
         if not isinstance(fields, dict):
             raise bad("no record")
-        return Decoded(pick(fields, self._inputs), self._unknown, mended)
-
-    def fast(self, bodies: Sequence[bytes], places: Sequence[int], into: Fast) -> None:
-        """Decode bodies, which stand at `places` of the batch, as columns as far as that is certain."""
-        if self._layout is None or self._held is None:
-            into.left.update(dict.fromkeys(places, ODD_SCHEMA))
-            return
-        good, failed = read_frames(self._layout, bodies, places)
-        into.left.update(dict.fromkeys(failed, UNDECODABLE))
-        for rows, frame in good:
-            into.raws.append(Raw(rows, frame, self._held, dict.fromkeys(self._unknown, rows)))
+        return Decoded(pick(fields, self._inputs), self.unknown, mended)
 
 
 def pick(fields: Mapping[str, Value], inputs: Mapping[str, Sequence[str]]) -> dict[str, Value]:
@@ -64,25 +49,9 @@ def pick(fields: Mapping[str, Value], inputs: Mapping[str, Sequence[str]]) -> di
     return values
 
 
-def _held(layout: Layout, inputs: Mapping[str, Sequence[str]]) -> Mapping[str, Held] | None:
-    """Where the frame holds each column, or None where the writer has more than one input of a column."""
-    found = {}
-    for column, names in inputs.items():
-        places = [layout.fields[name] for name in names if name in layout.fields]
-        if len(places) > 1:
-            return None
-        if places:
-            found[column] = Held(places[0].name, places[0].source)
-    return found
-
-
 class Unusable:
     """A schema that the registry knows and nobody can read rows with: not Avro, or no record."""
 
     def exact(self, body: bytes) -> Decoded:
         """Never returns. Raises BadRecordError (schema_unusable)."""
         raise BadRecordError("schema_unusable", f"{len(body)} bytes")
-
-    def fast(self, bodies: Sequence[bytes], places: Sequence[int], into: Fast) -> None:
-        """Leave all to the exact path."""
-        into.left.update(dict.fromkeys(places[: len(bodies)], ODD_SCHEMA))

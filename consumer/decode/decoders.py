@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -10,7 +10,7 @@ from consumer.decode.avro_decoder import Unusable, Writer
 from consumer.decode.json_decoder import Objects
 from consumer.decode.registry import Registry
 from consumer.decode.values import Decoded
-from consumer.decode.wire_format import HEAD, schema_id
+from consumer.decode.wire_format import HEAD, schema_id, wire_head
 from consumer.domain.batches import RawBatch
 from consumer.domain.errors import BadRecordError, TransientError
 from consumer.streams.avro_schema import SchemaError, parse
@@ -21,20 +21,14 @@ SCHEMA_UNKNOWN = "schema_unknown"
 Decoder = Writer | Unusable | Objects
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Bodies that one decoder reads, and their places in the batch."""
-
-    decoder: Decoder
-    places: Sequence[int]
-    bodies: Sequence[bytes]
-
-
 @dataclass(slots=True)
 class Split:
-    """A batch by decoder. `refused` are places that have none, with the reason; `unknown` as in `TransformedBatch`."""
+    """A batch by decoder: those that its values name by schema id, 0 where all have one.
 
-    groups: list[Group] = field(default_factory=list)
+    `refused` are places that have none, with the reason; `unknown` as in `TransformedBatch`.
+    """
+
+    writers: dict[int, Decoder] = field(default_factory=dict)
     refused: dict[int, str] = field(default_factory=dict)
     unknown: dict[int, int] = field(default_factory=dict)
 
@@ -42,8 +36,8 @@ class Split:
 class Decoders(Protocol):
     """The decoders of one stream."""
 
-    def split(self, batch: RawBatch, places: Sequence[int], unknown: Mapping[int, int] | None) -> Split:
-        """The records at these places, which have a value, by decoder. `unknown` as in `TransformOptions`.
+    def split(self, batch: RawBatch, unknown: Mapping[int, int] | None) -> Split:
+        """The decoders of the records that have a value. `unknown` as in `TransformOptions`.
 
         Raises TransientError while the registry is out of reach.
         """
@@ -71,9 +65,8 @@ class OneDecoder:
     def __init__(self, decoder: Decoder) -> None:
         self._decoder = decoder
 
-    def split(self, batch: RawBatch, places: Sequence[int], unknown: Mapping[int, int] | None) -> Split:  # noqa: ARG002 - the shape of `Decoders`
-        bodies = [value for value in batch.values if value]
-        return Split([Group(self._decoder, places, bodies)])
+    def split(self, batch: RawBatch, unknown: Mapping[int, int] | None) -> Split:  # noqa: ARG002 - the shape of `Decoders`
+        return Split({0: self._decoder})
 
     def exact(self, value: bytes) -> Decoded:
         return self._decoder.exact(value)
@@ -88,42 +81,37 @@ class ByRegistry:
         self._known = known_inputs(rules, self._columns)
         self._writers: dict[int, Writer | Unusable] = {}
 
-    def split(self, batch: RawBatch, places: Sequence[int], unknown: Mapping[int, int] | None) -> Split:
-        split = Split()
-        values = batch.values
-        by_head: dict[bytes, list[int]] = {}
-        for place in places:
-            by_head.setdefault((values[place] or b"")[:HEAD], []).append(place)
-        for head, having in by_head.items():
+    def split(self, batch: RawBatch, unknown: Mapping[int, int] | None) -> Split:
+        split, places = Split(), _Places(batch)
+        for head in dict.fromkeys(value[:HEAD] for value in batch.values if value):
             try:
                 number = schema_id(head)
             except BadRecordError as error:
-                split.refused.update(dict.fromkeys(having, error.reason))
+                split.refused.update(dict.fromkeys(places.of(head), error.reason))
             else:
-                self._group(batch, number, having, unknown, split)
+                self._find(batch, number, unknown, split, places)
         return split
 
-    def _group(
-        self, batch: RawBatch, number: int, places: list[int], unknown: Mapping[int, int] | None, split: Split
+    def _find(
+        self, batch: RawBatch, number: int, unknown: Mapping[int, int] | None, split: Split, places: _Places
     ) -> None:
-        """The records with one schema id."""
+        """The decoder of the records with one schema id."""
+        head = wire_head(number)
         if unknown is not None and number in unknown:
-            refused = [place for place in places if batch.offsets[place] < unknown[number]]
+            refused = [place for place in places.of(head) if batch.offsets[place] < unknown[number]]
             split.refused.update(dict.fromkeys(refused, SCHEMA_UNKNOWN))
-            places = places[len(refused) :]
-        if not places:
-            return
+            if len(refused) == len(places.of(head)):
+                return
         writer = self._writer(number)
         if writer is not None:
-            bodies = [(batch.values[place] or b"")[HEAD:] for place in places]
-            split.groups.append(Group(writer, places, bodies))
+            split.writers[number] = writer
         elif unknown is not None:
             raise TransientError(
                 f"schema {number} was known when the records with it were sealed; the registry says 404"
             )
         else:
-            split.refused.update(dict.fromkeys(places, SCHEMA_UNKNOWN))
-            split.unknown[number] = batch.offsets[places[-1]] + 1
+            split.refused.update(dict.fromkeys(places.of(head), SCHEMA_UNKNOWN))
+            split.unknown[number] = batch.offsets[places.of(head)[-1]] + 1
 
     def _writer(self, number: int) -> Writer | Unusable | None:
         """The decoder for a schema id, or None where the registry does not know it."""
@@ -141,3 +129,19 @@ class ByRegistry:
 
     def exact(self, value: bytes) -> Decoded:
         return self._writers[schema_id(value)].exact(value[HEAD:])
+
+
+class _Places:
+    """Where the values of a batch stand that begin alike; looked for once, when it is first asked."""
+
+    def __init__(self, batch: RawBatch) -> None:
+        self._values = batch.values
+        self._by_head: dict[bytes, list[int]] = {}
+
+    def of(self, head: bytes) -> list[int]:
+        """The places of values with this head, or of those that are shorter and end so."""
+        if not self._by_head:
+            for place, value in enumerate(self._values):
+                if value:
+                    self._by_head.setdefault(value[:HEAD], []).append(place)
+        return self._by_head[head]

@@ -1,4 +1,4 @@
-"""JSON objects: into values, one at a time and exact, or into raw columns, many at a time.
+"""JSON objects into values, one at a time and exact.
 
 orjson decides what is JSON, with three indulgences: NaN and infinities are read as what they say (Python writes them),
 lone surrogates and invalid UTF-8 inside text are mended, and an integer keeps all its digits. The last name of an
@@ -9,24 +9,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from decimal import Decimal
-from itertools import accumulate, compress
-from typing import Any
+from itertools import accumulate
 
 import orjson
 
 from consumer.decode.avro_decoder import pick
-from consumer.decode.columns import Fast
-from consumer.decode.json_columnar import Pack
 from consumer.decode.primitives import bad
 from consumer.decode.values import DEEPEST, Decoded, Value, labels
 from consumer.streams.columns import Column
 
-AT_ONCE = 500
-"""Records that become columns together (measured: 8.0 us a row, against 8.5 for 1,000 and 14.7 for 10,000)."""
-MOST_BYTES = 2_000_000
-"""Bytes of records that become columns together, if there is more than one: objects take up to 25 times the room."""
 LONG_DIGITS = 19
 """Digits of an integer from which on it may not fit 64 bits; orjson makes such ones doubles."""
 _LONG_NUMBER = re.compile(rb"[0-9]{%d}" % LONG_DIGITS)
@@ -100,7 +93,6 @@ class Objects:
 
     def __init__(self, columns: Sequence[Column], known: Collection[str]) -> None:
         """`known` are the input names that do not count as unknown."""
-        self._columns = columns
         self._known = frozenset(known)
         self._inputs = {column.name: column.inputs for column in columns}
 
@@ -111,55 +103,3 @@ class Objects:
             raise bad("no JSON object")
         unknown = labels(name for name in fields if name not in self._known)
         return Decoded(pick(fields, self._inputs), unknown, mended)
-
-    def fast(self, values: Sequence[bytes], places: Sequence[int], into: Fast) -> None:
-        """Decode values, which stand at `places` of the batch, as columns as far as that is certain.
-
-        Some hundred records at a time: their objects stay in the processor's cache while they become columns.
-        """
-        pack = Pack(self._columns)
-        for low, high in _groups(values):
-            rows, stand = _load(values[low:high], places[low:high], into)
-            if rows:
-                pack.add(rows, stand, self._known, into)
-            del rows  # before the next ones are made
-        if pack.places:
-            into.raws.append(pack.raw())
-
-
-def _groups(values: Sequence[bytes]) -> Iterator[tuple[int, int]]:
-    """Where groups of values that become columns together begin and end."""
-    low = size = 0
-    for place, value in enumerate(values):
-        size += len(value)
-        if place - low == AT_ONCE or (size > MOST_BYTES and place > low):
-            yield low, place
-            low, size = place, len(value)
-    if values:
-        yield low, len(values)
-
-
-def _load(values: Sequence[bytes], places: Sequence[int], into: Fast) -> tuple[list[dict[str, Any]], Sequence[int]]:
-    """The objects among the values, and where they stand; the others are left to the exact path."""
-    try:
-        rows = list(map(orjson.loads, values))
-    except orjson.JSONDecodeError:
-        rows = [_try(value) for value in values]
-    # Every object has a bracket of its own: without 200 more in all of them, none is nested too deep.
-    joined = b"".join(values)
-    deep = joined.count(b"{") + joined.count(b"[") >= len(values) + DEEPEST
-    if set(map(type, rows)) == {dict} and not deep:
-        return rows, places
-    fine = [
-        type(row) is dict and not (deep and may_be_deep(value) and _too_deep(value))
-        for row, value in zip(rows, values, strict=True)
-    ]
-    into.left.update((place, bad("").reason) for place, good in zip(places, fine, strict=True) if not good)
-    return list(compress(rows, fine)), list(compress(places, fine))
-
-
-def _try(value: bytes) -> Any:
-    try:
-        return orjson.loads(value)
-    except orjson.JSONDecodeError:
-        return None

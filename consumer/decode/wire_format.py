@@ -13,3 +13,8 @@ def schema_id(value: bytes) -> int:
     if len(value) < HEAD or value[0] != 0:
         raise BadRecordError("not_wire_format", "it does not begin with a zero byte and a schema id")
     return int.from_bytes(value[1:HEAD], "big")
+
+
+def wire_head(schema_id: int) -> bytes:
+    """What values with this schema id begin with."""
+    return b"\0" + schema_id.to_bytes(HEAD - 1, "big")

@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from consumer import __version__
 from consumer.domain.batches import TransformedBatch
 from consumer.domain.offsets import TopicPartition
+from consumer.shape.native import extension
 
 NAMESPACE = "adapty_sink"
 MOST_FIELDS = 100
@@ -170,7 +171,10 @@ class Metrics:
     halted: Annotated[
         Gauge, Meta("halted", (*PARTITION, "reason"), "1 while the partition is halted and an operator must decide.")
     ]
-    build_info: Annotated[Gauge, Meta("build_info", ("version", "python"), "1, with the versions as labels.")]
+    build_info: Annotated[
+        Gauge,
+        Meta("build_info", ("version", "python", "engine"), "1, with the versions and the engine of rows as labels."),
+    ]
 
     def count_batch(self, stream: str, judged: TransformedBatch) -> None:
         """Count what became of a judged batch. Call it once for records that were read for the first time."""
@@ -258,7 +262,7 @@ def declare(registry: CollectorRegistry | None = None) -> Metrics:
         more: dict[str, Any] = {"buckets": meta.buckets} if meta.buckets else {}
         made[name] = make(meta.name, meta.meaning, meta.labels, namespace=NAMESPACE, registry=home, **more)
     metrics = Metrics(registry=home, field_names=FieldNames(), **made)
-    metrics.build_info.labels(__version__, platform.python_version()).set(1)
+    metrics.build_info.labels(__version__, platform.python_version(), extension.find().engine).set(1)
     return metrics
 
 

@@ -1,4 +1,4 @@
-"""Which rows are kept: four filters in their order, each drop with its reason. Row by row, and for columns at once.
+"""Which rows are kept: four filters in their order, each drop with its reason.
 
 A filter whose column the stream lacks does not apply. Comparisons are made on text without NUL, as it is written.
 """
@@ -6,10 +6,8 @@ A filter whose column the stream lacks does not apply. Comparisons are made on t
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-
-import polars as pl
 
 from consumer.decode.values import Value
 from consumer.shape.exact.cells import cell, time_of
@@ -20,7 +18,6 @@ from consumer.streams.rules import RowRules
 
 EVENT_TYPE, PROFILE, HISTORICAL, ENVIRONMENT = "event_type", "profile", "historical", "environment"
 _NOBODY = re.compile("[0\0-]*")
-_NOBODY_COLUMN = r"^[0\x00-]*$"
 
 
 def normal(text: str) -> str:
@@ -66,29 +63,6 @@ class Filters:
             bound = found.micros if found and found.has_year else None
         return bound is not None and time.micros < bound
 
-    def drops(
-        self, frame: pl.DataFrame, time: Callable[[], pl.Series], install: Callable[[], pl.Series]
-    ) -> Iterator[tuple[str, pl.Series]]:
-        """For each filter that may drop something its reason and a mask of all rows it would drop, in order.
-
-        `time` and `install` give the instants of the rows in epoch microseconds, null for none. A mask may be null
-        for a row that it keeps.
-        """
-        if self.event_type and (not self.types_default or not all(self.types.values())):
-            column = frame.get_column(self.event_type.name).cast(pl.String)
-            yield EVENT_TYPE, _among(column, self.keeps_type)
-        if self.profile:
-            column = frame.get_column(self.profile.name).cast(pl.String)
-            nobody = column.str.contains(_NOBODY_COLUMN)
-            yield PROFILE, nobody.fill_null(value=True) if nobody.null_count() else nobody
-        if self.install:
-            yield HISTORICAL, time() < install()
-        elif self.before is not None:
-            yield HISTORICAL, time() < self.before
-        if self.environment:
-            column = frame.get_column(self.environment.name).cast(pl.String)
-            yield ENVIRONMENT, _among(column, self.environments.__contains__)
-
 
 def filters_of(rules: RowRules, columns: Sequence[Column]) -> Filters:
     """The filters that apply to a stream with these columns."""
@@ -115,9 +89,3 @@ def _text(column: Column, values: Mapping[str, Value]) -> str | None:
 def _normal_text(column: Column, values: Mapping[str, Value]) -> str | None:
     text = _text(column, values)
     return None if text is None else normal(text)
-
-
-def _among(column: pl.Series, keep: Callable[[str | None], bool]) -> pl.Series:
-    """A mask of the rows whose text, as it is compared, is not kept. Looks at each different text once."""
-    dropped = [text for text in column.unique() if not keep(None if text is None else normal(text))]
-    return column.is_in(dropped, nulls_equal=True)

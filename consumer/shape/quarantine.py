@@ -7,7 +7,8 @@ from collections.abc import Mapping
 
 import orjson
 
-from consumer.domain.batches import RawBatch
+from consumer.domain.batches import DayRows, RawBatch, TransformOptions
+from consumer.domain.days import day_of_millis
 
 REASONS: Mapping[str, str] = {
     "empty_value": "the value has no bytes; it is no tombstone",
@@ -40,3 +41,19 @@ def quarantine_line(batch: RawBatch, place: int, reason: str) -> bytes:
 
 def _base64(data: bytes | None) -> str | None:
     return None if data is None else b64encode(data).decode()
+
+
+def quarantine_days(batch: RawBatch, how: TransformOptions, reasons: Mapping[int, str]) -> list[DayRows]:
+    """The quarantined records, by the UTC day of their timestamps."""
+    by_day: dict[int, list[int]] = {}
+    days = {place: day_of_millis(batch.timestamps[place]) for place in reasons}
+    for place in sorted(reasons):
+        by_day.setdefault(days[place].toordinal(), []).append(place)
+    found = []
+    for places in by_day.values():
+        day = days[places[0]]
+        wanted = how.wanted(day, True)  # noqa: FBT003 - the shape of `Wanted`
+        body = b"".join(quarantine_line(batch, place, reasons[place]) for place in places) if wanted else b""
+        first, last = batch.offsets[places[0]], batch.offsets[places[-1]]
+        found.append(DayRows(day, True, len(places), first, last, body))  # noqa: FBT003 - quarantine
+    return found

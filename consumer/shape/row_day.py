@@ -6,10 +6,7 @@ the first bound holds. Days are numbers here: days since 1970-01-01.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import date, timedelta
-
-import polars as pl
 
 from consumer.domain.days import FIRST_DAY
 from consumer.domain.errors import BadRecordError
@@ -53,48 +50,3 @@ def day_by_record(timestamp: int) -> int:
     if day is None:
         raise BadRecordError(OUT_OF_RANGE, "the record's timestamp lies beyond the year 9999")
     return day
-
-
-def days_by_event(times: pl.Series, timestamps: pl.Series) -> tuple[pl.Series, pl.Series | None, pl.Series | None]:
-    """The days of many rows by their times (epoch microseconds), and masks of those without one and out of range.
-
-    A mask is None where no row is in it.
-    """
-    days = times // DAY_MICROS
-    low, high = days.min(), days.max()
-    missing = times.is_null() if times.null_count() else None
-    recorded = record_days(timestamps)
-    earliest = recorded.min()
-    if not isinstance(low, int) or not isinstance(high, int):
-        return days, missing, None
-    if low >= FIRST and isinstance(earliest, int) and high <= earliest + 1:
-        return days, missing, None
-    outside = ((days < FIRST) | (days > recorded.fill_null(LAST) + 1)).fill_null(value=False)
-    return days, missing, outside if outside.any() else None
-
-
-def days_by_record(timestamps: pl.Series) -> tuple[pl.Series, pl.Series | None, pl.Series | None]:
-    """As `days_by_event`, by the records' timestamps."""
-    missing = timestamps < 0
-    outside = timestamps // DAY_MILLIS > LAST
-    return (
-        timestamps // DAY_MILLIS,
-        missing if missing.any() else None,
-        outside if outside.any() else None,
-    )
-
-
-def record_days(timestamps: pl.Series) -> pl.Series:
-    """The days of record timestamps, null for those without one."""
-    days = timestamps // DAY_MILLIS
-    low, high = timestamps.min(), days.max()
-    if isinstance(low, int) and isinstance(high, int) and low >= 0 and high <= LAST:
-        return days
-    frame = pl.DataFrame({"at": timestamps, "day": days})
-    fits = (pl.col("at") >= 0) & (pl.col("day") <= LAST)
-    return frame.select(pl.when(fits).then(pl.col("day")).otherwise(None)).to_series()
-
-
-def millis(timestamps: Sequence[int]) -> pl.Series:
-    """Record timestamps as a column."""
-    return pl.Series(timestamps, dtype=pl.Int64)

@@ -1,54 +1,47 @@
-"""The way of a batch: decode, table, sort out, write; beside it the exact path for what leaves the fast one.
+"""The way of a batch through two engines with one rule book.
 
-    values ──> decoders ──raw columns──> table_of ──vouched rows──> Sorter ──kept, with days──┐
-                  │                          │                                                v
-                  └─── places left over ─────┴──> exact: decode, verdict, line ─────────> DayWriter
+    values ──> decoders: who reads what ──> native: whole batches, in an extension ──days──┐
+                                              │                                           v
+                                              └── places left over ──> exact ──lines──> days of rows
+
+The exact engine is plain Python, one record after the other: it judges what the native one leaves, all of it where the
+extension is not installed or does not know the rules, and in tests it is the oracle.
 
 Every decision about a record is a pure function of the record, the rules, and what the registry (or the covering seal
-record) says of its schema id. The fast path may leave any record to the exact one: only time depends on that.
+record) says of its schema id. Which engine judges it changes only the time that takes.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from threading import RLock
 
-import polars as pl
-
-from consumer.decode.columns import Fast
 from consumer.decode.decoders import Decoders, Split, decoders_for
-from consumer.decode.json_columnar import ODD_VALUE
 from consumer.decode.registry import Registry
 from consumer.domain.batches import Counts, DayRows, RawBatch, RowTransformer, TransformedBatch, TransformOptions
 from consumer.domain.errors import BadRecordError, HaltError, HaltReason
-from consumer.shape.classify import Sorter
-from consumer.shape.day_writer import DayWriter, Kept, quarantine_days
-from consumer.shape.exact.row import ExactRules, Row
+from consumer.shape.engine import Engine, Found
+from consumer.shape.exact.row import ExactRules
 from consumer.shape.filters import filters_of
-from consumer.shape.table import table_of, without
+from consumer.shape.native import extension
+from consumer.shape.native.engine import NativeEngine, supports
+from consumer.shape.quarantine import quarantine_days
+from consumer.shape.row_day import to_date
 from consumer.streams.columns import columns_of
-from consumer.streams.rules import ROWS_VERSION, Format, RowRules
+from consumer.streams.rules import ROWS_VERSION, RowRules
 from consumer.streams.validation import check_rules
 
 EMPTY_VALUE = "empty_value"
-_ALONE = RLock()
-"""Held, of all judges, by who has many records as Python objects, which take up to 25 times their bytes (measured), or
-a large one, which is copied some times over."""
-LIGHT = 1 << 18
-"""Bytes of records that may be objects at any time."""
-LARGE = 1 << 20
-"""Bytes of a large record."""
-FEW = 40
-"""A batch of fewer records is judged one by one: that is quicker (measured)."""
 
 
-def make_transformer(rules: RowRules, registry: Registry | None = None, *, exact_only: bool = False) -> RowTransformer:
-    """The judge for these rules. `exact_only` leaves the fast path out: the rows are the same.
+def make_transformer(
+    rules: RowRules, registry: Registry | None = None, *, engine: str = extension.NATIVE
+) -> RowTransformer:
+    """The transformer for these rules: native where the extension is here and knows them, else exact.
 
-    Raises HaltError (chain_newer) for rules of a newer release, ValueError with all that is wrong with the rules.
+    `engine` "exact" leaves the extension out: the rows are the same. Raises HaltError (chain_newer) for rules of a
+    newer release, ValueError with all that is wrong with the rules.
     """
     if rules.version > ROWS_VERSION:
         raise HaltError(
@@ -58,122 +51,105 @@ def make_transformer(rules: RowRules, registry: Registry | None = None, *, exact
         )
     if problems := check_rules(rules):
         raise ValueError("\n".join(problems))
-    return StreamTransformer(rules, decoders_for(rules, registry), exact_only=exact_only)
+    native = _native(rules) if engine == extension.NATIVE else None
+    return StreamTransformer(rules, decoders_for(rules, registry), native)
+
+
+def _native(rules: RowRules) -> Engine | None:
+    """The native engine for these rules, where there is one."""
+    columns = columns_of(rules)
+    filters = filters_of(rules, columns)
+    module = extension.find().module
+    return NativeEngine(module, rules, columns, filters) if module and supports(rules, columns, filters) else None
 
 
 @dataclass(slots=True)
-class _Work:
-    """One batch under way: what is decided so far, by place."""
+class _ExactRows:
+    """What the exact engine made of some records: their lines by day number and place; None for a day not wanted."""
 
-    batch: RawBatch
-    split: Split
-    quarantined: dict[int, str]
-    table: pl.DataFrame | None = None
-    rows: dict[int, Row] = field(default_factory=dict)
+    days: dict[int, dict[int, bytes | None]] = field(default_factory=dict)
+    quarantined: dict[int, str] = field(default_factory=dict)
     filtered: Counter[str] = field(default_factory=Counter)
     unknown: Counter[str] = field(default_factory=Counter)
-    exact_path: Counter[str] = field(default_factory=Counter)
+    oddities: Counter[str] = field(default_factory=Counter)
 
 
 class StreamTransformer:
-    """A judge by one set of rules. Any thread may call it, several at a time."""
+    """A transformer by one set of rules. Any thread may call it, several at a time."""
 
-    def __init__(self, rules: RowRules, decoders: Decoders, *, exact_only: bool) -> None:
+    def __init__(self, rules: RowRules, decoders: Decoders, native: Engine | None) -> None:
         self._columns = columns_of(rules)
         self._decoders = decoders
-        filters = filters_of(rules, self._columns)
-        self._sorter = Sorter(rules, self._columns, filters)
-        self._exact = ExactRules(rules, self._columns, filters)
-        self._writer = DayWriter(self._columns, filters, self._exact)
-        self._fast = self._sorter.able and not exact_only
-        self._objects = rules.format is Format.JSON
+        self._native = native
+        self._exact = ExactRules(rules, self._columns, filters_of(rules, self._columns))
 
     @property
     def columns(self) -> tuple[str, ...]:
         return tuple(column.name for column in self._columns)
 
     def transform(self, batch: RawBatch, how: TransformOptions) -> TransformedBatch:
-        with _ALONE if self._objects or _largest(batch) > LARGE else nullcontext():
-            return self._transform(batch, how)
-
-    def _transform(self, batch: RawBatch, how: TransformOptions) -> TransformedBatch:
-        live, empty = _live(batch)
-        split = self._decoders.split(batch, live, how.unknown_schemas)
-        work = _Work(batch, split, {**dict.fromkeys(empty, EMPTY_VALUE), **split.refused})
-        if self._fast and len(live) >= FEW:
-            left = self._vectorised(work)
+        split = self._decoders.split(batch, how.unknown_schemas)
+        if self._native is not None:
+            found = self._native.judge(batch, split.refused, split.writers, how)
+            exact_path = Counter(found.left.values())
+            left: Iterable[int] = sorted(found.left)
         else:
-            left = [place for group in split.groups for place in group.places]
-        with _ALONE if sum(len(batch.values[place] or b"") for place in left) > LIGHT else nullcontext():
-            return self._finished(work, how, left, tombstones=len(batch) - len(live) - len(empty))
+            found, exact_path = Found(), Counter()
+            left = [place for place, value in enumerate(batch.values) if value and place not in split.refused]
+        rows = self._one_by_one(batch, how, left)
+        empty = [place for place, value in enumerate(batch.values) if value == b""]
+        quarantined = dict.fromkeys(empty, EMPTY_VALUE) | split.refused | found.quarantined | rows.quarantined
+        days = [*_days(batch, how, found, rows), *quarantine_days(batch, how, quarantined)]
+        return _transformed_batch(batch, split, found, rows, days, exact_path)
 
-    def _finished(
-        self, work: _Work, how: TransformOptions, left: Iterable[int], *, tombstones: int
-    ) -> TransformedBatch:
-        """Judge what is `left`, and write."""
-        batch = work.batch
-        self._one_by_one(work, left)
-        kept = Kept(work.table, work.rows, lambda place: self._row(batch, place), exact_path=work.exact_path)
-        days = [*self._writer.write(batch, how, kept), *quarantine_days(batch, how, work.quarantined)]
-        return _transformed_batch(work, days, kept, tombstones)
-
-    def _vectorised(self, work: _Work) -> Collection[int]:
-        """Judge in columns; the places that this leaves to the exact path."""
-        fast = Fast()
-        for group in work.split.groups:
-            group.decoder.fast(group.bodies, group.places, fast)
-        table = table_of(fast, self._columns)
-        if table is not None:
-            odd = self._sorter.odd_times(table)
-            fast.left.update(dict.fromkeys(odd, ODD_VALUE))
-            found = self._sorter.sort_out(without(table, odd), work.batch.timestamps)
-            work.table, work.filtered = found.kept, found.filtered
-            work.quarantined.update(found.quarantined)
-        for raw in fast.raws:
-            for name, places in raw.unknown.items():
-                work.unknown[name] += len(places) - sum(place in fast.left for place in places if fast.left)
-        work.exact_path.update(fast.left.values())
-        return fast.left
-
-    def _one_by_one(self, work: _Work, places: Iterable[int]) -> None:
-        """Judge exactly."""
+    def _one_by_one(self, batch: RawBatch, how: TransformOptions, places: Iterable[int]) -> _ExactRows:
+        """Judge exactly, in order. Lines are written at once: a record's objects take many times its bytes."""
+        rows = _ExactRows()
+        wanted: dict[int, bool] = {}
         for place in places:
             try:
-                decoded = self._decoders.exact(work.batch.values[place] or b"")
-                work.unknown.update(decoded.unknown)
-                verdict = self._exact.verdict(decoded, work.batch.timestamps[place])
+                decoded = self._decoders.exact(batch.values[place] or b"")
+                rows.unknown.update(decoded.unknown)
+                row = self._exact.verdict(decoded, batch.timestamps[place])
             except BadRecordError as error:
-                work.quarantined[place] = error.reason
+                rows.quarantined[place] = error.reason
                 continue
-            if isinstance(verdict, str):
-                work.filtered[verdict] += 1
-            else:
-                work.rows[place] = verdict
-
-    def _row(self, batch: RawBatch, place: int) -> Row:
-        """The exact row of a record that is kept."""
-        verdict = self._exact.verdict(self._decoders.exact(batch.values[place] or b""), batch.timestamps[place])
-        if isinstance(verdict, str):
-            raise RuntimeError(f"kept in columns, {verdict} by itself: {batch.partition} {batch.offsets[place]}")  # noqa: TRY004 - not a wrong type: the two paths differ
-        return verdict
-
-
-def _largest(batch: RawBatch) -> int:
-    """Bytes of the largest value."""
-    return max(map(len, filter(None, batch.values)), default=0)
+            if isinstance(row, str):
+                rows.filtered[row] += 1
+                continue
+            if row.day not in wanted:
+                wanted[row.day] = how.wanted(to_date(row.day), False)  # noqa: FBT003 - the shape of `Wanted`
+            line = None
+            if wanted[row.day]:
+                line, oddities = self._exact.line(row, how.columns)
+                rows.oddities += oddities
+            rows.days.setdefault(row.day, {})[place] = line
+        return rows
 
 
-def _live(batch: RawBatch) -> tuple[Sequence[int], list[int]]:
-    """The places of records with something to decode, and of those with an empty value."""
-    if all(batch.values):
-        return range(len(batch)), []
-    live = [place for place, value in enumerate(batch.values) if value]
-    return live, [place for place, value in enumerate(batch.values) if value == b""]
+def _days(batch: RawBatch, how: TransformOptions, found: Found, rows: _ExactRows) -> list[DayRows]:
+    """Every day that has rows, in order; with text where it is wanted."""
+    made = []
+    for day in sorted(rows.days.keys() | found.days.keys()):
+        date, exact, native = to_date(day), rows.days.get(day, {}), found.days.get(day)
+        lines = [(place, line) for place, line in exact.items() if line is not None]
+        if native is None:
+            body = b"".join(line for _, line in lines)
+        else:
+            body = native.text(lines) if how.wanted(date, False) else b""  # noqa: FBT003 - the shape of `Wanted`
+        places = [*exact, *((native.first, native.last) if native else ())]
+        number = len(exact) + (native.rows if native else 0)
+        first, last = batch.offsets[min(places)], batch.offsets[max(places)]
+        made.append(DayRows(date, False, number, first, last, body))  # noqa: FBT003 - not quarantine
+    return made
 
 
-def _transformed_batch(work: _Work, days: list[DayRows], kept: Kept, tombstones: int) -> TransformedBatch:
-    batch = work.batch
-    filtered, quarantined = work.filtered.total(), len(work.quarantined)
+def _transformed_batch(
+    batch: RawBatch, split: Split, found: Found, rows: _ExactRows, days: list[DayRows], exact_path: Mapping[str, int]
+) -> TransformedBatch:
+    tombstones = sum(value is None for value in batch.values)
+    filtered = found.filtered + rows.filtered
+    quarantined = sum(day.rows for day in days if day.quarantine)
     first = batch.timestamps[0] if len(batch) else -1
     return TransformedBatch(
         partition=batch.partition,
@@ -181,15 +157,15 @@ def _transformed_batch(work: _Work, days: list[DayRows], kept: Kept, tombstones:
         days=tuple(sorted(days, key=lambda rows: (rows.day, rows.quarantine))),
         counts=Counts(
             read=len(batch),
-            kept=len(batch) - filtered - quarantined - tombstones,
-            filtered=filtered,
+            kept=len(batch) - filtered.total() - quarantined - tombstones,
+            filtered=filtered.total(),
             quarantined=quarantined,
             tombstones=tombstones,
         ),
-        filtered=work.filtered,
-        oddities=kept.oddities,
-        unknown_fields=work.unknown,
-        unknown_schemas=work.split.unknown,
-        exact_path=kept.exact_path,
+        filtered=filtered,
+        oddities=found.oddities + rows.oddities,
+        unknown_fields=found.unknown + rows.unknown,
+        unknown_schemas=split.unknown,
+        exact_path=exact_path,
         first_timestamp=first if first >= 0 else None,
     )

@@ -1,4 +1,4 @@
-"""What the tests of decode and shape share: batches, rules, records of every kind, both ways of judging."""
+"""What the tests of decode and shape share: batches, rules, records of every kind, both engines."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
-from unittest.mock import patch
 
 import fastavro
 import orjson
+import pytest
 
 from consumer.decode.registry import MemoryRegistry
 from consumer.domain.batches import RawBatch, TransformedBatch, TransformOptions
 from consumer.domain.offsets import Span, TopicPartition
-from consumer.shape import transform as transform_module
 from consumer.shape.exact.row import ODDITIES
+from consumer.shape.native import extension
+from consumer.shape.native.extension import EXACT, NATIVE
 from consumer.shape.quarantine import REASONS
 from consumer.shape.transform import make_transformer
 from consumer.streams.kinds import CUSTOM, KINDS
@@ -141,11 +142,18 @@ def iso(micros: int) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{fraction:06d}+0000"
 
 
-def judged(rules: RowRules, values: Sequence[bytes | None], **how: Any) -> TransformedBatch:
-    """The values judged on the exact path, all columns, every day wanted."""
-    transformer = make_transformer(
-        rules, how.pop("registry", None) or MemoryRegistry(), exact_only=how.pop("exact", True)
-    )
+ENGINES = [
+    pytest.param(EXACT, id=EXACT),
+    pytest.param(
+        NATIVE, id=NATIVE, marks=pytest.mark.skipif(not extension.find().module, reason=extension.find().reason)
+    ),
+]
+"""Both engines, for tests that say what is right; the native one is skipped where it is not installed."""
+
+
+def judged(rules: RowRules, values: Sequence[bytes | None], *, engine: str = EXACT, **how: Any) -> TransformedBatch:
+    """The values judged by one engine, all columns, every day wanted."""
+    transformer = make_transformer(rules, how.pop("registry", None) or MemoryRegistry(), engine=engine)
     columns = how.pop("columns", transformer.columns)
     timestamps = how.pop("timestamps", None)
     return transformer.transform(batch_of(values, timestamps=timestamps), TransformOptions(columns, **how))
@@ -157,10 +165,9 @@ def plain(found: TransformedBatch) -> TransformedBatch:
 
 
 def both(rules: RowRules, values: Sequence[bytes | None], **how: Any) -> TransformedBatch:
-    """The values judged on both paths, which must agree; however few they are."""
-    exact = judged(rules, values, **how, exact=True)
-    with patch.object(transform_module, "FEW", 1):
-        fast = judged(rules, values, **how, exact=False)
+    """The values judged by both engines, which must agree. Without the extension it is the exact one twice."""
+    exact = judged(rules, values, **how)
+    fast = judged(rules, values, **how, engine=NATIVE)
     assert plain(fast) == plain(exact)
     assert set(fast.oddities) <= set(ODDITIES)
     assert {line["reason"] for line in quarantined(fast)} <= set(REASONS)

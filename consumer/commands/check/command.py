@@ -12,7 +12,7 @@ import typer
 
 from consumer.commands.check.cluster import broker_lines, registry_lines, topic_lines
 from consumer.commands.check.line import Line, Outcome, failed, ok
-from consumer.commands.check.local import settings_lines, spool_lines
+from consumer.commands.check.local import engine_line, settings_lines, spool_lines
 from consumer.commands.check.store import store_lines
 from consumer.commands.exit_codes import ExitCode
 from consumer.commands.output import print_json
@@ -22,6 +22,7 @@ from consumer.domain.clock import SystemClock
 from consumer.domain.errors import HaltError, HaltReason, TransientError
 from consumer.seal.inspection import Outlook, Outside
 from consumer.settings.model import Settings, StreamSettings
+from consumer.shape.native import extension
 from consumer.source.acls import may_join_group, may_read_topic
 from consumer.source.admin import KafkaAdmin
 from consumer.source.port import ClusterAdmin
@@ -51,6 +52,7 @@ def check(settings: Settings, *, as_json: bool) -> None:
 
 def _lines(settings: Settings) -> Iterator[Line]:
     yield from settings_lines(settings, os.environ)
+    yield engine_line(extension.find())
     yield from spool_lines(settings.spool)
     yield from registry_lines(settings, registry_of(settings))
     admin = KafkaAdmin(settings.kafka)

@@ -12,6 +12,7 @@ from pathlib import Path
 from consumer.commands.check.line import Line, failed, ok, warning
 from consumer.commands.output import size_text
 from consumer.settings.model import Settings, SpoolSettings, StreamSettings
+from consumer.shape.native.extension import Found
 from consumer.streams.kinds import kind_of
 
 KUBERNETES = "KUBERNETES_SERVICE_HOST"
@@ -44,6 +45,18 @@ def _event_type_lines(stream: StreamSettings) -> Iterator[Line]:
             f"{name!r} is none of the event types that Adapty publishes",
             f"did you mean {close[0]!r}?" if close else "leave it out, unless your producers send it",
         )
+
+
+def engine_line(found: Found) -> Line:
+    """Which engine turns records into rows."""
+    if found.module:
+        return ok("engine", "native", "rows are made by the native engine; what it leaves, by the exact one")
+    return warning(
+        "engine",
+        "native",
+        f"rows are made by the exact engine: {found.reason}. The same rows, for fifty times the processor time",
+        "install adapty-sink[native] of this release, or set the processor's limit for it",
+    )
 
 
 def spool_lines(spool: SpoolSettings) -> Iterator[Line]:

@@ -91,9 +91,9 @@ def _integer(value: Value) -> Cell:
             return misfit(value)
         case int():
             return (str(value), None) if -(1 << 63) <= value < 1 << 63 else misfit(value)
-        case float() if value.is_integer() and abs(value) < 1 << 63:
+        case float() if value.is_integer() and -(1 << 63) <= value < 1 << 63:
             return str(int(value)), None
-        case Decimal() if value == value.to_integral_value() and -(1 << 63) < value < 1 << 63:  # abs() would round
+        case Decimal() if value == value.to_integral_value() and -(1 << 63) <= value < 1 << 63:
             return str(int(value)), None
         case str():
             return _integer_text(value)
@@ -140,7 +140,11 @@ def _real32(value: Value) -> Cell:
 
 
 def shortest32(value: float) -> float:
-    """The double with the fewest digits that is the same float, where the value is one; else the value."""
+    """The double with the fewest digits that is the same float, where the value is one; else the value.
+
+    The nearest text of so many digits may read back as another float where the one beside it does not: beside a power
+    of two floats lie closer on one side.
+    """
     try:
         packed = struct.pack("<f", value)
     except OverflowError:
@@ -148,9 +152,11 @@ def shortest32(value: float) -> float:
     if struct.unpack("<f", packed)[0] != value:
         return value
     for digits in range(1, 9):
-        short = float(f"{value:.{digits}g}")
-        if _same32(short, packed):
-            return short
+        near = Decimal(f"{value:.{digits - 1}e}")
+        step = Decimal(1).scaleb(near.adjusted() - digits + 1)
+        for short in (near, near + step, near - step):
+            if _same32(float(short), packed):
+                return float(short)
     return float(f"{value:.9g}")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -17,12 +17,13 @@ from consumer.commands.check import local as check_local
 from consumer.commands.check.cluster import broker_lines, registry_lines, topic_lines
 from consumer.commands.check.command import seal_log_lines
 from consumer.commands.check.line import Line, Outcome, failed, ok, warning
-from consumer.commands.check.local import settings_lines, spool_lines
+from consumer.commands.check.local import engine_line, settings_lines, spool_lines
 from consumer.commands.check.store import store_lines
 from consumer.decode.registry import MemoryRegistry
 from consumer.domain.errors import HaltError, HaltReason, TransientError
 from consumer.settings.load import settings_from
 from consumer.settings.model import Settings
+from consumer.shape.native.extension import Extension, Found
 from consumer.source.port import TopicFacts
 from consumer.store.folder import FolderStore
 from consumer.store.port import Body, Condition, ObjectInfo, Written
@@ -148,6 +149,13 @@ def test_brokers_that_do_not_answer_or_refuse(tmp_path: Path) -> None:
         raise TransientError("refused")
 
     assert by_check(broker_lines(found, view_of(GOOD), silent))["group"].outcome is Outcome.FAILED
+
+
+def test_which_engine_runs_is_said() -> None:
+    assert engine_line(Found(cast("Extension", object()))).outcome is Outcome.OK
+    line = engine_line(Found(None, "adapty-sink-native is not installed"))
+    assert line.outcome is Outcome.WARNING
+    assert "adapty-sink-native is not installed" in line.detail
 
 
 def topic_checks(tmp_path: Path, config: Mapping[str, str] | None, *, allowed: bool = True) -> dict[str, Line]:

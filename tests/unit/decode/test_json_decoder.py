@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consumer.decode.columns import Fast
 from consumer.decode.json_decoder import Objects, parse
 from consumer.decode.json_text import compact
 from consumer.decode.values import DayNumber, Stamp, TimeOfDay, label
@@ -103,10 +102,6 @@ def test_nesting_is_bounded_alike_whoever_parses() -> None:
 def test_a_record_is_an_object(value: bytes) -> None:
     with pytest.raises(BadRecordError, match="no JSON object"):
         OBJECTS.exact(value)
-    fast = Fast()
-    OBJECTS.fast([value, b'{"a":"x"}'], [4, 5], fast)
-    assert fast.left == {4: "undecodable"}
-    assert list(fast.raws[0].places) == [5]
 
 
 @pytest.mark.parametrize(
@@ -122,46 +117,13 @@ def test_a_record_is_an_object(value: bytes) -> None:
 )
 def test_the_name_wins_over_its_alias_unless_null(text: bytes, a: str | None) -> None:
     assert OBJECTS.exact(text).values["a"] == a
-    fast = Fast()
-    OBJECTS.fast([text, b'{"a":"z","b":"z"}'], [0, 1], fast)
-    assert fast.raws[0].frame.get_column("a").to_list() == [a, "z"]
 
 
 def test_unknown_names_are_told_once_each_and_cut() -> None:
     long = "x" * 300
     text = orjson.dumps({"a": 1, "off": 1, "more": 1, long + "1": 1, long + "2": 1})
     assert set(OBJECTS.exact(text).unknown) == {"more", "x" * 100}
-    fast = Fast()
-    OBJECTS.fast([b"{}", text, b'{"more":null}'], [7, 8, 9], fast)
-    assert fast.raws[0].unknown == {"more": [8, 9], "x" * 100: [8]}
     assert label("\ud800") == "?"
-
-
-def test_what_does_not_go_into_a_column_is_left() -> None:
-    fast = Fast()
-    rows = [
-        {"a": "x", "n": 1.5, "o": '{"x": 1}'},
-        {"a": 12, "n": 2, "o": {"x": 1.0, "y": [None, "é"]}},
-        {"a": 1.5},
-        {"a": True},
-        {"n": True},
-        {"n": "1.5"},
-        {"o": 5},
-        {"o": {"x": 1e22}},
-    ]
-    OBJECTS.fast([orjson.dumps(row) for row in rows], range(len(rows)), fast)
-    assert set(fast.left) == {2, 3, 4, 5, 6, 7}
-    frame = fast.raws[0].frame
-    assert frame.get_column("a").to_list()[:2] == ["x", "12"]
-    assert frame.get_column("n").to_list()[:2] == [1.5, 2.0]
-    assert frame.get_column("o").to_list()[:2] == ['{"x": 1}', '{"x":1.0,"y":[null,"é"]}']
-
-
-def test_integers_too_large_for_a_column_are_left() -> None:
-    column = Column("i", ColumnKind.INTEGER, ("i",))
-    fast = Fast()
-    Objects([column], {"i"}).fast([b'{"i":1}', b'{"i":9223372036854775808}', b'{"i":1.0}'], range(3), fast)
-    assert set(fast.left) == {1, 2}
 
 
 def test_large_values_full_of_brackets_are_read_quickly() -> None:
@@ -175,13 +137,6 @@ def test_large_values_full_of_brackets_are_read_quickly() -> None:
         with pytest.raises(BadRecordError):
             parse(b"[" * 201 + b'"' + tail)
     assert time.process_time() - began < 4
-
-
-def test_deeply_nested_records_are_left() -> None:
-    deep = b'{"x":' + b"[" * 250 + b"]" * 250 + b"}"
-    fast = Fast()
-    OBJECTS.fast([b'{"a":"x"}', deep, b'{"a":"[[[["}'], range(3), fast)
-    assert set(fast.left) == {1}
 
 
 def test_compact_json() -> None:

@@ -52,7 +52,7 @@ CONTRACT: dict[str, tuple[str, tuple[str, ...]]] = {
     "commits_total": ("counter", (*P, "outcome")),
     "retention_headroom_seconds": ("gauge", P),
     "halted": ("gauge", (*P, "reason")),
-    "build_info": ("gauge", ("version", "python")),
+    "build_info": ("gauge", ("version", "python", "engine")),
 }
 PARTITION = TopicPartition("adapty.events", 3)
 PLACE = {"stream": "events", "topic": "adapty.events", "partition": "3"}
@@ -94,10 +94,12 @@ def test_names_follow_the_conventions(metrics: Metrics) -> None:
             assert not family.name.endswith("_total")
 
 
-def test_build_info_says_version_and_python(metrics: Metrics) -> None:
+def test_build_info_says_version_python_and_engine(metrics: Metrics) -> None:
     text = generate_latest(metrics.registry).decode()
     assert re.search(
-        r'^adapty_sink_build_info\{python="3\.\d+\.\d+\S*",version="\d+\.\d+\.\d+\S*"\} 1\.0$', text, re.MULTILINE
+        r'^adapty_sink_build_info\{engine="(native|exact)",python="3\.\d+\.\d+\S*",version="\d+\.\d+\.\d+\S*"\} 1\.0$',
+        text,
+        re.MULTILINE,
     )
 
 

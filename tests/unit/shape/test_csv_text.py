@@ -1,9 +1,12 @@
-"""CSV text: one line, many lines alike, and five readers that agree on every cell."""
+"""CSV text: one line, doubles as both engines write them, and five readers that agree on every cell."""
 
 from __future__ import annotations
 
 import csv
+import importlib
 import io
+import math
+import struct
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -14,16 +17,16 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from consumer.shape.csv_text import line, lines, writable, writable_reals
-from consumer.shape.csv_writer import gap_column, interleave
-from consumer.shape.exact.cells import real_text
+from consumer.shape.csv_text import line
+from consumer.shape.exact.cells import cell, real_text
+from consumer.shape.native import extension
 from consumer.streams.columns import ColumnKind
 from consumer.streams.kinds import KINDS
 from consumer.streams.rules import Filter, Format
-from tests.builders.transforming import as_json, judged, records_of, rules_of
+from tests.builders.transforming import ENGINES, as_json, judged, records_of, rules_of
 
 Cells = Sequence[tuple[str | None, ...]]
 AWKWARD = [
@@ -93,78 +96,51 @@ def test_a_line(cells: Sequence[str | None], text: bytes) -> None:
 TEXT = st.none() | st.text() | st.sampled_from([one for one in AWKWARD if one is None or len(one) < 100])
 
 
-@given(st.lists(st.tuples(TEXT, TEXT), min_size=1))
-@settings(deadline=None)
-def test_many_lines_are_the_lines_one_by_one(rows: list[tuple[str | None, str | None]]) -> None:
-    frame = pl.DataFrame(rows, schema={"a": pl.String, "b": pl.String}, orient="row")
-    assert lines(frame) == b"".join(line(row) for row in rows)
+DOUBLES = [0.0, -0.0, 1e-5, 9.999e-6, 1e15, 9999999999999998.0, 1e16, -1e16, 1e21, 5e-324, 1.7976931348623157e308, 7.0]
 
 
-@given(st.lists(st.none() | st.floats(allow_nan=False, allow_infinity=False), min_size=1))
+@pytest.mark.skipif(not extension.find().module, reason=extension.find().reason)
+@given(st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from(DOUBLES))
 @settings(deadline=None)
-def test_columns_of_doubles_are_the_doubles_one_by_one(values: list[float | None]) -> None:
-    made = writable_reals([pl.Series("a", values, dtype=pl.Float64), pl.Series("b", [1.5] * len(values))])
-    expected = b"".join(line((None if value is None else real_text(value), "1.5")) for value in values)
-    assert lines(pl.DataFrame(made)) == expected
+def test_both_engines_write_a_double_alike(value: float) -> None:
+    text = importlib.import_module(extension.MODULE).real_text(value)
+    assert text == real_text(value)
+    assert float(text) == value
+
+
+def float_of(bits: int) -> float:
+    """The float with these bits."""
+    return float(struct.unpack("<f", struct.pack("<I", bits))[0])
+
+
+POWERS = [exponent << 23 | sign << 31 for exponent in range(255) for sign in (0, 1)]
+"""The bits of every power of two among the floats: beside them floats lie closer on one side."""
+
+
+@pytest.mark.skipif(not extension.find().module, reason=extension.find().reason)
+@given(st.lists(st.integers(0, (1 << 32) - 1), max_size=200))
+@example(POWERS)
+@settings(deadline=None)
+def test_both_engines_write_a_float_alike(bits: list[int]) -> None:
+    native = importlib.import_module(extension.MODULE)
+    for value in filter(math.isfinite, map(float_of, bits)):
+        assert native.single_text(value) == cell(ColumnKind.REAL32, value)[0]
 
 
 @pytest.mark.parametrize(
-    "value",
+    ("value", "text"),
     [
-        0.0,
-        -0.0,
-        1e-5,
-        9.999e-6,
-        1e15,
-        9999999999999998.0,
-        1e16,
-        -1e16,
-        1e21,
-        5e-324,
-        1.7976931348623157e308,
-        7.0,
-        123456789.125,
+        (2.0**-96, "0.000000000000000000000000000012621775"),
+        (2.0**87, "154742510000000000000000000.0"),
+        (2.0**90, "1237940100000000000000000000.0"),
+        (0.1, "0.1"),
+        (16777216.0, "16777216.0"),
     ],
 )
-def test_doubles_at_the_bounds(value: float) -> None:
-    made = writable_reals([pl.Series("a", [value, None]), pl.Series("b", [1.0, 2.0])])
-    assert lines(pl.DataFrame(made)) == f"{real_text(value)},1.0\n,2.0\n".encode()
-
-
-def test_instants_and_dates() -> None:
-    frame = pl.DataFrame(
-        [
-            writable(ColumnKind.INSTANT, pl.Series("a", [-62_135_596_800_000_000, 253_402_300_799_999_999, None])),
-            writable(ColumnKind.DATE, pl.Series("b", [-719_162, 2_932_896, 0])),
-            pl.Series("c", [True, False, None]),
-        ]
-    )
-    assert lines(frame).decode().splitlines() == [
-        "0001-01-01T00:00:00.000000+00:00,0001-01-01,true",
-        "9999-12-31T23:59:59.999999+00:00,9999-12-31,false",
-        ",1970-01-01,",
-    ]
-
-
-def test_exact_lines_stand_where_they_belong() -> None:
-    frame = pl.DataFrame({"n": [1, 2, 3], "t": ["a", "b,\n", None]})
-    at = pl.Series([2, 5, 9], dtype=pl.UInt32)
-    exact = {9_000: b"last\n", 0: b"first\n", 7: b"x,y\n", 6: b"w\n"}
-    assert gap_column(frame) == "t"
-    assert interleave(frame, at, exact, "t") == b'first\n1,a\n2,"b,\n"\nw\nx,y\n3,\nlast\n'
-    assert interleave(frame, at, {}, "t") == b'1,a\n2,"b,\n"\n3,\n'
-
-
-def test_a_nul_is_noticed() -> None:
-    at = pl.Series([0, 1], dtype=pl.UInt32)
-    frame = pl.DataFrame({"n": [1, 2], "t": ["a\0", "b"]})
-    assert interleave(frame, at, {}, "t") is None
-    assert interleave(frame, at, {5: b"x\n"}, "t") is None
-
-
-def test_a_frame_without_text_or_with_one_column_has_no_gap() -> None:
-    assert gap_column(pl.DataFrame({"a": [1], "b": [2]})) is None
-    assert gap_column(pl.DataFrame({"a": ["x"]})) is None
+def test_a_float_has_the_shortest_text_that_reads_back(value: float, text: str) -> None:
+    single = struct.unpack("<f", struct.pack("<f", value))[0]
+    assert cell(ColumnKind.REAL32, single) == (text, None)
+    assert struct.pack("<f", float(text)) == struct.pack("<f", value)
 
 
 def with_python(text: bytes, _: Path) -> Cells:
@@ -242,11 +218,12 @@ def test_five_readers_agree_on_any_text(rows: Cells, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
-def test_five_readers_agree_on_rows_of_every_kind(kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", ENGINES)
+def test_five_readers_agree_on_rows_of_every_kind(kind: str, engine: str, tmp_path: Path) -> None:
     schema = KINDS[kind].schema
     values = [orjson.dumps(as_json(record, schema)) for record in records_of(schema, 60)]
     rules = rules_of(kind, Format.JSON, filter=Filter())
-    found = judged(rules, values, exact=False)
+    found = judged(rules, values, engine=engine)
     names = [field["name"] for field in orjson.loads(schema)["fields"]]
     for day in found.days:
         text = ",".join(names).encode() + b"\n" + day.body

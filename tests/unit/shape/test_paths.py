@@ -10,7 +10,7 @@ import json
 import os
 import struct
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from itertools import pairwise
@@ -24,7 +24,6 @@ from hypothesis import strategies as st
 from consumer.decode.registry import MemoryRegistry
 from consumer.domain.batches import Counts, DayRows, RawBatch, RowTransformer, TransformedBatch, TransformOptions
 from consumer.domain.offsets import Span
-from consumer.shape import transform as transform_module
 from consumer.shape.transform import make_transformer
 from consumer.streams.kinds import KINDS
 from consumer.streams.rules import DayBy, Filter, Format, RowRules
@@ -48,7 +47,7 @@ EXAMPLES = int(os.environ.get("PATH_EXAMPLES", "25"))
 SOME = settings(max_examples=EXAMPLES, database=None, deadline=None)
 MORE = settings(max_examples=2 * EXAMPLES, database=None, deadline=None)
 RECORDS = 48
-"""Records of an example: more than the smallest group of `read_frames`."""
+"""Records of an example."""
 OWN_FIELDS: list[dict[str, Any]] = [
     {"name": "at", "type": "string"},
     {"name": "ratio", "type": ["null", "float"]},
@@ -69,14 +68,6 @@ FILTERS = {
     "ua_campaign_metrics": Filter(),
     "own": Filter(exclude_historical=True, environments=("production",)),
 }
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _few() -> Iterator[None]:
-    """Small batches take the fast path too."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(transform_module, "FEW", 1)
-        yield
 
 
 def own_records(number: int) -> list[dict[str, Any]]:
@@ -281,7 +272,7 @@ def timestamps_of(number: int) -> list[int]:
 
 
 def pair(rules: RowRules, registry: MemoryRegistry | None = None) -> tuple[RowTransformer, RowTransformer]:
-    return make_transformer(rules, registry), make_transformer(rules, registry, exact_only=True)
+    return make_transformer(rules, registry), make_transformer(rules, registry, engine="exact")
 
 
 def alike(transformers: tuple[RowTransformer, RowTransformer], values: Sequence[bytes | None]) -> TransformedBatch:

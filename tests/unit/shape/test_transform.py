@@ -1,9 +1,9 @@
-"""What a record becomes, edge case by edge case, on both paths."""
+"""What a record becomes, edge case by edge case, by both engines."""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any
@@ -15,7 +15,8 @@ from consumer.decode.registry import MemoryRegistry
 from consumer.domain.batches import DayRows, RawBatch, TransformedBatch, TransformOptions
 from consumer.domain.errors import HaltError, HaltReason, TransientError
 from consumer.domain.offsets import Span
-from consumer.shape.transform import LARGE, LIGHT, make_transformer
+from consumer.shape.native import extension
+from consumer.shape.transform import make_transformer
 from consumer.streams.columns import columns_of
 from consumer.streams.kinds import KINDS
 from consumer.streams.rules import ROWS_VERSION, DayBy, Filter, Format, RowRules
@@ -28,6 +29,7 @@ from tests.builders.transforming import (
     both,
     custom,
     judged,
+    plain,
     quarantined,
     record_schema,
     records_of,
@@ -754,19 +756,58 @@ def test_wrong_rules_are_refused_with_all_that_is_wrong() -> None:
         make_transformer(REGISTERED)
 
 
-def test_why_records_left_the_fast_path_is_told() -> None:
+@pytest.mark.skipif(not extension.find().module, reason=extension.find().reason)
+def test_why_records_take_the_exact_path_is_told() -> None:
     values = [dumped({**BASE, "device": f"{turn}"}) for turn in range(60)]
     values[3] = b"{"
     values[5] = dumped({**BASE, "revenue_usd": "x"})
     values[7] = dumped({**BASE, "device": "\0"})
-    assert judged(EVENTS, values, exact=False).exact_path == {"undecodable": 1, "odd_value": 1, "nul": 1}
+    assert judged(EVENTS, values, engine="native").exact_path == {"odd_value": 3}
     assert judged(EVENTS, values).exact_path == {}
     union = rules_of(
         "events", writer_schema=record_schema([{"name": "event_datetime", "type": ["int", "long", "null"]}])
     )
-    assert judged(union, [b"\x04"] * 50, exact=False).exact_path == {"schema": 50}
-    numbers = custom([{"name": "a", "type": "long"}, {"name": "b", "type": "long"}], "a")
-    assert judged(numbers, [b'{"a":1721044800}'] * 50, exact=False).exact_path == {"columns": 50}
+    assert judged(union, [b"\x04"] * 50, engine="native").exact_path == {"schema": 50}
+
+
+class Panicking:
+    """An extension that gives up."""
+
+    PanicException = type("PanicException", (BaseException,), {})
+
+    def Engine(self, spec: Mapping[str, Any]) -> Any:  # noqa: N802 - as the extension has it
+        del spec
+        return self
+
+    def learn(self, schema_id: int, fields: Sequence[Any]) -> None:
+        pass
+
+    def transform(self, *_: object) -> Any:
+        raise self.PanicException("index out of bounds")
+
+
+def test_a_panic_leaves_the_batch_to_the_exact_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = [dumped(BASE), None, b"", b"{", dumped({**BASE, "device": "x,y"})]
+    expected = judged(EVENTS, values)
+    monkeypatch.setattr(extension, "find", lambda: extension.Found(Panicking()))
+    found = judged(EVENTS, values, engine="native")
+    assert found.exact_path == {"panic": 3}
+    assert plain(found) == plain(expected)
+
+
+@pytest.mark.skipif(not extension.find().module, reason=extension.find().reason)
+def test_the_panic_of_the_extension_is_the_one_that_is_caught() -> None:
+    module = extension.find().module
+    assert module is not None
+    assert issubclass(module.PanicException, BaseException)
+    assert not issubclass(module.PanicException, Exception)
+
+
+def test_the_environment_leaves_the_extension_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(extension.VARIABLE, "exact")
+    assert extension.find() == extension.Found(None, "ADAPTY_SINK_ENGINE says so")
+    assert extension.find().engine == "exact"
+    assert judged(EVENTS, [b"{"], engine="native").exact_path == {}
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -784,41 +825,3 @@ def test_epoch_numbers_at_the_bounds_of_their_units(sign: int) -> None:
         assert instants == ["", "1966-10-31", "1966-10-31"] * 3
     days = both(rules, [dumped({"at": number}) for number in numbers], timestamps=[-1] * 9)
     assert [day.day.isoformat() for day in days.days if not day.quarantine] == ([] if sign < 0 else ["5138-11-16"])
-
-
-class Turnstile:
-    """A lock that counts who came through."""
-
-    def __init__(self) -> None:
-        self.came = 0
-
-    def __enter__(self) -> None:
-        self.came += 1
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-
-EVENTS_SCHEMA = KINDS["events"].schema
-RECORD = records_of(EVENTS_SCHEMA, 1)[0]
-ROWS = [AvroText(EVENTS_SCHEMA)(record) for record in records_of(EVENTS_SCHEMA, 60)]
-
-
-@pytest.mark.parametrize(
-    ("rules", "values", "came"),
-    [
-        (rules_of("events"), ROWS, 0),
-        (rules_of("events"), [*ROWS, b"no event"], 0),
-        (rules_of("events"), [*ROWS, b"no event" * (LIGHT // 4)], 1),
-        (rules_of("events"), [*ROWS, AvroText(EVENTS_SCHEMA)({**RECORD, "profile_id": "p" * LARGE})], 1),
-        (EVENTS, [dumped(BASE)] * 60, 1),
-    ],
-    ids=["columns", "a few bytes of objects", "many", "a large one", "json"],
-)
-def test_one_judge_at_a_time_has_many_records_as_objects(
-    monkeypatch: pytest.MonkeyPatch, rules: RowRules, values: list[bytes], came: int
-) -> None:
-    turnstile = Turnstile()
-    monkeypatch.setattr("consumer.shape.transform._ALONE", turnstile)
-    assert judged(rules, values, exact=False).counts.read == len(values)
-    assert turnstile.came == came

@@ -1,0 +1,1 @@
+"""The native engine: whole batches at once, in an extension that may be missing."""

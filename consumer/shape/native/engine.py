@@ -1,0 +1,229 @@
+"""The native engine behind the protocol of shape/transform: rules told to the extension, what it found told back.
+
+`supports` says which rules it knows. What is new in the rules is not among them until it is written there as well: the
+rows are then the exact engine's.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields
+from threading import Lock
+from typing import Any
+
+import orjson
+
+from consumer.decode.avro_decoder import Writer
+from consumer.decode.wire_format import HEAD
+from consumer.domain.batches import RawBatch, TransformOptions
+from consumer.shape.engine import Found, NativeDay
+from consumer.shape.exact.row import NO_INSTALL, UNLISTED
+from consumer.shape.filters import ENVIRONMENT, EVENT_TYPE, HISTORICAL, PROFILE, Filters
+from consumer.shape.native.extension import Extension, NativeBatch, NativeRules
+from consumer.shape.native.program import NOBODY, program
+from consumer.shape.row_day import to_date
+from consumer.streams.columns import Column, ColumnKind, known_inputs
+from consumer.streams.kinds import CUSTOM, kind_of
+from consumer.streams.rules import ROWS_VERSION, DayBy, Filter, Format, RowRules
+
+PANIC = "panic"
+"""Why records take the exact path: the extension gave up on their batch."""
+MOST_HEADERS = 16
+"""Headers that are kept ready: today's, and those of covering records."""
+_FILTERS = (EVENT_TYPE, PROFILE, HISTORICAL, ENVIRONMENT)
+_FORMATS = frozenset({Format.AVRO, Format.AVRO_REGISTRY, Format.JSON})
+_RULES = frozenset(
+    {"stream", "kind", "topic", "format", "schema", "time_field", "writer_schema", "day_by", "filter", "version"}
+    | {"send_user_attributes"}
+)
+_FILTER_FIELDS = frozenset(
+    {"event_types", "event_type_default", "include_without_profile", "exclude_historical", "historical_before"}
+    | {"environments"}
+)
+_KINDS: Mapping[ColumnKind, str] = {
+    ColumnKind.TEXT: "text",
+    ColumnKind.JSON: "json",
+    ColumnKind.INTEGER: "integer",
+    ColumnKind.REAL: "real",
+    ColumnKind.REAL32: "real32",
+    ColumnKind.BOOLEAN: "boolean",
+    ColumnKind.INSTANT: "instant",
+    ColumnKind.DATE: "date",
+}
+_FORMS = {ColumnKind.INSTANT: "instant", ColumnKind.DATE: "date"}
+_TIMES = {
+    ColumnKind.INSTANT: "micros",
+    ColumnKind.DATE: "days",
+    ColumnKind.INTEGER: "epoch",
+    ColumnKind.TEXT: "text",
+}
+
+
+def supports(rules: RowRules, columns: Sequence[Column], filters: Filters) -> bool:
+    """Whether the extension knows all that these rules say."""
+    compared = [one for one in (filters.event_type, filters.profile, filters.environment) if one is not None]
+    timed = [one for one in columns if one.name == rules.time_field or one == filters.install]
+    return (
+        rules.version == ROWS_VERSION
+        and rules.format in _FORMATS
+        and _at_default(rules, _RULES)
+        and _at_default(rules.filter, _FILTER_FIELDS)
+        and all(column.kind in _KINDS for column in columns)
+        and all(column.kind in {ColumnKind.TEXT, ColumnKind.JSON} for column in compared)
+        and all(column.kind in _TIMES for column in timed)
+        and not _has_defaults(rules)
+    )
+
+
+def _at_default(rules: RowRules | Filter, known: frozenset[str]) -> bool:
+    """Whether every field that is not `known` has its default: a rule that came later and is not used."""
+    for one in fields(rules):
+        if one.name in known:
+            continue
+        default = one.default if one.default_factory is MISSING else one.default_factory()
+        if getattr(rules, one.name) != default:
+            return False
+    return True
+
+
+def _has_defaults(rules: RowRules) -> bool:
+    """Whether the schema gives fields that are missing a value."""
+    raw = orjson.loads(rules.schema)
+    listed = raw.get("fields", ()) if isinstance(raw, dict) else ()
+    return any(isinstance(one, dict) and one.get("default") is not None for one in listed)
+
+
+@dataclass(slots=True)
+class _Ready:
+    """The rules for one header, and for each schema id whether its bodies are read."""
+
+    rules: NativeRules
+    learned: dict[int, bool] = field(default_factory=dict)
+
+
+class NativeEngine:
+    """The extension by one set of rules. Any thread may call it."""
+
+    def __init__(self, extension: Extension, rules: RowRules, columns: Sequence[Column], filters: Filters) -> None:
+        """Rules that `supports` says yes to."""
+        self._extension, self._columns, self._format = extension, columns, rules.format
+        self._shipped = rules.kind != CUSTOM
+        self._positions = {column.name: number for number, column in enumerate(columns)}
+        self._types = filters.event_type.name if filters.event_type and self._shipped else None
+        self._described = self._describe(rules, filters)
+        self._ready: dict[tuple[str, ...], _Ready] = {}
+        self._lock = Lock()
+
+    def _describe(self, rules: RowRules, filters: Filters) -> dict[str, Any]:
+        """All that does not depend on the header."""
+        time = self._columns[self._positions[rules.time_field]]
+        install = filters.install
+        inputs = None
+        if rules.format is Format.JSON:
+            inputs = [
+                (name, number, self._json_kind(column), rank)
+                for number, column in enumerate(self._columns)
+                for rank, name in enumerate(column.inputs)
+            ]
+            taken = {name for name, *_ in inputs}
+            inputs += [(name, NOBODY, "text", 0) for name in known_inputs(rules, tuple(self._columns)) - taken]
+        return {
+            "slots": len(self._columns),
+            "time": self._positions[time.name],
+            "timed": _TIMES[time.kind],
+            "by_record": rules.day_by is DayBy.RECORD,
+            "event_type": self._position(filters.event_type),
+            "profile": self._position(filters.profile),
+            "install": self._position(install),
+            "install_timed": _TIMES[install.kind] if install else "micros",
+            "environment": self._position(filters.environment),
+            "before": filters.before,
+            "types": list(filters.types.items()),
+            "types_default": filters.types_default,
+            "environments": list(filters.environments),
+            "listed": list(kind_of(rules.kind).event_types),
+            "head": HEAD if rules.format is Format.AVRO_REGISTRY else 0,
+            "inputs": inputs,
+        }
+
+    def _json_kind(self, column: Column) -> str:
+        kind = _KINDS[column.kind]
+        return "iso" if kind == "instant" and not self._shipped else kind
+
+    def _position(self, column: Column | None) -> int | None:
+        return None if column is None else self._positions[column.name]
+
+    def judge(
+        self,
+        batch: RawBatch,
+        refused: Mapping[int, str],
+        writers: Mapping[int, object],
+        how: TransformOptions,
+    ) -> Found:
+        """Judge what is certain; all is left where the extension panics."""
+        try:
+            return self._judge(batch, refused, writers, how)
+        except self._extension.PanicException:
+            live = [place for place, value in enumerate(batch.values) if value and place not in refused]
+            return Found(left=dict.fromkeys(live, PANIC))
+
+    def _judge(
+        self, batch: RawBatch, refused: Mapping[int, str], writers: Mapping[int, object], how: TransformOptions
+    ) -> Found:
+        with self._lock:
+            ready = self._for_header(how.columns)
+            self._learn(ready, writers)
+        values = batch.values if isinstance(batch.values, list) else list(batch.values)
+        if refused:
+            values = [None if place in refused else value for place, value in enumerate(values)]
+        found = ready.rules.transform(values, batch.timestamps, lambda day: how.wanted(to_date(day), False))  # noqa: FBT003 - the shape of `Wanted`
+        unknown = Counter(found.unknown)
+        for number, judged in found.by_schema:
+            writer = writers.get(number)
+            if isinstance(writer, Writer):
+                unknown.update(dict.fromkeys(writer.unknown, judged))
+        return Found(
+            left=dict(found.left),
+            quarantined=dict(found.quarantined),
+            filtered=Counter({name: number for name, number in zip(_FILTERS, found.filtered, strict=True) if number}),
+            unknown=unknown,
+            oddities=_oddities(found),
+            days={
+                day: NativeDay(rows, first, last, _text(found, ready.rules, day))
+                for day, rows, first, last, *_ in found.days
+            },
+        )
+
+    def _for_header(self, names: tuple[str, ...]) -> _Ready:
+        if names not in self._ready:
+            if len(self._ready) == MOST_HEADERS:
+                del self._ready[next(iter(self._ready))]
+            columns = [(self._positions.get(name, NOBODY), self._form(name)) for name in names]
+            self._ready[names] = _Ready(self._extension.Engine({**self._described, "columns": columns}))
+        return self._ready[names]
+
+    def _form(self, name: str) -> str:
+        number = self._positions.get(name, NOBODY)
+        if number == NOBODY:
+            return "plain"
+        return "event-type" if name == self._types else _FORMS.get(self._columns[number].kind, "plain")
+
+    def _learn(self, ready: _Ready, writers: Mapping[int, object]) -> None:
+        for number, writer in writers.items():
+            if number in ready.learned or not isinstance(writer, Writer):
+                continue
+            specs = program(writer.root, self._columns, shipped=self._shipped)
+            if specs is not None:
+                ready.rules.learn(number, specs)
+            ready.learned[number] = specs is not None
+
+
+def _text(found: NativeBatch, rules: NativeRules, day: int) -> Callable[[Sequence[tuple[int, bytes]]], bytes]:
+    return lambda lines: found.text(rules, day, lines)
+
+
+def _oddities(found: NativeBatch) -> Counter[str]:
+    unlisted = sum(day[4] for day in found.days)
+    no_install = sum(day[5] for day in found.days)
+    return Counter({name: number for name, number in ((UNLISTED, unlisted), (NO_INSTALL, no_install)) if number})

@@ -1,0 +1,88 @@
+"""The extension `adapty-sink-native`: whether it is here, of this release, and wanted.
+
+Without it the exact engine does everything: the same rows, some fifty times slower.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from typing import Any, Protocol, cast
+
+from consumer import __version__
+
+MODULE = "adapty_sink_native"
+VARIABLE = "ADAPTY_SINK_ENGINE"
+"""The environment variable that leaves the extension out where it says `exact`."""
+NATIVE, EXACT = "native", "exact"
+FieldSpec = tuple[str, int, int, Sequence[str]]
+"""A writer's field: the way to read it, where null stands (0 never, 1 first, 2 second), the column or -1, symbols."""
+
+
+class NativeBatch(Protocol):
+    """What the extension makes of a batch. Places are those in the batch."""
+
+    left: Sequence[tuple[int, str]]
+    quarantined: Sequence[tuple[int, str]]
+    filtered: Sequence[int]
+    unknown: Mapping[str, int]
+    by_schema: Sequence[tuple[int, int]]
+    days: Sequence[tuple[int, int, int, int, int, int]]
+
+    def text(self, engine: NativeRules, day: int, lines: Sequence[tuple[int, bytes]]) -> bytes:
+        """The text of a day, once, with the exact engine's lines where they belong."""
+
+
+class NativeRules(Protocol):
+    """One set of rules for one header, as the extension has it."""
+
+    def learn(self, schema_id: int, fields: Sequence[FieldSpec]) -> None:
+        """How bodies of this schema id are read; 0 where values name none."""
+
+    def transform(
+        self, values: Sequence[bytes | None], timestamps: Sequence[int], wanted: Callable[[int], bool]
+    ) -> NativeBatch:
+        """Judge a batch."""
+
+
+class Extension(Protocol):
+    """The module, as far as it is used."""
+
+    PanicException: type[BaseException]
+
+    def Engine(self, spec: Mapping[str, Any]) -> NativeRules:  # noqa: N802 - a class of the module
+        """Rules from their description."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The extension, or why there is none."""
+
+    module: Extension | None
+    reason: str = ""
+
+    @property
+    def engine(self) -> str:
+        """The engine that runs."""
+        return NATIVE if self.module else EXACT
+
+
+def find() -> Found:
+    """The extension, as the environment stands now."""
+    if os.environ.get(VARIABLE) == EXACT:
+        return Found(None, f"{VARIABLE} says so")
+    return _load()
+
+
+@cache
+def _load() -> Found:
+    try:
+        module = import_module(MODULE)
+    except ImportError as error:
+        return Found(None, f"adapty-sink-native is not installed ({error})")
+    if (version := getattr(module, "__version__", None)) != __version__:
+        return Found(None, f"adapty-sink-native is of release {version}, this is {__version__}")
+    return Found(cast("Extension", module))

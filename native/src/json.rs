@@ -1,0 +1,614 @@
+//! JSON objects to slots, in one pass. Strict: what is no plain JSON, or what a column does not take as it is, is left.
+//!
+//! A parser of its own, because a cell needs what readers made for values do not tell: how a number was written, and
+//! whether a text had escapes. The whole record is known to be UTF-8 before it is looked at.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
+use crate::cells::{self, Slot, finite, short};
+use crate::timestamps::{self, MOST_DAYS, day_with_year, with_year};
+
+/// Levels that are followed; deeper ones, which the exact engine takes up to its own bound, are left.
+const DEEPEST: usize = 64;
+/// Names in one object inside a JSON column that are compared with each other.
+const MOST_MEMBERS: usize = 64;
+/// Unknown names that are counted of one record, and the characters that are kept of each.
+pub const MOST_NAMES: usize = 100;
+pub const LONGEST_NAME: usize = 100;
+/// Digits of an integer that fit 64 bits whatever they are.
+const SAFE_DIGITS: usize = 18;
+
+/// What a column takes.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Kind {
+    Text,
+    Json,
+    Integer,
+    Real,
+    Real32,
+    Boolean,
+    Instant,
+    /// An instant whose numbers have a unit that only the exact engine knows.
+    Iso,
+    Date,
+}
+
+impl Kind {
+    pub fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "text" => Kind::Text,
+            "json" => Kind::Json,
+            "integer" => Kind::Integer,
+            "real" => Kind::Real,
+            "real32" => Kind::Real32,
+            "boolean" => Kind::Boolean,
+            "instant" => Kind::Instant,
+            "iso" => Kind::Iso,
+            "date" => Kind::Date,
+            _ => return None,
+        })
+    }
+}
+
+/// An input name: the column that it fills (None: it is known, and nobody's), how, and its rank among the column's names.
+pub struct Input {
+    pub name: Vec<u8>,
+    pub column: Option<usize>,
+    pub kind: Kind,
+    pub rank: u8,
+}
+
+/// FNV-1a: names are looked up, never put in by producers.
+#[derive(Clone, Default)]
+struct Names(u64);
+
+impl Hasher for Names {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+    }
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+/// The names that are known.
+pub struct Object {
+    inputs: Vec<Input>,
+    by_name: HashMap<Vec<u8>, usize, BuildHasherDefault<Names>>,
+}
+
+impl Object {
+    pub fn new(inputs: Vec<Input>) -> Self {
+        let by_name = inputs
+            .iter()
+            .enumerate()
+            .map(|(at, input)| (input.name.clone(), at))
+            .collect();
+        Object { inputs, by_name }
+    }
+
+    pub fn memory(&self, slots: usize) -> Memory {
+        Memory {
+            next: vec![0; self.inputs.len() + 1],
+            seen: vec![0; self.inputs.len()],
+            row: 0,
+            ranks: vec![0; slots],
+            unknown: Vec::new(),
+            members: Vec::new(),
+        }
+    }
+}
+
+/// What is remembered from row to row: which name followed which, and when each was last seen.
+pub struct Memory {
+    next: Vec<usize>,
+    seen: Vec<u64>,
+    row: u64,
+    ranks: Vec<u8>,
+    /// The row's names that are nobody's, each once.
+    pub unknown: Vec<Vec<u8>>,
+    members: Vec<(usize, usize)>,
+}
+
+/// The object's values in the slots of their columns; None unless all of it is certain.
+#[inline]
+pub fn decode<'a>(
+    object: &Object,
+    body: &'a [u8],
+    slots: &mut [Slot<'a>],
+    memory: &mut Memory,
+    kept: &mut Vec<u8>,
+) -> Option<()> {
+    simdutf8::basic::from_utf8(body).ok()?;
+    kept.clear();
+    memory.unknown.clear();
+    memory.row += 1;
+    slots.fill(Slot::Null);
+    let mut text = Text { data: body, at: 0 };
+    text.skip_space();
+    text.expect(b'{')?;
+    let mut before = object.inputs.len();
+    let mut more = text.first(b'}');
+    while more {
+        let from = kept.len();
+        let name = text.string(kept)?;
+        text.skip_space();
+        text.expect(b':')?;
+        text.skip_space();
+        let bytes = name.text(kept)?;
+        let guess = memory.next[before];
+        let found = match object.inputs.get(guess) {
+            Some(input) if input.name == bytes => Some(guess),
+            _ => object.by_name.get(bytes).copied(),
+        };
+        if let Some(at) = found {
+            kept.truncate(from);
+            memory.next[before] = at;
+            before = at;
+            if memory.seen[at] == memory.row {
+                return None; // a name twice: the last one counts
+            }
+            memory.seen[at] = memory.row;
+            let input = &object.inputs[at];
+            if let Some(column) = input.column {
+                let slot = text.cell(input.kind, kept, &mut memory.members)?;
+                if !matches!(slot, Slot::Null)
+                    && (matches!(slots[column], Slot::Null) || input.rank < memory.ranks[column])
+                {
+                    slots[column] = slot;
+                    memory.ranks[column] = input.rank;
+                }
+            } else {
+                text.skip(kept, DEEPEST)?;
+            }
+        } else {
+            if memory.unknown.len() < MOST_NAMES && !memory.unknown.iter().any(|one| one == bytes) {
+                memory.unknown.push(bytes.to_vec());
+            }
+            kept.truncate(from);
+            text.skip(kept, DEEPEST)?;
+        }
+        more = text.another(b'}')?;
+    }
+    text.skip_space();
+    (text.at == body.len()).then_some(())
+}
+
+struct Text<'a> {
+    data: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Text<'a> {
+    #[inline(always)]
+    fn peek(&self) -> Option<u8> {
+        self.data.get(self.at).copied()
+    }
+
+    #[inline(always)]
+    fn skip_space(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\n' | b'\t' | b'\r')) {
+            self.at += 1;
+        }
+    }
+
+    #[inline(always)]
+    fn expect(&mut self, byte: u8) -> Option<()> {
+        (self.peek()? == byte).then(|| self.at += 1)
+    }
+
+    /// Behind an opening bracket: whether there is a member, at which it stands then; or the bracket is closed.
+    #[inline(always)]
+    fn first(&mut self, close: u8) -> bool {
+        self.skip_space();
+        if self.peek() == Some(close) {
+            self.at += 1;
+            return false;
+        }
+        true
+    }
+
+    /// Behind a member: whether there is another one, at which it stands then; or the bracket is closed.
+    #[inline(always)]
+    fn another(&mut self, close: u8) -> Option<bool> {
+        self.skip_space();
+        let byte = self.peek()?;
+        self.at += 1;
+        if byte == close {
+            return Some(false);
+        }
+        if byte != b',' {
+            return None;
+        }
+        self.skip_space();
+        Some(true)
+    }
+
+    fn word(&mut self, word: &[u8]) -> Option<()> {
+        let end = self.at + word.len();
+        (self.data.get(self.at..end)? == word).then(|| self.at = end)
+    }
+
+    /// A text: a part of the record, or of `kept` where it has escapes.
+    #[inline]
+    fn string(&mut self, kept: &mut Vec<u8>) -> Option<Slot<'a>> {
+        self.expect(b'"')?;
+        let from = self.at;
+        self.at = special(self.data, from)?;
+        if self.data[self.at] == b'"' {
+            self.at += 1;
+            return Some(Slot::Text(&self.data[from..self.at - 1]));
+        }
+        let start = kept.len();
+        kept.extend_from_slice(&self.data[from..self.at]);
+        self.escaped(kept)?;
+        Some(Slot::Kept(
+            u32::try_from(start).ok()?,
+            u32::try_from(kept.len()).ok()?,
+        ))
+    }
+
+    /// The rest of a text, from an escape on.
+    #[inline(never)]
+    fn escaped(&mut self, kept: &mut Vec<u8>) -> Option<()> {
+        loop {
+            match self.data[self.at] {
+                b'"' => {
+                    self.at += 1;
+                    return Some(());
+                }
+                b'\\' => self.escape(kept)?,
+                _ => return None, // a control character
+            }
+            let end = special(self.data, self.at)?;
+            kept.extend_from_slice(&self.data[self.at..end]);
+            self.at = end;
+        }
+    }
+
+    fn escape(&mut self, kept: &mut Vec<u8>) -> Option<()> {
+        let byte = *self.data.get(self.at + 1)?;
+        self.at += 2;
+        kept.push(match byte {
+            b'"' | b'\\' | b'/' => byte,
+            b'b' => 8,
+            b'f' => 12,
+            b'n' => b'\n',
+            b'r' => b'\r',
+            b't' => b'\t',
+            b'u' => {
+                let mut code = self.hex()?;
+                if (0xD800..0xDC00).contains(&code) {
+                    self.word(b"\\u")?;
+                    let low = self.hex()?.checked_sub(0xDC00).filter(|low| *low < 0x400)?;
+                    code = 0x10000 + ((code - 0xD800) << 10) + low;
+                }
+                let letter = char::from_u32(code)?; // a lone surrogate is mended, and counted, elsewhere
+                kept.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes());
+                return Some(());
+            }
+            _ => return None,
+        });
+        Some(())
+    }
+
+    fn hex(&mut self) -> Option<u32> {
+        let digits = self.data.get(self.at..self.at + 4)?;
+        self.at += 4;
+        digits.iter().try_fold(0, |sum, byte| {
+            Some(sum * 16 + char::from(*byte).to_digit(16)?)
+        })
+    }
+
+    /// A number's text, and whether it is an integer.
+    #[inline]
+    fn number(&mut self) -> Option<(&'a [u8], bool)> {
+        let from = self.at;
+        if self.peek() == Some(b'-') {
+            self.at += 1;
+        }
+        let whole = self.digits()?;
+        if whole > 1 && self.data[self.at - whole] == b'0' {
+            return None;
+        }
+        let mut integer = true;
+        if self.peek() == Some(b'.') {
+            self.at += 1;
+            self.digits()?;
+            integer = false;
+        }
+        if matches!(self.peek(), Some(b'e' | b'E')) {
+            self.at += 1;
+            if matches!(self.peek(), Some(b'+' | b'-')) {
+                self.at += 1;
+            }
+            self.digits()?;
+            integer = false;
+        }
+        Some((&self.data[from..self.at], integer))
+    }
+
+    fn digits(&mut self) -> Option<usize> {
+        let from = self.at;
+        while self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
+            self.at += 1;
+        }
+        (self.at > from).then(|| self.at - from)
+    }
+
+    /// A value as the column takes it.
+    #[inline]
+    fn cell(
+        &mut self,
+        kind: Kind,
+        kept: &mut Vec<u8>,
+        members: &mut Vec<(usize, usize)>,
+    ) -> Option<Slot<'a>> {
+        match self.peek()? {
+            b'"' => {
+                let from = kept.len();
+                let slot = self.string(kept)?;
+                if matches!(kind, Kind::Text | Kind::Json) {
+                    return Some(slot);
+                }
+                let found = from_text(kind, slot.text(kept)?);
+                kept.truncate(from);
+                found
+            }
+            b'n' => self.word(b"null").map(|()| Slot::Null),
+            b't' if takes_boolean(kind) => self.word(b"true").map(|()| Slot::Bool(true)),
+            b'f' if takes_boolean(kind) => self.word(b"false").map(|()| Slot::Bool(false)),
+            b'{' | b'[' if kind == Kind::Json => {
+                let from = kept.len();
+                members.clear();
+                self.compact(kept, members, DEEPEST)?;
+                Some(Slot::Kept(
+                    u32::try_from(from).ok()?,
+                    u32::try_from(kept.len()).ok()?,
+                ))
+            }
+            b'-' | b'0'..=b'9' => {
+                let (text, integer) = self.number()?;
+                if integer {
+                    from_integer(kind, text)
+                } else {
+                    from_real(kind, text)
+                }
+            }
+            _ => None,
+        }
+    }
+
+    /// Pass over a value that nobody wants; it must be right all the same.
+    fn skip(&mut self, kept: &mut Vec<u8>, depth: usize) -> Option<()> {
+        let depth = depth.checked_sub(1)?;
+        match self.peek()? {
+            b'"' => {
+                let from = kept.len();
+                self.string(kept)?;
+                kept.truncate(from);
+            }
+            b'n' => self.word(b"null")?,
+            b't' => self.word(b"true")?,
+            b'f' => self.word(b"false")?,
+            b'[' => {
+                self.at += 1;
+                let mut more = self.first(b']');
+                while more {
+                    self.skip(kept, depth)?;
+                    more = self.another(b']')?;
+                }
+            }
+            b'{' => {
+                self.at += 1;
+                let mut more = self.first(b'}');
+                while more {
+                    let from = kept.len();
+                    self.string(kept)?;
+                    kept.truncate(from);
+                    self.skip_space();
+                    self.expect(b':')?;
+                    self.skip_space();
+                    self.skip(kept, depth)?;
+                    more = self.another(b'}')?;
+                }
+            }
+            _ => {
+                self.number()?;
+            }
+        }
+        Some(())
+    }
+
+    /// A value as compact JSON at the end of `kept`: no white space, names in their order, nothing escaped needlessly.
+    fn compact(
+        &mut self,
+        kept: &mut Vec<u8>,
+        members: &mut Vec<(usize, usize)>,
+        depth: usize,
+    ) -> Option<()> {
+        let depth = depth.checked_sub(1)?;
+        match self.peek()? {
+            b'"' => {
+                self.compact_text(kept)?;
+            }
+            b'n' => self.compact_word(b"null", kept)?,
+            b't' => self.compact_word(b"true", kept)?,
+            b'f' => self.compact_word(b"false", kept)?,
+            b'[' => {
+                self.at += 1;
+                kept.push(b'[');
+                let mut more = self.first(b']');
+                while more {
+                    self.compact(kept, members, depth)?;
+                    more = self.another(b']')?;
+                    if more {
+                        kept.push(b',');
+                    }
+                }
+                kept.push(b']');
+            }
+            b'{' => self.compact_object(kept, members, depth)?,
+            _ => {
+                let (text, integer) = self.number()?;
+                if integer && text != b"-0" {
+                    kept.extend_from_slice(text);
+                } else {
+                    compact_real(text, kept)?;
+                }
+            }
+        }
+        Some(())
+    }
+
+    fn compact_word(&mut self, word: &[u8], kept: &mut Vec<u8>) -> Option<()> {
+        self.word(word)?;
+        kept.extend_from_slice(word);
+        Some(())
+    }
+
+    fn compact_object(
+        &mut self,
+        kept: &mut Vec<u8>,
+        members: &mut Vec<(usize, usize)>,
+        depth: usize,
+    ) -> Option<()> {
+        self.at += 1;
+        kept.push(b'{');
+        let mine = members.len();
+        let mut more = self.first(b'}');
+        while more {
+            let from = kept.len();
+            self.compact_text(kept)?;
+            let name = (from, kept.len());
+            let same = |one: &(usize, usize)| kept[one.0..one.1] == kept[name.0..name.1];
+            if members.len() - mine == MOST_MEMBERS || members[mine..].iter().any(same) {
+                return None; // a name twice: the last one counts
+            }
+            members.push(name);
+            self.skip_space();
+            self.expect(b':')?;
+            self.skip_space();
+            kept.push(b':');
+            self.compact(kept, members, depth)?;
+            more = self.another(b'}')?;
+            if more {
+                kept.push(b',');
+            }
+        }
+        members.truncate(mine);
+        kept.push(b'}');
+        Some(())
+    }
+
+    fn compact_text(&mut self, kept: &mut Vec<u8>) -> Option<()> {
+        let from = kept.len();
+        match self.string(kept)? {
+            Slot::Text(text) => {
+                kept.push(b'"');
+                kept.extend_from_slice(text);
+            }
+            _ => {
+                let text = kept.split_off(from);
+                kept.push(b'"');
+                for byte in text {
+                    escape_into(byte, kept);
+                }
+            }
+        }
+        kept.push(b'"');
+        Some(())
+    }
+}
+
+fn escape_into(byte: u8, kept: &mut Vec<u8>) {
+    match byte {
+        b'"' => kept.extend_from_slice(b"\\\""),
+        b'\\' => kept.extend_from_slice(b"\\\\"),
+        8 => kept.extend_from_slice(b"\\b"),
+        12 => kept.extend_from_slice(b"\\f"),
+        b'\n' => kept.extend_from_slice(b"\\n"),
+        b'\r' => kept.extend_from_slice(b"\\r"),
+        b'\t' => kept.extend_from_slice(b"\\t"),
+        0..=31 => kept.extend_from_slice(format!("\\u{byte:04x}").as_bytes()),
+        _ => kept.push(byte),
+    }
+}
+
+/// Where the next quote, backslash or control character stands from `at` on; None where the record ends before.
+#[inline(always)]
+fn special(data: &[u8], mut at: usize) -> Option<usize> {
+    let is = |byte: u8| (byte == b'"') | (byte == b'\\') | (byte < 0x20);
+    while let Some(block) = data.get(at..).and_then(|rest| rest.first_chunk::<16>()) {
+        if block.iter().fold(false, |found, byte| found | is(*byte)) {
+            return block
+                .iter()
+                .position(|byte| is(*byte))
+                .map(|place| at + place);
+        }
+        at += 16;
+    }
+    data.get(at..)?
+        .iter()
+        .position(|byte| is(*byte))
+        .map(|place| at + place)
+}
+
+fn takes_boolean(kind: Kind) -> bool {
+    matches!(kind, Kind::Boolean | Kind::Text | Kind::Json)
+}
+
+fn from_text<'a>(kind: Kind, text: &[u8]) -> Option<Slot<'a>> {
+    match kind {
+        Kind::Integer => cells::integer_from(text).map(Slot::Long),
+        Kind::Real => cells::real_from(text).and_then(finite),
+        Kind::Real32 => cells::real_from(text).and_then(short),
+        Kind::Instant => timestamps::instant_from(text).map(Slot::Long),
+        Kind::Iso => timestamps::iso_from(text).map(Slot::Long),
+        Kind::Date => timestamps::date_from(text).map(Slot::Long),
+        _ => None,
+    }
+}
+
+fn from_integer<'a>(kind: Kind, text: &[u8]) -> Option<Slot<'a>> {
+    if text == b"-0" {
+        return None;
+    }
+    let number: i64 = std::str::from_utf8(text).ok()?.parse().ok()?;
+    match kind {
+        Kind::Text | Kind::Json | Kind::Integer => Some(Slot::Long(number)),
+        _ if text.len() > SAFE_DIGITS => None,
+        Kind::Real => Some(Slot::Real(number as f64)),
+        Kind::Real32 => short(number as f64),
+        Kind::Instant => timestamps::epoch(number)
+            .and_then(with_year)
+            .map(Slot::Long),
+        Kind::Date if number.abs() < MOST_DAYS => day_with_year(number).map(Slot::Long),
+        Kind::Date | Kind::Iso | Kind::Boolean => None,
+    }
+}
+
+fn from_real<'a>(kind: Kind, text: &[u8]) -> Option<Slot<'a>> {
+    let value: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
+    match kind {
+        Kind::Real | Kind::Text => finite(value),
+        Kind::Json if is_shortest(text, value) => finite(value),
+        Kind::Real32 => short(value),
+        _ => None,
+    }
+}
+
+/// A double inside a JSON column; of those that are written as they would be anywhere.
+fn compact_real(text: &[u8], kept: &mut Vec<u8>) -> Option<()> {
+    let value: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
+    is_shortest(text, value).then(|| kept.extend_from_slice(text))
+}
+
+/// Whether the text is the shortest one of a double that needs no exponent.
+fn is_shortest(text: &[u8], value: f64) -> bool {
+    ((1e-4..1e15).contains(&value.abs()) || value.to_bits() == 0)
+        && zmij::Buffer::new().format_finite(value).as_bytes() == text
+}

@@ -1,0 +1,236 @@
+//! The rules of one stream: a decoded row to its day, to the filter that drops it, or to a line of its day's text.
+
+use std::collections::HashMap;
+
+use crate::cells::{self, MOST_PLAIN, Slot};
+use crate::csv_text;
+use crate::filters::{Filter, Filters, Found};
+use crate::row_day::{self, NoDay};
+use crate::timestamps::{self, DAY_MICROS};
+
+/// How a column's value is written, where its type does not say it.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Form {
+    Plain,
+    Instant,
+    Date,
+    EventType,
+}
+
+/// What a column's value means as a time.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Timed {
+    Micros,
+    Days,
+    Epoch,
+    Text,
+}
+
+impl Timed {
+    /// Epoch microseconds, Some(None) for no value; None where only the exact engine knows.
+    pub fn of(self, slot: Slot<'_>) -> Option<Option<i64>> {
+        Some(match (self, slot) {
+            (_, Slot::Null) => None,
+            (Timed::Micros, Slot::Long(micros)) => Some(micros),
+            (Timed::Days, Slot::Long(days)) => Some(days * DAY_MICROS),
+            (Timed::Epoch, Slot::Long(number)) => Some(timestamps::epoch(number)?),
+            (Timed::Text, Slot::Text(text)) => Some(timestamps::instant_from(text)?),
+            _ => return None,
+        })
+    }
+}
+
+/// A column of the object to be: where its value stands (None: it is not this stream's), and how it is written.
+pub struct Column {
+    pub slot: Option<usize>,
+    pub form: Form,
+}
+
+pub struct Rules {
+    pub columns: Vec<Column>,
+    /// How many columns the stream has.
+    pub slots: usize,
+    pub filters: Filters,
+    pub time: (usize, Timed),
+    pub by_record: bool,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+pub enum Verdict {
+    Kept,
+    Left,
+    NoDay(NoDay),
+    Filtered(Filter),
+}
+
+/// A decoded row at `place` of the batch. `size` is the bytes of its texts at most.
+#[derive(Clone, Copy)]
+pub struct Row<'a> {
+    pub slots: &'a [Slot<'a>],
+    pub timestamp: i64,
+    pub place: u32,
+    pub size: usize,
+}
+
+/// What one batch needs beside the rules; used again for each row.
+#[derive(Default)]
+pub struct Scratch {
+    /// The event type as it is compared.
+    pub normal: Vec<u8>,
+    pub type_is_normal: bool,
+    /// The row's own store.
+    pub kept: Vec<u8>,
+    line: Vec<u8>,
+}
+
+/// The rows of one day so far. `text` is None where nobody wants it; `ends` has each row's place and where its text ends.
+pub struct Day {
+    pub day: i64,
+    pub text: Option<Vec<u8>>,
+    pub rows: usize,
+    pub first: u32,
+    pub last: u32,
+    pub ends: Vec<(u32, usize)>,
+    pub unlisted: usize,
+    pub no_install: usize,
+}
+
+/// The days of a batch.
+#[derive(Default)]
+pub struct Days {
+    pub list: Vec<Day>,
+    by_day: HashMap<i64, usize>,
+    latest: usize,
+}
+
+impl Days {
+    /// The day's rows; `text` makes its buffer when it is first met, or None.
+    #[inline]
+    fn get<E>(
+        &mut self,
+        day: i64,
+        text: &mut impl FnMut(i64) -> Result<Option<Vec<u8>>, E>,
+    ) -> Result<&mut Day, E> {
+        if self.list.get(self.latest).is_none_or(|one| one.day != day) {
+            self.latest = match self.by_day.get(&day) {
+                Some(at) => *at,
+                None => {
+                    self.list.push(Day {
+                        day,
+                        text: text(day)?,
+                        rows: 0,
+                        first: 0,
+                        last: 0,
+                        ends: Vec::new(),
+                        unlisted: 0,
+                        no_install: 0,
+                    });
+                    self.by_day.insert(day, self.list.len() - 1);
+                    self.list.len() - 1
+                }
+            };
+        }
+        Ok(&mut self.list[self.latest])
+    }
+}
+
+impl Rules {
+    /// Judge a row, and write it where it is kept.
+    #[inline]
+    pub fn judge<E>(
+        &self,
+        row: Row<'_>,
+        days: &mut Days,
+        scratch: &mut Scratch,
+        text: &mut impl FnMut(i64) -> Result<Option<Vec<u8>>, E>,
+    ) -> Result<Verdict, E> {
+        let Row {
+            slots,
+            timestamp,
+            place,
+            size,
+        } = row;
+        let (at, timed) = self.time;
+        let Some(time) = timed.of(slots[at]) else {
+            return Ok(Verdict::Left);
+        };
+        let found = if self.by_record {
+            row_day::by_record(timestamp)
+        } else {
+            row_day::by_event(time, timestamp)
+        };
+        let day = match found {
+            Ok(day) => day,
+            Err(why) => return Ok(Verdict::NoDay(why)),
+        };
+        let (unlisted, no_install) = match self.filters.judge(slots, time, scratch) {
+            Found::Kept {
+                unlisted,
+                no_install,
+            } => (unlisted, no_install),
+            Found::Left => return Ok(Verdict::Left),
+            Found::Dropped(filter) => return Ok(Verdict::Filtered(filter)),
+        };
+        let into = days.get(day, text)?;
+        if let Some(text) = &mut into.text {
+            let room = 2 * size + self.columns.len() * MOST_PLAIN + 64;
+            if scratch.line.len() < room {
+                scratch.line.resize(room, 0);
+            }
+            let mut line = std::mem::take(&mut scratch.line);
+            let length = self.line(slots, scratch, &mut line);
+            if let Some(length) = length {
+                text.extend_from_slice(&line[..length]);
+            }
+            scratch.line = line;
+            if length.is_none() {
+                return Ok(Verdict::Left);
+            }
+            into.ends.push((place, text.len()));
+            into.unlisted += usize::from(unlisted);
+            into.no_install += usize::from(no_install);
+        }
+        if into.rows == 0 {
+            into.first = place;
+        }
+        into.rows += 1;
+        into.last = place;
+        Ok(Verdict::Kept)
+    }
+
+    /// The row's line, in room that is there; its length, or None where a cell is refused.
+    #[inline]
+    fn line(&self, slots: &[Slot<'_>], scratch: &Scratch, buf: &mut [u8]) -> Option<usize> {
+        let mut at = 0;
+        for column in &self.columns {
+            at = match column.slot.map_or(Slot::Null, |slot| slots[slot]) {
+                Slot::Null => at,
+                Slot::Text(_) | Slot::Kept(..)
+                    if column.form == Form::EventType && !scratch.type_is_normal =>
+                {
+                    csv_text::text(buf, at, &scratch.normal)?
+                }
+                Slot::Text(text) => csv_text::text(buf, at, text)?,
+                Slot::Kept(from, to) => {
+                    csv_text::text(buf, at, &scratch.kept[from as usize..to as usize])?
+                }
+                Slot::Long(number) => match column.form {
+                    Form::Instant => timestamps::instant(buf, at, number),
+                    Form::Date => timestamps::date(buf, at, number),
+                    _ => cells::long(buf, at, number),
+                },
+                Slot::Real(value) => cells::real(buf, at, value),
+                Slot::Single(value) => cells::single(buf, at, value),
+                Slot::Bool(true) => csv_text::put(buf, at, b"true"),
+                Slot::Bool(false) => csv_text::put(buf, at, b"false"),
+            };
+            buf[at] = b',';
+            at += 1;
+        }
+        if self.columns.len() == 1 && at == 1 {
+            at = csv_text::text(buf, 0, b"")? + 1; // a blank line would be no row to most readers
+        }
+        buf[at - 1] = b'\n';
+        Some(at)
+    }
+}
