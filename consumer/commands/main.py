@@ -113,6 +113,41 @@ def _accept_gap(
     accept_gap(settings, partition, first, end, as_json=as_json)
 
 
+def _export(
+    context: typer.Context,
+    *,
+    first: Annotated[str | None, typer.Option("--from", help="First day, UTC.", metavar="DAY")] = None,
+    last: Annotated[str | None, typer.Option("--to", help="Last day; today at the latest.", metavar="DAY")] = None,
+    day: Annotated[str | None, typer.Option(help="One day, in place of --from and --to.", metavar="DAY")] = None,
+    stream: Annotated[
+        list[str] | None, typer.Option(help="This stream only; may be repeated.", metavar="STREAM")
+    ] = None,
+    output: Annotated[
+        str | None,
+        typer.Option(help="A local folder, or - for stdout (one stream). Else the bucket's exports/.", metavar="DIR|-"),
+    ] = None,
+    columns: Annotated[
+        str | None, typer.Option(help="Only these columns, by comma, in this order.", metavar="NAMES")
+    ] = None,
+    compression: Annotated[
+        Literal["none", "gzip", "zstd"] | None,
+        typer.Option(help="Compression of the file. Else the destination's; none for stdout."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace another export of the same name.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Export whole UTC days, 00:00:00 to 23:59:59.999999, as one CSV per stream.
+
+    Sealed days are what the bucket says; days that are not sealed come from Kafka, up to its end at the start. The name
+    of a file says if a day in it is not complete. The same export again has nothing to do.
+    """
+    settings = session_of(context).settings
+    tune()  # before what follows loads polars
+    from consumer.commands.export.command import Wish, export
+
+    export(settings, Wish(first, last, day, stream or (), output, columns, compression, force, as_json))
+
+
 def _status(context: typer.Context, *, as_json: AsJson = False) -> None:
     """Show each partition's committed offset, what it holds back, its last day, the next seal, and what is halted.
 
@@ -187,6 +222,7 @@ def _completion(
 
 COMMANDS: Mapping[str, Callable[..., None]] = {
     "run": _run,
+    "export": _export,
     "accept-gap": _accept_gap,
     "status": _status,
     "verify": _verify,

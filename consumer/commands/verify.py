@@ -16,10 +16,11 @@ from consumer.commands.arguments import day_of
 from consumer.commands.exit_codes import ExitCode
 from consumer.commands.output import print_json, print_table, size_text
 from consumer.commands.retry import RetryBudget
-from consumer.commands.wiring import column_names, store_of
+from consumer.commands.wiring import store_of
 from consumer.domain.clock import SystemClock
 from consumer.domain.errors import HaltError, UsageError
 from consumer.settings.model import Settings, StreamSettings
+from consumer.streams.columns import column_names
 from consumer.verify.findings import Finding, Problem, Report
 from consumer.verify.snapshot import Days
 from consumer.verify.stream import VerifyContext, VerifyTarget, verify_stream

@@ -27,9 +27,9 @@ from consumer.spool.local import LocalDisk
 from consumer.store.compression import remove_leftovers
 from consumer.store.conditional_writes.probe import require_safe
 from consumer.store.factory import open_store
-from consumer.store.port import Store
+from consumer.store.port import Store, StreamingStore
 from consumer.store.s3_clients import S3Options
-from consumer.streams.columns import columns_of
+from consumer.streams.columns import column_names
 from consumer.streams.rules import RowRules
 from consumer.worker.backpressure import Limits
 from consumer.worker.events import Listener
@@ -50,7 +50,7 @@ def writer_name() -> str:
     return f"adapty-sink/{__version__} {socket.gethostname()}"
 
 
-def store_of(destination: DestinationSettings) -> Store:
+def store_of(destination: DestinationSettings) -> StreamingStore:
     """The store of a destination. Nothing is asked of it yet."""
     options = S3Options(
         region=destination.region,
@@ -129,11 +129,6 @@ def transformer_factory(registry: Registry | None) -> Callable[[RowRules], RowTr
         return make_transformer(rules, registry)
 
     return make
-
-
-def column_names(rules: RowRules) -> tuple[str, ...]:
-    """The CSV columns that these rules write."""
-    return tuple(column.name for column in columns_of(rules))
 
 
 def publisher_of(context: StreamContext) -> Publisher:

@@ -171,6 +171,11 @@ class _Reason:
         return self.last is not None and day <= self.last and (self.after is None or day > self.after)
 
 
+def started_in_mid_log(states: Sequence[PartitionState], day: date) -> bool:
+    """Whether a partition's chain begins too late in its log to tell what it had of `day`."""
+    return any(reason.holds(day) for state in states if not state.chain.empty for reason in _mid_log(state.chain))
+
+
 def _why(day: date, reasons: Sequence[_Reason]) -> tuple[str, ...]:
     return tuple(sorted({reason.word for reason in reasons if reason.holds(day)}))
 

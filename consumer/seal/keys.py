@@ -59,3 +59,8 @@ def settings_key(digest: str) -> str:
 def replay_prefix(stream: str) -> str:
     """The folder of a stream's replay log."""
     return f"_replays/{stream}/"
+
+
+def export_key(stream: str, name: str) -> str:
+    """A file of a manual export, or its facts."""
+    return f"exports/{stream}/{name}"

@@ -191,3 +191,17 @@ class RangeReader(Protocol):
 def millis_from(instant: datetime) -> int:
     """The first millisecond, since 1970, at or after `instant`: what `offset_at` compares record timestamps with."""
     return -((datetime(1970, 1, 1, tzinfo=UTC) - instant) // timedelta(milliseconds=1))
+
+
+def begin_at(admin: ClusterAdmin, partition: TopicPartition, ends: LogEnds, begin: str | datetime) -> int:
+    """Where a stream that nothing was sealed or committed of starts: "earliest", "latest", or at an instant."""
+    match begin:
+        case "earliest":
+            return ends.low
+        case "latest":
+            return ends.lso
+        case str() as text:
+            raise ValueError(f"start {text!r}")
+        case instant:
+            offset = admin.offset_at(partition, instant)
+            return ends.lso if offset is None else offset

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -104,6 +104,18 @@ def blocks(body: Body, size: int) -> Iterator[bytes]:
             f"local bytes changed while they were read: {length} bytes with sha256 {sha256},"
             f" expected {body.size} with {body.sha256}; nothing of them was published"
         )
+
+
+def regrouped(pieces: Iterable[bytes], size: int) -> Iterator[bytes]:
+    """The same bytes in blocks of `size`, the last one shorter."""
+    held = bytearray()
+    for piece in pieces:
+        held += piece
+        while len(held) >= size:
+            yield bytes(memoryview(held)[:size])
+            del held[:size]
+    if held:
+        yield bytes(held)
 
 
 @contextlib.contextmanager

@@ -9,14 +9,14 @@ from urllib.parse import unquote
 
 from consumer.domain.errors import UsageError
 from consumer.store.folder import FolderStore
-from consumer.store.port import Store
+from consumer.store.port import StreamingStore
 from consumer.store.s3 import S3Store
 from consumer.store.s3_clients import S3Options
 
 BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
 
 
-def open_store(url: str, options: S3Options | None = None) -> Store:
+def open_store(url: str, options: S3Options | None = None) -> StreamingStore:
     """The store at `s3://bucket/nested/folder` or `file:///path`. Nothing is asked of it yet.
 
     `options` matter for S3 only; bucket and prefix come from the url. Raises UsageError for any other url.

@@ -10,7 +10,7 @@ import os
 import stat
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -67,13 +67,28 @@ class FolderStore:
         metadata: Mapping[str, str] | None = None,  # noqa: ARG002 - a folder keeps none
     ) -> Written | Refused:
         """Write a temporary file, make it durable, then let it appear under its name at once."""
+        return self._put(key, lambda: blocks(body, BLOCK), condition)
+
+    def put_stream(
+        self,
+        key: str,
+        blocks: Iterable[bytes],
+        *,
+        condition: Condition,
+        metadata: Mapping[str, str] | None = None,  # noqa: ARG002 - a folder keeps none
+        expected: int = 0,  # noqa: ARG002 - a file has no parts
+    ) -> Written | Refused:
+        """See `StreamingStore.put_stream`."""
+        return self._put(key, lambda: blocks, condition)
+
+    def _put(self, key: str, open_blocks: Callable[[], Iterable[bytes]], condition: Condition) -> Written | Refused:
         target = self._path(key)
         with self._outage(f"write {target}"):
             self._prepare(target.parent)
             if not _holds(condition, target):
                 _sync_folder(target.parent)  # what refuses us is obeyed: it must outlive a crash
                 return Refused()
-            temporary = self._write(body)
+            temporary = self._write(open_blocks())
             try:
                 cross()
                 if isinstance(condition, Match):
@@ -175,11 +190,11 @@ class FolderStore:
             if path.name != LOCK and status and status.st_mtime < oldest:
                 path.unlink(missing_ok=True)
 
-    def _write(self, body: Body) -> Path:
+    def _write(self, pieces: Iterable[bytes]) -> Path:
         path = self._temporary / f"{os.getpid()}-{os.urandom(12).hex()}"
         try:
             with path.open("xb") as out:
-                for block in blocks(body, BLOCK):
+                for block in pieces:
                     out.write(block)
                 out.flush()
                 os.fsync(out.fileno())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import BinaryIO, Protocol
@@ -151,3 +151,23 @@ class Store(Protocol):
 
     def now(self) -> datetime:
         """The store's own clock (the `Date` of an answer)."""
+
+
+class StreamingStore(Store, Protocol):
+    """A store that also takes bytes whose number nobody knows before the last of them."""
+
+    def put_stream(
+        self,
+        key: str,
+        blocks: Iterable[bytes],
+        *,
+        condition: Condition,
+        metadata: Mapping[str, str] | None = None,
+        expected: int = 0,
+    ) -> Written | Refused:
+        """Write what the blocks give, under the condition, whole or not at all; what they raise leaves no trace.
+
+        `expected` is about how many bytes there will be, for stores that limit the number of parts. In memory is one
+        part. The condition may be looked at before the first block, and counts at the end. Raises UnknownOutcomeError
+        where the answer was lost, UsageError where the store takes no object of this size.
+        """

@@ -8,19 +8,31 @@ from __future__ import annotations
 
 import email.utils
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import chain
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 from urllib.parse import urlsplit
 
 import structlog
 
-from consumer.domain.errors import HaltError, TransientError
+from consumer.domain.errors import HaltError, TransientError, UsageError
 from consumer.store import s3_errors
-from consumer.store.body import blocks
+from consumer.store.body import blocks, regrouped
 from consumer.store.conditional_writes.barrier import held_back
-from consumer.store.port import MOST_WHOLE, Absent, Body, Condition, ObjectInfo, Refused, Stored, Written, too_large
-from consumer.store.s3_clients import MIB, MOST_PARTS, S3Access, S3Options
+from consumer.store.port import (
+    MOST_WHOLE,
+    Absent,
+    Body,
+    BytesBody,
+    Condition,
+    ObjectInfo,
+    Refused,
+    Stored,
+    Written,
+    too_large,
+)
+from consumer.store.s3_clients import MIB, MOST_AT_ONCE, MOST_PARTS, S3Access, S3Options
 from consumer.store.s3_errors import Call, MissingKeyError, UnmetError
 
 if TYPE_CHECKING:
@@ -80,11 +92,40 @@ class S3Store:
         self, key: str, body: Body, *, condition: Condition, metadata: Mapping[str, str] | None = None
     ) -> Written | Refused:
         """`put` as a multipart upload, of whatever size but empty. What fails is aborted."""
+        size = max(self._options.part_size, -(-body.size // MOST_PARTS))
+        return self._put_parts(key, blocks(body, size), condition, metadata)
+
+    def put_stream(
+        self,
+        key: str,
+        blocks: Iterable[bytes],
+        *,
+        condition: Condition,
+        metadata: Mapping[str, str] | None = None,
+        expected: int = 0,
+    ) -> Written | Refused:
+        """See `StreamingStore.put_stream`. All parts but the last have the same size, as some stores want it."""
+        size = min(max(self._options.part_size, -(-expected // MOST_PARTS)), MOST_AT_ONCE)
+        parts = regrouped(blocks, size)
+        first = next(parts, b"")
+        if len(first) < size:
+            return self.put(key, BytesBody(first), condition=condition, metadata=metadata)
+        if isinstance(condition, Absent) and self.head(key):
+            return Refused()
+        return self._put_parts(key, chain((first,), parts), condition, metadata)
+
+    def _put_parts(
+        self, key: str, parts_of_body: Iterable[bytes], condition: Condition, metadata: Mapping[str, str] | None
+    ) -> Written | Refused:
         create = self._about(key, metadata)
         created = self._call(s3_errors.CREATE, key, lambda client: client.create_multipart_upload(**create))
         upload = {"UploadId": created["UploadId"], **self._at(key)}
         try:
-            parts = {"MultipartUpload": {"Parts": self._send_parts(key, body, upload)}, **upload, **_if(condition)}
+            parts = {
+                "MultipartUpload": {"Parts": self._send_parts(key, parts_of_body, upload)},
+                **upload,
+                **_if(condition),
+            }
             answer = self._call(s3_errors.COMPLETE, key, lambda client: client.complete_multipart_upload(**parts))
         except UnmetError:
             self._abort(key, upload)
@@ -151,9 +192,15 @@ class S3Store:
             raise TransientError(f"{self.location}: the store's Date has no zone: {date!r}")
         return now
 
-    def _send_parts(self, key: str, body: Body, upload: Mapping[str, Any]) -> Sequence[CompletedPartTypeDef]:
-        size = max(self._options.part_size, -(-body.size // MOST_PARTS))
-        return [self._send_part(key, number, data, upload) for number, data in enumerate(blocks(body, size), start=1)]
+    def _send_parts(
+        self, key: str, parts: Iterable[bytes], upload: Mapping[str, Any]
+    ) -> Sequence[CompletedPartTypeDef]:
+        sent: list[CompletedPartTypeDef] = []
+        for data in parts:
+            if len(sent) == MOST_PARTS:
+                raise UsageError(f"{self._where(key)} would need more than {MOST_PARTS} parts: ask for fewer days")
+            sent.append(self._send_part(key, len(sent) + 1, data, upload))
+        return sent
 
     def _send_part(self, key: str, number: int, data: bytes, upload: Mapping[str, Any]) -> CompletedPartTypeDef:
         answer = self._call(

@@ -55,6 +55,11 @@ def columns_of(rules: RowRules) -> tuple[Column, ...]:
     return tuple(columns)
 
 
+def column_names(rules: RowRules) -> tuple[str, ...]:
+    """Their names. Raises SchemaError."""
+    return tuple(column.name for column in columns_of(rules))
+
+
 def known_inputs(rules: RowRules, columns: tuple[Column, ...]) -> frozenset[str]:
     """The input names that are not counted as unknown: those of columns, and attributes that are switched off."""
     known = {name for column in columns for name in column.inputs}

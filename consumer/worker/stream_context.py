@@ -15,7 +15,7 @@ from consumer.seal.decide import Schedule
 from consumer.seal.keys import settings_key
 from consumer.seal.log import SealLog, get_rules
 from consumer.seal.objects import ObjectChecker, count_rows
-from consumer.source.port import Broker, ClusterAdmin, TopicFacts
+from consumer.source.port import Broker, ClusterAdmin, TopicFacts, begin_at
 from consumer.spool.disk import Disk
 from consumer.store.port import Store
 from consumer.streams.rules import RowRules
@@ -126,13 +126,4 @@ class StreamContext:
 
     def ask_begin(self, partition: TopicPartition, ends: LogEnds) -> int:
         """Where a stream that nothing was sealed or committed of starts."""
-        match self.config.begin:
-            case "earliest":
-                return ends.low
-            case "latest":
-                return ends.lso
-            case str() as text:
-                raise ValueError(f"start {text!r}")
-            case instant:
-                offset = self.admin.offset_at(partition, instant)
-                return ends.lso if offset is None else offset
+        return begin_at(self.admin, partition, ends, self.config.begin)

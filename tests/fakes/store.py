@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from itertools import count
 from typing import BinaryIO
@@ -12,7 +12,7 @@ from typing import BinaryIO
 from consumer.domain.clock import Clock, SystemClock
 from consumer.store.body import BLOCK, blocks
 from consumer.store.conditional_writes.barrier import cross
-from consumer.store.port import Absent, Body, Condition, ObjectInfo, Refused, Stored, Written
+from consumer.store.port import Absent, Body, BytesBody, Condition, ObjectInfo, Refused, Stored, Written
 
 
 class MemoryStore:
@@ -47,6 +47,18 @@ class MemoryStore:
             etag = f'"{next(self._versions)}"'
             self._objects[key] = Stored(ObjectInfo(key, len(data), etag, dict(metadata or {})), data)
             return Written(etag)
+
+    def put_stream(
+        self,
+        key: str,
+        blocks: Iterable[bytes],
+        *,
+        condition: Condition,
+        metadata: Mapping[str, str] | None = None,
+        expected: int = 0,
+    ) -> Written | Refused:
+        """See `StreamingStore.put_stream`."""
+        return self.put(key, BytesBody(b"".join(blocks)), condition=condition, metadata=metadata)
 
     def get(self, key: str) -> Stored | None:
         """The object whole, or None."""

@@ -19,7 +19,6 @@ from consumer.commands.demo.data import MORNINGS
 from consumer.commands.demo.run import PATIENCE, DemoClock, Told
 from consumer.commands.retry import RetryBudget
 from consumer.commands.verify import REST_SECONDS, THREADS_LOCAL
-from consumer.commands.wiring import column_names
 from consumer.domain.batches import Counts
 from consumer.domain.offsets import TopicPartition
 from consumer.observe.metrics import Metrics
@@ -28,6 +27,7 @@ from consumer.seal.log import SealLog
 from consumer.seal.record import Record
 from consumer.settings.model import StreamSettings
 from consumer.store.port import Store
+from consumer.streams.columns import column_names
 from consumer.verify.findings import Report
 from consumer.verify.snapshot import Days
 from consumer.verify.stream import VerifyContext, VerifyTarget, verify_stream

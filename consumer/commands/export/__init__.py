@@ -1,0 +1,1 @@
+"""`export`: days that somebody asks for, as files."""

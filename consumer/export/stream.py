@@ -1,0 +1,225 @@
+"""Exporting one stream: look, say what will be done, read and write, and state the facts last."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from functools import partial
+from typing import Any, Protocol
+
+from consumer.domain.clock import Clock
+from consumer.domain.errors import HaltError, HaltReason, UsageError
+from consumer.export import plan as plans
+from consumer.export.content import Content, DayChangedError, Progress, Source, Tries, known_columns
+from consumer.export.csv_rows import CellRule
+from consumer.export.open_days import OpenDays, OpenRows
+from consumer.export.plan import DayKind, Identity, PlannedDay, Written
+from consumer.export.survey import OpenPartition, Survey, Surveyor
+from consumer.export.targets import Sidecar, TakenError, Target
+from consumer.seal.inspection import Outside
+from consumer.store.compression import Compression, packer_for
+from consumer.streams.rules import RowRules
+
+OVERTAKEN_TRIES = 3
+"""How often an export begins anew because another one wrote the same name."""
+UNPACKED_TIMES = 12
+"""A packed object has about so many times its bytes of rows, at most: for the size of an upload's parts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is asked for. `columns` None: all of the folder."""
+
+    days: tuple[date, ...]
+    columns: tuple[str, ...] | None
+    compression: Compression
+    force: bool
+    hold: bool
+
+
+class Watcher(Progress, Protocol):
+    """Who is told of an export as it goes."""
+
+    def planned(self, stream: str, survey: Survey) -> None: ...
+
+
+class Judges(Protocol):
+    """What row rules come to."""
+
+    def columns(self, digest: str, part: OpenPartition) -> Sequence[str]:
+        """The columns of objects sealed under these settings."""
+
+    def cell_rules(self, columns: Sequence[str]) -> Mapping[int, CellRule]:
+        """Today's privacy rules for an object with these columns, by place."""
+
+    def open_days(self, columns: tuple[str, ...], read: Callable[[int], None]) -> OpenDays:
+        """What reads days that are not sealed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How the export of a stream ended. `wrote` False: the same stood there already."""
+
+    location: str
+    facts: Sidecar
+    wrote: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StreamExport:
+    """One stream's export. `today` are the columns of today's rules."""
+
+    outside: Outside
+    rules: RowRules
+    today: Sequence[str]
+    judges: Judges
+    target: Target
+    clock: Clock
+    writer: str
+    watcher: Watcher
+    rest: Callable[[], None]
+
+    def run(self, order: Order) -> Ended:
+        """Export, unless the same export stands there.
+
+        Raises UsageError where another content has the name and was not to be replaced, HaltError where no day is
+        known or a day does not stand still.
+        """
+        surveyor, tries = Surveyor(self.outside, order.days), Tries(self.rest)
+        survey = surveyor.survey()
+        if all(day.kind is DayKind.UNKNOWN for day in survey.days):
+            raise self._unknown(order)
+        self.watcher.planned(self.outside.stream.name, survey)
+        overtaken = 0
+        while overtaken < OVERTAKEN_TRIES:
+            try:
+                return self._asked(order, partial(self._attempt, order, surveyor, survey, tries))
+            except TakenError:
+                overtaken += 1
+            except DayChangedError as changed:
+                tries.again(changed.day, "changed while it was read")
+            survey = surveyor.survey()
+        raise UsageError("another export writes the same name at this moment: ask again once it has ended")
+
+    def _asked(self, order: Order, attempt: Callable[[], Ended]) -> Ended:
+        """The attempt, and over again while an outage lasts; what went into a pipe cannot be taken back."""
+        return attempt() if order.hold else self.outside.ask(attempt)
+
+    def _attempt(self, order: Order, surveyor: Surveyor, survey: Survey, tries: Tries) -> Ended:
+        columns = self._columns(order, survey)
+        base = plans.base_name(survey.days)
+        file = plans.file_name(base, order.compression)
+        identity = plans.identity_of(file, columns, self.rules.digest, survey.days, survey.kafka)
+        standing = self.outside.ask(lambda: self.target.sidecar(plans.sidecar_name(base)))
+        if standing is not None:
+            differences = identity.differences(standing)
+            if not differences:
+                return Ended(self.target.where(file), standing, wrote=False)
+            if not order.force:
+                raise UsageError(
+                    f"{self.target.where(standing['file'])} holds another export: {', '.join(differences)}."
+                    " Give --force to replace it"
+                )
+        return self._write(order, surveyor, survey, identity, tries)
+
+    def _write(self, order: Order, surveyor: Surveyor, survey: Survey, identity: Identity, tries: Tries) -> Ended:
+        content = Content(self._source(order, surveyor, survey, identity.columns, tries), survey, identity.columns)
+        packed = Packed(order.compression)
+        blocks = packed.blocks(_as_planned(content, survey.days))
+        self.target.write(identity.file, blocks, _expected(survey.days))
+        written = Written(sum(day.rows for day in content.done), packed.size, packed.sha256)
+        facts = plans.sidecar(
+            self.outside.stream.name,
+            _as_read(identity, content),
+            content.done,
+            written,
+            written_at=self.clock.now().strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            writer=self.writer,
+        )
+        base = plans.base_name(survey.days)
+        self.outside.ask(lambda: self.target.conclude(plans.sidecar_name(base), facts))
+        return Ended(self.target.where(identity.file), facts, wrote=True)
+
+    def _columns(self, order: Order, survey: Survey) -> tuple[str, ...]:
+        folder = plans.folder_columns(known_columns(survey, self.judges.columns), self.today)
+        return plans.chosen_columns(folder, order.columns)
+
+    def _source(
+        self, order: Order, surveyor: Surveyor, survey: Survey, columns: tuple[str, ...], tries: Tries
+    ) -> Source:
+        def open_rows() -> OpenRows:
+            reading = self.judges.open_days(columns, lambda offsets: self.watcher.advanced(offsets, 0))
+            return reading.rows(survey.open_partitions, survey.open_days)
+
+        return Source(
+            store=self.outside.store,
+            ask=self.outside.ask,
+            manifest=surveyor.manifest,
+            open_rows=open_rows,
+            cell_rules=self.judges.cell_rules,
+            progress=self.watcher,
+            tries=tries,
+            hold=order.hold,
+        )
+
+    def _unknown(self, order: Order) -> HaltError:
+        return HaltError(
+            HaltReason.RETENTION_HOLE,
+            f"no day from {order.days[0]} to {order.days[-1]} is known: {self.outside.store.location} has no manifest"
+            f" of them, and topic {self.outside.stream.topic} does not reach back so far. Nothing was written",
+        )
+
+
+def _as_planned(content: Content, planned: Sequence[PlannedDay]) -> Iterator[bytes]:
+    """The content's blocks. The file's name says whether all days are complete: if that turns out otherwise, again."""
+    yield from content.blocks()
+    for day, read in zip(planned, content.done, strict=True):
+        if day.complete != read.complete:
+            raise DayChangedError(day.day)
+
+
+def _as_read(identity: Identity, content: Content) -> Identity:
+    """The identity with the revisions that were read: a day may have changed since the plan, before its turn."""
+    revisions = {day.day.isoformat(): day.revision for day in content.done}
+    return Identity(identity.file, identity.columns, identity.settings, revisions, identity.kafka)
+
+
+def _expected(days: Iterable[PlannedDay]) -> int:
+    """About how many bytes the file can have."""
+    total = 0
+    for day in days:
+        for item in day.manifest.get("objects", ()):
+            total += int(item["bytes"]) * (1 if item["key"].endswith(".csv") else UNPACKED_TIMES)
+    return total * 2
+
+
+@dataclass(slots=True)
+class Packed:
+    """The file's bytes, and their size and digest once all of them were given."""
+
+    compression: Compression
+    size: int = 0
+    _digest: Any = field(default_factory=hashlib.sha256)
+
+    @property
+    def sha256(self) -> str:
+        """Hex digest of the bytes given so far."""
+        return str(self._digest.hexdigest())
+
+    def blocks(self, plain: Iterable[bytes]) -> Iterator[bytes]:
+        """The blocks as they are stored."""
+        if self.compression == "none":
+            for block in plain:
+                yield self._counted(block)
+            return
+        packer = packer_for(self.compression)
+        for block in plain:
+            yield self._counted(packer.compress(block))
+        yield self._counted(packer.flush())
+
+    def _counted(self, block: bytes) -> bytes:
+        self._digest.update(block)
+        self.size += len(block)
+        return block
