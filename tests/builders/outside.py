@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
+from consumer.domain.clock import Clock
 from consumer.domain.offsets import TopicPartition
 from consumer.seal.inspection import Outside
 from consumer.settings.load import settings_from
@@ -64,7 +65,13 @@ class Scene:
 
 
 @contextmanager
-def scene(folder: Path, *, partitions: int = 1, config: dict[str, str] | None = None) -> Iterator[Scene]:
+def scene(
+    folder: Path,
+    *,
+    partitions: int = 1,
+    config: dict[str, str] | None = None,
+    store: Callable[[Clock], MemoryStore] = MemoryStore,
+) -> Iterator[Scene]:
     """A scene whose settings have the rules of the bucket."""
     (folder / "click.avsc").write_text(RULES.schema)
     tables = {
@@ -77,7 +84,7 @@ def scene(folder: Path, *, partitions: int = 1, config: dict[str, str] | None = 
     cluster = MemoryCluster()
     cluster.create_topic(TOPIC, partitions, config)
     clock = BucketClock()
-    bucket = clock.bucket = Bucket(MemoryStore(clock), partitions=partitions, rules=settings.streams[0].rules)
+    bucket = clock.bucket = Bucket(store(clock), partitions=partitions, rules=settings.streams[0].rules)
     with ThreadPoolExecutor(2) as pool:
         admin = MemoryAdmin(cluster)
         yield Scene(bucket, cluster, Outside(settings, settings.streams[0], admin, bucket.store, at_once, pool))

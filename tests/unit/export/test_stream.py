@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-from collections.abc import Iterator
+import io
+from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
+from typing import BinaryIO, TypeVar
 
 import pytest
 import zstandard
@@ -22,6 +24,7 @@ from tests.builders.outside import scene as make_scene
 from tests.builders.sealed import COLUMNS, DAY, STREAM, TOPIC, next_day
 from tests.fakes.store import MemoryStore
 
+T = TypeVar("T")
 P1 = TopicPartition(TOPIC, 1)
 SECOND, THIRD = next_day(DAY), next_day(DAY, 2)
 
@@ -314,7 +317,7 @@ class Replacing(MemoryStore):
 
     times = 0
 
-    def open(self, key: str) -> object:  # type: ignore[override]  # what it gives is what the store gives
+    def open(self, key: str) -> BinaryIO | None:
         found = super().open(key)
         if self.times and key.endswith(".csv"):
             self.times -= 1
@@ -328,10 +331,14 @@ class Replacing(MemoryStore):
 
 
 @pytest.mark.parametrize("hold", [False, True])
-def test_a_day_that_changes_while_it_is_read_is_read_again(scene: Scene, hold: bool) -> None:
+def test_a_day_that_changes_while_it_is_read_is_read_again(tmp_path: Path, hold: bool) -> None:
+    with make_scene(tmp_path, partitions=2, store=Replacing) as scene:
+        changing_day(scene, hold)
+
+
+def changing_day(scene: Scene, hold: bool) -> None:
     sealed(scene)
     store = scene.bucket.store
-    store.__class__ = Replacing
     assert isinstance(store, Replacing)
     store.times = 2
     export = Exporter(scene)
@@ -398,29 +405,45 @@ def test_a_local_folder(scene: Scene, tmp_path: Path) -> None:
         export.run(DAY, SECOND)
 
 
-def test_an_outage_while_an_object_is_read_is_read_over(scene: Scene) -> None:
-    sealed(scene)
-    failures = [1, 1]
+class Flaky(MemoryStore):
+    """Fails to open objects, so many times, and breaks off in the middle of the first one that opens."""
 
-    def patient(call):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202 - the shape of Ask
-        while True:
-            try:
-                return call()
-            except TransientError:
-                pass
+    failures = 0
 
-    class Flaky(MemoryStore):
-        def open(self, key: str) -> object:  # type: ignore[override]
-            if failures:
-                failures.pop()
+    def open(self, key: str) -> BinaryIO | None:
+        if self.failures:
+            self.failures -= 1
+            if self.failures % 2:
                 raise TransientError("down")
-            return super().open(key)
+            stored = self.get(key)
+            return Broken(stored.data[:5]) if stored else None
+        return super().open(key)
 
-    scene.bucket.store.__class__ = Flaky
-    scene.outside.ask = patient
-    export = Exporter(scene)
-    assert export.text(export.run(DAY)) == HEAD + lines(DAY, 0, 2, 3, 5)
-    assert failures == []
+
+class Broken(io.BytesIO):
+    def read(self, size: int | None = -1, /) -> bytes:
+        if data := super().read(size):
+            return data
+        raise TransientError("connection lost")
+
+
+def until_it_works(call: Callable[[], T]) -> T:
+    while True:
+        try:
+            return call()
+        except TransientError:
+            pass
+
+
+def test_an_outage_while_an_object_is_read_is_read_over(tmp_path: Path) -> None:
+    with make_scene(tmp_path, partitions=2, store=Flaky) as scene:
+        sealed(scene)
+        assert isinstance(scene.bucket.store, Flaky)
+        scene.bucket.store.failures = 4
+        scene.outside.ask = until_it_works
+        export = Exporter(scene)
+        assert export.text(export.run(DAY)) == HEAD + lines(DAY, 0, 2, 3, 5)
+        assert scene.bucket.store.failures == 0
 
 
 def test_spans_of_what_is_read_follow_the_time_index(scene: Scene) -> None:
