@@ -18,7 +18,7 @@ from consumer.domain.errors import HaltError, HaltReason, TransientError, Unknow
 from consumer.store import s3
 from consumer.store.conditional_writes.probe import PROOF, conditional_writes, require_safe
 from consumer.store.folder import FolderStore
-from consumer.store.port import Absent, BytesBody, Condition, Match, ObjectInfo, Refused, Store, Written
+from consumer.store.port import Absent, BytesBody, Condition, Match, ObjectInfo, Refused, Store, StreamingStore, Written
 from consumer.store.s3 import S3Store
 from consumer.store.s3_clients import LEAST_PART, S3Options
 from tests.conftest import BucketFactory
@@ -72,7 +72,7 @@ def options(minio: S3Address, bucket: BucketFactory) -> S3Options:
 
 
 @pytest.fixture(params=["memory", "folder", "s3"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> StreamingStore:
     if request.param == "memory":
         return MemoryStore()
     if request.param == "folder":
@@ -315,6 +315,53 @@ def test_a_body_above_the_threshold_goes_up_in_parts(options: S3Options, minio: 
     etag = add(S3Store(options), KEY, many(2 * LEAST_PART + 1)).etag
     assert etag.endswith('-3"')
     assert open_uploads(options, minio) == []
+
+
+@pytest.mark.parametrize("size", [0, 10, LEAST_PART, 2 * LEAST_PART + 7])
+def test_a_stream_of_unknown_length_is_written_whole(store: StreamingStore, size: int) -> None:
+    data = many(size)[:size]
+    pieces = [data[at : at + 300_000] for at in range(0, size, 300_000)]
+    etag = written(store.put_stream(KEY, iter(pieces), condition=Absent(), metadata=METADATA)).etag
+    assert content(store, KEY) == data
+    assert store.put_stream(KEY, iter([b"other"]), condition=Absent()) == Refused()
+    assert content(store, KEY) == data
+    written(store.put_stream(KEY, iter([b"other"]), condition=Match(etag)))
+    assert store.put_stream(KEY, iter(pieces), condition=Match(etag)) == Refused()
+    assert content(store, KEY) == b"other"
+
+
+@pytest.mark.parametrize("size", [10, LEAST_PART + 10])
+def test_a_stream_that_breaks_off_leaves_nothing(store: StreamingStore, size: int) -> None:
+    def breaks_off() -> Iterator[bytes]:
+        yield many(size)
+        raise RuntimeError("no more")
+
+    with pytest.raises(RuntimeError, match="no more"):
+        store.put_stream(KEY, breaks_off(), condition=Absent())
+    assert store.head(KEY) is None
+    assert list(store.list("")) == []
+
+
+def test_a_stream_that_was_overtaken_leaves_no_parts(options: S3Options, minio: S3Address) -> None:
+    store = S3Store(options)
+
+    def overtaken() -> Iterator[bytes]:
+        yield many(LEAST_PART)
+        add(store, KEY, b"faster")
+        yield many(LEAST_PART)
+
+    assert store.put_stream(KEY, overtaken(), condition=Absent()) == Refused()
+    assert content(store, KEY) == b"faster"
+    assert open_uploads(options, minio) == []
+
+
+def test_the_size_of_parts_follows_what_is_expected(options: S3Options) -> None:
+    parts = 2 * LEAST_PART * 10_000  # so many bytes in the most parts there may be
+    store = S3Store(options)
+    written(store.put_stream(KEY, iter([many(2 * LEAST_PART)]), condition=Absent(), expected=parts))
+    facts = store.head(KEY)
+    assert facts is not None
+    assert facts.etag.endswith('-1"')
 
 
 def test_a_failed_upload_leaves_no_parts(options: S3Options, minio: S3Address, proxy: FaultProxy) -> None:
