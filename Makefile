@@ -58,7 +58,7 @@ types: setup ## mypy --strict
 layers: setup ## who may import whom
 	$(BIN)/lint-imports
 
-docs: setup ## the pages that are made from the code: docs/modules.md
+docs: setup ## the pages that are made from the code: docs/modules.md, docs/commands.md
 	$(BIN)/python .ci/module_map.py
 
 check: lint types layers test ## what CI runs

@@ -1,4 +1,4 @@
-"""Writes docs/modules.md: every module of consumer/ with the first paragraph of its docstring, by layer."""
+"""Writes docs/modules.md, every module of consumer/ by layer with what its docstring says; and docs/commands.md."""
 
 from __future__ import annotations
 
@@ -44,4 +44,7 @@ def page() -> str:
 
 
 if __name__ == "__main__":
+    import command_page
+
     PAGE.write_text(page(), "utf-8")
+    command_page.PAGE.write_text(command_page.page(), "utf-8")

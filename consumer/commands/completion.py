@@ -25,7 +25,7 @@ def _words(command: Command, commands: Sequence[Command]) -> list[str]:
 # -- bash ------------------------------------------------------------------------------------------------------------
 
 _BASH = """\
-# completion of adapty-sink for bash
+# adapty-sink: completion for bash
 _adapty_sink() {{
     local current=${{COMP_WORDS[COMP_CWORD]}} before=${{COMP_WORDS[COMP_CWORD-1]}} command= words= i
     # bash takes --option=value apart at the =
@@ -75,7 +75,7 @@ def _bash_values(command: Command) -> Iterator[str]:
 
 _ZSH = """\
 #compdef adapty-sink
-# completion of adapty-sink for zsh: source it, or put it into a folder of $fpath as _adapty-sink
+# adapty-sink: completion for zsh: source it, or put it into a folder of $fpath as _adapty-sink
 _adapty_sink() {{
     local context state state_descr line
     typeset -A opt_args
@@ -142,7 +142,7 @@ _FISH = "complete -c adapty-sink"
 
 
 def _fish(commands: Sequence[Command]) -> str:
-    return "\n".join(("# completion of adapty-sink for fish", f"{_FISH} -f", *_fish_lines(commands), ""))
+    return "\n".join(("# adapty-sink: completion for fish", f"{_FISH} -f", *_fish_lines(commands), ""))
 
 
 def _fish_lines(commands: Sequence[Command]) -> Iterator[str]:

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import structlog
 
+from consumer.domain.backoff import pauses
 from consumer.domain.clock import Clock
 from consumer.domain.errors import GaveUpError, TransientError
 
@@ -32,14 +33,13 @@ class RetryBudget:
 
     def ask(self, call: Callable[[], T]) -> T:
         """What `call` returns. Raises GaveUpError where no answer came for too long, and after `stop`."""
-        wait = FIRST_WAIT
+        waits = pauses(FIRST_WAIT, LONGEST_WAIT)
         while True:
             self.keep_on()
             try:
                 answer = call()
             except TransientError as error:
-                self._wait(error, wait)
-                wait = min(wait * 2, LONGEST_WAIT)
+                self._wait(error, next(waits))
             else:
                 self._answered_at = self._clock.monotonic()
                 return answer

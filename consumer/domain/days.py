@@ -7,9 +7,9 @@ from datetime import UTC, date, datetime, time, timedelta
 
 ONE_DAY = timedelta(days=1)
 FIRST_DAY = date(2008, 7, 10)
-"""The App Store's opening day: no event of ours is older (streams.md, input row 18)."""
+"""The App Store's opening day: no event of ours is older."""
 ABSURD_DAYS = timedelta(days=2)
-"""A row this far past the moment of a seal goes to its own day at once (design.md, section 3)."""
+"""A row this far past the moment of a seal goes to its own day at once: an absurd clock must not hold the resume."""
 
 
 def midnight(day: date) -> datetime:

@@ -30,7 +30,7 @@ class BadRecordError(SinkError):
 
 
 class HaltReason(StrEnum):
-    """Why a partition stopped until an operator decides (design.md, section 8)."""
+    """Why a partition stopped until an operator decides (docs/runbook.md says what to do)."""
 
     RETENTION_HOLE = "retention_hole"
     LOG_TRUNCATED = "log_truncated"

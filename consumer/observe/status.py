@@ -1,4 +1,4 @@
-"""Where every partition stands: what `status` prints and `/status` answers (design.md, section 8). Data alone."""
+"""Where every partition stands: what `status` prints and `/status` answers. Data alone."""
 
 from __future__ import annotations
 

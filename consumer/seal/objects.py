@@ -19,7 +19,7 @@ CountRows = Callable[[Store, ObjectEntry], int]
 
 
 def object_metadata(record: Record, entry: ObjectEntry, body: Body) -> dict[str, str]:
-    """The row facts that an object carries (design.md, section 2)."""
+    """The row facts that an object carries in its metadata."""
     return {
         "topic": record.partition.topic,
         "partition": str(record.partition.partition),

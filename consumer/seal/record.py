@@ -1,4 +1,4 @@
-"""Seal records: what one seal decided, immutable, as it stands in the bucket (design.md, section 3)."""
+"""Seal records: what one seal decided, immutable, as it stands in the bucket."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an assignment finds, and what follows from it: the recovery table of design.md, section 3, as one function."""
+"""What an assignment finds, and what follows from it: the recovery table as one function."""
 
 from __future__ import annotations
 

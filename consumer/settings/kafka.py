@@ -29,7 +29,7 @@ FIXED_OPTIONS: Mapping[str, str] = {
     "enable.partition.eof": "the sink must see where a partition ends; leave it out",
     "partition.assignment.strategy": _ASSIGNOR,
 }
-"""librdkafka settings that the seal log rests on (design.md, section 3), and what to do instead."""
+"""librdkafka settings that the seal log rests on, and what to do instead."""
 
 _CLASSIC_ONLY = ("session.timeout.ms", "heartbeat.interval.ms", "group.protocol.type")
 

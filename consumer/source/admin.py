@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import datetime
 from functools import cached_property
+from itertools import islice
 from struct import unpack_from
 from threading import Lock
 from typing import Any, TypeVar
@@ -27,6 +28,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # exported th
     ResourceType,
 )
 
+from consumer.domain.backoff import pauses
 from consumer.domain.errors import TransientError, UsageError
 from consumer.domain.offsets import LogEnds, TopicPartition
 from consumer.settings.model import KafkaSettings
@@ -37,7 +39,7 @@ from consumer.source.port import Commit, TopicFacts, millis_from
 ANSWER_SECONDS = 5.0
 """How long one request may take."""
 _GRACE_SECONDS = 1.0
-_PAUSES = (0.1, 0.4, 1.0, 2.0)
+_FIRST_PAUSE, _LONGEST_PAUSE, _REPEATS = 0.2, 2.0, 5
 """A cluster without any group yet takes seconds to choose its first coordinator."""
 LATELY_SECONDS = 60.0
 STABLE = "Stable"
@@ -259,7 +261,7 @@ def assigned(assignment: bytes) -> set[TopicPartition]:
 
 def _settled(ask: Callable[[], T]) -> T:
     """Ask; again, a moment later, while leaders move."""
-    for pause in _PAUSES:
+    for pause in islice(pauses(_FIRST_PAUSE, _LONGEST_PAUSE), _REPEATS):
         try:
             return ask()
         except _RefusedError as error:

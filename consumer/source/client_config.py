@@ -15,7 +15,7 @@ FIXED: Mapping[str, Any] = {
     "isolation.level": "read_committed",
     "enable.partition.eof": True,
 }
-"""What nobody overrides (design.md, section 3): offsets move by seals alone, a lost position is never skipped."""
+"""What nobody overrides: offsets move by seals only, a lost position is never skipped."""
 
 _OURS = {*FIXED, "bootstrap.servers", "metadata.broker.list", "group.id", "group.instance.id"}
 _ASSIGNOR = "partition.assignment.strategy"

@@ -33,7 +33,7 @@ class DayBy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which rows are kept (design.md, section 6). `environments` None keeps all; names are lower case."""
+    """Which rows are kept (docs/settings.md). `environments` None keeps all; names are lower case."""
 
     event_types: Mapping[str, bool] = field(default_factory=dict)
     event_type_default: bool = True

@@ -29,10 +29,7 @@ RESTORE = (
     "restore it from a backup or an older object version. The rows of a record that cannot be restored are safe where"
     " its objects stand; go on in a new folder with a new group"
 )
-RESTORE_OBJECT = (
-    "restore it from a backup or an older object version, or write its day anew: adapty-sink replay --from {day}"
-    " --to {day}, while Kafka holds the records"
-)
+RESTORE_OBJECT = "restore it from a backup or an older object version; the day of this object is {day}"
 RESTORE_QUARANTINE = "restore it from a backup or an older object version; its records stand in Kafka until retention"
 START_WORKER = "start the worker: it finishes what is pending and publishes on every assignment"
 REPUBLISH = (

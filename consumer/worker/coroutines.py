@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from consumer.domain.backoff import Jitter, pauses
 from consumer.domain.clock import Clock
 from consumer.domain.errors import TransientError
 from consumer.worker.executor import Job, Jobs
@@ -41,16 +42,15 @@ Step = RunInThread | WaitUntil | Sleep
 Steps = Generator[Step, Any, _T]
 
 
-def with_backoff(call: Callable[[], _T], told: Callable[[TransientError | None], None]) -> Steps[_T]:
+def with_backoff(call: Callable[[], _T], told: Callable[[TransientError | None], None], jitter: Jitter) -> Steps[_T]:
     """Run `call` as a job until it meets no outage, with backoff. `told` hears of each outage, and None at its end."""
-    pause = FIRST_PAUSE
+    waits = pauses(FIRST_PAUSE, LONGEST_PAUSE, jitter)
     while True:
         try:
             value: _T = yield RunInThread(call)
         except TransientError as error:
             told(error)
-            yield Sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE)
+            yield Sleep(next(waits))
         else:
             told(None)
             return value

@@ -221,7 +221,7 @@ class Worker:
         while True:
             yield Sleep(UNOWNED_SECONDS)
             unowned = yield from with_backoff(
-                lambda: context.admin.unowned(context.config.group, topics), lambda _: None
+                lambda: context.admin.unowned(context.config.group, topics), lambda _: None, context.jitter
             )
             if before & unowned:
                 self._broker.rejoin()

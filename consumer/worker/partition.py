@@ -75,7 +75,7 @@ class Partition:
 
     def ask(self, call: Callable[[], _T]) -> Steps[_T]:
         """Run `call` as a job, through any outage."""
-        return with_backoff(call, self.report_outage)
+        return with_backoff(call, self.report_outage, self.context.jitter)
 
     def enter(self, activity: Activity) -> None:
         """Do something else from now on."""

@@ -51,7 +51,7 @@ class PublishTask:
             yield WaitUntil(lambda: self._requested and not self.busy())
             self._requested, self.running = False, True
             try:
-                published = yield from with_backoff(self._publish, self._told)
+                published = yield from with_backoff(self._publish, self._told, self._context.jitter)
             except HaltError as halt:
                 # the partition itself halts for the same reason; here it only delays the stream's days
                 self.halted = halt

@@ -1,4 +1,4 @@
-"""One seal of one partition, as design.md, section 3 numbers its steps: catch up, decide, record, upload, commit."""
+"""One seal of one partition, step by step as in docs/architecture.md: catch up, decide, record, upload, commit."""
 
 from __future__ import annotations
 

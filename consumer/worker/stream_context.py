@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from threading import Lock
 
+from consumer.domain.backoff import Jitter
 from consumer.domain.batches import RowTransformer
 from consumer.domain.clock import Clock
 from consumer.domain.errors import HaltError, HaltReason
@@ -55,6 +57,7 @@ class StreamContext:
     bodies: ObjectBodies
     ahead: Ahead = field(default_factory=AtOnce)
     prove: Callable[[Store], None] = lambda _: None
+    jitter: Jitter = random.random
     _proven: bool = False
     _proving: Lock = field(default_factory=Lock)
     _rules: dict[str, RowRules] = field(default_factory=dict)

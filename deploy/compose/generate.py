@@ -18,13 +18,15 @@ from uuid import UUID
 import fastavro
 from confluent_kafka import KafkaError, Message, Producer
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
-from tenacity import retry, stop_after_delay, wait_fixed
 
+from consumer.domain.backoff import pauses
 from consumer.streams.kinds import KINDS, Kind
 
 Encode = Callable[[dict[str, Any]], bytes]
 PEOPLE = 500
 QUEUED = 10_000
+REGISTRY_SECONDS = 120.0
+"""How long a registry that does not answer is waited for."""
 MISSING = 0.3
 """Share of the cells that may be null and are."""
 
@@ -125,12 +127,19 @@ def _encoder(kind: Kind, registry: str) -> Encode:
     return encode
 
 
-@retry(stop=stop_after_delay(120), wait=wait_fixed(2), reraise=True)
 def _registered(kind: Kind, registry: str) -> bytes:
-    """What stands before each datum: a zero byte and the schema's id."""
-    client = SchemaRegistryClient({"url": registry})
-    number = client.register_schema(f"adapty.{kind.name}-value", Schema(kind.schema, "AVRO"))
-    return b"\0" + number.to_bytes(4, "big")
+    """What stands before each datum: a zero byte and the schema's id. The registry may be starting still."""
+    client, end = SchemaRegistryClient({"url": registry}), time.monotonic() + REGISTRY_SECONDS
+    for pause in pauses(0.5, 5.0):
+        try:
+            number = client.register_schema(f"adapty.{kind.name}-value", Schema(kind.schema, "AVRO"))
+        except Exception:  # the client lets its HTTP library's errors through, whichever that is
+            if time.monotonic() > end:
+                raise
+            time.sleep(pause)
+        else:
+            return b"\0" + number.to_bytes(4, "big")
+    raise AssertionError("pauses end never")
 
 
 def _iso(value: date) -> str:

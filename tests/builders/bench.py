@@ -288,6 +288,7 @@ class Member:
             make_transformer=self._transform,
             listener=self.told,
             bodies=ObjectBodies(self.disk, Path("/nowhere")),
+            jitter=lambda: 0.0,
         )
 
     def _transform(self, rules: RowRules) -> RowTransformer:

@@ -285,6 +285,7 @@ class World:
             make_transformer=lambda rules: rows.SimTransformer(rules, self.registry),
             listener=self.ear,
             bodies=ObjectBodies(disk, Path("/nowhere")),
+            jitter=self.random.random,
         )
 
     def _worker(self, machine: Machine, process: Process) -> Worker:

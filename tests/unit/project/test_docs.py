@@ -16,7 +16,7 @@ import pytest
 from moto import mock_aws
 
 from consumer.commands import main
-from consumer.commands.exit_codes import ExitCode
+from consumer.commands.exit_codes import MEANINGS, ExitCode
 from consumer.settings.load import load_settings
 from consumer.streams.columns import columns_of
 from consumer.streams.kinds import KINDS
@@ -24,9 +24,11 @@ from consumer.streams.rules import Format, RowRules
 
 ROOT = Path(__file__).parents[3]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+SIGNALLED = {ExitCode.INTERRUPTED, ExitCode.TERMINATED, ExitCode.NO_READER}
 README = (ROOT / "README.md").read_text()
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text()
-LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+LINK = re.compile(r"\[[^\]]*\]\(([^)]+)\)")
+"""Over line ends too: a target that a line end breaks is found, and not taken for prose."""
 
 
 def blocks(text: str, language: str) -> list[str]:
@@ -40,11 +42,22 @@ def columns(kind: str) -> list[str]:
     return [column.name for column in columns_of(rules)]
 
 
+def anchors(page: Path) -> set[str]:
+    """What a link may name in a page: its headings, as GitHub writes them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
     for target in LINK.findall(page.read_text()):
-        if not target.startswith(("https://", "#")):
-            assert (page.parent / target.partition("#")[0]).exists(), target
+        assert not re.search(r"\s", target), f"a line end breaks the link {target!r}"
+        if target.startswith("https://"):
+            continue
+        name, _, anchor = target.partition("#")
+        to = page.parent / name if name else page
+        assert to.exists(), target
+        assert not anchor or anchor in anchors(to), target
 
 
 def test_every_decision_is_a_page_of_its_own() -> None:
@@ -99,7 +112,8 @@ def test_exit_codes_are_named() -> None:
         int(number)
         for number in re.findall(r"(?:^|[ ·\n])(\d+) (?:done|`verify`|bad|halted|gave|unexpected)", sentence)
     }
-    assert named == {int(code) for code in ExitCode if code is not ExitCode.NO_READER}
+    assert named == {int(code) for code in ExitCode if code not in SIGNALLED}
+    assert MEANINGS.keys() == set(ExitCode)
 
 
 # -- what README has to copy -----------------------------------------------------------------------------------------
@@ -165,8 +179,9 @@ def test_column_counts_are_right() -> None:
 # -- docs/architecture.md --------------------------------------------------------------------------------------------
 
 
-def test_the_module_map_is_made_from_the_docstrings() -> None:
-    spec = importlib.util.spec_from_file_location("module_map", ROOT / ".ci" / "module_map.py")
+@pytest.mark.parametrize("script", ["module_map", "command_page"])
+def test_pages_are_made_from_the_code(script: str) -> None:
+    spec = importlib.util.spec_from_file_location(script, ROOT / ".ci" / f"{script}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

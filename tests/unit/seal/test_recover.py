@@ -1,4 +1,4 @@
-"""The recovery table of design.md, section 3: what an assignment finds, and what follows from it."""
+"""The recovery table: what an assignment finds, and what follows from it."""
 
 from __future__ import annotations
 

@@ -47,7 +47,8 @@ class MadeUpAdmin:
 
 def view(admin: MadeUpAdmin, monkeypatch: pytest.MonkeyPatch) -> KafkaAdmin:
     monkeypatch.setattr(logview, "AdminClient", lambda _config: admin)
-    monkeypatch.setattr(logview, "_PAUSES", (0.0, 0.0))
+    monkeypatch.setattr(logview, "_FIRST_PAUSE", 0.0)
+    monkeypatch.setattr(logview, "_REPEATS", 2)
     monkeypatch.setattr(logview, "_GRACE_SECONDS", 0.0)
     return KafkaAdmin(KafkaSettings(bootstrap_servers="localhost:9092"), seconds=0.01)
 

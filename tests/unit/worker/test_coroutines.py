@@ -148,7 +148,7 @@ def test_closing_what_never_began() -> None:
 
 def story(call: Callable[[], Any]) -> Callable[[Stage], Steps[None]]:
     def steps(stage: Stage) -> Steps[None]:
-        stage.said.append((yield from with_backoff(call, lambda error: stage.said.append(str(error)))))
+        stage.said.append((yield from with_backoff(call, lambda error: stage.said.append(str(error)), lambda: 0.0)))
 
     return steps
 
@@ -178,7 +178,7 @@ def test_an_outage_is_told_and_waited_out() -> None:
 
 def test_the_pause_doubles_up_to_a_limit() -> None:
     def pauses() -> Generator[float, None, None]:
-        steps = with_backoff(lambda: None, lambda error: None)
+        steps = with_backoff(lambda: None, lambda error: None, lambda: 0.0)
         step: Any = next(steps)
         while True:
             assert isinstance(step, RunInThread)

@@ -1,0 +1,103 @@
+"""What the code says of itself is so: commands and pages that it names exist, and nothing ships that nobody uses."""
+
+from __future__ import annotations
+
+import ast
+import re
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+from consumer.commands import main
+
+ROOT = Path(__file__).parents[3]
+MODULES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts): path
+    for path in sorted((ROOT / "consumer").rglob("*.py"))
+    if path.name != "__init__.py"
+}
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+AWAITED = {"consumer.source.range_reader"}
+"""Here before the commands that read with them: export and replay."""
+COMMAND = re.compile(r"adapty-sink(?: --[a-z-]+ [^\s`]+)* ([a-z][a-z-]*)")
+
+
+def texts(path: Path) -> Iterator[str]:
+    """Every string of a module, docstrings too; of a formatted one the parts that stand there."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.JoinedStr):
+            yield "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, (str, bytes)):
+            yield node.value if isinstance(node.value, str) else node.value.decode("utf-8", "replace")
+
+
+def imports(path: Path) -> set[str]:
+    """What a module imports, anywhere in it, by full names."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.module is not None
+            assert node.level == 0, path
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+def test_a_command_that_a_string_names_exists() -> None:
+    named = {word for path in MODULES.values() for text in texts(path) for word in COMMAND.findall(text)}
+    assert {"check", "accept-gap", "completion"} <= named
+    assert named <= set(main.COMMANDS)
+
+
+def test_a_command_that_a_page_names_exists() -> None:
+    spans = [span for page in PAGES for span in re.findall(r"`([^`\n]+)`", page.read_text())]
+    spans += [line for page in PAGES for line in re.findall(r"^adapty-sink .*", page.read_text(), re.MULTILINE)]
+    named = {word for span in spans if span.startswith("adapty-sink") for word in COMMAND.findall(span)}
+    assert "run" in named
+    assert named <= set(main.COMMANDS)
+
+
+def test_a_page_that_code_names_is_one_of_the_project() -> None:
+    sources = [
+        path
+        for folder in ("consumer", "tests", "benchmarks", ".ci", "deploy")
+        for path in (ROOT / folder).rglob("*.py")
+    ]
+    sources += [ROOT / "Makefile", ROOT / "pyproject.toml", ROOT / "docker-compose.yml", *PAGES]
+    seen = set()
+    for source in sources:
+        for name in re.findall(r"(?<![\w*{/.-])(?:docs/)?[\w-]+(?:/[\w-]+)*\.md\b", source.read_text()):
+            seen.add(name)
+            places = (ROOT / name, ROOT / "docs" / name, source.parent / name)
+            assert any(place.exists() for place in places), (source.relative_to(ROOT).as_posix(), name)
+    assert "docs/architecture.md" in seen
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_names_no_page_outside_docs(module: str) -> None:
+    for name in re.findall(r"[\w/.-]+\.md\b", MODULES[module].read_text()):
+        assert name.startswith("docs/"), f"write docs/{name}, and have it there"
+
+
+def test_no_module_ships_that_nobody_imports() -> None:
+    """Reached from the console command: a module that only tests import is a fake, and belongs below tests/."""
+    reached: set[str] = set()
+    open_ends = {"consumer.commands.main"}
+    while open_ends:
+        module = open_ends.pop()
+        reached.add(module)
+        open_ends |= (imports(MODULES[module]) & MODULES.keys()) - reached
+    assert MODULES.keys() - reached <= AWAITED
+
+
+def test_every_runtime_dependency_is_imported() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = {re.split(r"[\[<>=~! ]", text)[0] for text in project["dependencies"]}
+    imported = {name.partition(".")[0] for path in MODULES.values() for name in imports(path)}
+    providers = packages_distributions()
+    used = {provider.lower().replace("_", "-") for name in imported for provider in providers.get(name, ())}
+    assert declared - used == set()
