@@ -9,7 +9,9 @@ from datetime import date
 from pathlib import Path
 
 from consumer import __version__
-from consumer.decode.registry import Registry
+from consumer.decode import schema_lookup
+from consumer.decode.registry import Registry, SchemaSource
+from consumer.decode.schema_lookup import SchemaLookup
 from consumer.domain.batches import RowTransformer
 from consumer.domain.clock import Clock, SystemClock
 from consumer.domain.offsets import TopicPartition
@@ -33,7 +35,7 @@ from consumer.streams.columns import column_names
 from consumer.streams.rules import RowRules
 from consumer.worker.backpressure import Limits
 from consumer.worker.events import Listener
-from consumer.worker.executor import ThreadExecutor
+from consumer.worker.executor import Job, ThreadExecutor
 from consumer.worker.lookahead import ThreadsAhead
 from consumer.worker.loop import Pace, Worker
 from consumer.worker.object_bodies import ObjectBodies
@@ -68,13 +70,23 @@ def store_of(destination: DestinationSettings) -> StreamingStore:
     return open_store(destination.url, options if destination.scheme == "s3" else None)
 
 
-def registry_of(settings: Settings) -> Registry | None:
-    """The schema registry, where one is named."""
+def schema_source_of(settings: Settings) -> SchemaSource | None:
+    """The schema registry, where one is named, to be asked one question after the other."""
     if (found := settings.schema_registry) is None:
         return None
     from consumer.decode.confluent_registry import ConfluentRegistry  # noqa: PLC0415 - its client is slow to load
 
     return ConfluentRegistry(found.url, found.plain_options())
+
+
+def registry_of(settings: Settings) -> Registry | None:
+    """The schema registry, where one is named, asked beside whoever needs a schema."""
+    source = schema_source_of(settings)
+    if source is None or settings.schema_registry is None:
+        return None
+    threads = ThreadExecutor(schema_lookup.THREADS, lambda: None, "registry")
+    grace = settings.schema_registry.grace.total_seconds()
+    return SchemaLookup(source, lambda call: threads.submit(Job(call)), SystemClock(), grace)
 
 
 def stream_config(settings: Settings, stream: StreamSettings) -> StreamConfig:
@@ -150,7 +162,7 @@ def publisher_of(context: StreamContext) -> Publisher:
 def worker_of(settings: Settings, ports: Ports, listener: Listener, *, through: date | None = None) -> Worker:
     """The worker of these settings over these ports."""
     schedule = Schedule(settings.schedule.seal_at, through)
-    ahead = ThreadsAhead(JUDGE_THREADS)
+    ahead = ThreadsAhead(JUDGE_THREADS, ports.broker.wake)
     contexts = {
         stream.name: StreamContext(
             config=stream_config(settings, stream),

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Callable, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from urllib.parse import quote
 
-from confluent_kafka.schema_registry import Schema, SchemaReference, SchemaRegistryClient, SchemaRegistryError
+from confluent_kafka.schema_registry import SchemaRegistryClient, SchemaRegistryError
 
 from consumer.decode.references import complete
-from consumer.domain.clock import Clock, SystemClock
+from consumer.decode.registry import INCOMPLETE, TOO_LARGE, UNKNOWN, Answer
+from consumer.decode.registry_http import MOST_BYTES, BoundedClient, TooLargeError, bound, deadline, remaining
 from consumer.domain.errors import TransientError
 from consumer.domain.redaction import MASK, is_secret_name
 
 NOT_FOUND = 404
-REMEMBER_UNKNOWN = 30.0
-"""Seconds for which a 404 is not asked again; short, so that a schema registered later is found."""
+SPEAK_OF_SCHEMAS = frozenset({40401, 40402, 40403})
+"""What `error_code` says where subject, version or schema are unknown. Any other 404 is some server's, not a word about
+a schema."""
 LONGEST_ANSWER = 500
 """Characters of an answer that a message repeats."""
 MOST_REFERENCES = 1_000
@@ -23,62 +27,103 @@ MOST_REFERENCES = 1_000
 FAST = {"timeout": 10, "max.retries": 1, "retries.wait.ms": 200}
 """A request fails within seconds: waiting out an outage is for the worker, which goes on polling."""
 
+T = TypeVar("T")
+
+
+class _IncompleteError(Exception):
+    """A schema that a schema refers to cannot be had."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """A schema as it came: nothing is sure but that there is one. Raises _IncompleteError where it is none."""
+
+    raw: Any
+    references: Any
+
+    @property
+    def text(self) -> str:
+        if not isinstance(self.raw, str):
+            raise _IncompleteError
+        return self.raw
+
+    def refers_to(self) -> list[tuple[str, int]]:
+        """Subjects and versions."""
+        try:
+            found = [(one["subject"], one["version"]) for one in self.references]
+        except (TypeError, KeyError):
+            raise _IncompleteError from None
+        if not all(isinstance(subject, str) and isinstance(version, int) for subject, version in found):
+            raise _IncompleteError
+        return found
+
 
 class ConfluentRegistry:
-    """The registry behind `url`. Schemas are kept for ever (an id never changes its meaning), a 404 for a moment."""
+    """`SchemaSource` of the registry behind `url`. Keeps nothing: what is asked often is kept by who asks."""
 
-    def __init__(self, url: str, options: Mapping[str, Any] | None = None, *, clock: Clock | None = None) -> None:
+    def __init__(self, url: str, options: Mapping[str, Any] | None = None) -> None:
         """`options` are those of confluent-kafka's registry client. Raises ValueError or TypeError for bad ones."""
-        self._client = SchemaRegistryClient({**FAST, **(options or {}), "url": url})
+        self._client = client_of(url, options or {})
         self._secrets = _spellings(options or {})
-        self._clock = clock or SystemClock()
-        self._known: dict[int, str] = {}
-        self._unknown: dict[int, float] = {}
 
-    def schema(self, schema_id: int) -> str | None:
-        if (text := self._known.get(schema_id)) is not None:
-            return text
-        if self._clock.monotonic() < self._unknown.get(schema_id, float("-inf")):
-            return None
-        found = self._ask(f"schema {schema_id}", lambda: self._client.get_schema(schema_id))
-        if found is None:
-            self._unknown[schema_id] = self._clock.monotonic() + REMEMBER_UNKNOWN
-            return None
-        self._known[schema_id] = text = self._whole(found)
-        return text
+    def ask(self, schema_id: int) -> Answer:
+        what = f"schema {schema_id}"
+        try:
+            with deadline():
+                found = self._asked(what, lambda: self._read(f"schemas/ids/{schema_id}"))
+                return UNKNOWN if found is None else Answer(self._whole(found))
+        except TooLargeError:
+            return TOO_LARGE
+        except _IncompleteError:
+            return INCOMPLETE
 
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
 
-    def _whole(self, schema: Schema) -> str:
+    def _read(self, path: str, query: dict[str, Any] | None = None) -> _Text:
+        """A schema as the registry has it now; the client's own methods would keep it for ever."""
+        raw = self._client._rest_client.get(path, query)  # noqa: SLF001 - the public ones fill a cache without bounds
+        if not isinstance(raw, dict) or "schema" not in raw:
+            raise ValueError(f"that is no schema: {raw!r:.100}")
+        return _Text(raw["schema"], raw.get("references") or ())
+
+    def _whole(self, schema: _Text) -> str:
         """The text of a schema with everything that it refers to, directly or through others."""
-        text = schema.schema_str or ""
         parts: dict[tuple[str, int], str] = {}
-        pending = list(schema.references or ())
+        pending = schema.refers_to()
+        size = len(schema.text)
         while pending and len(parts) < MOST_REFERENCES:
-            one = pending.pop()
-            key = (one.subject or "", one.version or 0)
+            key = pending.pop()
             if key in parts:
                 continue
-            found = self._referenced(one)
-            parts[key] = found.schema_str or ""
-            pending.extend(found.references or ())
-        return complete(text, parts.values()) if parts else text
+            found = self._referenced(*key)
+            parts[key] = found.text
+            size += len(found.text)
+            if size > MOST_BYTES:
+                raise TooLargeError
+            pending.extend(found.refers_to())
+        whole = complete(schema.text, parts.values()) if parts else schema.text
+        if len(whole) > MOST_BYTES:
+            raise TooLargeError
+        return whole
 
-    def _referenced(self, reference: SchemaReference) -> Schema:
-        subject, version = reference.subject or "", reference.version or 0
-        what = f"version {version} of {subject}"
-        found = self._ask(what, lambda: self._client.get_version(subject, version, deleted=True).schema)
+    def _referenced(self, subject: str, version: int) -> _Text:
+        path = f"subjects/{quote(subject, safe='')}/versions/{version}"
+        found = self._asked(f"version {version} of {subject}", lambda: self._read(path, {"deleted": True}))
         if found is None:
-            raise TransientError(f"the schema registry has lost {what}, which other schemas refer to")
+            raise _IncompleteError
         return found
 
-    def _ask(self, what: str, question: Callable[[], Schema]) -> Schema | None:
+    def _asked(self, what: str, question: Callable[[], T]) -> T | None:
+        """The answer; None where the registry says that it knows no such thing."""
         try:
+            remaining()
             return question()
+        except (TooLargeError, _IncompleteError):
+            raise
         except SchemaRegistryError as error:
-            if error.http_status_code == NOT_FOUND:
+            if error.http_status_code == NOT_FOUND and error.error_code in SPEAK_OF_SCHEMAS:
                 return None
             raise TransientError(f"the schema registry does not give {what}: {self._cleaned(str(error))}") from None
         except Exception as error:  # noqa: BLE001 - the client lets its HTTP library's errors through, whichever that is
@@ -90,6 +135,16 @@ class ConfluentRegistry:
         for secret in self._secrets:
             text = text.replace(secret, MASK)
         return text[:LONGEST_ANSWER]
+
+
+def client_of(url: str, options: Mapping[str, Any]) -> SchemaRegistryClient:
+    """The client library's own, bounded. Raises ValueError, TypeError, OSError or ssl errors for bad options."""
+    client = SchemaRegistryClient({**FAST, **options, "url": url})
+    rest = client._rest_client  # noqa: SLF001 - it has no public way to hand a session in
+    rest.session.close()
+    rest.session = BoundedClient(verify=rest.verify, auth=rest.auth, proxy=rest.proxy, timeout=rest.timeout)
+    bound(rest.session)
+    return client
 
 
 def _spellings(options: Mapping[str, Any]) -> list[str]:

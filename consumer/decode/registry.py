@@ -1,20 +1,49 @@
-"""The schema registry: writer schemas by id, as self-contained Avro text."""
+"""The schema registry as decoders and the sink's commands see it: writer schemas by id, as self-contained Avro text."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 from consumer.domain.errors import TransientError
+from consumer.domain.offsets import TopicPartition
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a registry said of one schema id.
+
+    `text` is None where it knows no such schema, and empty where it has one that nobody can read rows with. What is not
+    `final` may be different in a moment (a schema that is registered just now, a replica that lags behind): it is
+    believed only after it has been said for the whole grace.
+    """
+
+    text: str | None
+    final: bool = True
+
+
+UNKNOWN = Answer(None, final=False)
+TOO_LARGE = Answer("")
+INCOMPLETE = Answer("", final=False)
+"""The schema, or one that it refers to, cannot be had in one piece."""
+
+
+class SchemaSource(Protocol):
+    """Asks a registry one question, and waits for the answer. Any thread may ask."""
+
+    def ask(self, schema_id: int) -> Answer:
+        """The answer. Raises TransientError while nothing that speaks of the schema comes back."""
 
 
 class Registry(Protocol):
-    """Writer schemas by id. Any thread may ask."""
+    """Writer schemas by id, at once. Any thread may look."""
 
-    def schema(self, schema_id: int) -> str | None:
-        """The Avro text, with the types it refers to in it; None where the registry answers 404.
+    def schemas(self, partition: TopicPartition, wanted: Mapping[int, int]) -> Mapping[int, str | None]:
+        """The Avro text of each wanted id, None where it is unknown; `wanted` has the number of records of each.
 
-        Raises TransientError while the registry is down, answers 5xx, or refuses our credentials.
+        Raises PendingError while an answer is under way, GraceError while it is not believed yet, TransientError
+        while the registry is down, answers 5xx, or refuses our credentials.
         """
 
 
@@ -22,10 +51,14 @@ class MemoryRegistry:
     """A registry of a test or a demo. `down` makes every question an outage."""
 
     def __init__(self, schemas: Mapping[int, str] | None = None) -> None:
-        self.schemas = dict(schemas or {})
+        self.known = dict(schemas or {})
         self.down = False
 
-    def schema(self, schema_id: int) -> str | None:
+    def ask(self, schema_id: int) -> Answer:
         if self.down:
             raise TransientError("the schema registry is down")
-        return self.schemas.get(schema_id)
+        text = self.known.get(schema_id)
+        return UNKNOWN if text is None else Answer(text)
+
+    def schemas(self, partition: TopicPartition, wanted: Iterable[int]) -> Mapping[int, str | None]:  # noqa: ARG002 - the shape of `Registry`
+        return {schema_id: self.ask(schema_id).text for schema_id in wanted}

@@ -93,9 +93,9 @@ class Counts:
 class TransformedBatch:
     """A judged batch: the rows it became by day, and what is worth counting.
 
-    `days` is sorted by (day, quarantine) and holds every day that has rows, wanted or not. `unknown_schemas` maps a
-    schema id that the registry did not know to the offset after the last record judged so. `exact_path` maps the
-    reason why records left the fast path to their number.
+    `days` is sorted by (day, quarantine) and holds every day that has rows, wanted or not. `known_schemas` maps a
+    schema id that the registry knows to the offset of the first record with it, `unknown_schemas` one that it does not
+    know to the offset after the last. `exact_path` maps the reason why records left the fast path to their number.
     """
 
     partition: TopicPartition
@@ -105,9 +105,29 @@ class TransformedBatch:
     filtered: Mapping[str, int] = field(default_factory=Counter)
     oddities: Mapping[str, int] = field(default_factory=Counter)
     unknown_fields: Mapping[str, int] = field(default_factory=Counter)
+    known_schemas: Mapping[int, int] = field(default_factory=dict)
     unknown_schemas: Mapping[int, int] = field(default_factory=dict)
     exact_path: Mapping[str, int] = field(default_factory=Counter)
     first_timestamp: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SealedSchemas:
+    """Which schema ids were known when a range of offsets was sealed: it stays so.
+
+    `known` maps an id to the offset from which on it was known; any other id is unknown for good. Records of the first
+    release list the others instead: `unknown` maps an id to the offset below which it was not known, and `known` is
+    None.
+    """
+
+    known: Mapping[int, int] | None = field(default_factory=dict)
+    unknown: Mapping[int, int] = field(default_factory=dict)
+
+    def knows(self, schema_id: int, offset: int) -> bool:
+        """Whether a record with this id at this offset has a schema."""
+        if self.known is None:
+            return offset >= self.unknown.get(schema_id, 0)
+        return schema_id in self.known and offset >= self.known[schema_id]
 
 
 Wanted = Callable[[date, bool], bool]
@@ -121,15 +141,15 @@ def all_days(day: date, quarantine: bool) -> bool:  # noqa: ARG001, FBT001 - the
 
 @dataclass(frozen=True, slots=True)
 class TransformOptions:
-    """How to transform: which days need their text, the columns of the object to be, the schema ids to take as unknown.
+    """How to transform: which days need their text, the columns of the object to be, the schema ids to take as known.
 
-    `unknown_schemas` maps a schema id to the offset below which the registry did not know it (from a covering seal
-    record). It is None for records that no seal covers yet: then the registry is asked.
+    `schemas` is what the covering seal record says of schema ids. It is None for records that no seal covers yet: then
+    the registry is asked.
     """
 
     columns: tuple[str, ...]
     wanted: Wanted = all_days
-    unknown_schemas: Mapping[int, int] | None = None
+    schemas: SealedSchemas | None = None
 
 
 class RowTransformer(Protocol):

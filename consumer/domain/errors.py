@@ -17,6 +17,21 @@ class UnknownOutcomeError(TransientError):
     """A request went out and no answer came: it may or may not have taken effect. Read back before going on."""
 
 
+class PendingError(TransientError):
+    """An answer was asked for and is not there yet. Nothing is wrong so far: look again soon."""
+
+
+class GraceError(TransientError):
+    """An answer may be different in a moment, and is not believed before it has stayed the same for a while.
+
+    The end of the wait is known, so it is told like an outage but never given up on.
+    """
+
+
+class TooVariousError(TransientError):
+    """A batch needs more different schemas than are looked up together: take it in halves."""
+
+
 class LeaseLostError(SinkError):
     """The partition is no longer ours: forget what was under way, report nothing."""
 

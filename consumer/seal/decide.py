@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
-from consumer.domain.batches import Counts
+from consumer.domain.batches import Counts, SealedSchemas
 from consumer.domain.days import ONE_DAY, last_due, midnight
 from consumer.domain.errors import HaltReason
 from consumer.domain.offsets import LogEnds, TopicPartition
@@ -84,7 +84,7 @@ class Situation:
     """All that a seal of one partition is decided from.
 
     `start` is where the rows not yet taken begin; `position` the NEXT offset to read, everything below it in the spool
-    but the days in `dropped` (day -> first offset dropped). `counts` and `unknown_schemas` speak of the offsets since
+    but the days in `dropped` (day -> first offset dropped). `counts` and `known_schemas` speak of the offsets since
     the chain's reach. `target` is None for a spill that no due day calls for.
     """
 
@@ -107,7 +107,7 @@ class Situation:
     cutoff: date
     caught_up: bool
     counts: Counts = Counts()
-    unknown_schemas: Mapping[int, int] = field(default_factory=dict)
+    known_schemas: Mapping[int, int] = field(default_factory=dict)
     dropped: Mapping[date, int] = field(default_factory=dict)
     first_timestamp: int | None = None
 
@@ -228,7 +228,7 @@ def _seal(at: Situation) -> Seal:
         settings=at.settings,
         sealed_at=sealed_at,
         writer=at.writer,
-        unknown_schemas=dict(at.unknown_schemas),
+        schemas=SealedSchemas(dict(at.known_schemas)),
         objects=tuple(_entry(at, held) for held in sorted(taken, key=lambda held: (held.day, held.quarantine))),
         counts=at.counts,
         first_timestamp=at.first_timestamp if first else None,

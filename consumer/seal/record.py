@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from consumer.domain import json_fields
-from consumer.domain.batches import Counts
+from consumer.domain.batches import Counts, SealedSchemas
 from consumer.domain.days import ABSURD_DAYS
 from consumer.domain.offsets import Span, TopicPartition
 
@@ -103,7 +103,7 @@ class Record:
     settings: str
     sealed_at: datetime
     writer: str
-    unknown_schemas: Mapping[int, int] = field(default_factory=dict)
+    schemas: SealedSchemas = field(default_factory=SealedSchemas)
     objects: tuple[ObjectEntry, ...] = ()
     counts: Counts = Counts()
     first_timestamp: int | None = None
@@ -141,7 +141,7 @@ class Record:
             "lso": self.lso,
             "high": self.high,
             "settings": self.settings,
-            "unknown_schemas": {str(key): value for key, value in sorted(self.unknown_schemas.items())},
+            **_schemas_document(self.schemas),
             "objects": [entry.document() for entry in self.objects],
             "counts": asdict(self.counts),
             "sealed_at": self.sealed_at.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
@@ -155,6 +155,22 @@ class Record:
             raw["lost"] = [self.lost.start, self.lost.end]
             raw["unfinished"] = self.unfinished
         return orjson.dumps(raw, option=orjson.OPT_INDENT_2)
+
+
+def _schemas_document(schemas: SealedSchemas) -> dict[str, dict[str, int]]:
+    name, found = ("unknown_schemas", schemas.unknown) if schemas.known is None else ("known_schemas", schemas.known)
+    return {name: {str(key): value for key, value in sorted(found.items())}}
+
+
+def _schemas(raw: Mapping[str, Any]) -> SealedSchemas:
+    if "known_schemas" in raw:
+        return SealedSchemas(_offsets_by_id(raw, "known_schemas"))
+    return SealedSchemas(None, _offsets_by_id(raw, "unknown_schemas"))
+
+
+def _offsets_by_id(raw: Mapping[str, Any], name: str) -> dict[int, int]:
+    found = json_fields.table(raw[name], name)
+    return {int(key): json_fields.whole(found, key) for key in found}
 
 
 def _day(raw: Mapping[str, Any], name: str) -> date | None:
@@ -222,10 +238,7 @@ def record_from(data: bytes) -> Record:
             settings=json_fields.text(raw, "settings"),
             sealed_at=_instant(json_fields.text(raw, "sealed_at")),
             writer=json_fields.text(raw, "writer"),
-            unknown_schemas={
-                int(key): json_fields.whole(raw["unknown_schemas"], key)
-                for key in json_fields.table(raw["unknown_schemas"], "unknown_schemas")
-            },
+            schemas=_schemas(raw),
             objects=tuple(entry_from(entry) for entry in json_fields.tables(raw, "objects")),
             counts=_counts(raw["counts"]),
             first_timestamp=json_fields.whole_or_none(optional, "first_timestamp", least=-1),

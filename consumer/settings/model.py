@@ -57,6 +57,14 @@ class RegistrySettings(Table):
         default="",
         example='"http://localhost:8081"',
     )
+    grace: Annotated[
+        Duration, AfterValidator(values.within(timedelta(0), timedelta(days=1), 'must lie between "0s" and "1d"'))
+    ] = key(
+        '"60s"',
+        "How long the registry must say that it does not know a schema before its records go to quarantine; the"
+        " partition waits meanwhile.",
+        default=timedelta(seconds=60),
+    )
     options: dict[str, OptionValue] = key(
         "{}",
         "Options of confluent-kafka's registry client.",

@@ -88,7 +88,7 @@ class StreamTransformer:
         return tuple(column.name for column in self._columns)
 
     def transform(self, batch: RawBatch, how: TransformOptions) -> TransformedBatch:
-        split = self._decoders.split(batch, how.unknown_schemas)
+        split = self._decoders.split(batch, how.schemas)
         if self._native is not None:
             found = self._native.judge(batch, split.refused, split.writers, how)
             exact_path = Counter(found.left.values())
@@ -165,6 +165,7 @@ def _transformed_batch(
         filtered=filtered,
         oddities=found.oddities + rows.oddities,
         unknown_fields=found.unknown + rows.unknown,
+        known_schemas=split.known,
         unknown_schemas=split.unknown,
         exact_path=exact_path,
         first_timestamp=first if first >= 0 else None,

@@ -14,7 +14,7 @@ import orjson
 from consumer.domain import json_fields
 from consumer.domain.batches import Counts
 
-SPOOL_VERSION = 1
+SPOOL_VERSION = 2
 _NAME = re.compile(r"[0-9-]{10}\.[0-9]+\.(csv|jsonl)")
 
 
@@ -55,7 +55,7 @@ class Progress:
 
     position: int
     counts: Counts = Counts()
-    unknown_schemas: Mapping[int, int] = field(default_factory=dict)
+    known_schemas: Mapping[int, int] = field(default_factory=dict)
     dropped: Mapping[date, int] = field(default_factory=dict)
     first_timestamp: int | None = None
 
@@ -78,7 +78,7 @@ class Checkpoint:
                 "basis": asdict(self.basis),
                 "progress": {
                     **asdict(self.progress),
-                    "unknown_schemas": {str(key): value for key, value in self.progress.unknown_schemas.items()},
+                    "known_schemas": {str(key): value for key, value in self.progress.known_schemas.items()},
                     "dropped": {day.isoformat(): offset for day, offset in self.progress.dropped.items()},
                 },
                 "files": [asdict(file) for file in self.files],
@@ -137,7 +137,7 @@ def _progress_from(raw: Mapping[str, Any]) -> Progress:
     return Progress(
         int(raw["position"]),
         Counts(**raw["counts"]),
-        {int(key): int(value) for key, value in raw["unknown_schemas"].items()},
+        {int(key): int(value) for key, value in raw["known_schemas"].items()},
         {date.fromisoformat(key): int(value) for key, value in raw["dropped"].items()},
         raw["first_timestamp"],
     )

@@ -191,7 +191,13 @@ def _seal_problems(before: Chain, record: Record) -> Iterator[str]:
         yield f"it reads through {record.through} of a log that ended at {record.lso} of {record.high}"
     yield from _progress_problems(before, record)
     yield from _count_problems(record, low)
-    if any(not low < end <= record.through for end in record.unknown_schemas.values()):
+    yield from _schema_problems(record, low)
+
+
+def _schema_problems(record: Record, low: int) -> Iterator[str]:
+    if any(not low <= first < record.through for first in (record.schemas.known or {}).values()):
+        yield "it lists known schemas beyond the offsets that it speaks of"
+    if any(not low < end <= record.through for end in record.schemas.unknown.values()):
         yield "it lists unknown schemas beyond the offsets that it speaks of"
 
 

@@ -9,7 +9,7 @@ from datetime import date
 
 from consumer.domain.batches import DayRows, TransformedBatch
 from consumer.domain.days import ABSURD_DAYS
-from consumer.domain.errors import TransientError
+from consumer.domain.errors import PendingError, TooVariousError, TransientError
 from consumer.domain.offsets import Span
 from consumer.seal.record import Record
 from consumer.source.port import EndReached, Lease, OutOfRange, Records
@@ -22,6 +22,8 @@ from consumer.worker.stream_context import StreamContext
 
 STALL_SECONDS = 1.0
 """How long a batch waits before it is tried again while the registry or the disk takes nothing."""
+PENDING_SECONDS = 0.05
+"""The same while an answer of the registry is under way."""
 
 
 @dataclass(slots=True)
@@ -56,6 +58,11 @@ class Intake:
     def position(self) -> int:
         """The NEXT offset to read."""
         return self._spool.progress.position
+
+    @property
+    def pending(self) -> bool:
+        """An answer is under way: look again within `PENDING_SECONDS`."""
+        return isinstance(self.stalled, PendingError)
 
     @property
     def full(self) -> bool:
@@ -119,9 +126,12 @@ class Intake:
         return transforming(self._offset_rules, event.batch, self._leaving(), self._context.ahead)
 
     @property
-    def transforming(self) -> bool:
-        """Something waits for nothing but its judgement."""
-        return bool(self._backlog) and self._offset_rules is not None and not self.lost and self._due()
+    def ready(self) -> bool:
+        """Something can be taken in at once."""
+        if not self._backlog or self._offset_rules is None or self.lost or not self._due():
+            return False
+        found = self._backlog[0].transforming
+        return found is None or found.done()
 
     def drain(self) -> bool:
         """Take in what waits; True where anything was taken. A registry or disk out of reach stalls it for a while.
@@ -135,7 +145,9 @@ class Intake:
         taken = False
         while len(self._backlog) > leave and self._offset_rules is not None and not self.lost and self._due():
             try:
-                self._take(self._offset_rules, self._backlog[0])
+                if not self._is_transformed(self._offset_rules, self._backlog[0]):
+                    break  # it is looked at again when it is: the loop waits for nothing
+                self._take(self._backlog[0])
             except SpoolDamagedError as error:
                 self.lost = str(error)
                 self._backlog.clear()
@@ -143,7 +155,7 @@ class Intake:
             except TransientError as error:
                 for waiting in self._backlog:
                     waiting.transforming = None  # it may have met the same outage
-                if isinstance(error, SpoolFullError) and self._halve():
+                if isinstance(error, SpoolFullError | TooVariousError) and self._halve():
                     continue
                 self._stall(error)
                 break
@@ -154,7 +166,7 @@ class Intake:
         return taken
 
     def _halve(self) -> bool:
-        """Go on with the first half of a batch that did not fit the disk: a disk may have less room than one batch."""
+        """Go on with the first half: a disk may have less room than one batch, a registry be asked for less at once."""
         event = self._backlog[0].event
         if not isinstance(event, Records) or len(event.batch) < 2:  # noqa: PLR2004 - one record has no halves
             return False
@@ -163,9 +175,13 @@ class Intake:
         return True
 
     def _stall(self, error: TransientError) -> None:
+        pending = isinstance(error, PendingError)
+        self._retry_at = self._context.clock.monotonic() + (PENDING_SECONDS if pending else STALL_SECONDS)
+        if not pending:
+            self._context.listener.outage(self._lease.partition, error)
+        elif self.stalled is not None:
+            return  # what was told is not over yet
         self.stalled = error
-        self._retry_at = self._context.clock.monotonic() + STALL_SECONDS
-        self._context.listener.outage(self._lease.partition, error)
 
     def _due(self) -> bool:
         """Held, it takes nothing in; but one batch that the disk refused is tried again: only that shows new room."""
@@ -175,24 +191,34 @@ class Intake:
 
     def _recovered(self) -> None:
         if self.stalled is not None:
+            if not self.pending:
+                self._context.listener.outage(self._lease.partition, None)
             self.stalled = None
-            self._context.listener.outage(self._lease.partition, None)
 
-    def _take(self, offset_rules: OffsetRules, waiting: _Waiting) -> None:
+    def _is_transformed(self, offset_rules: OffsetRules, waiting: _Waiting) -> bool:
+        """Whether the next event can be taken in; what is still to be judged for it is begun."""
+        event = waiting.event
+        if not isinstance(event, Records) or event.batch.span.start > self.position:
+            return True
+        if event.batch.span.start < self.position:
+            waiting.event = event = replace(event, batch=event.batch.clip(Span(self.position, event.batch.span.end)))
+        found = waiting.transforming
+        if found is None or not found.is_of(event.batch, offset_rules, self.drop_above):
+            found = transforming(offset_rules, event.batch, self._leaving(), self._context.ahead)
+            waiting.transforming = found
+        return found.done()
+
+    def _take(self, waiting: _Waiting) -> None:
         event = waiting.event
         if isinstance(event, EndReached):
             if event.offset > self.position:
                 self._spool.take((), replace(self._spool.progress, position=event.offset))
             return
-        batch = event.batch
-        if batch.span.start > self.position:
-            self.lost = f"delivery jumped from {self.position} to {batch.span.start}"
+        if event.batch.span.start > self.position:
+            self.lost = f"delivery jumped from {self.position} to {event.batch.span.start}"
             return
-        batch = batch.clip(Span(self.position, batch.span.end))
-        found = waiting.transforming
-        if found is None or not found.is_of(batch, offset_rules, self.drop_above):
-            found = transforming(offset_rules, batch, self._leaving())
-        self._take_transformed(found)
+        assert waiting.transforming is not None  # begun by `_is_transformed`
+        self._take_transformed(waiting.transforming)
 
     def _take_transformed(self, found: Judging) -> None:
         offset_rules, leaving = found.offset_rules, found.leaving
@@ -225,14 +251,17 @@ def _advanced(
     gone = _with_dropped(progress.dropped, dropped)
     if covering is not None:
         return replace(progress, dropped=gone)
-    unknown = dict(progress.unknown_schemas)
-    for schema_id, end in judged.unknown_schemas.items():
-        unknown[schema_id] = max(end, unknown.get(schema_id, 0))
+    known = dict(progress.known_schemas)
+    for schema_id, offset in judged.known_schemas.items():
+        known.setdefault(schema_id, offset)
+    if forgotten := known.keys() & judged.unknown_schemas.keys():
+        # a seal record lists from where on an id was known: it cannot be unknown again after that
+        raise TransientError(f"the schema registry has forgotten schema {min(forgotten)}, which it knew before")
     first = progress.first_timestamp
     return replace(
         progress,
         counts=progress.counts + judged.counts,
-        unknown_schemas=unknown,
+        known_schemas=known,
         dropped=gone,
         first_timestamp=judged.first_timestamp if first is None else first,
     )

@@ -31,8 +31,8 @@ class Ahead(Protocol):
     def depth(self) -> int:
         """See above."""
 
-    def begin(self, call: Callable[[], T]) -> Callable[[], T]:
-        """Begin `call`. What is returned waits for its end, and gives its result or raises its error."""
+    def begin(self, call: Callable[[], T]) -> Job:
+        """Begin `call`. Once what is returned is done, it gives the result or raises the error."""
 
     def close(self) -> None:
         """Begin nothing more: nobody asks for results any longer."""
@@ -44,27 +44,27 @@ class AtOnce:
 
     depth: int = 0
 
-    def begin(self, call: Callable[[], T]) -> Callable[[], T]:
+    def begin(self, call: Callable[[], T]) -> Job:
         job = Job(call)
         job.run()
-        return job.result
+        return job
 
     def close(self) -> None:
         pass
 
 
 class ThreadsAhead:
-    """Done on a few threads that never hold up the end of the process."""
+    """Done on a few threads that never hold up the end of the process. `wake` is called after each."""
 
     depth = 1
 
-    def __init__(self, threads: int) -> None:
-        self._jobs = ThreadExecutor(threads, lambda: None, "judge")
+    def __init__(self, threads: int, wake: Callable[[], None] = lambda: None) -> None:
+        self._jobs = ThreadExecutor(threads, wake, "judge")
 
-    def begin(self, call: Callable[[], T]) -> Callable[[], T]:
+    def begin(self, call: Callable[[], T]) -> Job:
         job = Job(call)
         self._jobs.submit(job)
-        return job.result
+        return job
 
     def close(self) -> None:
         """Waits for what is under way: native code that returns while the interpreter ends can abort the process."""
@@ -88,22 +88,31 @@ class Leaving:
 
 @dataclass(frozen=True, slots=True)
 class Judging:
-    """A batch under judgement, by what, and what gives the result."""
+    """A batch under judgement, by what, and what gives the result once it is `done`."""
 
     batch: RawBatch
     offset_rules: OffsetRules
     leaving: Leaving
-    pieces: Callable[[], Pieces]
+    job: Job
+
+    def done(self) -> bool:
+        """Whether the result, or an error in its place, is there."""
+        return self.job.done
+
+    def pieces(self) -> Pieces:
+        """The result, or its error raised."""
+        found: Pieces = self.job.result()
+        return found
 
     def is_of(self, batch: RawBatch, offset_rules: OffsetRules, above: date | None) -> bool:
         """Whether it is what one would begin now."""
         return self.batch is batch and self.offset_rules is offset_rules and self.leaving.above == above
 
 
-def transforming(offset_rules: OffsetRules, batch: RawBatch, leaving: Leaving, ahead: Ahead | None = None) -> Judging:
-    """Judge a batch: `ahead` of the question, or when the pieces are asked for."""
+def transforming(offset_rules: OffsetRules, batch: RawBatch, leaving: Leaving, ahead: Ahead) -> Judging:
+    """Begin to judge a batch."""
 
     def pieces() -> Pieces:
         return list(offset_rules.transform(batch, leaving))
 
-    return Judging(batch, offset_rules, leaving, pieces if ahead is None else ahead.begin(pieces))
+    return Judging(batch, offset_rules, leaving, ahead.begin(pieces))

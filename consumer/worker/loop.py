@@ -13,13 +13,14 @@ from datetime import date
 from functools import partial
 
 from consumer.domain.clock import Clock
-from consumer.domain.errors import TransientError
+from consumer.domain.errors import GraceError, TransientError
 from consumer.domain.offsets import TopicPartition
 from consumer.source.port import Assigned, Broker, EndReached, Event, Lease, OutOfRange, Records, Revoked
 from consumer.spool.disk import Disk
 from consumer.worker.backpressure import Action, DiskUsage, Limits, PartitionUsage, plan_backpressure
 from consumer.worker.coroutines import Runner, Sleep, Steps, with_backoff
 from consumer.worker.executor import Jobs
+from consumer.worker.intake import PENDING_SECONDS
 from consumer.worker.lifecycle import run_partition
 from consumer.worker.partition import Partition
 from consumer.worker.phase import Activity
@@ -85,18 +86,23 @@ class Worker:
 
     def step(self, timeout: float) -> None:
         """One turn: take what came, let every partition go on as far as it can, look after the disk."""
-        for event in self._poll(
-            0.0 if any(partition.intake.transforming for partition in self.partitions.values()) else timeout
-        ):
+        for event in self._poll(self._patience(timeout)):
             self._on(event)
         for partition in self.partitions.values():
-            if partition.intake.drain():
-                self.progress_at = self._clock.monotonic()
+            if partition.intake.drain() or isinstance(partition.intake.stalled, GraceError):
+                self.progress_at = self._clock.monotonic()  # a grace ends by itself: nobody gives up on it
         for runner in (*self._runners.values(), *self._side_runners):
             if runner.advance():
                 self.progress_at = self._progressed()
         self._make_room()
         self._checkpoint()
+
+    def _patience(self, timeout: float) -> float:
+        """How long the poll may wait for events."""
+        intakes = [partition.intake for partition in self.partitions.values()]
+        if any(intake.ready for intake in intakes):
+            return 0.0
+        return min(timeout, PENDING_SECONDS) if any(intake.pending for intake in intakes) else timeout
 
     def stop(self) -> None:
         """Keep what was read for the next start, and leave the group."""

@@ -42,12 +42,12 @@ class OffsetRules:
         inner = batch if self.end is None else batch.clip(Span(batch.span.start, self.end))
         for span, covering in self.chain.segments(inner.span):
             digest = self.today if covering is None else covering.settings
-            unknown = None if covering is None else covering.unknown_schemas
+            schemas = None if covering is None else covering.schemas
 
             def wanted(day: date, _quarantine: bool, covering: Record | None = covering) -> bool:  # noqa: FBT001 - the shape of `Wanted`
                 return self.wants(day, covering) and not leaves(day)
 
-            how = TransformOptions(self.columns, wanted, unknown)
+            how = TransformOptions(self.columns, wanted, schemas)
             yield self.transformers[digest].transform(inner.clip(span), how), covering
 
     def wants(self, day: date, covering: Record | None) -> bool:

@@ -127,7 +127,7 @@ def _situation(
         cutoff=cutoff,
         caught_up=caught_up,
         counts=progress.counts,
-        unknown_schemas=progress.unknown_schemas,
+        known_schemas=progress.known_schemas,
         dropped=progress.dropped,
         first_timestamp=progress.first_timestamp,
     )

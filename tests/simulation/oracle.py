@@ -92,7 +92,7 @@ def gap_of(records: list[Record], offset: int) -> Record | None:
 
 def unknown_by(cover: Record, offset: int) -> Callable[[int], bool]:
     """Whether the covering record says that the registry did not know a schema yet at this offset."""
-    return lambda schema: offset < cover.unknown_schemas.get(schema, 0)
+    return lambda schema: not cover.schemas.knows(schema, offset)
 
 
 def first_taker(records: list[Record], offset: int, day: date, cover: Record) -> int | None:

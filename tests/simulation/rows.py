@@ -49,7 +49,7 @@ def verdict(rules: RowRules, data: bytes | None, timestamp: int, unknown: Callab
     try:
         raw = json.loads(data)
         day = date.fromisoformat(raw["at"])
-        strange = unknown(raw["schema"])
+        strange = bool(raw["schema"]) and unknown(raw["schema"])  # 0: it needs no registry
     except (ValueError, KeyError):
         return Verdict(recorded, None)
     if strange or (day > recorded + timedelta(days=1) and raw["kind"] != "f"):
@@ -71,9 +71,10 @@ class SimTransformer:
     def transform(self, batch: RawBatch, how: TransformOptions) -> TransformedBatch:
         groups: dict[tuple[date, bool], list[tuple[int, bytes]]] = {}
         tally: Counter[str] = Counter()
+        known: dict[int, int] = {}
         unknown: dict[int, int] = {}
         for offset, timestamp, data in zip(batch.offsets, batch.timestamps, batch.values, strict=True):
-            found = verdict(self._rules, data, timestamp, partial(self._unknown, offset, how, unknown))
+            found = verdict(self._rules, data, timestamp, partial(self._unknown, offset, how, known, unknown))
             if isinstance(found, str):
                 tally[found] += 1
                 continue
@@ -84,15 +85,24 @@ class SimTransformer:
         counts = Counts(len(batch), tally["kept"], tally["filtered"], tally["quarantined"], 0, tally["tombstone"])
         first = batch.timestamps[0] if len(batch) else None
         return TransformedBatch(
-            batch.partition, batch.span, days, counts, unknown_schemas=unknown, first_timestamp=first
+            batch.partition,
+            batch.span,
+            days,
+            counts,
+            known_schemas=known,
+            unknown_schemas=unknown,
+            first_timestamp=first,
         )
 
-    def _unknown(self, offset: int, how: TransformOptions, found: dict[int, int], schema: int) -> bool:
-        if how.unknown_schemas is not None:
-            return offset < how.unknown_schemas.get(schema, 0)
+    def _unknown(
+        self, offset: int, how: TransformOptions, known: dict[int, int], unknown: dict[int, int], schema: int
+    ) -> bool:
+        if how.schemas is not None:
+            return not how.schemas.knows(schema, offset)
         if schema in self._registry:
+            known.setdefault(schema, offset)
             return False
-        found[schema] = offset + 1
+        unknown[schema] = offset + 1
         return True
 
     def _line(self, offset: int, found: Verdict, how: TransformOptions) -> bytes:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 
 from consumer.commands.check.line import Line, failed, ok, warning
-from consumer.decode.registry import Registry
+from consumer.decode.registry import SchemaSource
 from consumer.domain.errors import HaltReason, SinkError, TransientError
 from consumer.settings.model import Settings, StreamSettings
 from consumer.source.port import ClusterAdmin, TopicFacts
@@ -111,14 +111,18 @@ def _stamp_lines(subject: str, facts: TopicFacts) -> Iterator[Line]:
         )
 
 
-def registry_lines(settings: Settings, registry: Registry | None) -> Iterator[Line]:
-    """The schema registry answers, where a stream needs it."""
+def registry_lines(settings: Settings, registry: SchemaSource | None) -> Iterator[Line]:
+    """The schema registry answers, where a stream needs it.
+
+    That it knows no such schema is something that only a registry says: a server with another page for a wrong path,
+    or a proxy that answers for it, is an outage.
+    """
     needed = [stream.name for stream in settings.streams if stream.rules.format is Format.AVRO_REGISTRY]
     if not needed or registry is None or settings.schema_registry is None:
         return
     subject = f"registry {settings.schema_registry.url}"
     try:
-        registry.schema(NO_SCHEMA)
+        registry.ask(NO_SCHEMA)
     except SinkError as error:
         yield failed(
             subject, "reachable", str(error), "mend schema_registry.url or its options, or the network between"

@@ -17,7 +17,7 @@ from consumer.commands.check.store import store_lines
 from consumer.commands.exit_codes import ExitCode
 from consumer.commands.output import print_json
 from consumer.commands.status import FROM_OUTSIDE
-from consumer.commands.wiring import registry_of, store_of
+from consumer.commands.wiring import schema_source_of, store_of
 from consumer.domain.clock import SystemClock
 from consumer.domain.errors import HaltError, HaltReason, TransientError
 from consumer.seal.inspection import Outlook, Outside
@@ -54,7 +54,7 @@ def _lines(settings: Settings) -> Iterator[Line]:
     yield from settings_lines(settings, os.environ)
     yield engine_line(extension.find())
     yield from spool_lines(settings.spool)
-    yield from registry_lines(settings, registry_of(settings))
+    yield from registry_lines(settings, schema_source_of(settings))
     admin = KafkaAdmin(settings.kafka)
     kafka = _Watched(broker_lines(settings, admin, lambda: may_join_group(settings.kafka)))
     yield from kafka

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import closing
-from datetime import UTC, datetime
+from contextlib import closing, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import orjson
 import pytest
 
-from consumer.decode.confluent_registry import REMEMBER_UNKNOWN, ConfluentRegistry
+from consumer.decode import registry_http
+from consumer.decode.confluent_registry import ConfluentRegistry
 from consumer.decode.references import complete
-from consumer.decode.registry import MemoryRegistry
+from consumer.decode.registry import INCOMPLETE, TOO_LARGE, UNKNOWN, Answer, MemoryRegistry
+from consumer.decode.registry_http import MOST_BYTES
 from consumer.domain.errors import TransientError
+from consumer.domain.offsets import TopicPartition
 from consumer.streams.avro_schema import parse
 from consumer.streams.avro_types import Record
 
@@ -29,19 +33,6 @@ ORDER = (
 )
 
 
-class HandClock:
-    """A clock that moves when it is told to."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    def now(self) -> datetime:
-        return datetime(2024, 7, 15, tzinfo=UTC)
-
-    def monotonic(self) -> float:
-        return self.seconds
-
-
 class Server(ThreadingHTTPServer):
     """Answers by path; every request is noted."""
 
@@ -49,6 +40,9 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.answers: dict[str, tuple[int, Any]] = {}
         self.asked: list[str] = []
+        self.encodings: set[str] = set()
+        self.headers: dict[str, str] = {}
+        self.delay = self.dribble = 0.0
 
     @property
     def url(self) -> str:
@@ -62,11 +56,18 @@ class Handler(BaseHTTPRequestHandler):
         path = self.path.partition("?")[0]
         self.server.asked.append(path)
         status, body = self.server.answers.get(path, (404, {"error_code": 40403, "message": "Schema not found"}))
+        self.server.encodings.add(self.headers["Accept-Encoding"])
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        time.sleep(self.server.delay)
         self.send_response(status)
+        for name, value in self.server.headers.items():
+            self.send_header(name, value)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
-        self.wfile.write(data)
+        with suppress(OSError):  # who asked may have had enough
+            for start in range(0, len(data), len(data) if not self.server.dribble else 1):
+                time.sleep(self.server.dribble)
+                self.wfile.write(data[start:] if not self.server.dribble else data[start : start + 1])
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
@@ -83,50 +84,58 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
-
-
-@pytest.fixture
-def registry(server: Server, clock: HandClock) -> Iterator[ConfluentRegistry]:
-    with closing(ConfluentRegistry(server.url, {"max.retries": 0}, clock=clock)) as found:
+def registry(server: Server) -> Iterator[ConfluentRegistry]:
+    with closing(ConfluentRegistry(server.url, {"max.retries": 0})) as found:
         yield found
 
 
-def test_a_known_schema_is_asked_for_once(server: Server, registry: ConfluentRegistry) -> None:
+def test_a_schema_is_given_as_it_stands(server: Server, registry: ConfluentRegistry) -> None:
     server.answers["/schemas/ids/7"] = (200, {"schema": PLAIN})
-    assert [registry.schema(7) for _ in range(3)] == [PLAIN] * 3
-    server.answers["/schemas/ids/7"] = (500, {})
-    assert registry.schema(7) == PLAIN
-    assert server.asked == ["/schemas/ids/7"]
+    assert registry.ask(7) == Answer(PLAIN)
+    server.answers["/schemas/ids/7"] = (200, {"schema": UNIT})
+    assert registry.ask(7) == Answer(UNIT), "nothing is kept here"
 
 
-def test_an_unknown_schema_is_asked_for_again_after_a_moment(
-    server: Server, registry: ConfluentRegistry, clock: HandClock
+@pytest.mark.parametrize("code", [40401, 40402, 40403])
+def test_only_a_registry_says_that_it_knows_no_such_schema(
+    server: Server, registry: ConfluentRegistry, code: int
 ) -> None:
-    assert registry.schema(8) is None
-    server.answers["/schemas/ids/8"] = (200, {"schema": PLAIN})
-    clock.seconds = REMEMBER_UNKNOWN - 1
-    assert registry.schema(8) is None
-    assert len(server.asked) == 1
-    clock.seconds = REMEMBER_UNKNOWN + 1
-    assert registry.schema(8) == PLAIN
+    server.answers["/schemas/ids/8"] = (404, {"error_code": code, "message": "not found"})
+    assert registry.ask(8) == UNKNOWN
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"<html>not found</html>",
+        {"error_code": 404, "message": "HTTP 404 Not Found"},
+        {},
+        [],
+        b"",
+        {"error_code": "40403"},
+    ],
+)
+def test_any_other_404_is_an_outage(server: Server, registry: ConfluentRegistry, body: Any) -> None:
+    """An ingress without a backend, or a wrong path in the URL."""
+    server.answers["/schemas/ids/8"] = (404, body)
+    with pytest.raises(TransientError, match="404"):
+        registry.ask(8)
 
 
 @pytest.mark.parametrize("status", [401, 403, 422, 429, 500, 502, 503])
 def test_anything_but_an_answer_is_an_outage(server: Server, registry: ConfluentRegistry, status: int) -> None:
     server.answers["/schemas/ids/9"] = (status, {"error_code": status * 100, "message": "no"})
     with pytest.raises(TransientError, match=str(status)):
-        registry.schema(9)
+        registry.ask(9)
     server.answers["/schemas/ids/9"] = (200, {"schema": PLAIN})
-    assert registry.schema(9) == PLAIN
+    assert registry.ask(9) == Answer(PLAIN)
 
 
-@pytest.mark.parametrize("body", [b"<html>", b"[]"])
+@pytest.mark.parametrize("body", [b"<html>", b"[]", {"status": "maintenance"}, b""])
 def test_an_answer_that_is_none_is_an_outage(server: Server, registry: ConfluentRegistry, body: bytes) -> None:
     server.answers["/schemas/ids/9"] = (200, body)
     with pytest.raises(TransientError):
-        registry.schema(9)
+        registry.ask(9)
 
 
 @pytest.mark.parametrize("said", ["cGFzc3dvcmQ=", "reader:pass:word", "cmVhZGVyOnBhc3M6d29yZA=="])
@@ -135,7 +144,7 @@ def test_credentials_that_come_back_in_an_answer_are_masked(server: Server, said
     server.answers["/schemas/ids/1"] = (401, {"error_code": 401, "message": f"not you: Basic {said} " + "x" * 5_000})
     options = {"max.retries": 0, "basic.auth.user.info": "reader:pass:word"}
     with closing(ConfluentRegistry(server.url, options)) as registry, pytest.raises(TransientError) as caught:
-        registry.schema(1)
+        registry.ask(1)
     assert "not you: Basic" in str(caught.value)
     assert ("reader:pass:word" in said or "cmVh" in said) is (said not in str(caught.value))
     assert "pass:word" not in str(caught.value)
@@ -155,7 +164,7 @@ def test_references_without_end_end(
             200,
             {"subject": "s", "version": 1, "id": number, "schema": text, "references": more},
         )
-    assert registry.schema(1)
+    assert registry.ask(1)
     assert len(server.asked) == 6
 
 
@@ -163,7 +172,7 @@ def test_a_registry_that_is_not_there_is_an_outage(server: Server) -> None:
     url = server.url
     server.server_close()
     with closing(ConfluentRegistry(url, {"max.retries": 0, "timeout": 2})) as registry, pytest.raises(TransientError):
-        registry.schema(1)
+        registry.ask(1)
 
 
 def test_options_are_those_of_the_client() -> None:
@@ -180,18 +189,87 @@ def test_references_are_written_into_the_schema(server: Server, registry: Conflu
         {"subject": "money", "id": 1, "version": 2, "schema": MONEY, "references": [unit]},
     )
     server.answers["/subjects/unit/versions/1"] = (200, {"subject": "unit", "id": 2, "version": 1, "schema": UNIT})
-    text = registry.schema(3)
+    text = registry.ask(3).text
     assert text is not None
     found = parse(text)
     assert set(found.names) == {"shop.Order", "shop.Money", "shop.Unit"}
     assert isinstance(found.root.fields[0].type, Record)
 
 
-def test_a_lost_reference_is_an_outage(server: Server, registry: ConfluentRegistry) -> None:
+def test_a_reference_that_is_gone_makes_the_schema_unusable_in_the_end(
+    server: Server, registry: ConfluentRegistry
+) -> None:
     gone = {"name": "shop.Money", "subject": "money", "version": 2}
     server.answers["/schemas/ids/3"] = (200, {"schema": ORDER, "references": [gone]})
-    with pytest.raises(TransientError, match="lost version 2 of money"):
-        registry.schema(3)
+    assert registry.ask(3) == INCOMPLETE
+    server.answers["/subjects/money/versions/2"] = (404, b"<html>")
+    with pytest.raises(TransientError, match="version 2 of money"):
+        registry.ask(3)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"schema": 5},
+        {"schema": None},
+        {"schema": ORDER, "references": 5},
+        {"schema": ORDER, "references": [5]},
+        {"schema": ORDER, "references": [{"subject": "money"}]},
+        {"schema": ORDER, "references": [{"subject": "money", "version": "x"}]},
+    ],
+)
+def test_a_schema_that_is_none_is_unusable_in_the_end(server: Server, registry: ConfluentRegistry, body: Any) -> None:
+    server.answers["/schemas/ids/3"] = (200, body)
+    assert registry.ask(3) == INCOMPLETE
+
+
+# Answers without bound
+
+
+def test_an_answer_that_is_too_long_is_not_taken_whole(server: Server, registry: ConfluentRegistry) -> None:
+    server.answers["/schemas/ids/3"] = (200, {"schema": PLAIN + " " * MOST_BYTES})
+    assert registry.ask(3) == TOO_LARGE
+    server.answers["/schemas/ids/4"] = (500, b"x" * (MOST_BYTES + 1))
+    assert registry.ask(4) == TOO_LARGE
+
+
+def test_references_that_are_too_long_together_are_too_large(server: Server, registry: ConfluentRegistry) -> None:
+    half = {"subject": "s", "version": 1, "id": 1, "schema": " " * (MOST_BYTES // 2)}
+    more = [{"name": f"N{number}", "subject": f"s{number}", "version": 1} for number in range(3)]
+    server.answers["/schemas/ids/3"] = (200, {"schema": ORDER, "references": more})
+    server.answers.update({f"/subjects/s{number}/versions/1": (200, half) for number in range(3)})
+    assert registry.ask(3) == TOO_LARGE
+
+
+def test_packed_answers_are_not_unpacked(server: Server, registry: ConfluentRegistry) -> None:
+    server.answers["/schemas/ids/3"] = (200, gzip.compress(json.dumps({"schema": PLAIN}).encode()))
+    server.headers = {"Content-Encoding": "gzip"}
+    with pytest.raises(TransientError, match="packed"):
+        registry.ask(3)
+    assert server.encodings == {"identity"}
+
+
+def test_a_question_has_an_end(server: Server, registry: ConfluentRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that sends a byte now and then holds each read of the client, and none for long."""
+    monkeypatch.setattr(registry_http, "QUESTION_SECONDS", 0.3)
+    server.answers["/schemas/ids/3"] = (200, {"schema": PLAIN})
+    server.dribble = 0.05
+    with pytest.raises(TransientError, match="time"):
+        registry.ask(3)
+
+
+def test_all_that_a_question_leads_to_has_one_end(
+    server: Server, registry: ConfluentRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry_http, "QUESTION_SECONDS", 0.3)
+    server.delay = 0.1
+    for number in range(20):
+        more = [{"name": f"N{number}", "subject": f"s{number}", "version": 1}]
+        place = "/schemas/ids/1" if number == 0 else f"/subjects/s{number - 1}/versions/1"
+        server.answers[place] = (200, {"schema": UNIT, "references": more})
+    with pytest.raises(TransientError):
+        registry.ask(1)
+    assert len(server.asked) < 6
 
 
 def test_types_are_defined_where_they_are_first_named() -> None:
@@ -225,8 +303,7 @@ def test_text_that_is_no_json_stays_as_it_is() -> None:
 
 def test_the_registry_in_memory() -> None:
     registry = MemoryRegistry({1: PLAIN})
-    assert registry.schema(1) == PLAIN
-    assert registry.schema(2) is None
+    assert registry.schemas(TopicPartition("t", 0), {1: 5, 2: 1}) == {1: PLAIN, 2: None}
     registry.down = True
     with pytest.raises(TransientError):
-        registry.schema(1)
+        registry.ask(1)

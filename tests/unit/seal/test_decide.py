@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.domain.batches import Counts
+from consumer.domain.batches import Counts, SealedSchemas
 from consumer.domain.errors import HaltReason
 from consumer.seal.chain import Chain
 from consumer.seal.decide import (
@@ -273,7 +273,7 @@ def test_the_first_record() -> None:
             first_timestamp=1_700_000_000_000,
             ends=ends(lso=48, high=60),
             counts=counts(read=43, kept=10),
-            unknown_schemas={17: 30},
+            known_schemas={17: 30},
         )
     )
     assert record == Record(
@@ -294,7 +294,7 @@ def test_the_first_record() -> None:
         settings="digest",
         sealed_at=at(0),
         writer="w",
-        unknown_schemas={17: 30},
+        schemas=SealedSchemas({17: 30}),
         objects=(data(0, 50, 10, 10, 19),),
         counts=counts(read=43, kept=10),
         first_timestamp=1_700_000_000_000,

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.domain.batches import Counts
+from consumer.domain.batches import Counts, SealedSchemas
 from consumer.domain.offsets import Span, TopicPartition
 from consumer.seal.record import (
     RECORD_VERSION,
@@ -31,7 +31,7 @@ EXAMPLE = b"""
 {"version":1,"kind":"seal","stream":"events","topic":"adapty.events","topic_id":"AbC","partition":3,"group":"adapty-sink","n":12,
  "previous":{"cutoff":"2026-11-20","through":5120034},
  "cutoff":"2026-11-21","caught_up":true,"start":5100000,"through":5230011,"resume":5228800,"lso":5230011,"high":5230011,
- "settings":"9f2c01ab","unknown_schemas":{},
+ "settings":"9f2c01ab","known_schemas":{"1":5100000},
  "objects":[{"key":"k","stream":"events","day":"2026-11-21","rows":109233,"first_offset":5120034,"last_offset":5228799}],
  "counts":{"read":0,"kept":0,"filtered":0,"quarantined":0,"already_sealed":0,"tombstones":0},
  "sealed_at":"2026-11-22T04:00:03.123456Z","writer":"adapty-sink/<version> <host>"}
@@ -64,6 +64,7 @@ def test_the_example_of_the_design_is_a_record() -> None:
         settings="9f2c01ab",
         sealed_at=datetime(2026, 11, 22, 4, 0, 3, 123456, UTC),
         writer="adapty-sink/<version> <host>",
+        schemas=SealedSchemas({1: 5_100_000}),
         objects=(ObjectEntry("k", "events", date(2026, 11, 21), 109_233, 5_120_034, 5_228_799),),
     )
 
@@ -116,10 +117,20 @@ def test_the_moment_of_a_record_has_an_offset_and_is_taken_as_utc() -> None:
         record_from(orjson.dumps(raw))
 
 
-def test_unknown_schemas_are_an_object_of_texts_in_order() -> None:
-    record = following(chain_of(), unknown_schemas={17: 30, 5: 60})
-    assert list(written(record)["unknown_schemas"].items()) == [("5", 60), ("17", 30)]
-    assert record_from(record.document()).unknown_schemas == {5: 60, 17: 30}
+def test_known_schemas_are_an_object_of_texts_in_order() -> None:
+    record = following(chain_of(), schemas=SealedSchemas({17: 30, 5: 60}))
+    assert list(written(record)["known_schemas"].items()) == [("5", 60), ("17", 30)]
+    assert record_from(record.document()).schemas == SealedSchemas({5: 60, 17: 30})
+
+
+def test_records_of_the_first_release_list_the_others() -> None:
+    raw = orjson.loads(EXAMPLE)
+    del raw["known_schemas"]
+    raw["unknown_schemas"] = {"17": 30}
+    found = record_from(orjson.dumps(raw))
+    assert found.schemas == SealedSchemas(None, {17: 30})
+    assert (found.schemas.knows(17, 29), found.schemas.knows(17, 30), found.schemas.knows(5, 0)) == (False, True, True)
+    assert record_from(found.document()) == found
 
 
 def test_the_moment_has_microseconds_and_a_z() -> None:
@@ -131,6 +142,7 @@ def test_the_moment_has_microseconds_and_a_z() -> None:
 
 DAYS = st.dates(date(2008, 7, 10), date(2099, 12, 31))
 OFFSETS = st.integers(0, 1 << 62)
+IDS = st.dictionaries(st.integers(0, 1 << 31), OFFSETS, max_size=4)
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 REACHES = st.builds(Reach, st.none() | DAYS, OFFSETS)
 ENTRIES = st.builds(
@@ -168,7 +180,7 @@ def records(draw: st.DrawFn) -> Record:
         settings=draw(TEXT),
         sealed_at=draw(SEALED_AT),
         writer=draw(TEXT),
-        unknown_schemas=draw(st.dictionaries(st.integers(0, 1 << 31), OFFSETS, max_size=4)),
+        schemas=draw(st.builds(SealedSchemas, IDS) | st.builds(SealedSchemas, st.none(), IDS)),
         objects=tuple(draw(st.lists(ENTRIES, max_size=3))),
         counts=draw(COUNTS),
         first_timestamp=draw(st.none() | st.integers(-1, 1 << 45)) if n == 0 else None,
@@ -197,7 +209,7 @@ def test_an_entry_comes_back_as_it_was(entry: ObjectEntry) -> None:
 def test_a_record_that_lacks_a_field_is_damaged(name: str) -> None:
     raw = orjson.loads(EXAMPLE)
     del raw[name]
-    with pytest.raises(RecordError, match=name):
+    with pytest.raises(RecordError, match="unknown_schemas" if name == "known_schemas" else name):
         record_from(orjson.dumps(raw))
 
 
@@ -214,8 +226,8 @@ def test_a_record_that_lacks_a_field_is_damaged(name: str) -> None:
         ("through", {}),
         ("sealed_at", "noon"),
         ("sealed_at", 5),
-        ("unknown_schemas", []),
-        ("unknown_schemas", {"x": 5}),
+        ("known_schemas", []),
+        ("known_schemas", {"x": 5}),
         ("objects", 5),
         ("objects", [5]),
         ("objects", [{}]),

@@ -412,8 +412,10 @@ def joined(parts: Sequence[TransformedBatch]) -> TransformedBatch:
     def total(name: str) -> Mapping[str, int]:
         return sum((Counter(getattr(part, name)) for part in parts), Counter())
 
+    known: dict[int, int] = {}
     unknown: dict[int, int] = {}
     for part in parts:
+        known.update({schema_id: first for schema_id, first in part.known_schemas.items() if schema_id not in known})
         unknown.update(part.unknown_schemas)
     return TransformedBatch(
         parts[0].partition,
@@ -423,6 +425,7 @@ def joined(parts: Sequence[TransformedBatch]) -> TransformedBatch:
         total("filtered"),
         total("oddities"),
         total("unknown_fields"),
+        known,
         unknown,
         {},
         parts[0].first_timestamp,

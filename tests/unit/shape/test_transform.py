@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from consumer.decode.registry import MemoryRegistry
-from consumer.domain.batches import DayRows, RawBatch, TransformedBatch, TransformOptions
+from consumer.domain.batches import DayRows, RawBatch, SealedSchemas, TransformedBatch, TransformOptions
 from consumer.domain.errors import HaltError, HaltReason, TransientError
 from consumer.domain.offsets import Span
 from consumer.shape.native import extension
@@ -637,7 +637,7 @@ def test_a_schema_that_the_registry_does_not_know() -> None:
     registry = MemoryRegistry({1: KINDS["events"].schema})
     values = [wire(9, BODY), wire(1, BODY), wire(9, BODY), wire(8, BODY), wire(1, BODY)]
     found = both(REGISTERED, values, registry=registry)
-    assert found.unknown_schemas == {9: 103, 8: 104}
+    assert (found.known_schemas, found.unknown_schemas) == ({1: 101}, {9: 103, 8: 104})
     assert [(line["reason"], line["offset"]) for line in quarantined(found)] == [
         ("schema_unknown", offset) for offset in (100, 102, 103)
     ]
@@ -649,14 +649,14 @@ def test_a_schema_registered_later_is_found() -> None:
     transformer = make_transformer(REGISTERED, registry)
     how = TransformOptions(transformer.columns)
     assert transformer.transform(batch_of([wire(9, BODY)]), how).unknown_schemas == {9: 101}
-    registry.schemas[9] = KINDS["events"].schema
+    registry.known[9] = KINDS["events"].schema
     assert transformer.transform(batch_of([wire(9, BODY)]), how).counts.kept == 1
 
 
 def test_what_a_seal_said_of_schemas_holds() -> None:
     registry = MemoryRegistry({9: KINDS["events"].schema})
     values = [wire(9, BODY)] * 5
-    found = both(REGISTERED, values, registry=registry, unknown_schemas={9: 102, 7: 500})
+    found = both(REGISTERED, values, registry=registry, schemas=SealedSchemas(None, {9: 102, 7: 500}))
     assert found.unknown_schemas == {}
     assert [line["offset"] for line in quarantined(found)] == [100, 101]
     assert found.counts.kept == 3
@@ -665,15 +665,23 @@ def test_what_a_seal_said_of_schemas_holds() -> None:
 def test_a_schema_listed_below_its_bound_is_not_asked_for() -> None:
     registry = MemoryRegistry({})
     registry.down = True
-    found = judged(REGISTERED, [wire(9, BODY)] * 2, registry=registry, unknown_schemas={9: 102})
+    found = judged(REGISTERED, [wire(9, BODY)] * 2, registry=registry, schemas=SealedSchemas(None, {9: 102}))
     assert found.counts.quarantined == 2
+
+
+def test_a_schema_that_a_seal_does_not_list_is_unknown_for_good() -> None:
+    registry = MemoryRegistry({9: KINDS["events"].schema})
+    found = both(REGISTERED, [wire(9, BODY)] * 4, registry=registry, schemas=SealedSchemas({9: 102}))
+    assert [line["offset"] for line in quarantined(found)] == [100, 101]
+    registry.down = True
+    assert judged(REGISTERED, [wire(9, BODY)], registry=registry, schemas=SealedSchemas()).counts.quarantined == 1
 
 
 def test_a_schema_that_must_be_known_is_waited_for() -> None:
     with pytest.raises(TransientError, match="schema 9 was known"):
-        judged(REGISTERED, [wire(9, BODY)] * 3, registry=MemoryRegistry({}), unknown_schemas={9: 102})
+        judged(REGISTERED, [wire(9, BODY)] * 3, registry=MemoryRegistry({}), schemas=SealedSchemas(None, {9: 102}))
     with pytest.raises(TransientError):
-        judged(REGISTERED, [wire(9, BODY)], registry=MemoryRegistry({}), unknown_schemas={})
+        judged(REGISTERED, [wire(9, BODY)], registry=MemoryRegistry({}), schemas=SealedSchemas(None, {}))
 
 
 def test_a_registry_that_is_down_is_an_outage_until_the_schema_is_known() -> None:

@@ -344,11 +344,11 @@ DAMAGE: dict[str, Callable[[MemoryDisk, str], None]] = {
     "a file is missing": _missing,
     "no document": _text,
     "a list": _list,
-    "a newer version": _edit(version=2),
+    "a newer version": _edit(version=3),
     "no progress": _edit(progress=None),
     "progress of another shape": _edit(progress={"position": 5}),
     "lists in place of tables": _edit(
-        progress={"position": 1, "counts": {}, "unknown_schemas": [], "dropped": [], "first_timestamp": None}
+        progress={"position": 1, "counts": {}, "known_schemas": [], "dropped": [], "first_timestamp": None}
     ),
     "no basis": _edit(basis=None),
     "another basis": _edit(basis={"topic_id": "id-1"}),

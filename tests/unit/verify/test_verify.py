@@ -131,7 +131,7 @@ OTHER = {
     "lso": 1,
     "high": 99,
     "settings": "0123456789abcdef",
-    "unknown_schemas": {"17": 12},
+    "known_schemas": {"17": 11},
     "objects": [],
     "counts": {"read": 1, "kept": 1, "filtered": 0, "quarantined": 0, "already_sealed": 0, "tombstones": 0},
     "sealed_at": "2026-11-22T04:00:00.000001Z",
@@ -295,7 +295,7 @@ CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
     "other log": ({"topic_id": "topic-0002"}, "names the topic id"),
     "other stream": ({"stream": "views"}, "belongs to stream views"),
     "lost": ({"lost": [1, 2]}, "names lost offsets"),
-    "schemas": ({"unknown_schemas": {"17": 14}}, "unknown schemas"),
+    "schemas": ({"known_schemas": {"17": 99}}, "known schemas"),
     "no cutoff": ({"cutoff": None}, "without a cutoff"),
 }
 
@@ -344,7 +344,7 @@ def test_a_record_whose_object_cannot_be(fields: dict[str, Any], words: str) -> 
         {"counts": {"read": "1"}},
         {"counts": None},
         {"objects": 5},
-        {"unknown_schemas": []},
+        {"known_schemas": []},
         {"sealed_at": "2026-11-22T04:00:00"},
         {"previous": 7},
     ],

@@ -217,11 +217,12 @@ def test_only_what_no_record_covers_is_counted_for_the_next() -> None:
     assert context.spool.progress.counts == Counts(read=2, kept=1, quarantined=1)
 
 
-def test_unknown_schemas_are_remembered_with_the_offset_after_the_last_record(context: StreamContext) -> None:
+def test_known_schemas_are_remembered_with_the_offset_of_the_first_record(context: StreamContext) -> None:
+    context.moods.registry |= {17, 18}
     for offset, schema in enumerate([17, 0, 18, 17]):
         value = rows.value("x", "a", day(0), schema)
         context.intake.receive(Records(LEASE, RawBatch(ONE, Span(offset, offset + 1), [offset], [0], [value], [None])))
-    assert context.spool.progress.unknown_schemas == {17: 4, 18: 3}
+    assert context.spool.progress.known_schemas == {17: 0, 18: 2}
 
 
 # Judged ahead
@@ -235,12 +236,12 @@ def ahead(context: StreamContext) -> StreamContext:
 
 def test_the_newest_batch_is_left_while_more_comes(ahead: StreamContext) -> None:
     ahead.receive(0)
-    assert (ahead.intake.position, ahead.intake.transforming) == (0, True)
+    assert (ahead.intake.position, ahead.intake.ready) == (0, True)
     ahead.receive(0, start=1)
     assert ahead.intake.position == 1
     assert not ahead.intake.drain(), "something came since the last time"
     assert ahead.intake.drain(), "nothing came since"
-    assert (ahead.intake.position, ahead.intake.transforming) == (2, False)
+    assert (ahead.intake.position, ahead.intake.ready) == (2, False)
     assert ahead.held() == {0: "r0,2026-03-01\nr1,2026-03-01\n"}
 
 
@@ -284,7 +285,7 @@ def test_an_outage_met_ahead_is_over_for_all_that_waits(ahead: StreamContext) ->
     for start in range(3):
         ahead.receive(0, start=start)
     assert ahead.stalled() is DOWN
-    assert not ahead.intake.transforming
+    assert not ahead.intake.ready
     ahead.moods.trouble = None
     ahead.world.clock.advance(STALL_SECONDS)
     ahead.intake.drain()

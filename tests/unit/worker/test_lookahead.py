@@ -16,11 +16,11 @@ SECONDS = 30.0
 @pytest.mark.parametrize("ahead", [AtOnce(), AtOnce(depth=1), ThreadsAhead(2)])
 def test_what_was_begun_gives_its_result_or_its_error(ahead: Ahead) -> None:
     found = [ahead.begin(partial(floordiv, 12, number)) for number in (3, 0, 4)]
-    assert found[0]() == 4
+    assert found[0].result() == 4
     with pytest.raises(ZeroDivisionError):
-        found[1]()
-    assert found[2]() == 3
-    assert found[0]() == 4, "asked again"
+        found[1].result()
+    assert found[2].result() == 3
+    assert found[0].result() == 4, "asked again"
 
 
 def test_at_once_is_before_anybody_asks() -> None:
@@ -39,7 +39,7 @@ def test_threads_work_side_by_side_and_beside_who_asks() -> None:
     found = [ahead.begin(work) for _ in range(2)]
     together.wait(SECONDS)
     go.set()
-    assert [each() for each in found] == [True, True]
+    assert [each.result() for each in found] == [True, True]
 
 
 def test_closing_waits_for_what_is_under_way_and_begins_nothing_more() -> None:

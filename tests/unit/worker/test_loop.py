@@ -11,7 +11,7 @@ from consumer.domain.errors import HaltError, HaltReason, TransientError
 from consumer.domain.offsets import TopicPartition
 from consumer.source.port import EndReached, Event, Lease, OutOfRange
 from consumer.worker.backpressure import Limits
-from consumer.worker.intake import Intake
+from consumer.worker.intake import PENDING_SECONDS, Intake
 from consumer.worker.loop import UNOWNED_SECONDS, Pace
 from consumer.worker.phase import Activity
 from tests.builders.bench import Member, World, settled
@@ -65,9 +65,11 @@ def test_a_partition_that_moved_is_sealed_by_its_new_worker(world: World) -> Non
     assert world.manifest(0)["seals"] == {"0": 1, "1": 1}
 
 
-@pytest.mark.parametrize(("transforming", "timeout"), [(True, 0.0), (False, 5.0)])
-def test_nobody_waits_for_events_while_something_is_being_judged(
-    world: World, monkeypatch: pytest.MonkeyPatch, transforming: bool, timeout: float
+@pytest.mark.parametrize(
+    ("ready", "pending", "timeout"), [(True, False, 0.0), (False, True, PENDING_SECONDS), (False, False, 5.0)]
+)
+def test_nobody_waits_for_events_while_something_can_be_taken_in(
+    world: World, monkeypatch: pytest.MonkeyPatch, ready: bool, pending: bool, timeout: float
 ) -> None:
     member = Member(world).start()
     member.calm()
@@ -78,7 +80,8 @@ def test_nobody_waits_for_events_while_something_is_being_judged(
         return []
 
     monkeypatch.setattr(member.broker, "poll", poll)
-    monkeypatch.setattr(Intake, "transforming", transforming)
+    monkeypatch.setattr(Intake, "ready", ready)
+    monkeypatch.setattr(Intake, "pending", pending)
     member.worker.step(5.0)
     assert waited == [timeout]
 

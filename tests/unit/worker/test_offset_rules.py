@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.domain.batches import Counts, DayRows, RawBatch, TransformedBatch, TransformOptions
+from consumer.domain.batches import Counts, DayRows, RawBatch, SealedSchemas, TransformedBatch, TransformOptions
 from consumer.domain.offsets import Span
 from consumer.seal.chain import Chain
 from consumer.seal.record import Record
@@ -34,9 +34,9 @@ class Observations:
 
 
 CHAIN = chain_of(
-    {"settings": "old", "unknown_schemas": {17: 60}},
+    {"settings": "old", "schemas": SealedSchemas({17: 60})},
     {"settings": "new"},
-    {"settings": "old", "through": 250, "unknown_schemas": {}},
+    {"settings": "old", "through": 250, "schemas": SealedSchemas(None, {})},
 )
 
 
@@ -73,11 +73,11 @@ def test_a_batch_is_cut_where_the_covering_record_changes() -> None:
     ]
 
 
-def test_each_piece_is_judged_with_the_schemas_unknown_then_and_the_columns_of_the_object_to_be() -> None:
+def test_each_piece_is_judged_with_the_schemas_known_then_and_the_columns_of_the_object_to_be() -> None:
     found = transformers()
     list(looked(found).transform(batch(90, 300), nothing))
-    assert [how.unknown_schemas for _, _, how in found["old"].asked] == [{17: 60}, {}]
-    assert found["today"].asked[0][2].unknown_schemas is None, "above the head the registry is asked"
+    assert [how.schemas for _, _, how in found["old"].asked] == [SealedSchemas({17: 60}), SealedSchemas(None)]
+    assert found["today"].asked[0][2].schemas is None, "above the head the registry is asked"
     assert all(how.columns == ("id", "at") for transformer in found.values() for _, _, how in transformer.asked)
 
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 import orjson
 import pytest
 
-from consumer.domain.batches import Counts
+from consumer.domain.batches import Counts, SealedSchemas
 from consumer.domain.errors import HaltReason, TransientError, UnknownOutcomeError
 from consumer.seal.decide import Schedule
 from consumer.seal.keys import record_key, settings_key
@@ -124,14 +124,16 @@ def test_the_counts_are_those_since_the_last_seal(world: World) -> None:
     assert second.first_timestamp is None
 
 
-def test_unknown_schemas_are_in_the_record(world: World) -> None:
+def test_known_schemas_alone_are_in_the_record(world: World) -> None:
     member = Member(world).start()
+    member.moods.registry.add(18)
     world.write(0, schema=17)
-    world.write(0, schema=0)
+    world.write(0, schema=18)
     member.calm()
     world.due(0)
     member.until(lambda: len(member.sealed()) == 2)
-    assert sum(record.unknown_schemas.get(17, 0) for record in member.sealed()) == 1
+    assert SealedSchemas({18: 1}) in [record.schemas for record in member.sealed()]
+    assert not any(17 in (record.schemas.known or ()) for record in member.sealed())
 
 
 def test_compressed_objects_are_packed_in_the_scratch_folder(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
