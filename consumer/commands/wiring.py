@@ -18,7 +18,7 @@ from consumer.domain.offsets import TopicPartition
 from consumer.seal.decide import Schedule
 from consumer.seal.objects import ObjectChecker, count_rows, size_and_digest
 from consumer.seal.publisher import Publisher
-from consumer.seal.replacements import replaced_objects
+from consumer.seal.replacements.log import ReplacementLog
 from consumer.settings.model import DestinationSettings, Settings, StreamSettings
 from consumer.shape.transform import make_transformer
 from consumer.source.admin import KafkaAdmin
@@ -154,7 +154,7 @@ def publisher_of(context: StreamContext) -> Publisher:
         object_checker=lambda: ObjectChecker(context.store, count_rows),
         count_rows=count_rows,
         digest=lambda key: size_and_digest(context.store, key),
-        replaced=lambda: replaced_objects(context.store, context.config.name),
+        replaced=ReplacementLog(context.store, context.config.name).read,
         now=context.clock.now,
     )
 

@@ -62,6 +62,20 @@ class Chain:
                 low = middle + 1
         return self.records[low] if low < len(self.records) else None
 
+    def taker(self, offset: int, day: date) -> Record | None:
+        """The seal whose objects hold a row of `day` at `offset`; None where none took it, or a gap gave it up."""
+        covering = self.covering(offset)
+        if covering is None:
+            return None
+        for record in self.records[covering.n :]:
+            if record.kind is not RecordKind.SEAL:
+                continue
+            if record.start > offset:
+                return None  # a gap: what was below its end and not taken is given up
+            if due_by(day, record.cutoff, covering.sealed_at):
+                return record
+        return None
+
     def segments(self, span: Span) -> Iterator[tuple[Span, Record | None]]:
         """`span` cut where the covering record changes."""
         at = span.start

@@ -43,14 +43,30 @@ class PartitionState:
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """What an object holds that is not as its seal put it: `replay` is the replacement that wrote it.
+
+    `settings` is the digest of the settings that give its columns; "" for those of its seal.
+    """
+
+    entry: ObjectEntry
+    replay: int | None = None
+    settings: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Part:
-    """One data object of a day: which seal's, and the digest of the settings that give its columns."""
+    """One data object of a day: which seal's, and the digest of the settings that give its columns.
+
+    `replay` is the replacement that wrote it; None where its seal did.
+    """
 
     partition: int
     seal: int
     sealed_at: datetime
     settings: str
     entry: ObjectEntry
+    replay: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +94,11 @@ class DayPlan:
         return not self.why
 
     @property
+    def replay(self) -> int | None:
+        """The newest replacement that wrote one of its objects."""
+        return max((part.replay for part in self.parts if part.replay is not None), default=None)
+
+    @property
     def newest(self) -> Part | None:
         """The object sealed last: its columns are the day's."""
         return max(self.parts, key=lambda part: (part.sealed_at, part.partition, part.seal), default=None)
@@ -90,14 +111,14 @@ def sealed_everywhere(states: Sequence[PartitionState]) -> date | None:
     return min(reached) if reached and len(reached) == len(sealed) else None
 
 
-def plan_days(states: Sequence[PartitionState], replaced: Mapping[str, ObjectEntry]) -> list[DayPlan]:
-    """Every day to be published, oldest first. `replaced` are objects as replays left them, by key."""
+def plan_days(states: Sequence[PartitionState], held: Mapping[str, Held]) -> list[DayPlan]:
+    """Every day to be published, oldest first. `held` are objects that are not as their seals put them, by key."""
     last = sealed_everywhere(states)
     if last is None:
         return []
     parts: dict[date, list[Part]] = {}
     for state in states:
-        for part in _parts(state, replaced):
+        for part in _parts(state, held):
             parts.setdefault(part.entry.day, []).append(part)
     first = min(_first_cutoff(state.published) for state in states)
     days = {day for day in parts if day <= last} | set(days_between(first, last))
@@ -128,26 +149,27 @@ def _ordered(parts: Iterable[Part]) -> tuple[Part, ...]:
     return tuple(sorted(parts, key=lambda part: (part.partition, part.seal)))
 
 
-def _parts(state: PartitionState, replaced: Mapping[str, ObjectEntry]) -> Iterable[Part]:
+def _parts(state: PartitionState, held: Mapping[str, Held]) -> Iterable[Part]:
     seen = set()
     for record in state.published.records:
         for entry in record.objects:
             seen.add(entry.key)
             if not entry.quarantine:
-                yield _part(state, record, replaced.get(entry.key, entry))
+                yield _part(state, record, held.get(entry.key) or Held(entry))
     topic = state.chain.head.partition
-    for key, entry in replaced.items():
+    for key, one in held.items():
         added = key not in seen and f"/{topic.topic}-{topic.partition}-" in key
         if added and (seal := _seal_of(state.published, key)) is not None:
-            yield _part(state, seal, entry)
+            yield _part(state, seal, one)
 
 
-def _part(state: PartitionState, record: Record, entry: ObjectEntry) -> Part:
-    return Part(state.partition, record.n, record.sealed_at, record.settings, entry)
+def _part(state: PartitionState, record: Record, held: Held) -> Part:
+    settings = held.settings or record.settings
+    return Part(state.partition, record.n, record.sealed_at, settings, held.entry, held.replay)
 
 
 def _seal_of(chain: Chain, key: str) -> Record | None:
-    """The seal under whose `through` a replay added an object; None where it is none of this chain's."""
+    """The seal under whose `through` a replacement added an object; None where it is none of this chain's."""
     through = number_in(key.rsplit("-", 1)[1].split(".", 1)[0].lstrip("0") or "0")
     return next((record for record in chain.records if record.through == through), None)
 

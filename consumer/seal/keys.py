@@ -56,11 +56,21 @@ def settings_key(digest: str) -> str:
     return f"_seals/_settings/{digest}.json"
 
 
-def replay_prefix(stream: str) -> str:
-    """The folder of a stream's replay log."""
+def replacement_prefix(stream: str) -> str:
+    """The folder of a stream's replacement log."""
     return f"_replays/{stream}/"
 
 
 def export_key(stream: str, name: str) -> str:
     """A file of a manual export, or its facts."""
     return f"exports/{stream}/{name}"
+
+
+def replacement_key(stream: str, n: int) -> str:
+    """Record `n` of the replacement log."""
+    return f"{replacement_prefix(stream)}{n:08d}.json"
+
+
+def kept_key(stream: str, n: int, key: str) -> str:
+    """Where replacement `n` keeps the body that it replaced under `key`."""
+    return f"{replacement_prefix(stream)}{n:08d}/old/{key}"

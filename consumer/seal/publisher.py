@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
 
@@ -13,6 +13,7 @@ from consumer.domain.errors import TransientError
 from consumer.seal.day_plan import (
     DAYS_LISTED,
     DayPlan,
+    Held,
     Part,
     PartitionState,
     list_days,
@@ -26,7 +27,9 @@ from consumer.seal.lossy import lossy_objects
 from consumer.seal.manifest import listing_from, manifest_from
 from consumer.seal.objects import CountRows, ObjectChecker
 from consumer.seal.record import ObjectEntry
-from consumer.store.port import Absent, BytesBody, Condition, Match, Refused, Store, Stored
+from consumer.seal.replacements.held import Digest, as_it_lies, by_record
+from consumer.seal.replacements.log import Replacements
+from consumer.store.port import Absent, BytesBody, Condition, Match, ObjectInfo, Refused, Store, Stored
 
 MANIFEST_VERSION = 1
 ROUNDS = 20
@@ -34,12 +37,12 @@ ROUNDS = 20
 
 ColumnsOf = Callable[[str], tuple[str, ...]]
 """The CSV columns that the settings of this digest write."""
-Digest = Callable[[str], tuple[int, str]]
-"""Size and sha256 of a stored object, by reading it: for stores that keep no metadata."""
 Logs = Callable[[], Sequence[SealLog]]
 """The seal logs of all partitions that the topic has now."""
-Replaced = Callable[[], Mapping[str, ObjectEntry]]
-"""Objects as replays left them, by key."""
+Replaced = Callable[[], Replacements]
+"""The stream's replacement log as it is now."""
+REPLAYING = "replaying"
+"""The word of a manifest whose objects a replacement is putting: its number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,14 @@ class _Listing:
 
 class _StartOver(Exception):  # noqa: N818 - a signal, not an error
     """Another worker wrote first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """The end of a replacement of these days: their manifests lose its word, and have a revision more."""
+
+    n: int
+    days: frozenset[date]
 
 
 class Publisher:
@@ -95,34 +106,89 @@ class Publisher:
         self._finished: set[tuple[int, int]] = set()
         self._settled: dict[date, int] = {}
 
-    def publish(self, logs: Logs) -> Published:
-        """Publish every day that should be and is not as it should be. Raises TransientError and HaltError."""
+    def publish(self, logs: Logs, ending: Ending | None = None) -> Published:
+        """Publish every day that should be and is not as it should be, and those whose replacement ends.
+
+        Raises TransientError and HaltError.
+        """
         for _ in range(ROUNDS):
             try:
-                return self._round(logs)
+                return self._round(logs, ending)
             except _StartOver:
                 self._settled.clear()
         raise TransientError(f"{self._stream}: other workers keep publishing at the same time")
 
-    def _round(self, logs: Logs) -> Published:
+    def mark(self, day: date, n: int) -> int | None:
+        """Write the word of replacement `n` into the day's manifest, if there is one; its revision stays.
+
+        Returns the number of another replacement whose word stands there, which then stays.
+        """
+        for _ in range(ROUNDS):
+            old = self._store.get(manifest_key(self._stream, day))
+            known = manifest_from(old) if old else {REPLAYING: n}
+            if REPLAYING in known:
+                return None if known[REPLAYING] == n else int(known[REPLAYING])
+            document = _with_digest({**known, REPLAYING: n})
+            try:
+                self._write(manifest_key(self._stream, day), _json(document), _condition(old))
+            except _StartOver:
+                continue
+            return None
+        raise TransientError(f"{self._stream}: other workers keep publishing {day} at the same time")
+
+    def _round(self, logs: Logs, ending: Ending | None) -> Published:
         listing = self._listing()
-        seen = self._plans(logs)
-        stale = {plan.day for plan in seen if not self._listed(plan, listing)}
+        seen = self._planned(self._states(logs), self._replaced())
+        stale = {plan.day for plan in seen if not self._listed(plan, listing)} | (
+            ending.days if ending else frozenset()
+        )
         # against stale writers: first the ETags, then the chains, then the writes
         old = {day: self._store.get(manifest_key(self._stream, day)) for day in sorted(stale)}
         states = self._states(logs)
-        plans = self._planned(states)
+        replacements = self._replaced()
+        plans = self._planned(states, replacements)
+        if stale and replacements.records:
+            plans, by_log = self._as_it_lies(states, replacements, old), plans
+        else:
+            by_log = plans
         written, news = [], []
         for plan in (plan for plan in plans if plan.day in stale):
-            item, wrote = self._publish_day(plan, old[plan.day])
+            item, wrote = self._publish_day(plan, old[plan.day], ending)
             news.append(item)
             if wrote:
                 written.append(plan)
         self._write_listing(listing, news)
         done = [plan for plan in seen if plan.day not in stale] + [plan for plan in plans if plan.day in stale]
-        self._settled.update((plan.day, _print_of(plan)) for plan in done)
+        # a day that is not as its log says is in the middle of a replacement: it is looked at again
+        said = {plan.day: _print_of(plan) for plan in by_log}
+        agreed = {plan.day for plan in plans if said.get(plan.day) == _print_of(plan)}
+        self._settled.update((plan.day, _print_of(plan)) for plan in done if plan.day in agreed)
         complete = max((plan.day for plan in plans if plan.complete), default=None)
         return Published(sealed_everywhere(states), tuple(written), complete)
+
+    def _as_it_lies(
+        self, states: Sequence[PartitionState], replacements: Replacements, old: Mapping[date, Stored | None]
+    ) -> list[DayPlan]:
+        """The plans with the objects of the days in `old` as they lie: a replacement may be putting them just now."""
+        sealed = {
+            entry.key: entry
+            for state in states
+            for record in state.published.records
+            for entry in record.objects
+            if not entry.quarantine
+        }
+        held, absent = by_record(replacements), set()
+        for key, listed in replacements.listed.items():
+            stored = old.get(listed[-1].new.entry.day, _UNASKED)
+            if stored is _UNASKED:
+                continue
+            found = as_it_lies(self._store, key, sealed.get(key), listed, self._digest)
+            if found is not None:
+                held[key] = found
+            elif key not in _keys_of(stored):  # else a downstream job moved it
+                absent.add(key)
+        plans = self._planned(states, replacements, {key: one for key, one in held.items() if key not in absent})
+        return [_without(plan, absent - sealed.keys()) for plan in plans]
 
     def _listed(self, plan: DayPlan, listing: _Listing) -> bool:
         settled = self._settled.get(plan.day)
@@ -164,27 +230,31 @@ class Publisher:
             raise _StartOver  # the topic grew after it was asked for: its new partitions count
         return states
 
-    def _plans(self, logs: Logs) -> list[DayPlan]:
-        return self._planned(self._states(logs))
+    def _planned(
+        self, states: Sequence[PartitionState], replacements: Replacements, held: Mapping[str, Held] | None = None
+    ) -> list[DayPlan]:
+        lossy = {key: Held(entry) for key, entry in lossy_objects(self._store, states, self._count_rows).items()}
+        return plan_days(states, {**lossy, **(by_record(replacements) if held is None else held)})
 
-    def _planned(self, states: Sequence[PartitionState]) -> list[DayPlan]:
-        return plan_days(states, {**lossy_objects(self._store, states, self._count_rows), **self._replaced()})
+    def _publish_day(self, plan: DayPlan, old: Stored | None, ending: Ending | None) -> tuple[dict[str, Any], bool]:
+        """Write the day's manifest over `old` if it says something else, then its mark.
 
-    def _publish_day(self, plan: DayPlan, old: Stored | None) -> tuple[dict[str, Any], bool]:
-        """Write the day's manifest over `old` if it says something else, then its mark."""
+        The word of a replacement stays until that replacement itself takes it out.
+        """
         known = manifest_from(old) if old else None
         document = self._manifest(plan, known)
+        if known is not None and REPLAYING in known and not _ends(ending, plan.day, known[REPLAYING]):
+            document[REPLAYING] = known[REPLAYING]
         wrote = known is None or _content(known) != _content(document)
         if wrote:
             document["revision"] = (known["revision"] if known else 0) + 1
-            document["sha256"] = manifest_digest(document)
+            document = _with_digest(document)
             self._write(manifest_key(self._stream, plan.day), _json(document), _condition(old))
         else:
             document = known or document
         if self._store.head(success_key(self._stream, plan.day)) is None:
             self._store.put(success_key(self._stream, plan.day), BytesBody(b""), condition=Absent())
-        item = {"day": plan.day.isoformat(), **{name: document[name] for name in ("revision", "rows", "complete")}}
-        return item, wrote
+        return listed_day(document), wrote
 
     def _write(self, key: str, data: bytes, condition: Condition) -> None:
         body = BytesBody(data)
@@ -231,27 +301,67 @@ class Publisher:
 
     def _object(self, part: Part, known: Mapping[str, Any] | None) -> dict[str, Any]:
         entry = part.entry
-        size, sha256 = self._stored(entry, known)
-        return {
+        item = {
             "key": entry.key,
             "partition": part.partition,
             "rows": entry.rows,
-            "bytes": size,
-            "sha256": sha256,
+            **self._stored(entry, known),
             "first_offset": entry.first_offset,
             "last_offset": entry.last_offset,
             "seal": part.seal,
         }
+        if part.replay is not None:
+            item["replay"] = part.replay
+        return item
 
-    def _stored(self, entry: ObjectEntry, known: Mapping[str, Any] | None) -> tuple[int, str]:
+    def _stored(self, entry: ObjectEntry, known: Mapping[str, Any] | None) -> dict[str, Any]:
+        """What the store says of the body: its size and digest, and what names exactly these bytes to a reader."""
         facts = self._store.head(entry.key)
         if facts is None:
             if known is None:
                 raise TransientError(f"{self._store.location}/{entry.key} is gone before its day was published")
-            return known["bytes"], known["sha256"]  # moved on by a downstream job
+            # moved on by a downstream job
+            return {name: known[name] for name in ("bytes", "sha256", "etag", "version_id") if name in known}
         if facts.metadata.get("sha256"):
-            return facts.size, facts.metadata["sha256"]
-        return self._digest(entry.key)
+            return {"bytes": facts.size, "sha256": facts.metadata["sha256"], **_names(facts)}
+        size, sha256 = self._digest(entry.key)
+        return {"bytes": size, "sha256": sha256, **(_names(facts) if self._store.keeps_metadata else {})}
+
+
+_UNASKED: Any = object()
+
+
+def listed_day(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """The entry of `_days.json` for a day with this manifest. `replay` is the newest replacement that wrote in it."""
+    return {
+        "day": manifest["day"],
+        **{name: manifest[name] for name in ("revision", "rows", "complete")},
+        "updated_at": manifest["written_at"],
+        "replay": max((item["replay"] for item in manifest["objects"] if "replay" in item), default=None),
+    }
+
+
+def _names(facts: ObjectInfo) -> dict[str, str]:
+    return {"etag": facts.etag, **({"version_id": facts.version_id} if facts.version_id else {})}
+
+
+def _ends(ending: Ending | None, day: date, n: int) -> bool:
+    return ending is not None and ending.n == n and day in ending.days
+
+
+def _keys_of(stored: Stored | None) -> set[str]:
+    return {item["key"] for item in manifest_from(stored)["objects"]} if stored else set()
+
+
+def _without(plan: DayPlan, keys: Collection[str]) -> DayPlan:
+    """The plan without objects that are yet to be added."""
+    return replace(plan, parts=tuple(part for part in plan.parts if part.entry.key not in keys)) if keys else plan
+
+
+def _with_digest(document: dict[str, Any]) -> dict[str, Any]:
+    """The manifest, its own digest last."""
+    document.pop("sha256", None)
+    return {**document, "sha256": manifest_digest(document)}
 
 
 def _print_of(plan: DayPlan) -> int:
@@ -261,7 +371,7 @@ def _print_of(plan: DayPlan) -> int:
 
 def _content(document: Mapping[str, Any]) -> dict[str, Any]:
     """What makes a manifest another one; a later seal without rows for the day does not."""
-    return {name: document[name] for name in ("complete", "why", "objects")}
+    return {name: document.get(name) for name in ("complete", "why", "objects", REPLAYING)}
 
 
 def _condition(stored: Stored | None) -> Condition:

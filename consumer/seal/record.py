@@ -151,8 +151,8 @@ class Record:
             raw["first_timestamp"] = self.first_timestamp
         else:
             raw["previous_sha256"] = self.previous_sha256
-        if self.lost is not None:
-            raw["lost"] = [self.lost.start, self.lost.end]
+        if self.lost is not None or self.unfinished is not None:
+            raw["lost"] = [self.lost.start, self.lost.end] if self.lost else None
             raw["unfinished"] = self.unfinished
         return orjson.dumps(raw, option=orjson.OPT_INDENT_2)
 

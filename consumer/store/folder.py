@@ -7,6 +7,7 @@ import errno
 import fcntl
 import io
 import os
+import shutil
 import stat
 import tempfile
 import time
@@ -118,7 +119,7 @@ class FolderStore:
                 return None
             return _facts(key, status)
 
-    def open(self, key: str) -> BinaryIO | None:
+    def open(self, key: str, *, version_id: str = "") -> BinaryIO | None:  # noqa: ARG002 - a folder keeps no versions
         """The file as a stream, or None. Its reads raise TransientError."""
         path = self._path(key)
         with self._outage(f"open {path}"):
@@ -127,6 +128,28 @@ class FolderStore:
             except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
                 self._require_parent()
                 return None
+
+    def copy(self, source: str, target: str, *, etag: str) -> bool:
+        """See `Store.copy`. The file that was opened stays the one that is copied, whatever is put meanwhile."""
+        place = self._path(target)
+        reader = self.open(source)
+        if reader is None:
+            return False
+        with self._outage(f"write {place}"), reader:
+            if _etag(os.fstat(reader.fileno())) != etag:
+                return False
+            self._prepare(place.parent)
+            temporary = self._temporary / f"{os.getpid()}-{os.urandom(12).hex()}"
+            try:
+                with temporary.open("xb") as out:
+                    shutil.copyfileobj(reader, out, BLOCK)
+                    out.flush()
+                    os.fsync(out.fileno())
+                temporary.replace(place)
+            finally:
+                temporary.unlink(missing_ok=True)
+            _sync_folder(place.parent)
+        return True
 
     def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
         """Files in the order of their keys, folder by folder."""

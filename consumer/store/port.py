@@ -86,12 +86,16 @@ class BytesBody:
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
-    """What a store says of an object without its body. `metadata` is empty where the store keeps none (a folder)."""
+    """What a store says of an object without its body. `metadata` is empty where the store keeps none (a folder).
+
+    `version_id` names this body for ever in a bucket that keeps versions; "" elsewhere, and in a list.
+    """
 
     key: str
     size: int
     etag: str
     metadata: Mapping[str, str] = field(default_factory=dict)
+    version_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +147,17 @@ class Store(Protocol):
     def head(self, key: str) -> ObjectInfo | None:
         """The object's facts, or None."""
 
-    def open(self, key: str) -> BinaryIO | None:
-        """A stream over the object's bytes, or None. The caller closes it. Its reads raise TransientError."""
+    def open(self, key: str, *, version_id: str = "") -> BinaryIO | None:
+        """A stream over the object's bytes, or None. The caller closes it. Its reads raise TransientError.
+
+        `version_id` asks for that version and not for the newest one.
+        """
+
+    def copy(self, source: str, target: str, *, etag: str) -> bool:
+        """Copy an object within the store, metadata included, while its body is the one with this ETag.
+
+        False where it is another one, or none. What stood under `target` is written over: copy to keys of your own.
+        """
 
     def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
         """Objects whose key begins with `prefix` and sorts after `after`, in key order; without metadata."""

@@ -45,6 +45,10 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 PAGE = 1000
 """Objects a list request asks for: the most that S3 gives."""
+MOST_COPIED = 5 * 1024 * MIB
+"""Bytes that S3 copies in one request."""
+COPY_PART = 512 * MIB
+"""Bytes of a part of what is larger: the largest object has 10,000 of them."""
 
 
 class S3Store:
@@ -157,15 +161,54 @@ class S3Store:
         except MissingKeyError:
             self._page("", "", limit=1)  # HEAD cannot tell a missing object from a missing bucket; this can
             return None
-        return ObjectInfo(key, answer["ContentLength"], answer["ETag"], _metadata(answer["Metadata"]))
+        metadata = _metadata(answer["Metadata"])
+        return ObjectInfo(key, answer["ContentLength"], answer["ETag"], metadata, _version(answer.get("VersionId")))
 
-    def open(self, key: str) -> BinaryIO | None:
+    def open(self, key: str, *, version_id: str = "") -> BinaryIO | None:
         """The object as a stream, or None. Its reads raise TransientError."""
+        place = {**self._at(key), **({"VersionId": version_id} if version_id else {})}
         try:
-            answer = self._call(s3_errors.GET, key, lambda client: client.get_object(**self._at(key)))
+            answer = self._call(s3_errors.GET, key, lambda client: client.get_object(**place))
         except MissingKeyError:
             return None
         return io.BufferedReader(_ObjectReader(answer["Body"], self._where(key)), MIB)
+
+    def copy(self, source: str, target: str, *, etag: str) -> bool:
+        """See `Store.copy`. Above S3's limit for one request it goes in parts."""
+        facts = self.head(source)
+        if facts is None or facts.etag != etag:
+            return False
+        wanted: dict[str, Any] = {"CopySource": self._at(source), "CopySourceIfMatch": etag}
+        try:
+            if facts.size > MOST_COPIED:
+                self._copy_in_parts(target, facts, wanted)
+            else:
+                about = {**self._about(target, facts.metadata), "MetadataDirective": "REPLACE", **wanted}
+                self._call(s3_errors.COPY, target, lambda client: client.copy_object(**about))
+        except (UnmetError, MissingKeyError):
+            return False
+        return True
+
+    def _copy_in_parts(self, target: str, facts: ObjectInfo, wanted: Mapping[str, Any]) -> None:
+        create = self._about(target, facts.metadata)
+        created = self._call(s3_errors.CREATE, target, lambda client: client.create_multipart_upload(**create))
+        upload = {"UploadId": created["UploadId"], **self._at(target)}
+        try:
+            parts = [
+                self._copy_part(target, number, {**wanted, **upload, "CopySourceRange": f"bytes={start}-{end - 1}"})
+                for number, (start, end) in enumerate(_ranges(facts.size, COPY_PART), start=1)
+            ]
+            finish = {"MultipartUpload": {"Parts": parts}, **upload}
+            self._call(s3_errors.COMPLETE, target, lambda client: client.complete_multipart_upload(**finish))
+        except BaseException:
+            self._abort(target, upload)
+            raise
+
+    def _copy_part(self, target: str, number: int, about: Mapping[str, Any]) -> CompletedPartTypeDef:
+        answer = self._call(
+            s3_errors.PART_COPY, target, lambda client: client.upload_part_copy(PartNumber=number, **about)
+        )
+        return {"PartNumber": number, "ETag": answer["CopyPartResult"]["ETag"]}
 
     def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
         """Objects in key order, page by page."""
@@ -283,6 +326,15 @@ class _ObjectReader(io.RawIOBase):
 
 def _if(condition: Condition) -> dict[str, Any]:
     return {"IfNoneMatch": "*"} if isinstance(condition, Absent) else {"IfMatch": condition.etag}
+
+
+def _version(said: str | None) -> str:
+    """The version that names a body for ever: a suspended bucket's "null" does not."""
+    return "" if said in {None, "null"} else str(said)
+
+
+def _ranges(size: int, part: int) -> Iterator[tuple[int, int]]:
+    return ((start, min(start + part, size)) for start in range(0, size, part))
 
 
 def _metadata(given: Mapping[str, str]) -> dict[str, str]:

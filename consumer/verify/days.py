@@ -9,12 +9,15 @@ from typing import Any
 
 from consumer.seal.day_plan import DAYS_LISTED
 from consumer.seal.keys import days_key, manifest_key, success_key
+from consumer.seal.publisher import listed_day
 from consumer.store.port import ObjectInfo
 from consumer.verify.documents import parsed, unlike_written, without_metadata
 from consumer.verify.findings import REPUBLISH, RESTORE, START_WORKER, Finding, Problem
-from consumer.verify.manifests import ManifestLook, Told, against_chains, altered_records, outdated
+from consumer.verify.manifests import ManifestLook, Told, against_chains, altered_records, half_done, outdated
 from consumer.verify.snapshot import Days, Snapshot
 
+EARLIER = ("day", "revision", "rows", "complete")
+"""What an entry of the list had in earlier releases."""
 PUBLISHED_AFTER = timedelta(hours=1)
 """So long after the newest seal a day may wait to be published."""
 ANEW = "move it away and start the worker, which writes it anew"
@@ -46,6 +49,7 @@ def check_days(
     if told is not None:
         for look in looks.values():
             findings.extend(Finding(look.key, Problem.MANIFEST, what, REPUBLISH) for what in against_chains(look, told))
+            findings.extend(half_done(look, told))
             findings.extend(Finding(key, Problem.ALTERED, UNPINNED, RESTORE) for key in altered_records(look, told))
         waiting.extend(_waiting(stream, looks, listing.entries, told, days))
     return Published(tuple(findings), tuple(waiting))
@@ -85,8 +89,12 @@ def _entry_problem(item: Mapping[str, Any], look: ManifestLook | None) -> str:
     """The list is written after the manifests: it may know an older revision, and nothing else."""
     if look is None or look.raw is None or item["revision"] < look.raw["revision"]:
         return ""
-    said = {"day": look.day.isoformat(), **{name: look.raw[name] for name in ("revision", "rows", "complete")}}
-    return "" if item == said else f"it says {dict(item)} where the manifest of {look.day} says {said}"
+    said = listed_day(look.raw)
+    return (
+        ""
+        if dict(item) in (said, {name: said[name] for name in EARLIER})
+        else f"it says {dict(item)} where the manifest of {look.day} says {said}"
+    )
 
 
 def _listing_problems(stream: str, raw: Mapping[str, Any], days: list[date]) -> Iterator[str]:

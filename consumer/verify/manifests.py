@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
-from consumer.seal.day_plan import DayPlan, Part, PartitionState, manifest_digest, plan_days
+from consumer.seal.day_plan import DayPlan, Held, Part, PartitionState, manifest_digest, plan_days
 from consumer.seal.keys import manifest_key, record_key
-from consumer.seal.publisher import MANIFEST_VERSION
-from consumer.seal.record import ObjectEntry
+from consumer.seal.publisher import MANIFEST_VERSION, REPLAYING
 from consumer.store.port import Stored
 from consumer.verify.documents import parsed, unlike_written, without_metadata
 from consumer.verify.findings import REPUBLISH, Finding, Problem
+from consumer.verify.replays import RUN_AGAIN, ReplayLook
 
 ENTRY = ("key", "partition", "rows", "first_offset", "last_offset", "seal")
 NUMBERS = ("partition", "rows", "bytes", "seal")
@@ -102,9 +102,9 @@ class Told:
 
     states: Sequence[PartitionState]
     plans: Mapping[date, DayPlan]
-    replaced: Mapping[str, ObjectEntry]
+    replaced: Mapping[str, Held]
+    replays: ReplayLook
     columns: Mapping[str, tuple[str, ...]]
-    replay_settings: Mapping[str, str]
     today: tuple[str, ...]
     lossy: frozenset[str]
 
@@ -130,6 +130,25 @@ def against_chains(look: ManifestLook, told: Told) -> Iterator[str]:
     yield from _column_problems(look, parts, told)
     if list(plan.why) != look.raw["why"] and list(_why_then(look, told)) != look.raw["why"]:
         yield f"it says {look.raw['why']} where the seal logs say {list(plan.why)}"
+
+
+def half_done(look: ManifestLook, told: Told) -> Iterator[Finding]:
+    """The replacements that this manifest shows to be half done: its word stands, or it lists what they replace."""
+    if look.raw is None:
+        return
+    open_ones = {} if REPLAYING not in look.raw else {look.raw[REPLAYING]: "its word stands in the manifest"}
+    plan, items = told.plans.get(look.day), {item["key"]: item for item in look.raw["objects"]}
+    for part in plan.parts if plan else ():
+        item = items.get(part.entry.key)
+        if part.replay is not None and (item is None or item.get("replay") != part.replay):
+            open_ones.setdefault(part.replay, "the manifest does not have its objects yet")
+    for n, what in open_ones.items():
+        record = told.replays.records.get(n)
+        if record is None:
+            words = f"it says replaying: {n}, and no record has that number"
+            yield Finding(look.key, Problem.MANIFEST, words, REPUBLISH)
+        else:
+            yield Finding(look.key, Problem.REPLAY, f"{record.kind} {n} is half done: {what}", RUN_AGAIN)
 
 
 def altered_records(look: ManifestLook, told: Told) -> Iterator[str]:
@@ -162,6 +181,8 @@ def _object_problems(look: ManifestLook, parts: Sequence[Part], told: Told) -> I
         yield "it lists an object twice"
     for part in parts:
         item = listed.pop(part.entry.key, None)
+        if part.replay is not None and (item is None or item.get("replay") != part.replay):
+            continue  # half done
         if item is None:
             yield f"it does not list {part.entry.key} of seal {part.seal}"
             continue
@@ -185,13 +206,17 @@ def _column_problems(look: ManifestLook, parts: Sequence[Part], told: Told) -> I
     for part in parts:
         item = items.get(part.entry.key)
         known = _possible_columns(part, told)
-        if item is not None and known and tuple(item.get("columns", own)) not in known:
+        if (
+            item is not None
+            and item.get("replay") == part.replay
+            and known
+            and tuple(item.get("columns", own)) not in known
+        ):
             yield f"it says other columns of {part.entry.key} than its settings"
 
 
 def _possible_columns(part: Part, told: Told) -> list[tuple[str, ...]]:
-    digests = (part.settings, told.replay_settings.get(part.entry.key, ""))
-    return [told.columns[digest] for digest in digests if digest in told.columns]
+    return [told.columns[part.settings]] if part.settings in told.columns else []
 
 
 def _why_then(look: ManifestLook, told: Told) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from consumer.seal.record import ObjectEntry
 from consumer.store.contents import BLOCK, RowCounter, plain_blocks
 from consumer.store.port import ObjectInfo, Store
 from consumer.verify.findings import RESTORE_OBJECT, RESTORE_QUARANTINE, Finding, Problem
+from consumer.verify.replays import RUN_AGAIN
 from consumer.verify.wanted import Wanted
 
 LONGEST_LINE = 256 * 1024 * 1024
@@ -78,7 +79,7 @@ def inspect(store: Store, wanted: Wanted, columns: Mapping[str, tuple[str, ...]]
         if half is not None:
             return Inspected(wanted, measured, (half,))
         whats.extend(_metadata_problems(wanted, facts, measured))
-    elif wanted.sealed is not None and not wanted.allows(measured.rows) and wanted.sealed.rows == measured.rows:
+    elif wanted.replay is not None and measured.sha256 == wanted.former != wanted.sha256:
         return Inspected(wanted, measured, (_replay_finding(wanted),))
     whats.extend(_body_problems(wanted, header, measured))
     return Inspected(wanted, measured, _told(wanted, whats))
@@ -183,7 +184,7 @@ def _half_replayed(wanted: Wanted, said: Mapping[str, str]) -> Finding | None:
 
 def _replay_finding(wanted: Wanted) -> Finding:
     what = f"replay {wanted.replay} is half done: this object is not rewritten yet"
-    return Finding(wanted.entry.key, Problem.REPLAY, what, "let a running replay end, or run the same replay again")
+    return Finding(wanted.entry.key, Problem.REPLAY, what, RUN_AGAIN)
 
 
 def _metadata_problems(wanted: Wanted, facts: ObjectInfo, measured: Measured) -> Iterator[str]:
@@ -214,9 +215,10 @@ def _text(offset: int | None) -> str:
 
 def _body_problems(wanted: Wanted, header: bytes, measured: Measured) -> Iterator[str]:
     entry = wanted.entry
+    source = "manifest" if wanted.replay is None else f"record of replay {wanted.replay}"
     if wanted.sha256 and (measured.sha256, measured.size) != (wanted.sha256, wanted.size or measured.size):
         yield (
-            f"it has {measured.size} bytes with sha256 {measured.sha256}, the manifest says"
+            f"it has {measured.size} bytes with sha256 {measured.sha256}, the {source} says"
             f" {measured.size if wanted.size is None else wanted.size} with {wanted.sha256}"
         )
     if measured.damage:

@@ -1,63 +1,73 @@
-"""The replay log of a stream, as verification sees it: which replay an object was last written by."""
+"""The replacement log of a stream, as verification sees it: which replacement an object was last written by."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from hashlib import sha256
 
-from consumer.domain import json_fields
-from consumer.seal.keys import replay_prefix
-from consumer.seal.record import ObjectEntry, entry_from
-from consumer.seal.replacements import REPLAY_VERSION
+from consumer.domain.errors import HaltError, HaltReason
+from consumer.seal.keys import replacement_prefix
+from consumer.seal.replacements.log import Listed, parse_replacement
+from consumer.seal.replacements.record import Replacement
 from consumer.store.port import Stored
-from consumer.verify.documents import parsed, unlike_written
+from consumer.verify.documents import unlike_written
 from consumer.verify.findings import RESTORE, Finding, Problem
 
-
-@dataclass(frozen=True, slots=True)
-class Replaced:
-    """An object as the newest replay that lists it says: its rows, that replay's number and settings."""
-
-    entry: ObjectEntry
-    n: int
-    settings: str
+RUN_AGAIN = "let it end where it runs; else run the same command again, which finishes it"
+_NAME = re.compile(r"(\d{8,})\.json")
 
 
 @dataclass(frozen=True, slots=True)
 class ReplayLook:
-    """All replays of a stream: objects by key, and what is wrong with the log."""
+    """All replacements of a stream: the newest that lists an object by its key, and what is wrong with the log."""
 
-    objects: dict[str, Replaced] = field(default_factory=dict)
-    settings: frozenset[str] = frozenset()
+    objects: dict[str, Listed] = field(default_factory=dict)
+    records: dict[int, Replacement] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
+
+    @property
+    def settings(self) -> frozenset[str]:
+        """The digests of all settings that records name."""
+        of_objects = {one.settings for record in self.records.values() for one in record.objects}
+        return frozenset({record.settings for record in self.records.values()} | of_objects)
+
+
+def replacement_number(stream: str, key: str) -> int | None:
+    """The number of the record under this key; None for the old bodies that lie beside the records."""
+    match = _NAME.fullmatch(key.removeprefix(replacement_prefix(stream)))
+    return int(match[1]) if match else None
 
 
 def check_replays(stream: str, stored: Iterable[Stored]) -> ReplayLook:
-    """Read the replay log; its records come in the order of their keys."""
-    objects: dict[str, Replaced] = {}
-    settings: set[str] = set()
+    """Read the replacement log; its records come in the order of their keys."""
+    objects: dict[str, Listed] = {}
+    records: dict[int, Replacement] = {}
     findings: list[Finding] = []
-    expected = 0
+    expected, before = 0, None
     for one in stored:
-        key = one.facts.key
-        name = key.removeprefix(replay_prefix(stream))
-        number = int(name.removesuffix(".json")) if name.removesuffix(".json").isdigit() else -1
+        key, number = one.facts.key, replacement_number(stream, one.facts.key)
+        if number is None:
+            continue
         if number != expected:
             findings.append(Finding(key, Problem.MISSING, f"replay {expected} is missing before it", RESTORE))
+            before = None
         expected = number + 1
         if what := unlike_written(one):
             findings.append(Finding(key, Problem.ALTERED, what, RESTORE))
         try:
-            raw = parsed(one.data)
-            if json_fields.whole(raw, "version") > REPLAY_VERSION:
-                findings.append(Finding(key, Problem.NEWER, "a newer release wrote it", "verify with that release"))
-                continue
-            if (raw["n"], raw["stream"]) != (number, stream):
-                what = f"it says that it is replay {raw['n']} of {raw['stream']}"
-                findings.append(Finding(key, Problem.INCONSISTENT, what, RESTORE))
-            entries = [entry_from(entry) for entry in json_fields.tables(raw, "objects")]
-            settings.add(json_fields.text(raw, "settings"))
-            objects.update({entry.key: Replaced(entry, number, raw["settings"]) for entry in entries})
-        except (KeyError, TypeError, ValueError) as error:
-            findings.append(Finding(key, Problem.UNREADABLE, f"it is no replay record: {error}", RESTORE))
-    return ReplayLook(objects, frozenset(settings), tuple(findings))
+            record = parse_replacement(stream, number, one.data)
+        except HaltError as error:
+            newer = error.reason is HaltReason.CHAIN_NEWER
+            problem = Problem.NEWER if newer else Problem.UNREADABLE
+            findings.append(Finding(key, problem, error.message, "verify with that release" if newer else RESTORE))
+            before = None
+            continue
+        if before is not None and record.previous_sha256 != before:
+            what = f"record {number - 1} was altered, or this one: the digest that links them does not fit"
+            findings.append(Finding(key, Problem.INCONSISTENT, what, RESTORE))
+        before = sha256(one.data).hexdigest()
+        records[number] = record
+        objects.update({new.entry.key: Listed(number, new) for new in record.objects})
+    return ReplayLook(objects, records, tuple(findings))

@@ -14,11 +14,11 @@ from datetime import date
 from typing import Protocol, TypeVar
 
 from consumer.domain.offsets import TopicPartition
-from consumer.seal.keys import days_key, manifest_key, replay_prefix, settings_key
+from consumer.seal.keys import days_key, manifest_key, replacement_prefix, settings_key
 from consumer.store.port import ObjectInfo, Store, Stored
 from consumer.verify.chain import ChainLook, check_chain
 from consumer.verify.findings import Finding, Problem
-from consumer.verify.replays import ReplayLook, check_replays
+from consumer.verify.replays import ReplayLook, check_replays, replacement_number
 from consumer.verify.settings import SettingsLook, check_settings
 
 _RECORD = re.compile(r"(\d+)/(\d{8,})\.json")
@@ -94,7 +94,7 @@ class Reader:
         listing = self.ask(lambda: self.store.get(days_key(self.stream)))
         data, quarantine = self._folder(f"{self.stream}/"), self._folder(f"_quarantine/{self.stream}/")
         manifests = self._manifests(data)
-        replays = check_replays(self.stream, self._fixed(self._list(replay_prefix(self.stream))))
+        replays = check_replays(self.stream, self._fixed(self._replacements()))
         chains, strangers = self._chains()
         named = {record.settings for look in chains for record in look.records} | replays.settings
         return Snapshot(
@@ -141,6 +141,11 @@ class Reader:
         ]
         found = self._get(manifest_key(self.stream, day) for day in there)
         return {day: stored for day, stored in zip(there, found, strict=True) if stored is not None}
+
+    def _replacements(self) -> list[ObjectInfo]:
+        """The records, without the old bodies beside them."""
+        listed = self._list(replacement_prefix(self.stream))
+        return [facts for facts in listed if replacement_number(self.stream, facts.key) is not None]
 
     def _chains(self) -> tuple[tuple[ChainLook, ...], tuple[Finding, ...]]:
         prefix = f"_seals/{self.topic}/"

@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta
 
 from consumer.domain.clock import Clock
 from consumer.domain.offsets import TopicPartition
-from consumer.seal.day_plan import PartitionState, plan_days
+from consumer.seal.day_plan import Held, PartitionState, plan_days
 from consumer.seal.record import Record
 from consumer.store.port import Store
 from consumer.verify.days import PUBLISHED_AFTER, check_days, strays
@@ -142,7 +142,11 @@ def _told(
         PartitionState(look.partition.partition, look.chain, finished=look.partition.partition not in unfinished)
         for look in snapshot.chains
     ]
-    replaced = {one.entry.key: one.entry for one in wanted if one.replay is not None and _sealed(one, unfinished)}
+    replaced = {
+        one.entry.key: Held(one.entry, one.replay, one.settings)
+        for one in wanted
+        if one.replay is not None and _sealed(one, unfinished)
+    }
     lossy = {
         entry.key
         for look in snapshot.chains
@@ -156,8 +160,8 @@ def _told(
         states=states,
         plans={plan.day: plan for plan in plans},
         replaced=replaced,
+        replays=snapshot.replays,
         columns=snapshot.settings.columns,
-        replay_settings={key: one.settings for key, one in snapshot.replays.objects.items()},
         today=subject.today,
         lossy=frozenset(lossy),
     )

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 from consumer.domain.offsets import TopicPartition
 from consumer.seal.chain import Chain
 from consumer.seal.record import ObjectEntry, Record, RecordKind
+from consumer.seal.replacements.log import Listed
 from consumer.verify.chain import ChainLook
 from consumer.verify.findings import RESTORE, Finding, Problem
-from consumer.verify.replays import Replaced, ReplayLook
+from consumer.verify.replays import ReplayLook
 
 _NAME = re.compile(r".*/(?P<topic>[^/]+)-(?P<partition>\d+)-(?P<through>\d{20})\.csv(\.gz|\.zst)?")
 
@@ -21,9 +22,9 @@ _NAME = re.compile(r".*/(?P<topic>[^/]+)-(?P<partition>\d+)-(?P<through>\d{20})\
 class Wanted:
     """One object as it should be.
 
-    `replay` is the newest replay that lists it, `sealed` what its seal says of it then. `size` and `sha256` are the
-    manifest's, where one lists it. `floor`: a gap may have cost it the rows below this offset. `pending`: its seal is
-    under way.
+    `replay` is the newest replacement that lists it, `sealed` what its seal says of it then, `former` the sha256 of
+    what that replacement found. `size` and `sha256` are the replacement's, else those of the manifest that lists it.
+    `floor`: a gap may have cost it the rows below this offset. `pending`: its seal is under way.
     """
 
     entry: ObjectEntry
@@ -32,6 +33,7 @@ class Wanted:
     settings: str
     replay: int | None = None
     sealed: ObjectEntry | None = None
+    former: str = ""
     size: int | None = None
     sha256: str = ""
     floor: int | None = None
@@ -57,40 +59,45 @@ def wanted_objects(
 
 
 def _with_facts(wanted: Wanted, facts: tuple[int | None, str] | None) -> Wanted:
-    if facts is None or (facts[0] is None and wanted.replay is not None):
+    if facts is None or wanted.replay is not None:
         return wanted
-    return Wanted(
-        wanted.entry,
-        wanted.partition,
-        wanted.seal,
-        wanted.settings,
-        wanted.replay,
-        wanted.sealed,
-        facts[0],
-        facts[1],
-        wanted.floor,
-        wanted.pending,
-    )
+    return replace(wanted, size=facts[0], sha256=facts[1])
 
 
-def _of_seals(look: ChainLook, replaced: Mapping[str, Replaced], unfinished: Mapping[int, Record]) -> Iterator[Wanted]:
+def _of_seals(look: ChainLook, replaced: Mapping[str, Listed], unfinished: Mapping[int, Record]) -> Iterator[Wanted]:
     pending = unfinished.get(look.partition.partition)
     for record in look.records:
         for entry in record.objects:
             newer = None if entry.quarantine else replaced.get(entry.key)
-            yield Wanted(
-                entry=newer.entry if newer else entry,
-                partition=look.partition,
-                seal=record.n,
-                settings=newer.settings if newer else record.settings,
-                replay=newer.n if newer else None,
-                sealed=entry if newer else None,
-                floor=None if newer else floor_of(look.chain, record),
-                pending=record is pending,
-            )
+            if newer is not None:
+                yield _replaced(look, record.n, newer, entry)
+            else:
+                yield Wanted(
+                    entry=entry,
+                    partition=look.partition,
+                    seal=record.n,
+                    settings=record.settings,
+                    floor=floor_of(look.chain, record),
+                    pending=record is pending,
+                )
 
 
-def _added(look: ChainLook, replaced: Mapping[str, Replaced]) -> Iterator[Wanted]:
+def _replaced(look: ChainLook, seal: int, listed: Listed, sealed: ObjectEntry | None) -> Wanted:
+    new = listed.new
+    return Wanted(
+        entry=new.entry,
+        partition=look.partition,
+        seal=seal,
+        settings=new.settings,
+        replay=listed.n,
+        sealed=sealed,
+        former=new.former.sha256 if new.former else "",
+        size=new.size,
+        sha256=new.sha256,
+    )
+
+
+def _added(look: ChainLook, replaced: Mapping[str, Listed]) -> Iterator[Wanted]:
     """Objects that no seal has: a replay brought back rows that an old filter dropped."""
     named = {entry.key for record in look.records for entry in record.objects}
     for key, one in replaced.items():
@@ -99,7 +106,7 @@ def _added(look: ChainLook, replaced: Mapping[str, Replaced]) -> Iterator[Wanted
             continue
         if (name["topic"], int(name["partition"])) == (look.partition.topic, look.partition.partition):
             seal = next((record.n for record in look.records if record.through == int(name["through"])), -1)
-            yield Wanted(one.entry, look.partition, seal, one.settings, one.n)
+            yield _replaced(look, seal, one, None)
 
 
 def floor_of(chain: Chain, record: Record) -> int | None:

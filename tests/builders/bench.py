@@ -21,7 +21,7 @@ from consumer.seal.log import SealLog
 from consumer.seal.objects import count_rows, size_and_digest
 from consumer.seal.publisher import Published, Publisher
 from consumer.seal.record import ObjectEntry, Record
-from consumer.seal.replacements import replaced_objects
+from consumer.seal.replacements.log import ReplacementLog
 from consumer.source.port import Commit
 from consumer.store.port import Store
 from consumer.streams.rules import RowRules
@@ -303,7 +303,7 @@ class Member:
             object_checker=context.object_checker,
             count_rows=count_rows,
             digest=lambda key: size_and_digest(context.store, key),
-            replaced=lambda: replaced_objects(context.store, context.config.name),
+            replaced=ReplacementLog(context.store, context.config.name).read,
             now=context.clock.now,
         )
 

@@ -122,9 +122,15 @@ class RoughStore(MemoryStore):
             stored = self._objects.get(key)
         return stored.facts if stored else None
 
-    def open(self, key: str) -> BinaryIO | None:
+    def open(self, key: str, *, version_id: str = "") -> BinaryIO | None:
         self.before("open", key)
-        return super().open(key)
+        return super().open(key, version_id=version_id)
+
+    def copy(self, source: str, target: str, *, etag: str) -> bool:
+        self.before("copy", target)
+        copied = super().copy(source, target, etag=etag)
+        self.after("copy", target)
+        return copied
 
     def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
         self.before("list", prefix)

@@ -21,6 +21,8 @@ from consumer.seal.log import SealLog, put_rules
 from consumer.seal.objects import ObjectChecker, count_rows, put_object, size_and_digest
 from consumer.seal.publisher import Publisher
 from consumer.seal.record import ObjectEntry, Record, RecordKind
+from consumer.seal.replacements.log import ReplacementLog
+from consumer.seal.replacements.record import Former, NewObject, Replacement, ReplacementKind
 from consumer.store.folder import FolderStore
 from consumer.store.port import Absent, BytesBody, Match, ObjectInfo, Store, Stored
 from consumer.streams.rules import Format, RowRules
@@ -189,9 +191,15 @@ class Bucket:
             for day, offsets in rows.items()
         ]
 
-    def publish(self, replaced: Mapping[str, ObjectEntry] | None = None) -> None:
+    def publish(self) -> None:
         """Publish every day that is sealed everywhere."""
-        Publisher(
+        self.publisher().publish(self.all_logs)
+
+    def all_logs(self) -> list[SealLog]:
+        return [self.log(number) for number in range(self.partitions)]
+
+    def publisher(self) -> Publisher:
+        return Publisher(
             self.store,
             STREAM,
             columns_of=lambda _: COLUMNS,
@@ -199,21 +207,38 @@ class Bucket:
             object_checker=lambda: ObjectChecker(self.store, count_rows),
             count_rows=count_rows,
             digest=lambda key: size_and_digest(self.store, key),
-            replaced=lambda: replaced or {},
+            replaced=ReplacementLog(self.store, STREAM).read,
             now=lambda: self.now,
-        ).publish(lambda: [self.log(number) for number in range(self.partitions)])
+        )
 
-    def replay(self, n: int, entries: Sequence[ObjectEntry]) -> None:
-        """The record of a replay that lists these objects."""
-        document = {
-            "version": 1,
-            "n": n,
-            "stream": STREAM,
-            "settings": self.rules.digest,
-            "objects": [entry.document() for entry in entries],
-        }
-        body = BytesBody(json.dumps(document, indent=2, default=str).encode())
-        self.store.put(f"_replays/{STREAM}/{n:08d}.json", body, condition=Absent(), metadata={"sha256": body.sha256})
+    def replay(self, new: Mapping[ObjectEntry, Sequence[int]], partition: int = 0) -> Replacement:
+        """The record of a replay that puts these objects, each with the rows of these offsets."""
+        log = ReplacementLog(self.store, STREAM)
+        found = log.read()
+        days = sorted({entry.day for entry in new})
+        record = Replacement(
+            kind=ReplacementKind.REPLAY,
+            n=len(found.records),
+            stream=STREAM,
+            first=days[0],
+            last=days[-1],
+            days=tuple(days),
+            partitions=None,
+            settings=self.rules.digest,
+            previous_sha256=found.digests[-1] if found.digests else None,
+            objects=tuple(self._new(entry, offsets, partition) for entry, offsets in new.items()),
+            unchanged=0,
+            kept_old=False,
+            replaced_at=self.now,
+            writer="test",
+        )
+        assert log.append(record)
+        return record
+
+    def _new(self, entry: ObjectEntry, offsets: Sequence[int], partition: int) -> NewObject:
+        body, facts = body_of(entry.day, offsets, entry.key), self.store.head(entry.key)
+        former = Former(facts.etag, size_and_digest(self.store, entry.key)[1]) if facts else None
+        return NewObject(entry, partition, self.rules.digest, body.size, body.sha256, former)
 
     def rewrite(self, entry: ObjectEntry, offsets: Sequence[int], replay: int) -> None:
         """What a replay does with an object."""

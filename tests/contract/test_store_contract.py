@@ -159,6 +159,56 @@ def test_facts_may_be_empty(store: Store) -> None:
     assert stored.facts.metadata == (facts if store.keeps_metadata else {})
 
 
+def test_a_copy_is_the_same_object_under_another_key(store: Store) -> None:
+    etag = add(store, KEY, b"a,b\n1,2\n").etag
+    for _ in range(2):
+        assert store.copy(KEY, "_replays/events/00000000/old/x.csv", etag=etag)
+    copied = store.get("_replays/events/00000000/old/x.csv")
+    assert copied is not None
+    assert (copied.data, copied.facts.metadata) == (b"a,b\n1,2\n", METADATA if store.keeps_metadata else {})
+    assert content(store, KEY) == b"a,b\n1,2\n"
+
+
+def test_only_the_body_that_was_seen_is_copied(store: Store) -> None:
+    etag = add(store, KEY, b"first").etag
+    written(store.put(KEY, BytesBody(b"second"), condition=Match(etag)))
+    assert not store.copy(KEY, "old", etag=etag)
+    assert not store.copy("nothing", "old", etag=etag)
+    assert store.head("old") is None
+
+
+def test_a_large_object_is_copied_in_parts(options: S3Options, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(s3, "MOST_COPIED", LEAST_PART)
+    monkeypatch.setattr(s3, "COPY_PART", LEAST_PART)
+    store, data = S3Store(options), many(LEAST_PART + 100)
+    etag = add(store, KEY, data).etag
+    assert store.copy(KEY, "old", etag=etag)
+    copied = store.get("old")
+    assert copied is not None
+    assert (copied.data, copied.facts.metadata) == (data, METADATA)
+    assert not store.copy(KEY, "older", etag='"another"')
+
+
+def test_an_old_version_is_read_where_versions_are_kept(options: S3Options) -> None:
+    store = S3Store(options)
+    add(store, KEY, b"first")
+    facts = store.head(KEY)
+    assert facts is not None
+    assert facts.version_id == "", "no versions in this bucket"
+    store._access.clients().once.put_bucket_versioning(
+        Bucket=options.bucket, VersioningConfiguration={"Status": "Enabled"}
+    )
+    etag = written(store.put("new", BytesBody(b"one"), condition=Absent())).etag
+    one = store.head("new")
+    assert one is not None
+    assert one.version_id
+    written(store.put("new", BytesBody(b"two"), condition=Match(etag)))
+    reader = store.open("new", version_id=one.version_id)
+    assert reader is not None
+    with reader:
+        assert reader.read() == b"one"
+
+
 def test_an_empty_object(store: Store) -> None:
     add(store, "events/dt=2026-11-21/_SUCCESS", b"")
     assert content(store, "events/dt=2026-11-21/_SUCCESS") == b""

@@ -16,13 +16,15 @@ from consumer.store.port import Absent, Body, BytesBody, Condition, ObjectInfo, 
 
 
 class MemoryStore:
-    """A store whose objects live as long as it does. `clock` is the store's own."""
+    """A store whose objects live as long as it does. `clock` is the store's own; `versioned`: old bodies stay."""
 
-    def __init__(self, clock: Clock | None = None) -> None:
+    def __init__(self, clock: Clock | None = None, *, versioned: bool = False) -> None:
         self._clock = clock or SystemClock()
         self._lock = threading.Lock()
         self._objects: dict[str, Stored] = {}
+        self._old: dict[tuple[str, str], Stored] = {}
         self._versions = count(1)
+        self.versioned = versioned
 
     @property
     def keeps_metadata(self) -> bool:
@@ -44,9 +46,15 @@ class MemoryStore:
             present = self._objects.get(key)
             if not _holds(condition, present):
                 return Refused()
-            etag = f'"{next(self._versions)}"'
-            self._objects[key] = Stored(ObjectInfo(key, len(data), etag, dict(metadata or {})), data)
-            return Written(etag)
+            return Written(self._keep(key, data, metadata or {}))
+
+    def _keep(self, key: str, data: bytes, metadata: Mapping[str, str]) -> str:
+        number = next(self._versions)
+        etag, version = f'"{number}"', f"v{number}" if self.versioned else ""
+        self._objects[key] = Stored(ObjectInfo(key, len(data), etag, dict(metadata), version), data)
+        if version:
+            self._old[(key, version)] = self._objects[key]
+        return etag
 
     def put_stream(
         self,
@@ -70,10 +78,19 @@ class MemoryStore:
         stored = self.get(key)
         return stored.facts if stored else None
 
-    def open(self, key: str) -> BinaryIO | None:
+    def open(self, key: str, *, version_id: str = "") -> BinaryIO | None:
         """The object as a stream, or None."""
-        stored = self.get(key)
+        stored = self._old.get((key, version_id)) if version_id else self.get(key)
         return io.BytesIO(stored.data) if stored else None
+
+    def copy(self, source: str, target: str, *, etag: str) -> bool:
+        """Copy while the body is the one with this ETag."""
+        with self._lock:
+            stored = self._objects.get(source)
+            if stored is None or stored.facts.etag != etag:
+                return False
+            self._keep(target, stored.data, stored.facts.metadata)
+            return True
 
     def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
         """Objects in key order, as they are at the first step."""

@@ -119,8 +119,8 @@ def published_on_records_alone(patch: pytest.MonkeyPatch) -> None:
     init = Publisher.__init__
 
     def blind(self: Publisher, *args: Any, **kwargs: Any) -> None:
-        init(self, *args, **{**kwargs, "standing": Blind})
-        self._stored = lambda entry, known: (0, "")  # type: ignore[method-assign]
+        init(self, *args, **{**kwargs, "object_checker": Blind})
+        self._stored = lambda entry, known: {"bytes": 0, "sha256": ""}  # type: ignore[method-assign]
 
     patch.setattr(Publisher, "__init__", blind)
 

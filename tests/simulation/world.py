@@ -18,6 +18,7 @@ from consumer.seal.decide import Schedule
 from consumer.seal.objects import ObjectChecker, count_rows
 from consumer.seal.publisher import Published, Publisher
 from consumer.seal.record import ObjectEntry, Record
+from consumer.seal.replacements.log import ReplacementLog
 from consumer.source.port import Broker, ClusterAdmin
 from consumer.store.port import Body, BytesBody, Condition, ObjectInfo, Refused, Store, Stored, Written
 from consumer.worker.backpressure import Limits
@@ -119,9 +120,13 @@ class SimStore:
         self._point()
         return self._bucket.head(key)
 
-    def open(self, key: str) -> BinaryIO | None:
+    def open(self, key: str, *, version_id: str = "") -> BinaryIO | None:
         self._point()
-        return self._bucket.open(key)
+        return self._bucket.open(key, version_id=version_id)
+
+    def copy(self, source: str, target: str, *, etag: str) -> bool:
+        self._point()
+        return self._bucket.copy(source, target, etag=etag)
 
     def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
         self._point()
@@ -304,7 +309,7 @@ class World:
             object_checker=lambda: ObjectChecker(store, count_rows),
             count_rows=count_rows,
             digest=lambda key: (0, ""),
-            replaced=dict,
+            replaced=ReplacementLog(store, "sim").read,
             now=clock.now,
         )
         return Worker(

@@ -16,6 +16,7 @@ from consumer.seal.chain import Chain
 from consumer.seal.day_plan import (
     DAYS_LISTED,
     DayPlan,
+    Held,
     PartitionState,
     list_days,
     manifest_digest,
@@ -37,7 +38,8 @@ def plans(
     *chains: Chain, unfinished: Sequence[int] = (), replaced: Mapping[str, ObjectEntry] | None = None
 ) -> dict[int, DayPlan]:
     """The plans by the number of their day."""
-    found = plan_days(states(*chains, unfinished=unfinished), replaced or {})
+    held = {key: Held(entry, 0) for key, entry in (replaced or {}).items()}
+    found = plan_days(states(*chains, unfinished=unfinished), held)
     assert [plan.day for plan in found] == sorted({plan.day for plan in found})
     return {(plan.day - FIRST).days: plan for plan in found}
 

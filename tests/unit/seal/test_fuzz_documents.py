@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from functools import lru_cache, partial
+from functools import lru_cache
 
 import orjson
 import pytest
@@ -19,12 +19,12 @@ from consumer.monitor.probes import DaysState, check_days_listing
 from consumer.monitor.snapshot_builder import next_seal
 from consumer.seal.decide import Schedule, cutoff_to_close
 from consumer.seal.gap import lowest_needed
-from consumer.seal.keys import days_key, manifest_key, record_key, replay_prefix, settings_key
+from consumer.seal.keys import days_key, manifest_key, record_key, replacement_prefix, settings_key
 from consumer.seal.log import SealLog, get_rules
 from consumer.seal.objects import ObjectChecker, count_rows
 from consumer.seal.record import Record, RecordError, record_from
 from consumer.seal.recover import Found, Plan, Stop, commit_proves, recover
-from consumer.seal.replacements import replaced_objects
+from consumer.seal.replacements.log import ReplacementLog
 from consumer.shape.transform import make_transformer
 from consumer.source.port import Commit
 from consumer.store.port import Absent, BytesBody
@@ -34,7 +34,7 @@ from tests.builders.sealed import DAY, GROUP, RULES, STREAM, TOPIC, Bucket, Stop
 from tests.fakes.store import MemoryStore
 
 PLACE = TopicPartition(TOPIC, 0)
-REPLAY = f"{replay_prefix(STREAM)}00000000.json"
+REPLAY = f"{replacement_prefix(STREAM)}00000000.json"
 
 
 def story(store: MemoryStore) -> Bucket:
@@ -45,7 +45,7 @@ def story(store: MemoryStore) -> Bucket:
     bucket.gap(Span(16, 17), unfinished=seal.n)
     bucket.upload(seal, {(far, False): [17]})
     bucket.publish()
-    bucket.replay(0, [replace(seal.objects[0], rows=1, first_offset=17)])
+    bucket.replay({replace(seal.objects[0], rows=1, first_offset=17): [17]})
     return bucket
 
 
@@ -192,11 +192,7 @@ def test_the_list_of_days(text: bytes) -> None:
 @FEW
 def test_a_replay(text: bytes) -> None:
     bucket = object_checker(**{REPLAY: text})
-
-    def publish() -> None:
-        bucket.publish(replaced_objects(bucket.store, STREAM))
-
-    one_way_or_halted(*DAMAGED, MISMATCH, do=publish)
+    one_way_or_halted(*DAMAGED, MISMATCH, do=bucket.publish)
     assert isinstance(bucket.verify(), Report)
 
 
@@ -232,7 +228,7 @@ def test_keys_that_are_nobodys(prefix: str, rest: str) -> None:
     if bucket.store.head(prefix + rest) is None:
         bucket.store.put(prefix + rest, BytesBody(b"{}"), condition=Absent())
     one_way_or_halted(*DAMAGED, MISMATCH, do=lambda: whole_life(bucket))
-    one_way_or_halted(*DAMAGED, MISMATCH, do=partial(replaced_objects, bucket.store, STREAM))
+    one_way_or_halted(*DAMAGED, MISMATCH, do=ReplacementLog(bucket.store, STREAM).read)
     one_way_or_halted(*DAMAGED, MISMATCH, do=bucket.publish)
     assert isinstance(bucket.verify(), Report)
 
@@ -249,5 +245,5 @@ def test_a_record_is_ours_as_it_was() -> None:
     """The halves of the tests above that say `works` do say something."""
     bucket = object_checker()
     whole_life(bucket)
-    bucket.publish(replaced_objects(bucket.store, STREAM))
+    bucket.publish()
     assert isinstance(bucket.head(), Record)

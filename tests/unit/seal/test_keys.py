@@ -18,7 +18,9 @@ def test_the_layout() -> None:
     assert keys.record_key(PLACE, 12) == "_seals/adapty.events/3/00000012.json"
     assert keys.chain_prefix(PLACE) == "_seals/adapty.events/3/"
     assert keys.settings_key("9f2c01ab") == "_seals/_settings/9f2c01ab.json"
-    assert keys.replay_prefix("events") == "_replays/events/"
+    assert keys.replacement_prefix("events") == "_replays/events/"
+    assert keys.replacement_key("events", 3) == "_replays/events/00000003.json"
+    assert keys.kept_key("events", 3, "events/x.csv") == "_replays/events/00000003/old/events/x.csv"
     assert (
         keys.quarantine_key("events", DAY, PLACE, 5_230_011)
         == "_quarantine/events/dt=2026-11-21/adapty.events-3-00000000000005230011.jsonl"

@@ -17,9 +17,12 @@ from consumer.seal.day_plan import manifest_digest
 from consumer.seal.keys import days_key, manifest_key, quarantine_key, record_key, success_key
 from consumer.seal.log import SealLog
 from consumer.seal.objects import ObjectChecker, count_rows, size_and_digest
-from consumer.seal.publisher import ROUNDS, Published, Publisher
+from consumer.seal.publisher import ROUNDS, Ending, Published, Publisher
 from consumer.seal.record import ObjectEntry
+from consumer.seal.replacements.log import ReplacementLog
+from consumer.seal.replacements.record import Former, NewObject, Replacement
 from tests.builders.chains import FIRST, at, data, day, put, then
+from tests.builders.replacements import replacement
 from tests.builders.rough import RoughStore, failing
 
 WIDE = ("id", "at", "kind")
@@ -33,7 +36,6 @@ class Bucket:
     def __init__(self, partitions: int = 1, *, keeps_metadata: bool = True) -> None:
         self.store = RoughStore(keeps_metadata=keeps_metadata)
         self.chains = [Chain() for _ in range(partitions)]
-        self.replaced: dict[str, ObjectEntry] = {}
         self.publisher = self.worker()
 
     def worker(self, today: tuple[str, ...] = NARROW) -> Publisher:
@@ -46,7 +48,7 @@ class Bucket:
             object_checker=lambda: ObjectChecker(self.store, count_rows),
             count_rows=count_rows,
             digest=lambda key: size_and_digest(self.store, key),
-            replaced=lambda: self.replaced,
+            replaced=ReplacementLog(self.store, "s").read,
             now=self.store.now,
         )
 
@@ -71,7 +73,30 @@ class Bucket:
         for entry in entries:
             self.object(entry, partition)
 
-    def object(self, entry: ObjectEntry, partition: int = 0, content: bytes = b"") -> None:
+    def replace(self, entry: ObjectEntry) -> Replacement:
+        """The record of a replay that puts this object anew, or adds it. It is put by `put_anew`."""
+        log = ReplacementLog(self.store, "s")
+        found, facts = log.read(), self.store.head(entry.key)
+        record = replacement(
+            n=len(found.records),
+            previous_sha256=found.digests[-1] if found.digests else None,
+            days=(entry.day,),
+            objects=(
+                NewObject(entry, 0, "narrow", 9, f"new {entry.key}", Former(facts.etag, "old") if facts else None),
+            ),
+        )
+        assert log.append(record)
+        return record
+
+    def put_anew(self, entry: ObjectEntry, n: int) -> None:
+        """The object as replacement `n` puts it."""
+        if self.store.head(entry.key):
+            self.store.delete(entry.key)
+        self.object(entry, more={"replay": str(n), "sha256": f"new {entry.key}"})
+
+    def object(
+        self, entry: ObjectEntry, partition: int = 0, content: bytes = b"", more: Mapping[str, str] | None = None
+    ) -> None:
         body = content or b"id,at\n" + b"x,y\n" * entry.rows
         put(
             self.store,
@@ -84,6 +109,7 @@ class Bucket:
                 "first-offset": "" if entry.first_offset is None else str(entry.first_offset),
                 "last-offset": "" if entry.last_offset is None else str(entry.last_offset),
                 "sha256": f"digest of {entry.key}",
+                **(more or {}),
             }
             if self.store.keeps_metadata
             else None,
@@ -97,6 +123,9 @@ class Bucket:
 
     def days(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self._read(days_key("s"))["days"]
+        for item in found:
+            written = self._read(f"s/dt={item['day']}/_manifest.json")["written_at"]
+            assert item.pop("updated_at") == written
         return found
 
     def _read(self, key: str) -> dict[str, Any]:
@@ -114,8 +143,17 @@ class Bucket:
         return [(date.fromisoformat(key.split("dt=")[1][:10]) - FIRST).days for key in found]
 
 
-def shown(number: int, revision: int = 1, rows: int = 0, *, complete: bool = True) -> dict[str, Any]:
-    return {"day": day(number).isoformat(), "revision": revision, "rows": rows, "complete": complete}
+def shown(
+    number: int, revision: int = 1, rows: int = 0, *, complete: bool = True, replay: int | None = None
+) -> dict[str, Any]:
+    """An entry of the list of days, but for its `updated_at`."""
+    return {
+        "day": day(number).isoformat(),
+        "revision": revision,
+        "rows": rows,
+        "complete": complete,
+        "replay": replay,
+    }
 
 
 # What is written
@@ -170,6 +208,7 @@ def test_a_day_is_published_whole() -> None:
                 "rows": 3,
                 "bytes": 18,
                 "sha256": f"digest of {first.key}",
+                "etag": bucket.etags()[first.key],
                 "first_offset": 10,
                 "last_offset": 90,
                 "seal": 0,
@@ -180,6 +219,7 @@ def test_a_day_is_published_whole() -> None:
                 "rows": 2,
                 "bytes": 14,
                 "sha256": f"digest of {second.key}",
+                "etag": bucket.etags()[second.key],
                 "first_offset": 10,
                 "last_offset": 90,
                 "seal": 0,
@@ -585,19 +625,19 @@ def test_an_object_that_vanished_before_it_was_published_is_an_outage() -> None:
     assert bucket.published() == []
 
 
-def test_a_replay_raises_the_revision_and_its_facts_count() -> None:
+def test_a_replacement_raises_the_revision_and_its_facts_count() -> None:
     bucket = Bucket()
     bucket.seal(rows={0: 3})
     bucket.publish()
     entry = data(0, 100, 7, 12, 80)
-    bucket.replaced[entry.key] = entry
-    bucket.store.delete(entry.key)
-    bucket.object(entry)
+    bucket.replace(entry)
+    bucket.put_anew(entry, 0)
     bucket.publish()
     document = bucket.manifest(0)
     assert (document["revision"], document["rows"]) == (2, 7)
-    assert (document["objects"][0]["first_offset"], document["objects"][0]["last_offset"]) == (12, 80)
-    assert bucket.days() == [shown(0, 2, 7)]
+    shown_object = document["objects"][0]
+    assert (shown_object["first_offset"], shown_object["last_offset"], shown_object["replay"]) == (12, 80, 0)
+    assert bucket.days() == [shown(0, 2, 7, replay=0)]
 
 
 def test_what_the_list_does_not_show_is_published_as_well() -> None:
@@ -606,25 +646,107 @@ def test_what_the_list_does_not_show_is_published_as_well() -> None:
     bucket.seal(rows={0: 3})
     bucket.publish()
     entry = data(0, 100, 3, 12, 80)
-    bucket.replaced[entry.key] = entry
+    bucket.replace(entry)
+    bucket.put_anew(entry, 0)
     bucket.publish()
     document = bucket.manifest(0)
     assert (document["revision"], document["objects"][0]["first_offset"]) == (2, 12)
-    assert bucket.days() == [shown(0, 2, 3)]
+    assert bucket.days() == [shown(0, 2, 3, replay=0)]
     before = bucket.etags()
     bucket.publish()
     assert bucket.etags() == before
 
 
-def test_a_replay_that_adds_an_object_is_published() -> None:
+def test_a_replacement_that_adds_an_object_is_published() -> None:
     bucket = Bucket()
     bucket.seal()
     bucket.publish()
     entry = data(0, 100, 4, 12, 80)
-    bucket.replaced[entry.key] = entry
-    bucket.object(entry)
+    bucket.replace(entry)
+    before = bucket.etags()
+    bucket.publish()
+    assert bucket.etags() == before, "recorded, and not put yet"
+    bucket.put_anew(entry, 0)
     bucket.publish()
     assert (bucket.manifest(0)["revision"], bucket.manifest(0)["rows"]) == (2, 4)
+
+
+# Replacements under way
+
+
+def test_the_word_of_a_replacement_keeps_the_revision_and_is_put_once() -> None:
+    bucket = Bucket()
+    bucket.seal(rows={0: 3})
+    bucket.publish()
+    before = bucket.manifest(0)
+    assert bucket.publisher.mark(day(0), 0) is None
+    marked = bucket.manifest(0)
+    assert marked["sha256"] == manifest_digest(marked)
+    assert {**marked, "sha256": before["sha256"]} == {**before, "replaying": 0}
+    etags = bucket.etags()
+    assert bucket.publisher.mark(day(0), 0) is None
+    assert bucket.publisher.mark(day(0), 7) == 0
+    assert bucket.etags() == etags
+
+
+def test_a_day_without_a_manifest_has_no_place_for_the_word() -> None:
+    bucket = Bucket()
+    assert bucket.publisher.mark(day(0), 0) is None
+    assert bucket.etags() == {}
+
+
+@pytest.mark.parametrize("done", [False, True])
+def test_late_rows_while_a_replacement_puts_objects(done: bool) -> None:
+    """The worker keeps the word, states the bodies as they lie, and raises the revision."""
+    bucket = Bucket()
+    bucket.seal(rows={0: 3})
+    bucket.publish()
+    entry = data(0, 100, 7, 12, 80)
+    bucket.replace(entry)
+    bucket.publisher.mark(day(0), 0)
+    if done:
+        bucket.put_anew(entry, 0)
+    bucket.seal(rows={0: 2})
+    bucket.worker().publish(bucket.logs)
+    document = bucket.manifest(0)
+    assert (document["replaying"], document["revision"], document["rows"]) == (0, 2, 9 if done else 5)
+    assert bucket.days()[0]["revision"] == 2
+    if not done:
+        bucket.put_anew(entry, 0)
+    bucket.worker().publish(bucket.logs, Ending(0, frozenset({day(0)})))
+    document = bucket.manifest(0)
+    assert ("replaying" in document, document["revision"], document["rows"]) == (False, 3, 9)
+    assert bucket.days()[0] == shown(0, 3, 9, replay=0)
+    etags = bucket.etags()
+    bucket.worker().publish(bucket.logs, Ending(0, frozenset({day(0)})))
+    assert bucket.etags() == etags, "a second end changes nothing"
+
+
+def test_the_end_of_a_replacement_takes_nobody_elses_word() -> None:
+    bucket = Bucket()
+    bucket.seal(rows={0: 3})
+    bucket.publish()
+    bucket.publisher.mark(day(0), 5)
+    bucket.worker().publish(bucket.logs, Ending(4, frozenset({day(0)})))
+    assert (bucket.manifest(0)["replaying"], bucket.manifest(0)["revision"]) == (5, 1)
+
+
+def test_a_word_that_meets_a_publication_starts_over() -> None:
+    bucket = Bucket()
+    bucket.seal(rows={0: 3})
+    bucket.publish()
+    bucket.seal(rows={0: 2})
+    late = [True]
+
+    def meanwhile(call: str, key: str) -> None:
+        if call == "put" and "_manifest" in key and late:
+            late.clear()
+            bucket.worker().publish(bucket.logs)
+
+    bucket.store.before = meanwhile
+    assert bucket.publisher.mark(day(0), 0) is None
+    document = bucket.manifest(0)
+    assert (document["replaying"], document["revision"], document["rows"]) == (0, 2, 5)
 
 
 # The list of days

@@ -15,6 +15,7 @@ import pytest
 from consumer.domain.offsets import Span, TopicPartition
 from consumer.seal.day_plan import manifest_digest
 from consumer.seal.keys import data_key, days_key, manifest_key, quarantine_key, record_key, settings_key, success_key
+from consumer.seal.publisher import Ending
 from consumer.seal.record import ObjectEntry
 from consumer.store.folder import FolderStore
 from consumer.store.port import Absent, BytesBody, Store
@@ -664,7 +665,7 @@ def replayed(bucket: Bucket) -> tuple[ObjectEntry, ObjectEntry]:
     bucket.publish()
     changed = replace(seal.objects[0], rows=1, first_offset=2)
     added = ObjectEntry(data_key(STREAM, DAY, P0, 6, "none"), STREAM, DAY, 2, 4, 5)
-    bucket.replay(0, [changed, added])
+    bucket.replay({changed: [2], added: [4, 5]})
     return changed, added
 
 
@@ -673,7 +674,7 @@ def test_a_replay_that_is_done_is_sound(store: Store) -> None:
     changed, added = replayed(bucket)
     bucket.rewrite(changed, [2], 0)
     bucket.rewrite(added, [4, 5], 0)
-    bucket.publish({entry.key: entry for entry in (changed, added)})
+    bucket.publish()
     report = bucket.verify()
     assert (report.findings, report.pending) == ((), ())
     assert report.rows == 4
@@ -686,8 +687,35 @@ def test_a_replay_that_is_half_done_is_named(store: Store) -> None:
     found = {finding.key: finding for finding in bucket.verify(bucket.now + timedelta(hours=2)).findings}
     assert found[changed.key].problem is Problem.REPLAY
     assert "replay 0 is half done" in found[changed.key].what
-    assert "run the same replay again" in found[changed.key].todo
+    assert "run the same command again" in found[changed.key].todo
     assert added.key not in found
+    of_day = found[manifest_key(STREAM, DAY)]
+    assert (of_day.problem, of_day.what.split(":")[0]) == (Problem.REPLAY, "replay 0 is half done")
+
+
+def test_the_word_in_a_manifest_is_named(store: Store) -> None:
+    bucket = Bucket(store)
+    changed, added = replayed(bucket)
+    bucket.rewrite(changed, [2], 0)
+    bucket.rewrite(added, [4, 5], 0)
+    publisher = bucket.publisher()
+    assert publisher.mark(DAY, 0) is None
+    assert publisher.mark(DAY, 1) == 0, "another one waits"
+    found = only(bucket.verify(bucket.now + timedelta(hours=2)))
+    assert (found.problem, found.key) == (Problem.REPLAY, manifest_key(STREAM, DAY))
+    bucket.publish()
+    assert not bucket.verify().sound, "a worker that publishes keeps the word"
+    publisher.publish(bucket.all_logs, Ending(0, frozenset({DAY})))
+    assert bucket.verify().findings == ()
+    assert "replaying" not in orjson.loads(bucket.read(manifest_key(STREAM, DAY)))
+
+
+def test_a_word_without_a_record_is_named(store: Store) -> None:
+    bucket = Bucket(store)
+    bucket.seal({DAY: [0, 2]}, cutoff=DAY, through=3)
+    bucket.publish()
+    bucket.publisher().mark(DAY, 4)
+    assert "no record has that number" in only(bucket.verify()).what
 
 
 def test_an_object_of_a_replay_that_left_no_record() -> None:
@@ -703,13 +731,13 @@ def test_a_replay_log_that_is_damaged(store: Store) -> None:
     changed, added = replayed(bucket)
     bucket.rewrite(changed, [2], 0)
     bucket.rewrite(added, [4, 5], 0)
-    bucket.publish({entry.key: entry for entry in (changed, added)})
+    bucket.publish()
     key = f"_replays/{STREAM}/{0:08d}.json"
     good = bucket.read(key)
     for spoilt, problem in (
         (b"{}", Problem.UNREADABLE),
         (good.replace(b'"version": 1', b'"version": 2'), Problem.NEWER),
-        (good.replace(b'"n": 0', b'"n": 5'), Problem.INCONSISTENT),
+        (good.replace(b'"n": 0', b'"n": 5'), Problem.UNREADABLE),
     ):
         bucket.overwrite(key, spoilt, {"sha256": BytesBody(spoilt).sha256})
         assert (key, problem) in problems(bucket.verify())
@@ -722,5 +750,5 @@ def test_an_added_object_belongs_to_a_seal() -> None:
     bucket = Bucket(MemoryStore())
     bucket.seal({DAY: [0]}, cutoff=DAY, through=3)
     stranger = ObjectEntry(data_key(STREAM, DAY, P0, 77, "none"), STREAM, DAY, 1, 4, 4)
-    bucket.replay(0, [stranger])
+    bucket.replay({stranger: [4]})
     assert any("no seal reached its offset" in finding.what for finding in bucket.verify().findings)
