@@ -317,8 +317,8 @@ class Replacing(MemoryStore):
 
     times = 0
 
-    def open(self, key: str) -> BinaryIO | None:
-        found = super().open(key)
+    def open(self, key: str, *, version_id: str = "") -> BinaryIO | None:
+        found = super().open(key, version_id=version_id)
         if self.times and key.endswith(".csv"):
             self.times -= 1
             stored = self.get(f"{STREAM}/dt={DAY}/_manifest.json")
@@ -410,14 +410,14 @@ class Flaky(MemoryStore):
 
     failures = 0
 
-    def open(self, key: str) -> BinaryIO | None:
+    def open(self, key: str, *, version_id: str = "") -> BinaryIO | None:
         if self.failures:
             self.failures -= 1
             if self.failures % 2:
                 raise TransientError("down")
             stored = self.get(key)
             return Broken(stored.data[:5]) if stored else None
-        return super().open(key)
+        return super().open(key, version_id=version_id)
 
 
 class Broken(io.BytesIO):
