@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,19 @@ from consumer.seal.gap import gap_record
 from consumer.seal.manifest import listing_from, manifest_from
 from consumer.seal.record import record_from
 from consumer.seal.recover import Found
+from consumer.seal.replacements.record import Erasure, ReplacementKind, replacement_from
 from consumer.shape.quarantine import quarantine_line
 from consumer.spool.checkpoint import Basis, Checkpoint, Progress, SpoolFile, opened_text, read, sealed_text
 from consumer.store.port import ObjectInfo, Stored
 from consumer.streams.rules import rules_from_document
+from tests.builders.chains import data
+from tests.builders.replacements import anew, replacement
 from tests.builders.sealed import DAY, Bucket, at, next_day
 from tests.fakes.store import MemoryStore
 
 TEXT = (Path(__file__).parents[3] / "docs" / "format.md").read_text()
 SECTIONS = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", TEXT, re.MULTILINE | re.DOTALL))
-MAPS = {"unknown_schemas", "seals", "event_types", "dropped", "pins.seals", "pins.objects"}
+MAPS = {"unknown_schemas", "seals", "heads", "event_types", "dropped", "pins.seals", "pins.objects"}
 """Fields whose keys are data: a schema id, a partition, a day."""
 
 
@@ -65,6 +69,7 @@ PARSERS: dict[str, Callable[[Any], object]] = {
     "Seal record": lambda document: record_from(json.dumps(document).encode()),
     "Settings document": lambda document: rules_from_document(json.dumps(document).encode()),
     "Manifest": lambda document: manifest_from(stored(document)),
+    "Replacement": lambda document: replacement_from(json.dumps(document).encode()),
     "`_days.json`": lambda document: listing_from(stored(document)),
     "Spool checkpoint": lambda document: read(sealed_text(json.dumps(document).encode())),
 }
@@ -85,10 +90,15 @@ def test_tables_list_the_fields_of_the_examples(section: str) -> None:
 @pytest.fixture(scope="module")
 def written() -> dict[str, list[Any]]:
     """Documents as the release writes them, by section."""
-    bucket = Bucket(MemoryStore())
-    bucket.seal({DAY: [0, 2]}, cutoff=DAY, through=3, bad={DAY: [1]})
+    bucket = Bucket(MemoryStore(versioned=True))
+    seal = bucket.seal({DAY: [0, 2]}, cutoff=DAY, through=3, bad={DAY: [1]})
     later = bucket.seal({next_day(DAY): [3]}, cutoff=next_day(DAY), through=4)
     bucket.publish()
+    changed = replace(seal.objects[0], rows=1, first_offset=2)
+    bucket.replay({changed: [2]})
+    bucket.rewrite(changed, [2], 0)
+    bucket.publish()
+    bucket.publisher().mark(DAY, 1)
     found: dict[str, list[Any]] = {"Seal record": [json.loads(_gap(bucket))], "Quarantine line": [_quarantined()]}
     for info in bucket.store.list(""):
         item = bucket.store.get(info.key)
@@ -97,11 +107,17 @@ def written() -> dict[str, list[Any]]:
             "Settings document" if "_settings/" in info.key
             else "Seal record" if info.key.startswith("_seals/")
             else "Manifest" if info.key.endswith("_manifest.json")
+            else "Replacement" if info.key.startswith("_replays/")
             else "`_days.json`" if info.key.endswith("_days.json")
             else ""
         )  # fmt: skip
         if section:
             found.setdefault(section, []).append(json.loads(item.data))
+    erasure = Erasure("id", "cells", "k1", "0a1b2c3d", frozenset({"d"}), ("id",))
+    found["Replacement"] += [
+        json.loads(replacement(kind=ReplacementKind.ERASE, erasure=erasure).document()),
+        json.loads(replacement(kind=ReplacementKind.UNDO, undoes=0, objects=(anew(data(0, 9, 1)),)).document()),
+    ]
     file = SpoolFile("t-0/2026-11-21.1.csv", DAY, False, 1, 0, 0, 9, 7)
     checkpoint = Checkpoint(1, Basis("id", later.settings, "", -1, 0), Progress(1), [file])
     found["Spool checkpoint"] = [json.loads(opened_text(checkpoint.document()))]
