@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import boto3
 
@@ -21,7 +22,8 @@ def main(path: Path) -> None:
     client = boto3.client("s3", **told)
     upload = {"Bucket": bucket, "Key": target}
     upload["UploadId"] = client.create_multipart_upload(**upload)["UploadId"]
-    parts, held = [], bytearray()
+    parts: list[Any] = []
+    held = bytearray()
 
     def send() -> None:
         answer = client.upload_part(PartNumber=len(parts) + 1, Body=bytes(held), **upload)

@@ -1,11 +1,13 @@
-"""What commands take in common: days and partitions."""
+"""What commands take in common: days, streams and partitions."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
 
 from consumer.domain.errors import UsageError
 from consumer.domain.offsets import TopicPartition
+from consumer.settings.model import Settings, StreamSettings
 
 
 def day_of(option: str, text: str | None) -> date | None:
@@ -16,6 +18,14 @@ def day_of(option: str, text: str | None) -> date | None:
         return date.fromisoformat(text)
     except ValueError as error:
         raise UsageError(f"{option}: {text!r} is not a day; write e.g. 2026-11-21") from error
+
+
+def streams_of(settings: Settings, names: Sequence[str]) -> list[StreamSettings]:
+    """The streams that --stream names, each once; all of them where it was not given. Raises UsageError."""
+    known = {stream.name: stream for stream in settings.streams}
+    if unknown := [name for name in names if name not in known]:
+        raise UsageError(f"--stream: no stream {', '.join(unknown)}; the settings have {', '.join(known)}")
+    return [known[name] for name in dict.fromkeys(names)] or list(settings.streams)
 
 
 def partition_of(text: str) -> TopicPartition:

@@ -19,6 +19,7 @@ from consumer.commands.parsing import Command, Group, PrintingCommand, set_up_lo
 from consumer.commands.process import PROGRAM, Stop, exit_code_of
 from consumer.commands.session import LogFormatName, LogLevelName, Session, session_of
 from consumer.commands.tuning import tune
+from consumer.domain.errors import UsageError
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -148,16 +149,35 @@ def _export(
     export(settings, Wish(first, last, day, stream or (), output, columns, compression, force, as_json))
 
 
-def _status(context: typer.Context, *, as_json: AsJson = False) -> None:
+def _status(
+    context: typer.Context,
+    *,
+    watch: Annotated[
+        str | None, typer.Option(help="Show it again and again, every 5 seconds or so many.", metavar="[SECONDS]")
+    ] = None,
+    wait: Annotated[str | None, typer.Option(help="Wait until this day is published, then end.", metavar="DAY")] = None,
+    stream: Annotated[
+        list[str] | None, typer.Option(help="Only this stream; may be repeated.", metavar="STREAM")
+    ] = None,
+    timeout: Annotated[str, typer.Option(help="With --wait: give up (4) after this time.", metavar="DURATION")] = "2h",
+    as_json: AsJson = False,
+) -> None:
     """Show each partition's committed offset, what it holds back, its last day, the next seal, and what is halted.
 
     "held" are offsets that wait for their day to be sealed: normal. "retention" is the time until Kafka may delete the
-    first of them.
+    first of them. --wait ends with 0 once the day is published for all streams, with 3 if one of them is halted.
     """
     settings = session_of(context).settings
-    from consumer.commands.status import show_status
+    from consumer.commands.status import show_status, wait_for_day, watch_status
 
-    show_status(settings, as_json=as_json)
+    if watch is not None and wait is not None:
+        raise UsageError("give --watch or --wait")
+    if wait is not None:
+        wait_for_day(settings, wait, stream or (), timeout, as_json=as_json)
+    elif watch is not None:
+        watch_status(settings, watch, stream or (), as_json=as_json)
+    else:
+        show_status(settings, stream or (), as_json=as_json)
 
 
 def _verify(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Sequence
+from itertools import zip_longest
 from typing import Any, get_args
 
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
@@ -58,6 +60,24 @@ class PrintingCommand(TyperCommand):
 
     def get_help_option(self, ctx: Any) -> Any:
         return _light(super().get_help_option(ctx))
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, _with_empty_values(args, _may_be_bare(self.params)))
+
+
+def _may_be_bare(parameters: Iterable[Any]) -> set[str]:
+    """The options whose value may be left out: their placeholder stands in brackets."""
+    return {name for each in parameters if str(each.metavar or "").startswith("[") for name in each.opts}
+
+
+def _with_empty_values(arguments: Sequence[str], bare: Collection[str]) -> list[str]:
+    """The arguments with an empty value behind each option that may be bare and is: typer knows no such options."""
+    found: list[str] = []
+    for word, following in zip_longest(arguments, arguments[1:]):
+        found.append(word)
+        if word in bare and (following is None or following.startswith("-")):
+            found.append("")
+    return found
 
 
 class Command(PrintingCommand):

@@ -2,48 +2,114 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
+import orjson
 import typer
+from rich.console import Console
 
+from consumer.commands.arguments import day_of, streams_of
 from consumer.commands.output import print_json, print_table
 from consumer.commands.retry import RetryBudget
+from consumer.commands.waiting import Waiting, call_once, worker_halts
 from consumer.commands.wiring import store_of
 from consumer.domain.clock import Clock, SystemClock
-from consumer.domain.errors import HaltError, HaltReason
+from consumer.domain.errors import HaltError, HaltReason, UsageError
 from consumer.monitor.snapshot_builder import last_sealed, next_seal
 from consumer.observe.status import Halted, PartitionStatus, Status
 from consumer.seal.decide import Schedule
-from consumer.seal.inspection import Outlook, Outside
-from consumer.settings.model import Settings
+from consumer.seal.inspection import Ask, Outlook, Outside
+from consumer.settings.model import Settings, StreamSettings
+from consumer.settings.values import duration
 from consumer.source.admin import KafkaAdmin
 from consumer.source.port import TopicFacts
 from consumer.source.retention import find_headroom, retention
 
 THREADS = 16
+WATCH_SECONDS = 5.0
+LEAST_WATCH_SECONDS, MOST_WATCH_SECONDS = 0.1, 86_400.0
 HEADS = ("stream", "partition", "committed", "end", "held", "last day", "next seal", "retention")
 FROM_OUTSIDE = " (seen from outside: the spool of a running worker may hold them; its /status knows)"
 
 
-def show_status(settings: Settings, *, as_json: bool) -> None:
-    """Print the status of every stream. Raises GaveUpError."""
+def show_status(settings: Settings, streams: Sequence[str], *, as_json: bool) -> None:
+    """Print the status of these streams, or of all. Raises UsageError and GaveUpError."""
     clock = SystemClock()
-    patience = RetryBudget(settings.schedule.give_up_after, clock)
+    wanted = streams_of(settings, streams)
+    with looking(settings, clock) as (ask, pool):
+        found = _status(settings, wanted, ask, pool, clock)
+    if as_json:
+        print_json(found.to_json())
+    else:
+        _show(found, clock.now())
+
+
+def watch_status(settings: Settings, seconds: str, streams: Sequence[str], *, as_json: bool) -> None:
+    """Print it again and again, until a signal: redrawn on a terminal, else a block or a line of JSON each time."""
+    clock, pause = SystemClock(), pause_of(seconds)
+    wanted = streams_of(settings, streams)
+    with looking(settings, clock) as (ask, pool):
+        while True:
+            show_again(_status(settings, wanted, ask, pool, clock), clock.now(), as_json=as_json)
+            time.sleep(pause)
+
+
+def wait_for_day(settings: Settings, day: str, streams: Sequence[str], timeout: str, *, as_json: bool) -> None:
+    """End once the day is published for these streams. Raises HaltError for a halt, GaveUpError at the timeout."""
+    wanted, clock = day_of("--wait", day), SystemClock()
+    assert wanted is not None
+    try:
+        patience = duration(timeout)
+    except ValueError as error:
+        raise UsageError(f"--timeout: {timeout!r} {error}") from error
+    admin = KafkaAdmin(settings.kafka)
+    with ThreadPoolExecutor(THREADS) as pool:
+        outsides = [
+            Outside(settings, stream, admin, store_of(stream.destination), call_once, pool)
+            for stream in streams_of(settings, streams)
+        ]
+        waiting = Waiting(wanted, outsides, partial(worker_halts, settings.http.address), clock, time.sleep)
+        revisions = waiting.until_published(patience)
+    if as_json:
+        print_json({"day": wanted.isoformat(), "published": revisions})
+    else:
+        typer.echo(f"{wanted} is published: {', '.join(f'{name} revision {n}' for name, n in revisions.items())}")
+
+
+def pause_of(seconds: str) -> float:
+    """The seconds between two looks. Raises UsageError."""
+    try:
+        pause = float(seconds or WATCH_SECONDS)
+    except ValueError as error:
+        raise UsageError(f"--watch: {seconds!r} is not a number of seconds") from error
+    if not LEAST_WATCH_SECONDS <= pause <= MOST_WATCH_SECONDS:
+        raise UsageError(f"--watch: write {LEAST_WATCH_SECONDS} to {MOST_WATCH_SECONDS:.0f} seconds, not {seconds}")
+    return pause
+
+
+@contextmanager
+def looking(settings: Settings, clock: Clock) -> Iterator[tuple[Ask, Executor]]:
+    """Ways to ask: patiently, and side by side."""
+    budget = RetryBudget(settings.schedule.give_up_after, clock)
     with ThreadPoolExecutor(THREADS) as pool:
         try:
-            found = _status(settings, patience, pool, clock)
+            yield budget.ask, pool
         except BaseException:
-            patience.stop()
+            budget.stop()
             raise
-    _show(found, clock.now(), as_json=as_json)
 
 
-def _status(settings: Settings, patience: RetryBudget, pool: ThreadPoolExecutor, clock: Clock) -> Status:
+def _status(settings: Settings, streams: Iterable[StreamSettings], ask: Ask, pool: Executor, clock: Clock) -> Status:
     admin = KafkaAdmin(settings.kafka)
     looks = [
-        status_of(Outside(settings, stream, admin, store_of(stream.destination), patience.ask, pool), clock)
-        for stream in settings.streams
+        status_of(Outside(settings, stream, admin, store_of(stream.destination), ask, pool), clock)
+        for stream in streams
     ]
     partitions = tuple(partition for look in looks for partition in look.partitions)
     return Status(partitions, tuple(halted for look in looks for halted in look.halted))
@@ -91,10 +157,20 @@ def _retention_hours(outside: Outside, facts: TopicFacts, outlook: Outlook, now:
     return found.left(now) / timedelta(hours=1)
 
 
-def _show(found: Status, now: datetime, *, as_json: bool) -> None:
+def show_again(found: Status, now: datetime, *, as_json: bool) -> None:
+    """One look of many: over the last one on a terminal, else below it."""
     if as_json:
-        print_json(found.to_json())
-        return
+        typer.echo(orjson.dumps({"at": f"{now:%Y-%m-%dT%H:%M:%SZ}", **found.to_json()}).decode())
+    else:
+        if sys.stdout.isatty():
+            Console(file=sys.stdout).clear()
+        typer.echo(f"{now:%Y-%m-%d %H:%M:%S} UTC")
+        _show(found, now)
+        typer.echo()
+    sys.stdout.flush()
+
+
+def _show(found: Status, now: datetime) -> None:
     rows = [_row(partition, now) for partition in found.partitions]
     print_table(HEADS, rows, ("committed", "end", "held", "retention"))
     for halted in found.halted:

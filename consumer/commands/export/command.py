@@ -13,7 +13,7 @@ from typing import Any
 
 import typer
 
-from consumer.commands.arguments import day_of
+from consumer.commands.arguments import day_of, streams_of
 from consumer.commands.export.progress import showing
 from consumer.commands.output import print_json, size_text
 from consumer.commands.retry import RetryBudget
@@ -56,7 +56,7 @@ def export(settings: Settings, wish: Wish) -> None:
     """Export each stream, one after the other; one that fails does not keep the others from it."""
     clock = SystemClock()
     days = days_of(wish, clock.now().astimezone(UTC).date())
-    streams = streams_of(settings, wish)
+    streams = streams_for(settings, wish)
     budget = RetryBudget(settings.schedule.give_up_after, clock)
     ended: list[Ended] = []
     failed: list[tuple[str, SinkError]] = []
@@ -87,12 +87,9 @@ def days_of(wish: Wish, today: date) -> tuple[date, ...]:
     return checked_days(first, last, today)
 
 
-def streams_of(settings: Settings, wish: Wish) -> list[StreamSettings]:
-    """The streams asked for, each once; all of them if none is. Raises UsageError."""
-    known = {stream.name: stream for stream in settings.streams}
-    if unknown := [name for name in wish.streams if name not in known]:
-        raise UsageError(f"--stream: no stream {', '.join(unknown)}; the settings have {', '.join(known)}")
-    found = [known[name] for name in dict.fromkeys(wish.streams)] or list(settings.streams)
+def streams_for(settings: Settings, wish: Wish) -> list[StreamSettings]:
+    """The streams asked for. Raises UsageError where they do not fit the output."""
+    found = streams_of(settings, wish.streams)
     if wish.output == PIPE and len(found) > 1:
         raise UsageError("--output - takes one stream: give --stream")
     if wish.output == PIPE and wish.as_json:

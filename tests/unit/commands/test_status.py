@@ -11,6 +11,7 @@ import pytest
 
 from consumer.commands import status as command
 from consumer.commands.status import status_of
+from consumer.domain.errors import UsageError
 from consumer.domain.offsets import TopicPartition
 from consumer.observe.status import Halted, PartitionStatus, Status
 from consumer.seal.keys import record_key
@@ -131,7 +132,7 @@ def test_the_table_says_what_is_overdue_and_halted(capsys: pytest.CaptureFixture
     found = Status(
         (partition, PartitionStatus(STREAM, P1)), (Halted(STREAM, P0, "why", "way out"), Halted("x", None, "w", "m"))
     )
-    command._show(found, now, as_json=False)
+    command._show(found, now)
     shown = capsys.readouterr().out
     for words in (
         "t:0",
@@ -142,5 +143,26 @@ def test_the_table_says_what_is_overdue_and_halted(capsys: pytest.CaptureFixture
         "halted x: w: m",
     ):
         assert words in shown
-    command._show(found, now, as_json=True)
-    assert json.loads(capsys.readouterr().out)["halted"][1] == {"stream": "x", "partition": None, "reason": "w"}
+    assert found.to_json()["halted"] == [
+        {"stream": STREAM, "partition": 0, "reason": "why"},
+        {"stream": "x", "partition": None, "reason": "w"},
+    ]
+
+
+def test_looks_follow_each_other_as_blocks_or_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    now = datetime(2026, 11, 22, 12, tzinfo=UTC)
+    found = Status((PartitionStatus(STREAM, P0, 4, 9),))
+    command.show_again(found, now, as_json=False)
+    assert capsys.readouterr().out.startswith("2026-11-22 12:00:00 UTC\n")
+    for _ in range(2):
+        command.show_again(found, now, as_json=True)
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == second
+    assert json.loads(first) == {"at": "2026-11-22T12:00:00Z", **found.to_json()}
+
+
+@pytest.mark.parametrize("text", ["x", "0", "-1", "nan", "1e9"])
+def test_a_pause_that_is_no_number_of_seconds(text: str) -> None:
+    with pytest.raises(UsageError, match="--watch"):
+        command.pause_of(text)
+    assert (command.pause_of(""), command.pause_of("0.5")) == (command.WATCH_SECONDS, 0.5)
