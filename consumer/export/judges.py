@@ -25,6 +25,11 @@ class RuleJudges:
     reader: Callable[[], RangeReader]
     _rules: dict[str, RowRules] = field(default_factory=dict)
 
+    @property
+    def today(self) -> tuple[str, ...]:
+        """The columns of today's rules."""
+        return column_names(self.outside.stream.rules)
+
     def columns(self, digest: str, part: OpenPartition) -> Sequence[str]:
         """The columns of objects sealed under these settings."""
         return column_names(self._rules_of(digest, part))
