@@ -98,6 +98,7 @@ def stream_config(settings: Settings, stream: StreamSettings) -> StreamConfig:
         begin=stream.start,
         compression=stream.destination.compression,
         max_ratio=settings.quarantine.max_ratio,
+        min_records=settings.quarantine.min_records,
     )
 
 
@@ -134,11 +135,13 @@ def ports_of(settings: Settings, *, static: bool) -> Ports:
     )
 
 
-def transformer_factory(registry: Registry | None) -> Callable[[RowRules], RowTransformer]:
-    """Makes judges that share the registry's cache."""
+def transformer_factory(
+    registry: Registry | None, keys: Mapping[str, bytes] | None = None
+) -> Callable[[RowRules], RowTransformer]:
+    """Makes judges that share the registry's cache, and the keys of [privacy.keys]."""
 
     def make(rules: RowRules) -> RowTransformer:
-        return make_transformer(rules, registry)
+        return make_transformer(rules, registry, keys=keys)
 
     return make
 
@@ -173,9 +176,9 @@ def worker_of(settings: Settings, ports: Ports, listener: Listener, *, through: 
             clock=ports.clock,
             schedule=schedule,
             writer=writer_name(),
-            make_transformer=transformer_factory(ports.registry),
+            make_transformer=transformer_factory(ports.registry, settings.privacy.key_bytes()),
             listener=listener,
-            bodies=ObjectBodies(ports.disk, ports.scratch),
+            bodies=ObjectBodies(ports.disk, ports.scratch, omit_values=settings.quarantine.value == "omit"),
             ahead=ahead,
             prove=require_safe,
         )

@@ -1,41 +1,114 @@
 """Avro bodies of one writer schema into values, one at a time and exact.
 
-Fields are matched by name alone. What the reader's schema says of types and defaults plays no part here: a field that
-the writer lacks is missing, one that no column wants is unknown, and whether a value fits is decided at the cell.
+Fields are matched by name alone, over all branches where a union of records stands at the top. Of the reader's schema
+only the defaults play a part here: a field that the writer lacks has its default, one that no column wants is unknown,
+and whether a value fits is decided at the cell.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
-from consumer.decode.avro_scalar import decode, reader
-from consumer.decode.primitives import Reader, bad
+from consumer.decode.avro_scalar import OUTPUT_FOR_A_BYTE, SPARE_OUTPUT, decode, names_size, reader
+from consumer.decode.defaults import defaults_of
+from consumer.decode.primitives import EMPTY_VALUE, Budget, Reader, bad, long
 from consumer.decode.values import Decoded, Value, labels
 from consumer.domain.errors import BadRecordError
-from consumer.streams.avro_types import Schema
+from consumer.streams.avro_types import Enumeration, Node, Primitive, Record, Schema, Union
 from consumer.streams.columns import Column
+from consumer.streams.rules import ROWS_VERSION
+
+
+@dataclass(frozen=True, slots=True)
+class _Branch:
+    """One record type of a writer: how it is read, the inputs of columns that it has, what it has beside them.
+
+    `absent` are the defaults of columns that it has no input of. `names` is the size of its own fields' names, which
+    become columns and no cells.
+    """
+
+    read: Reader
+    inputs: Mapping[str, Sequence[str]]
+    absent: Mapping[str, Value]
+    unknown: tuple[str, ...]
+    names: int
+
+    def decode(self, body: bytes, *, bounded: bool) -> Decoded:
+        output = self.names + SPARE_OUTPUT + OUTPUT_FOR_A_BYTE * len(body) if bounded else None
+        fields, mended = decode(self.read, body, output)
+        if not isinstance(fields, dict):
+            raise bad("no record")
+        values = pick(fields, self.inputs)
+        values.update(self.absent)
+        return Decoded(values, self.unknown, mended)
 
 
 class Writer:
     """One writer schema, seen from the columns that are wanted."""
 
-    def __init__(self, schema: Schema, columns: Sequence[Column], known: Collection[str]) -> None:
-        """`known` are the input names that do not count as unknown."""
-        names = {field.name for field in schema.root.fields}
-        self._read: Reader = reader(schema.root, schema.names)
-        self._inputs = {
-            column.name: found for column in columns if (found := [name for name in column.inputs if name in names])
-        }
-        self.root = schema.root
-        self.unknown = labels(field.name for field in schema.root.fields if field.name not in known)
-        """The fields that belong to no column."""
+    def __init__(
+        self, schema: Schema, columns: Sequence[Column], known: Collection[str], version: int = ROWS_VERSION
+    ) -> None:
+        """`known` are the input names that do not count as unknown, `version` is that of the row rules."""
+        self._bounded = version > 1
+        self._union = schema.union is not None
+        types = schema.union.branches if schema.union is not None else (schema.root,)
+        self._branches = [
+            _branch(node, schema, columns, known, version) if isinstance(node, Record) else None for node in types
+        ]
+        only = self._branches[0]
+        self.root = schema.root if not self._union and (version == 1 or not _long_symbols(schema)) else None
+        """The writer's record; None where only the exact engine reads it."""
+        self.unknown = only.unknown if only else ()
+        """Its fields that belong to no column."""
 
     def exact(self, body: bytes) -> Decoded:
-        """Decode one body. Raises BadRecordError (undecodable)."""
-        fields, mended = decode(self._read, body)
-        if not isinstance(fields, dict):
-            raise bad("no record")
-        return Decoded(pick(fields, self._inputs), self.unknown, mended)
+        """Decode one body. Raises BadRecordError (undecodable; empty_value for a null at the top)."""
+        index = 0
+        if self._union:
+            index, start = _index(body)
+            body = body[start:]
+        if not 0 <= index < len(self._branches):
+            raise bad(f"branch {index} of {len(self._branches)}")
+        if (branch := self._branches[index]) is not None:
+            return branch.decode(body, bounded=self._bounded)
+        raise bad(f"{len(body)} bytes after null") if body else BadRecordError(EMPTY_VALUE, "null")
+
+
+def _index(body: bytes) -> tuple[int, int]:
+    """The branch of a union at the top, and where its value begins."""
+    try:
+        return long(body, 0, Budget(0, 0))
+    except IndexError:
+        raise bad("it ends too early") from None
+
+
+def _branch(node: Record, schema: Schema, columns: Sequence[Column], known: Collection[str], version: int) -> _Branch:
+    names = [field.name for field in node.fields]
+    having = set(names)
+    inputs = {column.name: found for column in columns if (found := [name for name in column.inputs if name in having])}
+    wanted = {name for found in inputs.values() for name in found}
+    fields = node.fields
+    if version > 1:  # without what takes no bytes and fills nothing: a record of a few bytes may have thousands of it
+        fields = tuple(field for field in fields if field.name in wanted or field.type != Primitive("null"))
+    return _Branch(
+        read=reader(Record(node.name, fields), schema.names, version),
+        inputs=inputs,
+        absent={name: value for name, value in defaults_of(columns).items() if name not in inputs},
+        unknown=labels(name for name in names if name not in known),
+        names=names_size(field.name for field in fields),
+    )
+
+
+def _long_symbols(schema: Schema) -> bool:
+    """Whether a record may have more of symbols than its budget: the exact engine counts them."""
+    types = [one for field in schema.root.fields for one in _alternatives(field.type)]
+    return sum(max(map(len, one.symbols)) * 4 for one in types if isinstance(one, Enumeration)) > SPARE_OUTPUT
+
+
+def _alternatives(node: Node) -> Sequence[Node]:
+    return node.branches if isinstance(node, Union) else (node,)
 
 
 def pick(fields: Mapping[str, Value], inputs: Mapping[str, Sequence[str]]) -> dict[str, Value]:

@@ -3,41 +3,45 @@
 `reader` turns a schema into nested functions (buffer, position, budget) -> (value, position). fastavro is not used
 here on purpose: it takes a negative union index for one counted from the end, any non-zero byte for true, and builds
 as many items as an array's count says, even where they have no bytes. Hostile input ends in BadRecordError, never in
-memory or time beyond the size of the datum: `Budget` bounds the items, the values without bytes, and the depth of
-recursive types.
+memory or time beyond the size of the datum: `Budget` bounds the items, the values without bytes, the depth of recursive
+types, and the symbols and names that the schema puts into cells.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-from consumer.decode.primitives import Budget, Reader, bad, fixed, long, primitive, spend_empty, text
+from consumer.decode.primitives import Budget, Reader, bad, fixed, long, primitive, spend_empty, spend_output, text
 from consumer.decode.values import Value, nested_too_deep
 from consumer.streams.avro_schema import MOST_FIELDS
 from consumer.streams.avro_types import Array, Dictionary, Enumeration, Fixed, Node, Primitive, Record, Reference, Union
+from consumer.streams.rules import ROWS_VERSION
 
 SPARE_ITEMS = 1_000
 """Array and map items allowed beyond one for each byte: only items without bytes can need them."""
+SPARE_OUTPUT = 16 << 10
+OUTPUT_FOR_A_BYTE = 16
+"""Bytes of symbols and names in the cells of a record: in all, and for each byte of it."""
 
 
-def reader(node: Node, names: Mapping[str, Node]) -> Reader:
+def reader(node: Node, names: Mapping[str, Node], version: int = ROWS_VERSION) -> Reader:
     """The function that reads a value of this type. `names` holds the types that references mean."""
-    return _Builder(names).build(node)
+    return _Builder(names, version).build(node)
 
 
 class _Builder:
     """Makes readers; those of references are made when they are first used, for a type may lie within itself."""
 
-    def __init__(self, names: Mapping[str, Node]) -> None:
-        self._names = names
+    def __init__(self, names: Mapping[str, Node], version: int) -> None:
+        self._names, self._version = names, version
         self._made: dict[str, Reader] = {}
 
     def build(self, node: Node) -> Reader:
         match node:
             case Primitive():
-                return primitive(node)
+                return primitive(node, self._version)
             case Fixed():
-                return fixed(node)
+                return fixed(node, self._version)
             case Enumeration(symbols):
                 return _enumeration(symbols)
             case Reference(name):
@@ -70,10 +74,13 @@ class _Builder:
 
 
 def _enumeration(symbols: tuple[str, ...]) -> Reader:
+    sizes = [len(symbol.encode()) for symbol in symbols]
+
     def read(buffer: bytes, position: int, budget: Budget) -> tuple[str, int]:
         index, position = long(buffer, position, budget)
         if not 0 <= index < len(symbols):
             raise bad(f"symbol {index} of {len(symbols)}")
+        spend_output(budget, sizes[index])
         return symbols[index], position
 
     return read
@@ -146,10 +153,13 @@ def _dictionary(item: Reader) -> Reader:
 
 
 def _record(fields: list[tuple[str, Reader]]) -> Reader:
+    size = names_size(name for name, _ in fields)
+
     def read(buffer: bytes, position: int, budget: Budget) -> tuple[dict[str, Value], int]:
         found: dict[str, Value] = {}
         if not fields:
             spend_empty(budget)
+        spend_output(budget, size)
         for name, part in fields:
             found[name], position = part(buffer, position, budget)
         return found, position
@@ -157,9 +167,19 @@ def _record(fields: list[tuple[str, Reader]]) -> Reader:
     return read
 
 
-def decode(read: Reader, buffer: bytes) -> tuple[Value, int]:
-    """The value of a whole datum, and the number of texts mended. Raises BadRecordError unless all bytes are used."""
+def names_size(names: Iterable[str]) -> int:
+    """Bytes of names, as they may stand in a cell."""
+    return sum(len(name.encode()) for name in names)
+
+
+def decode(read: Reader, buffer: bytes, output: int | None = None) -> tuple[Value, int]:
+    """The value of a whole datum, and the number of texts mended. Raises BadRecordError unless all bytes are used.
+
+    `output` are the bytes that symbols and names may have (None: as many as there are).
+    """
     budget = Budget(len(buffer) + SPARE_ITEMS, 2 * len(buffer) + MOST_FIELDS + SPARE_ITEMS)
+    if output is not None:
+        budget.output = output
     try:
         value, position = read(buffer, 0, budget)
     except IndexError:

@@ -61,9 +61,12 @@ def decoders_for(rules: RowRules, registry: Registry | None) -> Decoders:
     columns = columns_of(rules)
     known = known_inputs(rules, columns)
     if rules.format is Format.JSON:
-        return OneDecoder(Objects(columns, known))
+        return OneDecoder(Objects(columns, known, rules.version))
+    if rules.format is Format.JSON_REGISTRY:
+        return Framed(Objects(columns, known, rules.version))
     if rules.format is Format.AVRO:
-        return OneDecoder(Writer(parse(rules.writer_schema or rules.schema), columns, known))
+        schema = parse(rules.writer_schema or rules.schema, rules.version)
+        return OneDecoder(Writer(schema, columns, known, rules.version))
     if registry is None:
         raise ValueError("format avro-registry needs a schema registry")
     return ByRegistry(registry, rules)
@@ -82,11 +85,27 @@ class OneDecoder:
         return self._decoder.exact(value)
 
 
+class Framed:
+    """JSON behind a zero byte and a schema id, which is not looked up."""
+
+    def __init__(self, decoder: Objects) -> None:
+        self._decoder = decoder
+
+    def split(self, batch: RawBatch, sealed: SealedSchemas | None) -> Split:  # noqa: ARG002 - the shape of `Decoders`
+        return Split({0: self._decoder})
+
+    def exact(self, value: bytes) -> Decoded:
+        """Decode a value. Raises BadRecordError (not_wire_format, undecodable)."""
+        schema_id(value)
+        return self._decoder.exact(value[HEAD:])
+
+
 class ByRegistry:
     """Each record names its writer schema. An id never changes its meaning, so the decoders used last are kept."""
 
     def __init__(self, registry: Registry, rules: RowRules) -> None:
         self._registry = registry
+        self._version = rules.version
         self._columns = columns_of(rules)
         self._known = known_inputs(rules, self._columns)
         self._lock = Lock()
@@ -135,7 +154,7 @@ class ByRegistry:
 
     def _made(self, number: int, text: str) -> Writer | Unusable:
         try:
-            made: Writer | Unusable = Writer(parse(text), self._columns, self._known)
+            made: Writer | Unusable = Writer(parse(text, self._version), self._columns, self._known, self._version)
         except (SchemaError, RecursionError):
             made = Unusable()
         with self._lock:

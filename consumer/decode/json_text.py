@@ -1,4 +1,7 @@
-"""Lists and objects as compact JSON: no white space, names in their order, nothing escaped that need not be."""
+"""Lists and objects as compact JSON: no white space, names in their order, nothing escaped that need not be.
+
+A number that came as JSON stands there as it was written, digit by digit.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from consumer.decode.values import DayNumber, Stamp, TimeOfDay
+from consumer.decode.values import DayNumber, Numeral, Stamp, TimeOfDay
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EXPONENT = re.compile(r"[0-9]e\+?[0-9]")
@@ -25,6 +28,8 @@ def _plain(value: object) -> Any:
     match value:
         case Decimal():
             return orjson.Fragment(format(value, "f"))
+        case Numeral(text):
+            return orjson.Fragment(text)
         case Stamp(micros):
             return instant_text(micros)
         case DayNumber(days):

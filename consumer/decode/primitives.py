@@ -9,29 +9,34 @@ from dataclasses import dataclass
 from decimal import Context, Decimal
 from typing import TypeAlias
 
-from consumer.decode.values import DayNumber, Stamp, TimeOfDay, Value
+from consumer.decode.values import MOST_DIGITS, DayNumber, Stamp, TimeOfDay, Value
 from consumer.domain.errors import BadRecordError
 from consumer.streams.avro_types import Fixed, Primitive
 
 UNDECODABLE = "undecodable"
+EMPTY_VALUE = "empty_value"
 DEEPEST = 64
 """Levels of a recursive type. More than any record of ours, fewer than Python's stack takes."""
 _MASK = (1 << 64) - 1
 _LONGEST_VARINT = 10
 _EXACT = Context(prec=5_000)
+LONGEST_DECIMAL = 1_000
+"""Bytes of a decimal: more digits than any precision that a schema may have."""
 
 
 @dataclass(slots=True)
 class Budget:
     """What one datum may still use up: items of lists and maps, values that take no bytes, levels of recursive types.
 
-    `mended` counts texts whose invalid UTF-8 was replaced.
+    `output` are the bytes that the schema may put into cells by itself: symbols of enums, names of fields. `mended`
+    counts texts whose invalid UTF-8 was replaced.
     """
 
     items: int
     empty: int
     depth: int = DEEPEST
     mended: int = 0
+    output: int = 1 << 62
 
 
 Reader: TypeAlias = Callable[[bytes, int, Budget], tuple[Value, int]]
@@ -70,8 +75,14 @@ def chunk(buffer: bytes, position: int, budget: Budget) -> tuple[bytes, int]:
     return buffer[position:end], end
 
 
+def hexadecimal(buffer: bytes, position: int, budget: Budget) -> tuple[str, int]:
+    """Bytes as lower-case hexadecimal text."""
+    raw, position = chunk(buffer, position, budget)
+    return raw.hex(), position
+
+
 def text(buffer: bytes, position: int, budget: Budget) -> tuple[str, int]:
-    """Text, or bytes as text; what is not UTF-8 in it becomes U+FFFD."""
+    """Text; what is not UTF-8 in it becomes U+FFFD."""
     raw, position = chunk(buffer, position, budget)
     try:
         return raw.decode(), position
@@ -83,6 +94,13 @@ def text(buffer: bytes, position: int, budget: Budget) -> tuple[str, int]:
 def _null(_buffer: bytes, position: int, budget: Budget) -> tuple[None, int]:
     spend_empty(budget)
     return None, position
+
+
+def spend_output(budget: Budget, size: int) -> None:
+    """Account for what the schema puts into a cell: a record could name a long symbol at each of its bytes."""
+    budget.output -= size
+    if budget.output < 0:
+        raise bad("more names and symbols than its bytes justify")
 
 
 def spend_empty(budget: Budget) -> None:
@@ -136,7 +154,7 @@ PLAIN: Mapping[str, Reader] = {
     "long": long,
     "float": _packed("<f"),
     "double": _packed("<d"),
-    "bytes": text,
+    "bytes": hexadecimal,
     "string": text,
 }
 
@@ -146,27 +164,53 @@ def decimal_of(raw: bytes, scale: int) -> Decimal:
     return Decimal(int.from_bytes(raw, "big", signed=True)).scaleb(-scale, _EXACT)
 
 
-def _decimal(raw: bytes, scale: int, budget: Budget) -> Value:
-    if len(raw) > 1_000:  # noqa: PLR2004 - more digits than any precision that `schema` accepts
+def decimal_value(raw: bytes, scale: int) -> Value:
+    """A decimal, or hexadecimal text where it has more digits than a schema may ask for."""
+    return raw.hex() if len(raw) > LONGEST_DECIMAL else decimal_of(raw, scale)
+
+
+def big_decimal_value(raw: bytes) -> Value:
+    """A big-decimal: an unscaled number after its length, then the scale. Hexadecimal text where it is none."""
+    budget = Budget(0, 0)
+    try:
+        unscaled, position = chunk(raw, 0, budget)
+        scale, position = long(raw, position, budget)
+    except (IndexError, BadRecordError):
+        return raw.hex()
+    fits = position == len(raw) and 0 < len(unscaled) <= LONGEST_DECIMAL and abs(scale) <= MOST_DIGITS
+    return decimal_of(unscaled, scale) if fits else raw.hex()
+
+
+def _text_decimal(raw: bytes, scale: int, budget: Budget) -> Value:
+    """As release 0.1 had it: what has too many digits is text."""
+    if len(raw) > LONGEST_DECIMAL:
         budget.mended += 1
         return raw.decode("utf-8", "replace")
     return decimal_of(raw, scale)
 
 
-def primitive(node: Primitive) -> Reader:
-    """The reader of a type without a name."""
-    if node.logical == "decimal":
+def primitive(node: Primitive, version: int) -> Reader:
+    """The reader of a type without a name, by the row rules of this version."""
+    if node.logical in {"decimal", "big-decimal"}:
 
         def read(buffer: bytes, position: int, budget: Budget) -> tuple[Value, int]:
             raw, position = chunk(buffer, position, budget)
-            return _decimal(raw, node.scale, budget), position
+            if node.logical == "big-decimal":
+                return big_decimal_value(raw), position
+            return _any_decimal(raw, node.scale, budget, version), position
 
         return read
+    if node.type == "bytes" and version == 1:
+        return text
     wrap = NUMBERS.get((node.logical or "").removeprefix("local-"))
     return _scaled(wrap) if wrap else PLAIN[node.type]
 
 
-def fixed(node: Fixed) -> Reader:
+def _any_decimal(raw: bytes, scale: int, budget: Budget, version: int) -> Value:
+    return _text_decimal(raw, scale, budget) if version == 1 else decimal_value(raw, scale)
+
+
+def fixed(node: Fixed, version: int) -> Reader:
     """The reader of a fixed number of bytes: a decimal, a UUID, or hexadecimal text."""
 
     def read(buffer: bytes, position: int, budget: Budget) -> tuple[Value, int]:
@@ -177,7 +221,12 @@ def fixed(node: Fixed) -> Reader:
             raise bad("a fixed beyond the end")
         raw = buffer[position:end]
         if node.logical == "decimal":
-            return _decimal(raw, node.scale, budget), end
-        return str(uuid.UUID(bytes=raw)) if node.logical == "uuid" else raw.hex(), end
+            return _any_decimal(raw, node.scale, budget, version), end
+        return uuid_text(raw) if node.logical == "uuid" else raw.hex(), end
 
     return read
+
+
+def uuid_text(raw: bytes) -> str:
+    """Sixteen bytes as the text of a UUID."""
+    return str(uuid.UUID(bytes=raw))

@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from consumer.streams.avro_schema import full_name
 from consumer.streams.avro_types import PRIMITIVES
 
 NAMED = frozenset({"record", "error", "enum", "fixed"})
@@ -60,8 +61,8 @@ def _has_name(raw: dict[str, Any]) -> bool:
 
 
 def _full(raw: dict[str, Any], space: str) -> str:
-    name, own = raw["name"], raw.get("namespace", space)
-    return name if "." in name or not own else f"{own}.{name}"
+    own = raw.get("namespace")
+    return full_name(raw["name"], own if isinstance(own, str) else space)
 
 
 class _Inliner:
@@ -81,18 +82,22 @@ class _Inliner:
     def _mention(self, name: str, space: str) -> Any:
         if name in PRIMITIVES or name in NAMED or name in {"array", "map"}:
             return name
-        for full in (f"{space}.{name}" if space and "." not in name else name, name):
+        for full in (full_name(name, space), name):
             if full in self._done:
-                return full
+                return self._mentioned(full, space)
             if full in self._definitions:
                 return self.walk(self._definitions[full], "")
         return name
+
+    def _mentioned(self, full: str, space: str) -> str:
+        """The name of a type defined before, as it is understood inside this namespace."""
+        return f".{full}" if "." not in full and f"{space}.{full}" in self._done else full
 
     def _object(self, raw: dict[str, Any], space: str) -> Any:
         if _has_name(raw):
             full = _full(raw, space)
             if full in self._done:
-                return full
+                return self._mentioned(full, space)
             self._done.add(full)
             space = full.rpartition(".")[0]
             raw = {**raw, "name": full, "namespace": space}

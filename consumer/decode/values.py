@@ -1,7 +1,7 @@
 """What a decoded field can be: Python's own types, and a few that Python has no exact type for.
 
-None, bool, int, float, str, Decimal, list and dict (text keys) stand for themselves. Bytes are text by now, a fixed is
-hexadecimal text. Instants and dates carry numbers of any size: whether they have a year is for the cell to say.
+None, bool, int, float, str, Decimal, list and dict (text keys) stand for themselves. Bytes and a fixed are hexadecimal
+text by now. Instants and dates carry numbers of any size: whether they have a year is for the cell to say.
 """
 
 from __future__ import annotations
@@ -34,8 +34,28 @@ class TimeOfDay:
     micros: int
 
 
+@dataclass(frozen=True, slots=True)
+class Numeral:
+    """A JSON number with a fraction or an exponent, as it was written."""
+
+    text: str
+
+    def plain(self) -> str | None:
+        """The number without an exponent, None where that would take more than `MOST_DIGITS` digits."""
+        mantissa, _, exponent = self.text.lower().partition("e")
+        if not exponent:
+            return self.text
+        digits = exponent.lstrip("+-").lstrip("0")
+        if len(digits) > len(str(MOST_DIGITS)) or int(digits or 0) + len(mantissa) > MOST_DIGITS:
+            return None
+        return format(Decimal(self.text), "f")
+
+
+MOST_DIGITS = 1_000
+"""Digits that a number with an exponent is written out to."""
+
 Value: TypeAlias = Union[
-    bool, int, float, str, Decimal, Stamp, DayNumber, TimeOfDay, "list[Value]", "dict[str, Value]", None
+    bool, int, float, str, Decimal, Numeral, Stamp, DayNumber, TimeOfDay, "list[Value]", "dict[str, Value]", None
 ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from consumer.domain.errors import BadRecordError
 
+MAGIC = b"\0"
 HEAD = 5
 """Bytes before the body."""
 

@@ -54,6 +54,7 @@ class HaltReason(StrEnum):
     CHAIN_DAMAGED = "chain_damaged"
     CHAIN_NEWER = "chain_newer"
     SETTINGS_CONFLICT = "settings_conflict"
+    MISSING_KEY = "missing_key"
     FOREIGN_CHAIN = "foreign_chain"
     OBJECT_MISMATCH = "object_mismatch"
     QUARANTINE_RATIO = "quarantine_ratio"

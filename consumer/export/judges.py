@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from consumer.domain.batches import RowTransformer
+from consumer.domain.offsets import TopicPartition
 from consumer.export.csv_rows import CellRule
 from consumer.export.open_days import OpenDays
+from consumer.export.privacy_cells import cell_rules, key_names
 from consumer.export.survey import OpenPartition
 from consumer.seal.inspection import Outside
 from consumer.seal.log import get_rules
@@ -24,19 +26,22 @@ class RuleJudges:
     make_transformer: Callable[[RowRules], RowTransformer]
     reader: Callable[[], RangeReader]
     _rules: dict[str, RowRules] = field(default_factory=dict)
-
-    @property
-    def today(self) -> tuple[str, ...]:
-        """The columns of today's rules."""
-        return column_names(self.outside.stream.rules)
+    _names: frozenset[str] | None = None
 
     def columns(self, digest: str, part: OpenPartition) -> Sequence[str]:
         """The columns of objects sealed under these settings."""
         return column_names(self._rules_of(digest, part))
 
-    def cell_rules(self, columns: Sequence[str]) -> Mapping[int, CellRule]:  # noqa: ARG002 - no rule for cells yet
-        """What today's rules make of the cells of stored objects with these columns, by place."""
-        return {}
+    def cell_rules(self, columns: Sequence[str]) -> Mapping[int, CellRule]:
+        """What today's privacy rules make of the cells of stored objects with these columns, by place."""
+        rules, store = self.outside.stream.rules, self.outside.store
+        if not rules.privacy.columns:
+            return {}
+        keys = self.outside.settings.privacy.key_bytes()
+        if self._names is None:
+            part = TopicPartition(rules.topic, 0)
+            self._names = self.outside.ask(lambda: key_names(store, keys, part))
+        return cell_rules(rules, keys, self._names, columns)
 
     def open_days(self, columns: tuple[str, ...], read: Callable[[int], None]) -> OpenDays:
         """What reads days that are not sealed."""

@@ -110,6 +110,7 @@ class Situation:
     known_schemas: Mapping[int, int] = field(default_factory=dict)
     dropped: Mapping[date, int] = field(default_factory=dict)
     first_timestamp: int | None = None
+    min_records: int = QUARANTINE_FLOOR
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,13 +179,13 @@ def _progress_objection(at: Situation) -> Decision | None:
 
 def _quarantine_objection(at: Situation) -> Decision | None:
     bad, read = at.counts.quarantined, at.counts.read
-    if bad < QUARANTINE_FLOOR or bad / read <= at.max_ratio:  # a product would round 0.29 * 100 down
+    if bad < at.min_records or bad / read <= at.max_ratio:  # a product would round 0.29 * 100 down
         return None
     return Stop(
         HaltReason.QUARANTINE_RATIO,
         f"{bad} of {read} records since offset {at.chain.reach.through} cannot become rows, more than "
         f"quarantine.max_ratio = {at.max_ratio}: mend format, schema or time_field of stream {at.stream}, or raise "
-        "the ratio if they are really bad; nothing was sealed or lost",
+        "the ratio (or quarantine.min_records) if they are really bad; nothing was sealed or lost",
     )
 
 

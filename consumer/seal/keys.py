@@ -8,6 +8,8 @@ from consumer.domain.offsets import TopicPartition
 
 SUFFIXES = {"none": "", "gzip": ".gz", "zstd": ".zst"}
 """File name endings by `compression`."""
+SETTINGS_PREFIX = "_seals/_settings/"
+"""The folder of row rules."""
 
 
 def day_folder(stream: str, day: date) -> str:
@@ -53,7 +55,7 @@ def record_key(partition: TopicPartition, n: int) -> str:
 
 def settings_key(digest: str) -> str:
     """The row rules that records name by their digest."""
-    return f"_seals/_settings/{digest}.json"
+    return f"{SETTINGS_PREFIX}{digest}.json"
 
 
 def replacement_prefix(stream: str) -> str:

@@ -21,13 +21,14 @@ from consumer.settings.model import (
     SpoolSettings,
     StreamSettings,
 )
+from consumer.settings.privacy import read_keys
 from consumer.settings.problems import Problems, suggestion
 from consumer.settings.reading import as_table, read_table
 from consumer.settings.stream import Around, read_stream
 from consumer.settings.table import Table
 
 T = TypeVar("T", bound=Table)
-TABLES = ("kafka", "schema_registry", "destination", "spool", "schedule", "http", "quarantine", "streams")
+TABLES = ("kafka", "schema_registry", "destination", "spool", "schedule", "http", "quarantine", "privacy", "streams")
 
 
 def load_settings(path: File, environ: Mapping[str, str]) -> Settings:
@@ -62,9 +63,10 @@ def settings_from(written: Mapping[str, Any], folder: File, environ: Mapping[str
     schedule = _simple(ScheduleSettings, "schedule", given, problems)
     http = _simple(HttpSettings, "http", given, problems)
     quarantine = _simple(QuarantineSettings, "quarantine", given, problems)
+    privacy = read_keys(given.get("privacy"), problems)
     spool = spool.model_copy(update={"directory": File(normpath(folder / spool.directory))})
     base = as_table(given.get("destination"), ("destination",), problems)
-    streams = _streams(given.get("streams"), Around(folder, base, registry is not None), problems)
+    streams = _streams(given.get("streams"), Around(folder, base, registry is not None, privacy), problems)
     check_apart(streams, spool.directory, problems)
     problems.raise_if_any(label)
     return Settings(
@@ -74,6 +76,7 @@ def settings_from(written: Mapping[str, Any], folder: File, environ: Mapping[str
         schedule=schedule,
         http=http,
         quarantine=quarantine,
+        privacy=privacy,
         streams=tuple(streams),
     )
 

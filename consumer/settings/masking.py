@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import date
 from typing import Any
 
 from pydantic import SecretStr
@@ -35,6 +36,15 @@ def _rules(rules: RowRules) -> dict[str, Any]:
         "historical_before": part.historical_before.isoformat() if part.historical_before else None,
         "environments": list(part.environments) if part.environments is not None else None,
         "send_user_attributes": rules.send_user_attributes,
+        "send_integration_ids": rules.send_integration_ids,
+        "event_names": dict(rules.event_names),
+        "line_breaks": rules.line_breaks.value,
+        "privacy": {
+            "columns": {name: method.value for name, method in rules.privacy.columns.items()},
+            "key": rules.privacy.key,
+            "fingerprint": rules.privacy.fingerprint,
+        },
+        "oldest_day": rules.oldest_day.isoformat() if isinstance(rules.oldest_day, date) else rules.oldest_day,
     }
 
 

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Ins
 
 from consumer.settings import addresses, values
 from consumer.settings.table import GIB, MIB, Duration, OptionValue, Size, Table, Text, key, revealed
+from consumer.streams.privacy import key_from
 from consumer.streams.rules import RowRules
 
 _STORAGE_CLASS = r"(?!GLACIER$|DEEP_ARCHIVE$)[A-Z0-9_-]{1,64}"
@@ -240,13 +241,34 @@ class QuarantineSettings(Table):
         float, BeforeValidator(values.number), AfterValidator(values.within(0.0, 1.0, "must lie between 0 and 1"))
     ] = key(
         "0.05",
-        "Share of a seal's records (and at least 10) in quarantine above which the partition halts.",
+        "Share of a seal's records in quarantine above which the partition halts.",
         default=0.05,
+    )
+    min_records: Annotated[
+        int, BeforeValidator(values.whole), AfterValidator(values.within(1, 1 << 31, "must be 1 or more"))
+    ] = key("10", "Records in quarantine that it takes at least to halt.", default=10)
+    value: Literal["keep", "omit"] = key(
+        '"keep"',
+        "Key and value of quarantined records: `keep` them, or write null and the value's sha256 (`omit`).",
+        default="keep",
     )
 
 
+class PrivacySettings(Table):
+    """`[privacy]`: the keys that columns are hashed with, by name. Old ones stay until no row needs them."""
+
+    keys: dict[str, SecretStr] = key("{}", "HMAC keys by name.", default={})
+
+    def key_bytes(self) -> dict[str, bytes]:
+        """The keys in clear: never print them."""
+        return {name: key_from(written.get_secret_value()) for name, written in self.keys.items()}
+
+
 class StreamSettings(BaseModel):
-    """One stream, complete. `rules` decide its rows; `start` counts where there is neither chain nor commit."""
+    """One stream, complete. `rules` decide its rows; `start` counts where there is neither chain nor commit.
+
+    `personal` are the columns about a person.
+    """
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
@@ -255,6 +277,7 @@ class StreamSettings(BaseModel):
     topic: str
     start: Literal["earliest", "latest"] | datetime
     rules: InstanceOf[RowRules]
+    personal: tuple[str, ...] = ()
     destination: DestinationSettings
 
 
@@ -269,6 +292,7 @@ class Settings(BaseModel):
     schedule: ScheduleSettings
     http: HttpSettings
     quarantine: QuarantineSettings
+    privacy: PrivacySettings = PrivacySettings()
     streams: tuple[StreamSettings, ...]
 
     def stream(self, name: str) -> StreamSettings | None:

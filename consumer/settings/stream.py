@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path as Folder
-from typing import Any
+from typing import Any, TypeVar
 
 from consumer.settings import values
 from consumer.settings.destination import read_destination
-from consumer.settings.model import StreamSettings
+from consumer.settings.model import PrivacySettings, StreamSettings
+from consumer.settings.privacy import personal_of, privacy_of
 from consumer.settings.problems import Path, Problems, suggestion
 from consumer.settings.reading import as_table, read_table, require
 from consumer.settings.schema_files import normal, read_schema
-from consumer.settings.stream_table import FilterTable, StreamTable
+from consumer.settings.stream_table import FilterTable, PrivacyTable, StreamTable
 from consumer.streams.columns import columns_of
 from consumer.streams.kinds import CUSTOM, KINDS
-from consumer.streams.rules import DayBy, Filter, Format, RowRules
+from consumer.streams.rules import DayBy, Filter, Format, LineBreaks, Privacy, RowRules
 from consumer.streams.validation import check_rules, lacking
 
 _FILTERS = frozenset(FilterTable.model_fields)
@@ -24,8 +25,11 @@ _ADVICE = {
     "schema": "mend the file",
     "writer_schema": 'leave it out, or write format = "avro" and a schema file',
     "time_field": "write a field of the schema",
+    "privacy": "write a rule for another column, or the key",
 }
 _LEAVE_OUT = "leave it out"
+_APPENDING = {"send_user_attributes", "send_integration_ids"}
+T = TypeVar("T", bool, str)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,7 @@ class Around:
     folder: Folder
     destination: Mapping[str, Any]
     registry: bool
+    privacy: PrivacySettings
 
 
 def read_stream(name: str, raw: object, around: Around, problems: Problems) -> StreamSettings:
@@ -45,27 +50,44 @@ def read_stream(name: str, raw: object, around: Around, problems: Problems) -> S
     given = as_table(raw, path, problems)
     parts = {
         part: as_table(given.pop(part, None), (*path, part), problems)
-        for part in ("event_types", "filter", "destination")
+        for part in ("event_types", "event_names", "filter", "privacy", "destination")
     }
     table = read_table(StreamTable, given, path, problems)
     require("topic", table, path, problems)
     if table.format == "avro-registry" and not around.registry:
         problems.add((*path, "format"), '"avro-registry" needs the table [schema_registry]; write it, with its url')
-    rules = _rules(name, table, parts, around, problems)
+    privacy = read_table(PrivacyTable, parts["privacy"], (*path, "privacy"), problems)
+    rules = _rules(
+        name, table, parts, privacy_of(privacy, around.privacy, (*path, "privacy"), problems), around, problems
+    )
+    personal: tuple[str, ...] = ()
     if rules.kind and rules.schema:
         _check(rules, parts, path, problems)
+        if not problems.about((*path, "schema")):
+            personal = personal_of(privacy, rules, columns_of(rules), (*path, "privacy"), problems)
     destination = read_destination(around.destination, parts["destination"], (*path, "destination"), problems)
     return StreamSettings(
-        name=name, kind=rules.kind, topic=table.topic, start=table.start, rules=rules, destination=destination
+        name=name,
+        kind=rules.kind,
+        topic=table.topic,
+        start=table.start,
+        rules=rules,
+        personal=personal,
+        destination=destination,
     )
 
 
 def _rules(
-    name: str, table: StreamTable, parts: Mapping[str, Mapping[str, Any]], around: Around, problems: Problems
+    name: str,
+    table: StreamTable,
+    parts: Mapping[str, Mapping[str, Any]],
+    privacy: Privacy,
+    around: Around,
+    problems: Problems,
 ) -> RowRules:
     path = ("streams", name)
     kind = _kind(name, table, path, problems)
-    switches = _event_types(parts["event_types"], (*path, "event_types"), problems)
+    switches = _by_type(parts["event_types"], (*path, "event_types"), values.flag, "switch", problems)
     wanted = read_table(FilterTable, parts["filter"], (*path, "filter"), problems)
     shipped = KINDS.get(kind)
     own = read_schema(table.schema_file, around.folder, (*path, "schema"), problems) if table.schema_file else ""
@@ -88,6 +110,11 @@ def _rules(
             environments=wanted.environments,
         ),
         send_user_attributes=wanted.send_user_attributes,
+        send_integration_ids=wanted.send_integration_ids,
+        event_names=_by_type(parts["event_names"], (*path, "event_names"), values.event_name, "name", problems),
+        line_breaks=LineBreaks(table.line_breaks),
+        privacy=privacy,
+        oldest_day=table.oldest_day,
     )
 
 
@@ -113,19 +140,21 @@ def _kind(name: str, table: StreamTable, path: Path, problems: Problems) -> str:
     return kind
 
 
-def _event_types(raw: Mapping[str, Any], path: Path, problems: Problems) -> dict[str, bool]:
-    """The switches by event type as records are compared: stripped, lower case."""
-    switches: dict[str, bool] = {}
+def _by_type(
+    raw: Mapping[str, Any], path: Path, read: Callable[[object], T], what: str, problems: Problems
+) -> dict[str, T]:
+    """What is said of event types, by the type as records are compared: stripped, lower case."""
+    found: dict[str, T] = {}
     for written, value in raw.items():
         place = (*path, written)
         try:
-            on = values.flag(value)
+            said = read(value)
         except ValueError as error:
             problems.add(place, f"{problems.shown(place)}{error}")
             continue
-        if switches.setdefault(written.strip().lower(), on) != on:
-            problems.add(place, "is the same event type as another key, with the other switch; leave one of them out")
-    return switches
+        if found.setdefault(written.strip().lower(), said) != said:
+            problems.add(place, f"is the same event type as another key, with the other {what}; leave one of them out")
+    return found
 
 
 def _check(rules: RowRules, parts: Mapping[str, Mapping[str, Any]], path: Path, problems: Problems) -> None:
@@ -141,7 +170,7 @@ def _check(rules: RowRules, parts: Mapping[str, Mapping[str, Any]], path: Path, 
             told = why.replace(repr(rules.time_field), problems.shown(place).strip() or repr(rules.time_field))
             problems.add(place, f"{told}; {_ADVICE.get(setting, _LEAVE_OUT)}")
     if not problems.about((*path, "schema")):
-        given = {*parts["filter"], *(["event_types"] if parts["event_types"] else [])} - {"send_user_attributes"}
+        given = {*parts["filter"], *(part for part in ("event_types", "event_names") if parts[part])} - _APPENDING
         for setting, why in lacking(rules.kind, columns_of(rules)).items():
             if setting in given:
                 problems.add(_place(setting, path), f"{why}; {_LEAVE_OUT}")

@@ -1,14 +1,16 @@
-"""The keys of `[streams.X]` and `[streams.X.filter]`."""
+"""The keys of `[streams.X]`, `[streams.X.filter]` and `[streams.X.privacy]`."""
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator
 
 from consumer.settings import values
 from consumer.settings.table import Flag, Table, Text, key
+from consumer.settings.table import key as key_of
+from consumer.streams.rules import Method
 
 
 class StreamTable(Table):
@@ -31,8 +33,11 @@ class StreamTable(Table):
         default="earliest",
         example='"2026-11-01T00:00:00Z"',
     )
-    format: Literal["avro", "avro-registry", "json"] = key(
-        '"avro"', "How values are written: bare Avro, Avro with a schema id of the registry, or JSON.", default="avro"
+    format: Literal["avro", "avro-registry", "json", "json-registry"] = key(
+        '"avro"',
+        "How values are written: `avro` (bare), `avro-registry` (behind a schema id of the registry), `json`, or"
+        " `json-registry` (behind a schema id, which is not looked up).",
+        default="avro",
     )
     schema_file: Text = key(
         '""',
@@ -55,6 +60,19 @@ class StreamTable(Table):
     )
     day_by: Literal["event", "record"] = key(
         '"event"', "Day of a row: UTC day of its time field, or of the Kafka record's timestamp.", default="event"
+    )
+    oldest_day: Annotated[int | date | None, BeforeValidator(values.oldest_day)] = key(
+        "",
+        "First day that a row may have, as an age in days before the record's day, or as a date; earlier ones go to"
+        " quarantine (`day_out_of_range`). Left out: 2008-07-10.",
+        default=None,
+        example="400",
+    )
+    line_breaks: Literal["keep", "space"] = key(
+        '"keep"',
+        "CR, LF and CRLF inside cells: `keep` them in quotes, or write each as one blank (`space`), for readers such as"
+        " Athena's that know no line breaks in cells.",
+        default="keep",
     )
 
 
@@ -83,4 +101,30 @@ class FilterTable(Table):
     )
     send_user_attributes: Flag = key(
         "false", "Append the column `attributes` (JSON); `events` and `ua_events` alone.", default=False
+    )
+    send_integration_ids: Flag = key(
+        "false", "Append the column `integration_ids` (JSON), after `attributes`; `events` alone.", default=False
+    )
+
+
+class PrivacyTable(Table):
+    """`[streams.X.privacy]`: what becomes of columns about persons."""
+
+    key: Text = key_of(
+        '""',
+        "Name of the key in `[privacy.keys]` that hashes; needed where a column is hashed.",
+        default="",
+        example='"k1"',
+    )
+    columns: Annotated[dict[str, Method], BeforeValidator(values.methods)] = key_of(
+        "{}",
+        "Column to `drop` (empty cells), `hash` (keyed, the key's name in front) or `truncate_ip` (/24, /48).",
+        default={},
+        example='{ ip_address = "truncate_ip", customer_user_id = "hash" }',
+    )
+    personal: Annotated[tuple[str, ...] | None, BeforeValidator(values.columns)] = key_of(
+        "",
+        "Columns about a person, instead of those that the schema marks.",
+        default=None,
+        example='["customer_user_id"]',
     )

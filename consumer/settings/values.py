@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime, time, timedelta
+from contextlib import suppress
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Literal, TypeVar
 
 from consumer.settings.environment import FromEnvironment
+from consumer.streams.rules import Method
 
 N = TypeVar("N", int, float, timedelta)
 Start = Literal["earliest", "latest"] | datetime
@@ -20,6 +22,7 @@ Start = Literal["earliest", "latest"] | datetime
 _SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,6})?) ?([KMGT]?i?B)", re.IGNORECASE)
 _POWER = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 _DURATION = re.compile(r"(?:([0-9]{1,6})d)?(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,6})s)?")
+_OLDEST_AGE = 10_000
 _TIME = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])(?::([0-5][0-9]))?")
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?([Zz]|[+-]\d\d:?\d\d)", re.ASCII)
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
@@ -51,6 +54,15 @@ def number(value: object) -> float:
     if isinstance(value, FromEnvironment) and re.fullmatch(r"[0-9]{1,15}(\.[0-9]{1,15})?", value):
         return float(value)
     raise ValueError("must be a number without quotes")
+
+
+def whole(value: object) -> int:
+    """A whole number; text may say it only where it came from the environment."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, FromEnvironment) and re.fullmatch(r"[0-9]{1,15}", value):
+        return int(value)
+    raise ValueError("must be a whole number without quotes")
 
 
 def byte_size(value: object) -> int:
@@ -143,6 +155,46 @@ def stream_name_mistake(name: str) -> str | None:
     if name.lower() == "exports":
         return "is a folder of the sink itself; choose another name"
     return None
+
+
+def oldest_day(value: object) -> int | date | None:
+    """The first day that rows may have: a date, or an age in days; None for neither."""
+    if isinstance(value, FromEnvironment) and re.fullmatch("[0-9]{1,5}", value):
+        value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _OLDEST_AGE:
+        return value
+    if isinstance(value, str) and re.fullmatch(r"\d{4}-\d\d-\d\d", value, re.ASCII):
+        with suppress(ValueError):
+            value = date.fromisoformat(value)
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return value
+    raise ValueError(f'is no day; write an age in days up to {_OLDEST_AGE}, or a date such as "2026-01-01"')
+
+
+def event_name(value: object) -> str:
+    """What stands for an event type in the CSV."""
+    found = text(value)
+    if not found.strip():
+        raise ValueError("must not be empty; write the name that the CSV should have")
+    return found
+
+
+def methods(value: object) -> dict[str, Method]:
+    """What privacy does, by column."""
+    known = ", ".join(f'"{method}"' for method in Method)
+    if not isinstance(value, dict):
+        raise ValueError('must be a table, e.g. { ip_address = "truncate_ip" }')  # noqa: TRY004 - as in `text`
+    for column, method in value.items():
+        if method not in set(Method):
+            raise ValueError(f"says {method!r} of {column}; write one of {known}")
+    return {str(column): Method(method) for column, method in value.items()}
+
+
+def columns(value: object) -> tuple[str, ...]:
+    """Names of columns, as they are written."""
+    if not isinstance(value, list) or not all(isinstance(name, str) and name for name in value):
+        raise ValueError('must be a list of columns, e.g. ["customer_user_id"]')
+    return tuple(dict.fromkeys(map(str, value)))
 
 
 def names(value: object) -> tuple[str, ...]:

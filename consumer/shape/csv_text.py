@@ -15,10 +15,11 @@ def line(cells: Sequence[str | None]) -> bytes:
     """One row. A row of one empty cell is written as `""`: a blank line would be no row to most readers."""
     if len(cells) == 1 and cells[0] is None:
         return b'""\n'
-    return (",".join([_quoted(cell) for cell in cells]) + "\n").encode()
+    return (",".join([quoted(cell) for cell in cells]) + "\n").encode()
 
 
-def _quoted(cell: str | None) -> str:
+def quoted(cell: str | None) -> str:
+    """A cell as it is written, in quotes where it needs them; nothing at all for null."""
     if cell is None:
         return ""
     if not cell or _SPECIAL.search(cell):

@@ -59,7 +59,7 @@ class Filters:
             return False
         bound = self.before
         if self.install:
-            found = time_of(self.install.kind, values.get(self.install.name))
+            found = time_of(self.install, values.get(self.install.name))
             bound = found.micros if found and found.has_year else None
         return bound is not None and time.micros < bound
 
@@ -83,7 +83,7 @@ def filters_of(rules: RowRules, columns: Sequence[Column]) -> Filters:
 
 
 def _text(column: Column, values: Mapping[str, Value]) -> str | None:
-    return cell(column.kind, values.get(column.name))[0]
+    return cell(column.kind, values.get(column.name), column.reading)[0]
 
 
 def _normal_text(column: Column, values: Mapping[str, Value]) -> str | None:

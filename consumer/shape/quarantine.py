@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
+import hashlib
+from base64 import b64decode, b64encode
 from collections.abc import Mapping
 
 import orjson
@@ -11,13 +12,14 @@ from consumer.domain.batches import DayRows, RawBatch, TransformOptions
 from consumer.domain.days import day_of_millis
 
 REASONS: Mapping[str, str] = {
-    "empty_value": "the value has no bytes; it is no tombstone",
+    "empty_value": "the value has no bytes, or is the null of a union at the top; it is no tombstone",
     "undecodable": "the value is not what its format and schema say, down to its last byte",
+    "schema_id_before_json": 'a zero byte and a schema id stand before the JSON: write format = "json-registry"',
     "not_wire_format": "the value does not begin with a zero byte and a schema id",
     "schema_unknown": "the registry answered 404 for the schema id",
     "schema_unusable": "the registry's schema is not Avro, or no record",
     "no_time": "the time field (or the record's timestamp, where the day follows from it) is missing or no instant",
-    "day_out_of_range": "the day is before 2008-07-10, or more than a day after the record's timestamp",
+    "day_out_of_range": "the day is before 2008-07-10 or `oldest_day`, or more than a day after the record's timestamp",
 }
 """Why a record is in quarantine, in words."""
 
@@ -37,6 +39,18 @@ def quarantine_line(batch: RawBatch, place: int, reason: str) -> bytes:
         },
         option=orjson.OPT_APPEND_NEWLINE,
     )
+
+
+def without_value(line: bytes) -> bytes:
+    """A quarantine line without what the record held: key, value and `head` are null, the sha256 of the value stays.
+
+    A line that is so already comes back as it is.
+    """
+    fields = orjson.loads(line)
+    if (value := fields["value"]) is not None:
+        fields["sha256"] = hashlib.sha256(b64decode(value)).hexdigest()
+    held = {name: None for name in ("key", "value", "head") if name in fields}
+    return orjson.dumps({**fields, **held}, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def _base64(data: bytes | None) -> str | None:

@@ -1,7 +1,8 @@
 """The day of a row: the UTC day of its time field, or of the record's timestamp.
 
-A record's event day must lie in [2008-07-10, record day + 1]. A record without a timestamp has no record day: then only
-the first bound holds. Days are numbers here: days since 1970-01-01.
+A record's event day must lie in [2008-07-10, record day + 1], and the rules may name a later first day, by its date or
+as an age before the record's day. A record without a timestamp has no record day: then what is counted from it does not
+bound. Days are numbers here: days since 1970-01-01.
 """
 
 from __future__ import annotations
@@ -32,14 +33,23 @@ def record_day(timestamp: int) -> int | None:
     return day if timestamp >= 0 and day <= LAST else None
 
 
-def day_by_event(time: Moment | None, timestamp: int) -> int:
-    """The day of a row by its time field. Raises BadRecordError (no_time, day_out_of_range)."""
+def day_by_event(time: Moment | None, timestamp: int, oldest: int | date | None = None) -> int:
+    """The day of a row by its time field; `oldest` as in `RowRules`.
+
+    Raises BadRecordError (no_time, day_out_of_range).
+    """
     if time is None:
         raise BadRecordError(NO_TIME, "the time field holds no instant")
     day, recorded = time.micros // DAY_MICROS, record_day(timestamp)
-    if not FIRST <= day <= (LAST if recorded is None else recorded + 1):
+    if not _first_day(oldest, recorded) <= day <= (LAST if recorded is None else recorded + 1):
         raise BadRecordError(OUT_OF_RANGE, "the time field lies outside what the record's timestamp allows")
     return day
+
+
+def _first_day(oldest: int | date | None, recorded: int | None) -> int:
+    if isinstance(oldest, date):
+        return max(FIRST, (oldest - _EPOCH_DAY).days)
+    return FIRST if oldest is None or recorded is None else max(FIRST, recorded - oldest)
 
 
 def day_by_record(timestamp: int) -> int:

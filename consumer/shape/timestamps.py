@@ -1,18 +1,20 @@
 """Instants as they come: ISO text with any offset, epoch numbers, text of digits, dates. Exact, one at a time.
 
-An epoch number's unit follows from its magnitude: below 1e11 seconds, below 1e14 milliseconds, below 1e17 microseconds,
-else nanoseconds. What is finer than a microsecond is cut off.
+An epoch number counts what its column declares. Where that is nothing, its unit follows from its magnitude: below 1e11
+seconds, below 1e14 milliseconds, below 1e17 microseconds, else nanoseconds. What is finer than microseconds is cut off.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from consumer.decode.json_text import EPOCH
-from consumer.decode.values import DayNumber, Stamp, Value
+from consumer.decode.values import DayNumber, Numeral, Stamp, Value
+from consumer.streams.columns import Reading, Unit
 
 DAY_MICROS = 86_400_000_000
 FIRST_MICROS = -62_135_596_800_000_000
@@ -27,6 +29,10 @@ MOST_DAYS = 1_000_000
 """In a column of dates a smaller number counts days, a larger one is an instant."""
 UNITS = ((10**11, 10**6), (10**14, 10**3), (10**17, 1))
 """Epoch numbers below the first value are multiplied by the second to get microseconds."""
+
+FACTORS: Mapping[Unit, int | None] = {Unit.DAYS: DAY_MICROS, Unit.MILLIS: 1_000, Unit.MICROS: 1, Unit.NANOS: None}
+"""What makes microseconds of a declared unit; None where they are a thousandth of it."""
+BY_MAGNITUDE = Reading()
 
 _FEW_DIGITS = re.compile(r"-?[0-9]{1,6}")
 _EPOCH = re.compile(r"(-?)([0-9]+)(?:\.([0-9]+))?")
@@ -56,7 +62,7 @@ def micros_of(instant: datetime) -> int:
     return (instant - EPOCH) // timedelta(microseconds=1)
 
 
-def moment(value: Value) -> Moment | None:
+def moment(value: Value, reading: Reading = BY_MAGNITUDE) -> Moment | None:
     """The instant that a value means, or None where it means none."""
     match value:
         case Stamp(micros):
@@ -64,36 +70,45 @@ def moment(value: Value) -> Moment | None:
         case DayNumber(days):
             return Moment(days * DAY_MICROS)
         case str():
-            return _text_moment(value.replace("\0", "").strip(" \t\r\n"))
-        case int() | float() | Decimal() if not isinstance(value, bool):
-            return _number_moment(value)
+            return _text_moment(value.replace("\0", "").strip(" \t\r\n"), reading)
+        case int() | float() | Decimal() | Numeral() if not isinstance(value, bool):
+            return _number_moment(value, reading.unit)
     return None
 
 
-def _number_moment(value: float | Decimal) -> Moment | None:
+def _number_moment(value: float | Decimal | Numeral, unit: Unit | None) -> Moment | None:
     if isinstance(value, int):
-        return Moment(epoch_micros(value))
-    return _number_text(format(Decimal(repr(value)) if isinstance(value, float) else value, "f"))
+        return Moment(epoch_micros(value, unit))
+    if isinstance(value, Numeral):
+        text = value.plain()
+        return None if text is None else _number_text(text, unit)
+    return _number_text(format(Decimal(repr(value)) if isinstance(value, float) else value, "f"), unit)
 
 
-def day_number(value: Value) -> Moment | None:
+def day_number(value: Value, reading: Reading = BY_MAGNITUDE) -> Moment | None:
     """The instant at which the date that a value means begins, or an instant within it."""
-    if isinstance(value, str) and _FEW_DIGITS.fullmatch(value):
-        value = int(value)
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < MOST_DAYS:
-        return Moment(value * DAY_MICROS)
-    return moment(value)
+    if reading.unit is None:
+        if isinstance(value, str) and _FEW_DIGITS.fullmatch(value):
+            value = int(value)
+        if isinstance(value, int) and not isinstance(value, bool) and abs(value) < MOST_DAYS:
+            return Moment(value * DAY_MICROS)
+    return moment(value, reading)
 
 
-def epoch_micros(number: int) -> int:
-    """Epoch microseconds of a number whose unit follows from its magnitude."""
-    for below, factor in UNITS:
-        if abs(number) < below:
-            return number * factor
-    return number // 1_000
+def epoch_micros(number: int, unit: Unit | None = None) -> int:
+    """Epoch microseconds of a number in this unit, or in the one that its magnitude tells."""
+    factor = _factor(abs(number), unit)
+    return number // 1_000 if factor is None else number * factor
 
 
-def _number_text(text: str) -> Moment | None:
+def _factor(size: int, unit: Unit | None) -> int | None:
+    """What makes microseconds of a number of this size; None where they are a thousandth of it."""
+    if unit is not None:
+        return FACTORS[unit]
+    return next((factor for below, factor in UNITS if size < below), None)
+
+
+def _number_text(text: str, unit: Unit | None) -> Moment | None:
     """An epoch number with perhaps a fraction; its sign stands before all of it."""
     found = _EPOCH.fullmatch(text)
     if found is None:
@@ -103,17 +118,21 @@ def _number_text(text: str) -> Moment | None:
     if len(whole) > MOST_EPOCH_DIGITS:
         return Moment(LAST_MICROS + 1)
     number = int(whole)
-    for below, factor in UNITS:
-        if number < below:
-            digits = len(str(factor)) - 1
-            micros = number * factor + int((fraction or "")[:digits].ljust(digits, "0") or "0")
-            return Moment(-micros if sign else micros)
-    return Moment(epoch_micros(-number if sign else number))
+    factor = _factor(number, unit)
+    if factor is None:
+        return Moment(epoch_micros(-number if sign else number, unit))
+    if unit is Unit.DAYS:
+        micros = number * factor
+        return None if (fraction or "").strip("0") else Moment(-micros if sign else micros)
+    digits = len(str(factor)) - 1
+    micros = number * factor + int((fraction or "")[:digits].ljust(digits, "0") or "0")
+    return Moment(-micros if sign else micros)
 
 
-def _text_moment(text: str) -> Moment | None:
+def _text_moment(text: str, reading: Reading) -> Moment | None:
     """Digits before ISO: `fromisoformat` would read 1721051762123 as a year 1721."""
-    if (compact := _COMPACT_DATE.fullmatch(text)) is None and (number := _number_text(text)) is not None:
+    unit = reading.unit
+    if (compact := _COMPACT_DATE.fullmatch(text)) is None and (number := _number_text(text, unit)) is not None:
         return number
     found = _ISO.fullmatch(text)
     if found is None:
@@ -122,7 +141,7 @@ def _text_moment(text: str) -> Moment | None:
     try:
         midnight = datetime(int(year), int(month), int(day), tzinfo=UTC)
     except ValueError:
-        return _number_text(text) if compact else None
+        return _number_text(text, unit) if compact else None
     base = micros_of(midnight)
     if hour is None:
         return Moment(base)
@@ -131,7 +150,7 @@ def _text_moment(text: str) -> Moment | None:
     if clock is None or shift is None:
         return None
     odd = LEAP_SECOND if second == "60" else NO_OFFSET if offset is None else None
-    return Moment(base + clock - shift, odd)
+    return Moment(base + clock - (0 if reading.as_written else shift), odd)
 
 
 def _clock(hour: int, minute: int, second: int, fraction: str) -> int | None:

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from consumer.decode.decoders import Decoders, Split, decoders_for
+from consumer.decode.primitives import EMPTY_VALUE
 from consumer.decode.registry import Registry
 from consumer.domain.batches import Counts, DayRows, RawBatch, RowTransformer, TransformedBatch, TransformOptions
 from consumer.domain.errors import BadRecordError, HaltError, HaltReason
@@ -32,16 +33,19 @@ from consumer.streams.columns import columns_of
 from consumer.streams.rules import ROWS_VERSION, RowRules
 from consumer.streams.validation import check_rules
 
-EMPTY_VALUE = "empty_value"
-
 
 def make_transformer(
-    rules: RowRules, registry: Registry | None = None, *, engine: str = extension.NATIVE
+    rules: RowRules,
+    registry: Registry | None = None,
+    *,
+    engine: str = extension.NATIVE,
+    keys: Mapping[str, bytes] | None = None,
 ) -> RowTransformer:
     """The transformer for these rules: native where the extension is here and knows them, else exact.
 
-    `engine` "exact" leaves the extension out: the rows are the same. Raises HaltError (chain_newer) for rules of a
-    newer release, ValueError with all that is wrong with the rules.
+    `engine` "exact" leaves the extension out: the rows are the same. `keys` are those of [privacy.keys]. Raises
+    HaltError for rules of a newer release (chain_newer) and where a key is missing (missing_key), ValueError with all
+    that is wrong with the rules.
     """
     if rules.version > ROWS_VERSION:
         raise HaltError(
@@ -52,7 +56,7 @@ def make_transformer(
     if problems := check_rules(rules):
         raise ValueError("\n".join(problems))
     native = _native(rules) if engine == extension.NATIVE else None
-    return StreamTransformer(rules, decoders_for(rules, registry), native)
+    return StreamTransformer(rules, decoders_for(rules, registry), native, keys)
 
 
 def _native(rules: RowRules) -> Engine | None:
@@ -77,11 +81,13 @@ class _ExactRows:
 class StreamTransformer:
     """A transformer by one set of rules. Any thread may call it, several at a time."""
 
-    def __init__(self, rules: RowRules, decoders: Decoders, native: Engine | None) -> None:
+    def __init__(
+        self, rules: RowRules, decoders: Decoders, native: Engine | None, keys: Mapping[str, bytes] | None = None
+    ) -> None:
         self._columns = columns_of(rules)
         self._decoders = decoders
         self._native = native
-        self._exact = ExactRules(rules, self._columns, filters_of(rules, self._columns))
+        self._exact = ExactRules(rules, self._columns, filters_of(rules, self._columns), keys)
 
     @property
     def columns(self) -> tuple[str, ...]:

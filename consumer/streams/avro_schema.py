@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import orjson
@@ -27,6 +27,7 @@ from consumer.streams.avro_types import (
     Schema,
     Union,
 )
+from consumer.streams.rules import ROWS_VERSION
 
 Named = TypeVar("Named", Enumeration, Fixed)
 
@@ -41,7 +42,7 @@ LOGICAL = {
         "local-timestamp-micros",
         "local-timestamp-nanos",
     },
-    "bytes": {"decimal"},
+    "bytes": {"decimal", "big-decimal"},
     "fixed": {"decimal", "uuid"},
     "string": {"uuid"},
 }
@@ -52,6 +53,10 @@ DEEPEST = 100
 """Types within types. More than anybody writes by hand, fewer than Python's stack takes."""
 MOST_FIELDS = 10_000
 """Fields of all records of a schema together: each of them may cost time in every row."""
+LONGEST_NAME = 1_000
+"""Characters of a name or a symbol, which a record of a few bytes puts into a cell as often as it likes."""
+LONGEST_TEXT = 8 << 20
+"""Characters of a schema."""
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
 
 
@@ -59,16 +64,23 @@ class SchemaError(ValueError):
     """The text is not an Avro schema of a record."""
 
 
-def parse(text: str) -> Schema:
-    """Read a record schema. Raises SchemaError, which says what is wrong and where."""
+def parse(text: str, version: int = ROWS_VERSION) -> Schema:
+    """Read a record schema, or a union of record schemas, by the row rules of this version.
+
+    Raises SchemaError, which says what is wrong and where.
+    """
+    if version > 1 and len(text) > LONGEST_TEXT:
+        raise SchemaError(f"it has more than {LONGEST_TEXT} characters")
     try:
         raw = orjson.loads(text)
     except orjson.JSONDecodeError as error:
         raise SchemaError(f"not JSON: {error}") from error
-    if not isinstance(raw, dict) or raw.get("type") != "record":
-        raise SchemaError('not a record: expected a JSON object with "type": "record"')
-    parser = _Parser()
+    parser = _Parser(version)
     try:
+        if isinstance(raw, list) and version > 1:
+            return _union_at_the_top(parser.node(raw, ""), parser.names)
+        if not isinstance(raw, dict) or raw.get("type") != "record":
+            raise SchemaError('not a record: expected a JSON object with "type": "record"')
         root = parser.node(raw, "")
     except RecursionError:
         raise SchemaError("nested too deep") from None
@@ -77,10 +89,42 @@ def parse(text: str) -> Schema:
     return Schema(root, parser.names)
 
 
+def _union_at_the_top(union: Node, names: Mapping[str, Node]) -> Schema:
+    """Several kinds of records by one schema: their fields by name.
+
+    The type of a name that several have is its own where they agree, else the union of what they say.
+    """
+    branches = union.branches if isinstance(union, Union) else ()
+    records = [branch for branch in branches if isinstance(branch, Record)]
+    if not isinstance(union, Union) or len(records) + (Primitive("null") in branches) < len(branches):
+        raise SchemaError("a union at the top is of records, and null beside them")
+    if not records:
+        raise SchemaError("a union without a record")
+    found: dict[str, list[Field]] = {}
+    for record in records:
+        for one in record.fields:
+            found.setdefault(one.name, []).append(one)
+    fields = tuple(_common(same) for same in found.values())
+    return Schema(Record(" ".join(record.name for record in records), fields), names, union)
+
+
+def _common(same: Sequence[Field]) -> Field:
+    """One field for those of the same name in several records."""
+    first = same[0]
+    types: dict[Node, None] = {}
+    for one in same:
+        types.update(dict.fromkeys(one.type.branches if isinstance(one.type, Union) else (one.type,)))
+    aliases = tuple(dict.fromkeys(alias for one in same for alias in one.aliases))
+    if all(one.type == first.type for one in same):
+        return Field(first.name, first.type, aliases, first.properties)
+    return Field(first.name, Union(tuple(types)), aliases, first.properties)
+
+
 class _Parser:
     """Walks the JSON once; `names` fills with the named types met."""
 
-    def __init__(self) -> None:
+    def __init__(self, version: int) -> None:
+        self._strict = version == 1
         self.names: dict[str, Node] = {}
         self._open: set[str] = set()
         self._depth = 0
@@ -114,13 +158,14 @@ class _Parser:
             if kind in self._complex:
                 return self._complex[kind](raw, space)
             if kind in PRIMITIVES:
-                return Primitive(kind, *_logical(kind, raw))
+                logical, scale = _logical(kind, raw)
+                return Primitive(kind) if self._strict and logical == "big-decimal" else Primitive(kind, logical, scale)
         return self.node(kind, space)
 
     def _named(self, name: str, space: str) -> Node:
         if name in PRIMITIVES:
             return Primitive(name)
-        for full in (_full(name, space), name):
+        for full in (self._full(name, space), name):
             if full in self.names or full in self._open:
                 return Reference(full)
         raise SchemaError(f"unknown type {name!r}")
@@ -139,10 +184,11 @@ class _Parser:
     def _claim(self, raw: Mapping[str, Any], space: str) -> tuple[str, str]:
         """The full name of a type now defined, and the namespace inside it."""
         name = raw.get("name")
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
+        if not isinstance(name, str) or not self._is_name(name):
             raise SchemaError(f"a {raw['type']} needs a name of letters, digits and _, not {_short(name)}")
+        self._bound(name)
         own = raw.get("namespace", space)
-        full = _full(name, own if isinstance(own, str) else space)
+        full = self._full(name, own if isinstance(own, str) else space)
         if full in self.names or full in self._open:
             raise SchemaError(f"{full} is defined twice")
         return full, full.rpartition(".")[0]
@@ -167,6 +213,7 @@ class _Parser:
     def _field(self, raw: object, record: str, space: str) -> Field:
         if not isinstance(raw, dict) or not isinstance(raw.get("name"), str) or not raw["name"]:
             raise SchemaError(f"a field of {record} is no object with a name: {_short(raw)}")
+        self._bound(raw["name"])
         try:
             kind = self.node(_need(raw, "type"), space)
         except SchemaError as error:
@@ -184,6 +231,8 @@ class _Parser:
             raise SchemaError(f"enum {full} has no list of symbols")
         if len(set(symbols)) < len(symbols):
             raise SchemaError(f"enum {full} has a symbol twice")
+        for symbol in symbols:
+            self._bound(symbol)
         return self._keep(full, Enumeration(tuple(symbols)))
 
     def _fixed(self, raw: Mapping[str, Any], space: str) -> Fixed:
@@ -193,6 +242,17 @@ class _Parser:
             raise SchemaError(f"fixed {full} has no size")
         logical, scale = _logical("fixed", raw)
         return self._keep(full, Fixed(size, None if logical == "uuid" and size != 16 else logical, scale))  # noqa: PLR2004 - bytes of a UUID
+
+    def _is_name(self, name: str) -> bool:
+        """Only release 0.1 looked at a namespace that stands in the name, and never at one beside it."""
+        return _NAME.fullmatch(name if self._strict else name.rpartition(".")[2]) is not None
+
+    def _full(self, name: str, space: str) -> str:
+        return name if self._strict and "." in name else full_name(name, space)
+
+    def _bound(self, name: str) -> None:
+        if not self._strict and len(name) > LONGEST_NAME:
+            raise SchemaError(f"a name of more than {LONGEST_NAME} characters: {_short(name)}")
 
     def _keep(self, full: str, node: Named) -> Named:
         self.names[full] = node
@@ -205,8 +265,11 @@ def _need(raw: Mapping[str, Any], key: str) -> object:
     return raw[key]
 
 
-def _full(name: str, space: str) -> str:
-    return name if "." in name or not space else f"{space}.{name}"
+def full_name(name: str, space: str) -> str:
+    """The full name of a type. A leading dot, as an empty namespace, means none."""
+    if "." in name:
+        return name.lstrip(".")
+    return f"{space}.{name}" if space else name
 
 
 def _branch_key(node: Node) -> str:

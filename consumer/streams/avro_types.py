@@ -85,7 +85,11 @@ Node = Primitive | Enumeration | Fixed | Array | Dictionary | Union | Record | R
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """A record schema: its root, and every named type by full name."""
+    """A record schema: its root, and every named type by full name.
+
+    Where a union of records stands at the top, `union` is it, and `root` has the fields of all its branches by name.
+    """
 
     root: Record
     names: Mapping[str, Node] = field(hash=False)
+    union: Union | None = None

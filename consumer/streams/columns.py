@@ -6,16 +6,30 @@ A field of the Avro schema can be marked as JSON text with the property `"adapty
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
-from consumer.streams.avro_schema import parse
-from consumer.streams.avro_types import Array, Dictionary, Enumeration, Field, Fixed, Node, Primitive, Record, Union
-from consumer.streams.kinds import ATTRIBUTES, ATTRIBUTES_ALIAS, kind_of
+from consumer.streams.avro_schema import SchemaError, parse
+from consumer.streams.avro_types import (
+    Array,
+    Dictionary,
+    Enumeration,
+    Field,
+    Fixed,
+    Node,
+    Primitive,
+    Record,
+    Schema,
+    Union,
+)
+from consumer.streams.defaults import Default, default_of
+from consumer.streams.kinds import ATTRIBUTES, ATTRIBUTES_ALIAS, CUSTOM, INTEGRATION_IDS, kind_of
 from consumer.streams.rules import RowRules
 
 MARK = "adapty.type"
 """The field property that says what an Avro type cannot."""
+PERSONAL = "personal"
+"""The field property that marks a column about a person."""
 
 
 class ColumnKind(StrEnum):
@@ -34,24 +48,49 @@ class ColumnKind(StrEnum):
     ANY = "any"
 
 
+class Unit(StrEnum):
+    """What an epoch number of a column counts."""
+
+    DAYS = "days"
+    MILLIS = "millis"
+    MICROS = "micros"
+    NANOS = "nanos"
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How a column reads times: numbers in `unit` (None: by their magnitude), and text dates as written or in UTC."""
+
+    unit: Unit | None = None
+    as_written: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column, and the input names that fill it, its own first."""
+    """A column, and the input names that fill it, its own first.
+
+    `default` fills it where a record has none of its inputs; None: nothing does.
+    """
 
     name: str
     kind: ColumnKind
     inputs: tuple[str, ...]
+    reading: Reading = Reading()
+    default: Default = field(default=None, hash=False)
 
 
 def columns_of(rules: RowRules) -> tuple[Column, ...]:
     """The columns that these rules write, in order. Raises SchemaError."""
     kind = kind_of(rules.kind)
-    fields = parse(rules.schema).root.fields
+    schema = parse(rules.schema, rules.version)
+    fields = schema.root.fields
     names = {field.name for field in fields}
     aliases = {name: tuple(alias for alias in more if alias not in names) for name, more in kind.aliases.items()}
-    columns = [_column(field, aliases, kind.json_columns) for field in fields]
+    columns = [_column(field, aliases, rules, schema) for field in fields]
     if rules.send_user_attributes and kind.attributes and ATTRIBUTES not in names:
         columns.append(Column(ATTRIBUTES, ColumnKind.JSON, (ATTRIBUTES, ATTRIBUTES_ALIAS)))
+    if rules.send_integration_ids and kind.integration_ids and INTEGRATION_IDS not in names:
+        columns.append(Column(INTEGRATION_IDS, ColumnKind.JSON, (INTEGRATION_IDS,)))
     return tuple(columns)
 
 
@@ -61,15 +100,53 @@ def column_names(rules: RowRules) -> tuple[str, ...]:
 
 
 def known_inputs(rules: RowRules, columns: tuple[Column, ...]) -> frozenset[str]:
-    """The input names that are not counted as unknown: those of columns, and attributes that are switched off."""
+    """The input names that are not counted as unknown: those of columns, and of columns that are switched off."""
+    kind = kind_of(rules.kind)
     known = {name for column in columns for name in column.inputs}
-    return frozenset(known | ({ATTRIBUTES, ATTRIBUTES_ALIAS} if kind_of(rules.kind).attributes else set()))
+    known |= {ATTRIBUTES, ATTRIBUTES_ALIAS} if kind.attributes else set()
+    return frozenset(known | ({INTEGRATION_IDS} if kind.integration_ids else set()))
 
 
-def _column(field: Field, aliases: Mapping[str, tuple[str, ...]], json_columns: frozenset[str]) -> Column:
-    marked = field.properties.get(MARK) == "json" or field.name in json_columns
+def personal_columns(rules: RowRules) -> tuple[str, ...]:
+    """The columns about a person that the schema marks, and the appended ones, which are all about one."""
+    marked = {
+        one.name for one in parse(rules.schema, rules.version).root.fields if one.properties.get(PERSONAL) is True
+    }
+    appended = {ATTRIBUTES, INTEGRATION_IDS} if kind_of(rules.kind).attributes else set()
+    return tuple(column.name for column in columns_of(rules) if column.name in marked | appended)
+
+
+def _column(field: Field, aliases: Mapping[str, tuple[str, ...]], rules: RowRules, schema: Schema) -> Column:
+    marked = field.properties.get(MARK) == "json" or field.name in kind_of(rules.kind).json_columns
     inputs = tuple(dict.fromkeys((field.name, *field.aliases, *aliases.get(field.name, ()))))
-    return Column(field.name, ColumnKind.JSON if marked else column_kind(field.type), inputs)
+    kind = ColumnKind.JSON if marked else column_kind(field.type)
+    if rules.version == 1:
+        return Column(field.name, kind, inputs)
+    unit = declared_unit(field.type) if rules.kind == CUSTOM else None
+    return Column(
+        field.name, kind, inputs, Reading(unit, as_written=kind is ColumnKind.DATE), _default(field, schema.names)
+    )
+
+
+def _default(field: Field, names: Mapping[str, Node]) -> Default:
+    """The default of a field, None where there is none. Raises SchemaError where it does not fit."""
+    if (raw := field.properties.get("default")) is None:
+        return None
+    try:
+        return default_of(field.type, raw, names)
+    except ValueError as error:
+        raise SchemaError(f"field {field.name}: {error}") from error
+
+
+def declared_unit(node: Node) -> Unit | None:
+    """The unit in which a type counts, null beside it or not; None where it names none."""
+    if isinstance(node, Union):
+        inner = [branch for branch in node.branches if branch != Primitive("null")]
+        return declared_unit(inner[0]) if len(inner) == 1 else None
+    logical = node.logical if isinstance(node, Primitive) else None
+    if logical == "date":
+        return Unit.DAYS
+    return Unit(logical.rpartition("-")[2]) if logical is not None and "timestamp" in logical else None
 
 
 PRIMITIVE_KINDS = {
@@ -106,4 +183,7 @@ def _logical_kind(logical: str | None) -> ColumnKind | None:
         return None
     if "timestamp" in logical:
         return ColumnKind.INSTANT
-    return {"date": ColumnKind.DATE, "decimal": ColumnKind.DECIMAL}.get(logical, ColumnKind.TIME)
+    return _LOGICAL_KINDS.get(logical, ColumnKind.TIME)
+
+
+_LOGICAL_KINDS = {"date": ColumnKind.DATE, "decimal": ColumnKind.DECIMAL, "big-decimal": ColumnKind.DECIMAL}

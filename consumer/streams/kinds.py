@@ -15,6 +15,7 @@ INSTALL_DATE = "install_date"
 HISTORICAL_BEFORE = "historical_before"
 ATTRIBUTES = "attributes"
 ATTRIBUTES_ALIAS = "user_attributes"
+INTEGRATION_IDS = "integration_ids"
 
 SUBSCRIPTION_EVENTS = frozenset(
     {
@@ -48,7 +49,8 @@ class Kind:
     """A shipped kind. `historical` names what `exclude_historical` compares the time field with, "" for nothing.
 
     `event_types` are the published ones, empty where the kind has no such list. `aliases` maps a column to further
-    input names. `json_columns` hold JSON text, `attributes` tells whether that column can be appended.
+    input names. `json_columns` hold JSON text, `attributes` and `integration_ids` tell whether that column can be
+    appended; both are personal.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Kind:
     json_columns: frozenset[str]
     historical: str
     attributes: bool
+    integration_ids: bool
     event_types: frozenset[str]
 
     @property
@@ -72,9 +75,10 @@ KINDS: Mapping[str, Kind] = {
             name="events",
             time_field="event_datetime",
             aliases={"profile_county": ("profile_country",), ATTRIBUTES: (ATTRIBUTES_ALIAS,)},
-            json_columns=frozenset({ATTRIBUTES}),
+            json_columns=frozenset({ATTRIBUTES, INTEGRATION_IDS}),
             historical=INSTALL_DATE,
             attributes=True,
+            integration_ids=True,
             event_types=SUBSCRIPTION_EVENTS,
         ),
         Kind(
@@ -84,6 +88,7 @@ KINDS: Mapping[str, Kind] = {
             json_columns=frozenset(),
             historical=INSTALL_DATE,
             attributes=False,
+            integration_ids=False,
             event_types=frozenset(),
         ),
         Kind(
@@ -93,6 +98,7 @@ KINDS: Mapping[str, Kind] = {
             json_columns=frozenset({"custom_parameters", ATTRIBUTES}),
             historical=HISTORICAL_BEFORE,
             attributes=True,
+            integration_ids=False,
             event_types=SUBSCRIPTION_EVENTS | {"install"},
         ),
         Kind(
@@ -102,6 +108,7 @@ KINDS: Mapping[str, Kind] = {
             json_columns=frozenset(),
             historical="",
             attributes=False,
+            integration_ids=False,
             event_types=frozenset(),
         ),
     )
@@ -114,6 +121,7 @@ _OWN = Kind(
     json_columns=frozenset(),
     historical=INSTALL_DATE,
     attributes=False,
+    integration_ids=False,
     event_types=frozenset(),
 )
 

@@ -5,15 +5,19 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from types import UnionType
 from typing import Any
 
 import orjson
 
-ROWS_VERSION = 1
-"""The version of the row rules in this code. A release also knows the rules of its predecessor."""
+ROWS_VERSION = 2
+"""The version of the row rules in this code. A release also knows the rules of its predecessor.
+
+Version 1 (release 0.1): `bytes` are text, numbers of JSON are doubles, epoch numbers go by their magnitude everywhere,
+the schema's defaults play no part, a date is the UTC day of its instant, names are Avro names, no union at the top.
+"""
 
 
 class Format(StrEnum):
@@ -22,6 +26,22 @@ class Format(StrEnum):
     AVRO = "avro"
     AVRO_REGISTRY = "avro-registry"
     JSON = "json"
+    JSON_REGISTRY = "json-registry"
+
+
+class LineBreaks(StrEnum):
+    """What becomes of CR, LF and CRLF inside cells: they stay, or become one blank each."""
+
+    KEEP = "keep"
+    SPACE = "space"
+
+
+class Method(StrEnum):
+    """What privacy does to the cells of a column."""
+
+    DROP = "drop"
+    HASH = "hash"
+    TRUNCATE_IP = "truncate_ip"
 
 
 class DayBy(StrEnum):
@@ -44,11 +64,22 @@ class Filter:
 
 
 @dataclass(frozen=True, slots=True)
+class Privacy:
+    """What becomes of the cells of personal columns. `key` and its fingerprint are None where nothing is hashed."""
+
+    columns: Mapping[str, Method] = field(default_factory=dict)
+    key: str | None = None
+    fingerprint: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RowRules:
     """What decides the rows of one stream. Holds no secret and no address.
 
     `kind` is one of the shipped kinds or "custom". `schema` is the Avro schema text that names the columns,
-    `writer_schema` the one that producers of bare Avro write (None: the same).
+    `writer_schema` the one that producers of bare Avro write (None: the same). `oldest_day` is an age in days, counted
+    from the record's day, or a date; None for neither. `event_names` maps an event type, as it is compared, to what
+    stands for it in the CSV.
     """
 
     stream: str
@@ -61,11 +92,19 @@ class RowRules:
     day_by: DayBy = DayBy.EVENT
     filter: Filter = Filter()
     send_user_attributes: bool = False
+    send_integration_ids: bool = False
+    event_names: Mapping[str, str] = field(default_factory=dict)
+    line_breaks: LineBreaks = LineBreaks.KEEP
+    privacy: Privacy = Privacy()
+    oldest_day: int | date | None = None
     version: int = ROWS_VERSION
 
     def document(self) -> bytes:
-        """The rules as JSON, the same bytes for the same rules."""
-        return orjson.dumps(asdict(self), option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2)
+        """The rules as JSON, the same bytes for the same rules, and for those of version 1 the bytes of release 0.1."""
+        raw = asdict(self)
+        if self.version == 1:
+            raw = {name: value for name, value in raw.items() if name not in _SINCE_2}
+        return orjson.dumps(raw, option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2)
 
     @property
     def digest(self) -> str:
@@ -73,20 +112,36 @@ class RowRules:
         return hashlib.sha256(self.document()).hexdigest()[:16]
 
 
+_SINCE_2 = frozenset({"send_integration_ids", "event_names", "line_breaks", "privacy", "oldest_day"})
+"""What documents of version 1 do not have."""
+
+
 def rules_from_document(data: bytes) -> RowRules:
     """Read rules back. Raises ValueError, KeyError or TypeError where the text is not such a document."""
     raw: dict[str, Any] = orjson.loads(data)
+    if raw["version"] == 1 and not _SINCE_2.isdisjoint(raw):
+        raise TypeError("version 1 has no such field")
     part = dict(raw["filter"])
     if part["historical_before"] is not None:
         part["historical_before"] = datetime.fromisoformat(part["historical_before"])
     if part["environments"] is not None:
         part["environments"] = tuple(part["environments"])
-    rules = RowRules(
-        **{**raw, "filter": Filter(**part), "format": Format(raw["format"]), "day_by": DayBy(raw["day_by"])}
-    )
-    if not (_typed(rules) and _typed(rules.filter) and all(map(_is_switch, rules.filter.event_types.items()))):
+    made = {**raw, "filter": Filter(**part), "format": Format(raw["format"]), "day_by": DayBy(raw["day_by"])}
+    rules = RowRules(**{**made, **({} if raw["version"] == 1 else _since_2(raw))})
+    if not (_typed(rules) and _typed(rules.filter) and _typed(rules.privacy) and _entries_typed(rules)):
         raise TypeError("a field is not of its kind")
     return rules
+
+
+def _since_2(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of version 2 that are more than JSON."""
+    privacy, oldest = dict(raw["privacy"]), raw["oldest_day"]
+    privacy["columns"] = {str(name): Method(method) for name, method in privacy["columns"].items()}
+    return {
+        "line_breaks": LineBreaks(raw["line_breaks"]),
+        "privacy": Privacy(**privacy),
+        "oldest_day": date.fromisoformat(oldest) if isinstance(oldest, str) else oldest,
+    }
 
 
 _KINDS: Mapping[str, type | UnionType] = {
@@ -94,18 +149,26 @@ _KINDS: Mapping[str, type | UnionType] = {
     "str | None": str | None,
     "bool": bool,
     "int": int,
+    "int | date | None": int | date | None,
     "datetime | None": datetime | None,
     "Mapping[str, bool]": dict,
+    "Mapping[str, str]": dict,
 }
 """What a field's value must be, by the text of its annotation; others were made of their kind above."""
 
 
-def _typed(made: RowRules | Filter) -> bool:
+def _typed(made: RowRules | Filter | Privacy) -> bool:
     environments = made.environments or () if isinstance(made, Filter) else ()
     return all(isinstance(name, str) for name in environments) and all(
         isinstance(getattr(made, field.name), _KINDS.get(str(field.type), object)) for field in fields(made)
     )
 
 
-def _is_switch(named: tuple[object, object]) -> bool:
-    return isinstance(named[0], str) and isinstance(named[1], bool)
+def _entries_typed(rules: RowRules) -> bool:
+    """Whether the entries of tables are what they must be, and an age is a number."""
+    switches, names = rules.filter.event_types, rules.event_names
+    return (
+        all(isinstance(name, str) and isinstance(on, bool) for name, on in switches.items())
+        and all(isinstance(name, str) and isinstance(text, str) for name, text in names.items())
+        and not isinstance(rules.oldest_day, bool)
+    )

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from consumer.streams.avro_schema import SchemaError, parse
 from consumer.streams.columns import Column, ColumnKind, columns_of
 from consumer.streams.kinds import CUSTOM, HISTORICAL_BEFORE, INSTALL_DATE, KINDS, kind_of
-from consumer.streams.rules import Format, RowRules
+from consumer.streams.rules import DayBy, Format, Method, RowRules
 
 TIME_KINDS = frozenset(
     {ColumnKind.INSTANT, ColumnKind.DATE, ColumnKind.INTEGER, ColumnKind.REAL, ColumnKind.TEXT, ColumnKind.ANY}
 )
 """The columns that can give a day: instants, dates, epoch numbers, ISO text."""
+RESERVED = "dt"
+"""The name of the folders of days, which readers of such folders give to a column of their own, in any case."""
 _CONTROL = re.compile("[\0-\x1f]")
 FILTER_COLUMNS = {
     "event_types": "event_type",
@@ -33,6 +35,7 @@ def check_rules(rules: RowRules) -> list[str]:
         return [f"schema: {error}", *_writer_problems(rules)]
     return [
         *_column_problems(columns),
+        *(_since_2_problems(rules, columns) if rules.version > 1 else ()),
         *_time_problems(rules, columns),
         *_writer_problems(rules),
         *_filter_problems(rules, columns),
@@ -56,6 +59,10 @@ def lacking(kind: str, columns: Sequence[Column]) -> Mapping[str, str]:
         found["historical_before"] = "it belongs to ua_events"
     if not kind_of(kind).attributes:
         found["send_user_attributes"] = "it belongs to events and ua_events"
+    if not kind_of(kind).integration_ids:
+        found["send_integration_ids"] = "it belongs to events"
+    if "event_type" not in names:
+        found["event_names"] = "the stream has no column 'event_type'"
     return found
 
 
@@ -76,6 +83,23 @@ def _column_problems(columns: Sequence[Column]) -> list[str]:
     return problems
 
 
+def _since_2_problems(rules: RowRules, columns: Sequence[Column]) -> Iterator[str]:
+    """What release 0.1 did not know, or let pass."""
+    for column in columns:
+        if column.name.lower() == RESERVED:
+            yield f"schema: the name {column.name!r} is the folder's own ({RESERVED}=DAY), which readers take instead"
+    if rules.oldest_day is not None and rules.day_by is DayBy.RECORD:
+        yield 'oldest_day: it belongs to day_by = "event"'
+    names = {column.name for column in columns}
+    for name, method in rules.privacy.columns.items():
+        if name not in names:
+            yield f"privacy: the stream has no column {name!r}"
+        elif name == rules.time_field:
+            yield f"privacy: {name!r} is the time field, which gives a row its day"
+        elif method is Method.HASH and rules.privacy.key is None:
+            yield f"privacy: {name!r} is hashed, which needs a key"
+
+
 def _time_problems(rules: RowRules, columns: Sequence[Column]) -> list[str]:
     found = next((column for column in columns if column.name == rules.time_field), None)
     if found is None and not columns:
@@ -94,7 +118,7 @@ def _writer_problems(rules: RowRules) -> list[str]:
     if rules.format is not Format.AVRO:
         return [f"writer_schema: it belongs to the format avro, not to {rules.format}"]
     try:
-        parse(rules.writer_schema)
+        parse(rules.writer_schema, rules.version)
     except SchemaError as error:
         return [f"writer_schema: {error}"]
     return []
@@ -109,6 +133,8 @@ def _filter_problems(rules: RowRules, columns: Sequence[Column]) -> list[str]:
         "exclude_historical": wanted.exclude_historical,
         "historical_before": wanted.historical_before is not None,
         "send_user_attributes": rules.send_user_attributes,
+        "send_integration_ids": rules.send_integration_ids,
+        "event_names": bool(rules.event_names),
     }
     problems = [f"{setting}: {why}" for setting, why in lacking(rules.kind, columns).items() if given[setting]]
     needs = kind_of(rules.kind).historical == HISTORICAL_BEFORE and wanted.exclude_historical

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import io
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from consumer.shape.quarantine import without_value
 from consumer.spool.checkpoint import SpoolFile
 from consumer.spool.disk import Disk
 from consumer.spool.files import Running, SpoolDamagedError
 from consumer.store.body import FileBody, Piece, framed, freeze
 from consumer.store.compression import Compression
+
+_BLOCK = 1 << 20
 
 
 def header(columns: tuple[str, ...]) -> bytes:
@@ -45,12 +49,40 @@ class _Checked(io.RawIOBase):
         super().close()
 
 
+class _Lines(io.RawIOBase):
+    """A reader's lines, each as `change` makes it."""
+
+    def __init__(self, reader: BinaryIO, change: Callable[[bytes], bytes]) -> None:
+        self._reader, self._change = reader, change
+        self._raw = self._ready = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        while size < 0 or len(self._ready) < size:
+            block = self._reader.read(_BLOCK)
+            *whole, self._raw = (self._raw + block).split(b"\n")
+            self._ready += b"".join(self._change(line + b"\n") for line in whole)
+            if not block:
+                break
+        size = len(self._ready) if size < 0 else size
+        given, self._ready = self._ready[:size], self._ready[size:]
+        return given
+
+    def close(self) -> None:
+        self._reader.close()
+        super().close()
+
+
 @dataclass(frozen=True, slots=True)
 class ObjectBodies:
     """Makes the bodies of a seal's objects. Compressed ones lie in `folder` until they are closed."""
 
     disk: Disk
     folder: Path
+    omit_values: bool = False
+    """Whether quarantine lines lose key and value."""
 
     def freeze(
         self,
@@ -69,10 +101,13 @@ class ObjectBodies:
         quarantine = quarantine or (file is not None and file.quarantine)
         top = b"" if quarantine else header(columns)
         packing = "none" if quarantine else cast("Compression", compression)
-        if file is not None and packing == "none" and digest is not None and digest.top == top:
+        as_it_is = packing == "none" and not (quarantine and self.omit_values)
+        if file is not None and as_it_is and digest is not None and digest.top == top:
             whole = Piece(lambda: self._open(file), self_checking=True)
             return framed(whole, file.length, header=top, sha256=digest.sha256)
         pieces = [] if file is None else [Piece(lambda: self._open(file), file.length, self_checking=True)]
+        if file is not None and quarantine and self.omit_values:
+            pieces = [Piece(lambda: cast("BinaryIO", _Lines(self._open(file), without_value)))]
         return freeze(pieces, header=top, compression=packing, folder=self.folder)
 
     def _open(self, file: SpoolFile) -> BinaryIO:

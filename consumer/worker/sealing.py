@@ -116,6 +116,7 @@ def _situation(
         settings=partition.context.today,
         compression=job.compression,
         max_ratio=job.max_ratio,
+        min_records=job.min_records,
         schedule=partition.context.schedule,
         chain=partition.chain,
         start=partition.spool.basis.start,

@@ -13,7 +13,7 @@ from consumer.domain.batches import RowTransformer
 from consumer.domain.clock import Clock
 from consumer.domain.errors import HaltError, HaltReason
 from consumer.domain.offsets import LogEnds, TopicPartition
-from consumer.seal.decide import Schedule
+from consumer.seal.decide import QUARANTINE_FLOOR, Schedule
 from consumer.seal.keys import settings_key
 from consumer.seal.log import SealLog, get_rules
 from consumer.seal.objects import ObjectChecker, count_rows
@@ -38,6 +38,7 @@ class StreamConfig:
     begin: str | datetime = "earliest"
     compression: str = "none"
     max_ratio: float = 0.05
+    min_records: int = QUARANTINE_FLOOR
 
 
 @dataclass(slots=True)

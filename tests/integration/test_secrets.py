@@ -35,6 +35,8 @@ FIELD, LATER, KEY, BAD, HEADER = (
     "planted-bad-a4f",
     "planted-b5",
 )
+PII, PII_KEY = "planted-person-c94", "planted-privacy-key-0123456789abcdef"
+PII_FORMS = (PII_KEY, PII_KEY.encode().hex(), b64encode(PII_KEY.encode()).decode())
 PLAIN = (FIELD, LATER, KEY, BAD, HEADER)
 PAYLOAD = (*PLAIN, *(b64encode(text.encode()).decode() for text in PLAIN))
 SASL, REGISTRY, WRONG = "planted-sasl-c61d", "planted-registry-d72e", "planted-wrong-e83f"
@@ -154,7 +156,9 @@ def place(
     clicks = topic(prefix="clicks", config={"retention.ms": "-1"})
     views = topic(prefix="views", config={"retention.ms": "-1"})
     produce(kafka, clicks, views)
-    (tmp_path / "clicks.avsc").write_text(json.dumps(SCHEMA))
+    text = {"type": ["null", "string"], "default": None}
+    fields = [*SCHEMA["fields"], *({"name": name, **text} for name in ("person", "address", "ip"))]
+    (tmp_path / "clicks.avsc").write_text(json.dumps({**SCHEMA, "fields": fields}))
     credentials = tmp_path / "credentials"
     credentials.write_text(
         f"[default]\naws_access_key_id={minio.access_key}\naws_secret_access_key={minio.secret_key}\n"
@@ -184,12 +188,19 @@ def place(
         "spool": {"directory": str(tmp_path / "spool"), "min_free_bytes": 1000, "checkpoint_seconds": 0.2},
         "schedule": {"give_up_after": "3s"},
         "quarantine": {"max_ratio": 1.0},
+        "privacy": {"keys": {"k1": "${PLANTED_PII_KEY}"}},
         "streams": {
-            "clicks": {"topic": clicks, "format": "json", **one},
+            "clicks": {
+                "topic": clicks,
+                "format": "json",
+                "privacy": {"key": "k1", "columns": {"person": "hash", "address": "drop", "ip": "truncate_ip"}},
+                **one,
+            },
             "views": {"topic": views, "format": "avro-registry", **one},
         },
     }
     env = {"PLANTED_SASL": SASL, "PLANTED_REGISTRY": REGISTRY, "PLANTED_WRONG": WRONG}
+    env |= {"PLANTED_PII_KEY": PII_FORMS[1]}
     env |= {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_SHARED_CREDENTIALS_FILE": str(credentials)}
     return Place(tmp_path, tables, env)
 
@@ -201,6 +212,7 @@ def produce(kafka: KafkaAddress, clicks: str, views: str) -> None:
     for number in range(60):
         for when, cell in ((now - timedelta(days=2), FIELD), (now, LATER)):
             row = {"id": f"{cell}-{number}", "clicked_at": when.isoformat(), "amount": cell, "other": cell}
+            row |= {"person": f"{PII}-{number}", "address": PII, "ip": PII}
             producer.produce(clicks, json.dumps(row).encode(), key=KEY.encode(), headers={"h": HEADER.encode()})
         bad = (f'{{"id": "{BAD}', f'{{"id": "x", "clicked_at": "{BAD}"}}', BAD, f'["{BAD}"]')[number % 4]
         producer.produce(clicks, bad.encode(), key=KEY.encode())
@@ -255,7 +267,7 @@ def test_nothing_planted_shows(place: Place, minio: S3Address) -> None:
 
 
 def judge(place: Place, minio: S3Address) -> None:
-    secrets = (SASL, REGISTRY, REGISTRY_HEADER, WRONG, minio.secret_key)
+    secrets = (SASL, REGISTRY, REGISTRY_HEADER, WRONG, PII, *PII_FORMS, minio.secret_key)
     assert len(place.said) > 30
     shown = [
         f"{what} shows {planted}: ...{text[max(0, text.index(planted) - 200) : text.index(planted) + 80]}..."
@@ -264,6 +276,12 @@ def judge(place: Place, minio: S3Address) -> None:
         if planted in text
     ]
     assert not shown, "\n".join(shown)
+    # neither a privacy key nor a raw value of a treated column lies in the bucket or in the spool
+    stored = whole(place, minio)
+    spooled = b"".join(path.read_bytes() for path in place.spool.rglob("*") if path.is_file())
+    assert b",k1:" in stored
+    assert b",k1:" in spooled
+    assert [form for form in (PII, *PII_FORMS) if form.encode() in stored + spooled] == []
 
 
 def files(place: Place) -> Iterator[Path]:

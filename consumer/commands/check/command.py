@@ -13,6 +13,7 @@ import typer
 from consumer.commands.check.cluster import broker_lines, registry_lines, topic_lines
 from consumer.commands.check.line import Line, Outcome, failed, ok
 from consumer.commands.check.local import engine_line, settings_lines, spool_lines
+from consumer.commands.check.privacy import key_lines, privacy_lines
 from consumer.commands.check.store import store_lines
 from consumer.commands.exit_codes import ExitCode
 from consumer.commands.output import print_json
@@ -53,6 +54,8 @@ def check(settings: Settings, *, as_json: bool) -> None:
 def _lines(settings: Settings) -> Iterator[Line]:
     yield from settings_lines(settings, os.environ)
     yield engine_line(extension.find())
+    for stream in settings.streams:
+        yield from privacy_lines(settings, stream)
     yield from spool_lines(settings.spool)
     yield from registry_lines(settings, schema_source_of(settings))
     admin = KafkaAdmin(settings.kafka)
@@ -105,6 +108,7 @@ def seal_log_lines(settings: Settings, stream: StreamSettings, admin: ClusterAdm
     if not halted:
         sealed = sum(outlook.found is not None and not outlook.found.chain.empty for outlook in outlooks)
         yield ok(subject, "seal log", f"{sealed} of {len(outlooks)} partitions have one; a worker would go on")
+        yield from key_lines(settings, stream, store, outlooks)
 
 
 def _halted_line(subject: str, outlook: Outlook) -> Line:

@@ -128,7 +128,7 @@ def _job(
         today=column_names(stream.rules),
         judges=RuleJudges(
             outside,
-            make_transformer=transformer_factory(registry_of(settings)),
+            make_transformer=transformer_factory(registry_of(settings), settings.privacy.key_bytes()),
             reader=lambda: KafkaRangeReader(settings.kafka),
         ),
         target=target,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,11 +11,12 @@ from consumer.decode.values import Decoded, Value
 from consumer.shape.csv_text import line
 from consumer.shape.exact.cells import NUL, cell, time_of
 from consumer.shape.filters import Filters, normal
+from consumer.shape.privacy import key_of, treated
 from consumer.shape.row_day import day_by_event, day_by_record
 from consumer.shape.timestamps import Moment
 from consumer.streams.columns import Column, ColumnKind
 from consumer.streams.kinds import CUSTOM, kind_of
-from consumer.streams.rules import DayBy, RowRules
+from consumer.streams.rules import DayBy, LineBreaks, RowRules
 
 MENDED = "mended_text"
 UNLISTED = "unlisted_event_type"
@@ -28,9 +30,13 @@ ODDITIES: Mapping[str, str] = {
     "no_offset": "ISO text without an offset, taken for UTC",
     "leap_second": "a second 60, written as the last microsecond of its minute",
     "unlisted_event_type": "an event type that is none of those published",
+    "line_break": "a text with line breaks, each of which was written as a blank",
+    "invalid_ip": "a text in a column of truncated addresses that is no address, written as empty",
     "no_install_date": "a row without install date, kept though historical ones are excluded",
 }
 """What is counted about values that are written all the same, in words."""
+LINE_BREAK = "line_break"
+_BREAKS = re.compile("\r\n|\r|\n")
 _SAID_BY_CELL = frozenset({ColumnKind.INSTANT, ColumnKind.DATE})
 
 
@@ -46,20 +52,27 @@ class Row:
 class ExactRules:
     """The rules of one stream, applied to one record at a time."""
 
-    def __init__(self, rules: RowRules, columns: Sequence[Column], filters: Filters) -> None:
-        self._by_record = rules.day_by is DayBy.RECORD
+    def __init__(
+        self, rules: RowRules, columns: Sequence[Column], filters: Filters, keys: Mapping[str, bytes] | None = None
+    ) -> None:
+        """`keys` are those of [privacy.keys]. Raises HaltError (missing_key) where they lack what the rules need."""
+        self._by_record, self._oldest = rules.day_by is DayBy.RECORD, rules.oldest_day
         self._columns = {column.name: column for column in columns}
         self._time = self._columns[rules.time_field]
         self._filters = filters
         self.normal_types = rules.kind != CUSTOM
         self.listed = kind_of(rules.kind).event_types
         """The published event types; empty where there is no list."""
+        self._names = rules.event_names
+        self._spaces = rules.line_breaks is LineBreaks.SPACE
+        self._methods = rules.privacy.columns
+        self._key_name, self._key = rules.privacy.key or "", key_of(rules, keys or {})
 
     def verdict(self, decoded: Decoded, timestamp: int) -> Row | str:
         """The row that the record becomes, or the reason why it is filtered. Raises BadRecordError."""
         values = decoded.values
-        time = time_of(self._time.kind, values.get(self._time.name))
-        day = day_by_record(timestamp) if self._by_record else day_by_event(time, timestamp)
+        time = time_of(self._time, values.get(self._time.name))
+        day = day_by_record(timestamp) if self._by_record else day_by_event(time, timestamp, self._oldest)
         return self._filters.drop(values, time) or Row(day, decoded, self._oddities(values, time))
 
     def line(self, row: Row, names: Sequence[str]) -> tuple[bytes, Counter[str]]:
@@ -74,16 +87,28 @@ class ExactRules:
         column = self._columns.get(name)
         if column is None or value is None:
             return None
-        text, odd = cell(column.kind, value)
+        text, odd = cell(column.kind, value, column.reading)
         if odd is not None:
             oddities[odd] += 1
         if text is not None and "\0" in text:
             oddities[NUL] += 1
             text = text.replace("\0", "")
-        return normal(text) if text is not None and self._is_type(name) else text
+        return None if text is None else self._finished(name, text, oddities)
 
-    def _is_type(self, name: str) -> bool:
-        return self.normal_types and self._filters.event_type is not None and name == self._filters.event_type.name
+    def _finished(self, name: str, text: str, oddities: Counter[str]) -> str | None:
+        """The cell after all that filters do not see: names of event types, line breaks, privacy, in this order."""
+        if self._filters.event_type is not None and name == self._filters.event_type.name:
+            kind = normal(text)
+            text = self._names.get(kind, kind if self.normal_types else text)
+        if self._spaces and _BREAKS.search(text):
+            oddities[LINE_BREAK] += 1
+            text = _BREAKS.sub(" ", text)
+        if (method := self._methods.get(name)) is None:
+            return text
+        cell, odd = treated(text, method, self._key_name, self._key, (self._key_name,))
+        if odd is not None:
+            oddities[odd] += 1
+        return cell
 
     def _oddities(self, values: Mapping[str, Value], time: Moment | None) -> tuple[str, ...]:
         found = []
@@ -91,11 +116,11 @@ class ExactRules:
             found.append(time.oddity)
         event_type = self._filters.event_type
         if self.listed and event_type is not None:
-            text = cell(event_type.kind, values.get(event_type.name))[0]
+            text = cell(event_type.kind, values.get(event_type.name), event_type.reading)[0]
             if text is not None and normal(text) not in self.listed:
                 found.append(UNLISTED)
         if (install := self._filters.install) is not None:
-            moment = time_of(install.kind, values.get(install.name))
+            moment = time_of(install, values.get(install.name))
             if moment is None or not moment.has_year:
                 found.append(NO_INSTALL)
         return tuple(found)

@@ -12,8 +12,6 @@ from dataclasses import MISSING, dataclass, field, fields
 from threading import Lock
 from typing import Any
 
-import orjson
-
 from consumer.decode.avro_decoder import Writer
 from consumer.decode.wire_format import HEAD
 from consumer.domain.batches import RawBatch, TransformOptions
@@ -35,7 +33,7 @@ _FILTERS = (EVENT_TYPE, PROFILE, HISTORICAL, ENVIRONMENT)
 _FORMATS = frozenset({Format.AVRO, Format.AVRO_REGISTRY, Format.JSON})
 _RULES = frozenset(
     {"stream", "kind", "topic", "format", "schema", "time_field", "writer_schema", "day_by", "filter", "version"}
-    | {"send_user_attributes"}
+    | {"send_user_attributes", "send_integration_ids"}
 )
 _FILTER_FIELDS = frozenset(
     {"event_types", "event_type_default", "include_without_profile", "exclude_historical", "historical_before"}
@@ -72,7 +70,7 @@ def supports(rules: RowRules, columns: Sequence[Column], filters: Filters) -> bo
         and all(column.kind in _KINDS for column in columns)
         and all(column.kind in {ColumnKind.TEXT, ColumnKind.JSON} for column in compared)
         and all(column.kind in _TIMES for column in timed)
-        and not _has_defaults(rules)
+        and all(column.default is None for column in columns)
     )
 
 
@@ -85,13 +83,6 @@ def _at_default(rules: RowRules | Filter, known: frozenset[str]) -> bool:
         if getattr(rules, one.name) != default:
             return False
     return True
-
-
-def _has_defaults(rules: RowRules) -> bool:
-    """Whether the schema gives fields that are missing a value."""
-    raw = orjson.loads(rules.schema)
-    listed = raw.get("fields", ()) if isinstance(raw, dict) else ()
-    return any(isinstance(one, dict) and one.get("default") is not None for one in listed)
 
 
 @dataclass(slots=True)

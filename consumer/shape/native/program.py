@@ -42,7 +42,7 @@ _PLAIN: Mapping[ColumnKind, Mapping[str, str]] = {
 """The way to read a primitive without a meaning of its own, by the column's kind. What is missing is left."""
 
 
-def program(root: Node, columns: Sequence[Column], *, shipped: bool) -> list[FieldSpec] | None:
+def program(root: Node | None, columns: Sequence[Column], *, shipped: bool) -> list[FieldSpec] | None:
     """The fields of a writer's record, or None where only the exact engine reads them.
 
     `shipped`: numbers in columns of instants have the unit of their magnitude.

@@ -18,6 +18,7 @@ from consumer.commands.check.cluster import broker_lines, registry_lines, topic_
 from consumer.commands.check.command import seal_log_lines
 from consumer.commands.check.line import Line, Outcome, failed, ok, warning
 from consumer.commands.check.local import engine_line, settings_lines, spool_lines
+from consumer.commands.check.privacy import looks_personal, privacy_lines
 from consumer.commands.check.store import store_lines
 from consumer.decode.registry import MemoryRegistry
 from consumer.domain.errors import HaltError, HaltReason, TransientError
@@ -66,6 +67,37 @@ def by_check(lines: Iterator[Line]) -> dict[str, Line]:
 def test_settings_that_are_fine(tmp_path: Path) -> None:
     (line,) = settings_lines(settings(tmp_path), {})
     assert (line.outcome, line.detail) == (Outcome.OK, "streams events")
+
+
+PII = {"keys": {"k1": "00" * 32}}
+
+
+def test_columns_about_persons_without_a_rule_are_named(tmp_path: Path) -> None:
+    privacy = {"columns": {"ip_address": "truncate_ip", "idfa": "drop"}}
+    found = settings(tmp_path, streams={"events": {"topic": TOPIC, "privacy": privacy}})
+    lines = by_check(privacy_lines(found, found.streams[0]))
+    assert {check: line.outcome for check, line in lines.items()} == {
+        "personal columns": Outcome.WARNING,
+        "quarantine": Outcome.WARNING,
+    }
+    said = lines["personal columns"].detail
+    assert "customer_user_id" in said
+    assert not {"ip_address", "idfa", "product_id"} & set(said.replace(",", "").split())
+
+
+def test_personal_columns_with_rules_need_no_advice(tmp_path: Path) -> None:
+    privacy = {"columns": {"profile_id": "drop", "customer_user_id": "hash"}, "key": "k1"}
+    stream = {"topic": TOPIC, "kind": "paywall_views", "privacy": privacy}
+    found = settings(tmp_path, streams={"views": stream}, privacy=PII, quarantine={"value": "omit"})
+    assert list(privacy_lines(found, found.streams[0])) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "personal"),
+    [("user_id", True), ("clientIp", True), ("EMAIL", True), ("userAgent", True), ("amount", False), ("zip", False)],
+)
+def test_names_that_look_personal(name: str, personal: bool) -> None:
+    assert looks_personal(name) is personal
 
 
 def test_event_types_that_nobody_publishes_are_likely_misspelt(tmp_path: Path) -> None:

@@ -14,11 +14,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from consumer.decode.avro_decoder import Writer
 from consumer.decode.avro_scalar import decode, reader
 from consumer.decode.values import DayNumber, Stamp, TimeOfDay, Value
 from consumer.domain.errors import BadRecordError
 from consumer.streams.avro_schema import parse
-from tests.builders.transforming import AvroText, raw_types
+from consumer.streams.columns import columns_of
+from consumer.streams.rules import ROWS_VERSION
+from tests.builders.transforming import AvroText, custom, raw_types
 
 RECURSIVE = orjson.dumps(
     {"type": "record", "name": "Node", "fields": [{"name": "next", "type": ["null", "Node"]}]}
@@ -36,9 +39,9 @@ def schema_of(kind: object) -> str:
     return orjson.dumps({"type": "record", "name": "R", "fields": [{"name": "a", "type": kind}]}).decode()
 
 
-def read(schema: str, body: bytes) -> tuple[Value, int]:
-    found = parse(schema)
-    return decode(reader(found.root, found.names), body)
+def read(schema: str, body: bytes, version: int = ROWS_VERSION) -> tuple[Value, int]:
+    found = parse(schema, version)
+    return decode(reader(found.root, found.names, version), body)
 
 
 def read_a(kind: object, body: bytes) -> Value:
@@ -144,7 +147,8 @@ def test_any_bytes_are_read_like_fastavro_reads_them_or_refused(body: bytes) -> 
             bytes(range(16)),
             "00010203-0405-0607-0809-0a0b0c0d0e0f",
         ),
-        ("bytes", b"\x04ab", "ab"),
+        ("bytes", b"\x04ab", "6162"),
+        ("bytes", b"\x08\xff\x00\xfe\x41", "ff00fe41"),
         ("long", zigzag(-(1 << 63)), -(1 << 63)),
         ("long", b"\x82\x00", 1),
         ("long", b"\x80" * 9 + b"\x01", 1 << 62),
@@ -159,8 +163,8 @@ def test_values(kind: object, body: bytes, expected: object) -> None:
 
 @pytest.mark.parametrize("raw", [b"\xff", b"\xed\xa0\xbd", b"a\xf0\x9f\x98", b"\xc0\x80"])
 def test_bytes_that_are_not_utf8_are_replaced_and_counted(raw: bytes) -> None:
-    for kind in ("string", "bytes"):
-        value, mended = read(schema_of(kind), zigzag(len(raw)) + raw)
+    for kind, version in (("string", 2), ("string", 1), ("bytes", 1)):
+        value, mended = read(schema_of(kind), zigzag(len(raw)) + raw, version)
         assert value == {"a": raw.decode("utf-8", "replace")}
         assert mended == 1
 
@@ -229,12 +233,47 @@ def test_large_hostile_bodies_are_refused_quickly() -> None:
     assert time.process_time() - began < 5
 
 
-def test_a_decimal_beyond_all_digits_is_text() -> None:
-    value, mended = read(
-        schema_of({"type": "bytes", "logicalType": "decimal", "precision": 4}), zigzag(2_000) + b"x" * 2_000
-    )
-    assert value == {"a": "x" * 2_000}
-    assert mended == 1
+def test_a_decimal_beyond_all_digits_is_hexadecimal() -> None:
+    schema = schema_of({"type": "bytes", "logicalType": "decimal", "precision": 4})
+    body = zigzag(2_000) + b"x" * 2_000
+    assert read(schema, body) == ({"a": "78" * 2_000}, 0)
+    assert read(schema, body, 1) == ({"a": "x" * 2_000}, 1)
+
+
+@pytest.mark.parametrize(
+    ("payload", "expected"),
+    [
+        ("0601e24004", Decimal("1234.56")),
+        ("02ff00", Decimal(-1)),
+        ("020103", Decimal("1E+2")),
+        ("0000", "0000"),
+        ("0601e240", "0601e240"),
+        ("0601e2400400", "0601e2400400"),
+        ("0201" + zigzag(1_001).hex(), "0201" + zigzag(1_001).hex()),
+        ("", ""),
+    ],
+)
+def test_a_big_decimal_is_a_number_or_its_bytes(payload: str, expected: object) -> None:
+    body = bytes.fromhex(payload)
+    kind = {"type": "bytes", "logicalType": "big-decimal"}
+    assert read_a(kind, zigzag(len(body)) + body) == expected
+    assert read(schema_of(kind), zigzag(len(body)) + body, 1)[0] == {"a": body.decode("utf-8", "replace")}
+
+
+def test_symbols_and_names_are_bounded_by_the_size_of_a_record() -> None:
+    many = {"type": "array", "items": {"type": "enum", "name": "E", "symbols": ["x" * 900]}}
+    with pytest.raises(BadRecordError, match="names and symbols"):
+        read_bounded(many, zigzag(1_000) + b"\x00" * 1_001)
+    assert read_bounded(many, zigzag(10) + b"\x00" * 11) == ["x" * 900] * 10
+    fields = [{"name": f"{'n' * 100}{number}", "type": "null"} for number in range(20)]
+    records = {"type": "array", "items": {"type": "record", "name": "N", "fields": fields}}
+    with pytest.raises(BadRecordError, match="names and symbols"):
+        read_bounded(records, zigzag(50) + b"\x00")
+
+
+def read_bounded(kind: object, body: bytes) -> Value:
+    columns = columns_of(custom([{"name": "a", "type": "string"}], "a"))
+    return Writer(parse(schema_of(kind)), columns, {"a"}).exact(body).values["a"]
 
 
 def test_doubles_are_read_bit_by_bit() -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from consumer.decode.json_decoder import Objects, parse
 from consumer.decode.json_text import compact
-from consumer.decode.values import DayNumber, Stamp, TimeOfDay, label
+from consumer.decode.values import DayNumber, Numeral, Stamp, TimeOfDay, label
 from consumer.domain.errors import BadRecordError
 from consumer.streams.columns import Column, ColumnKind
 
@@ -33,7 +33,8 @@ OBJECTS = Objects([TEXT, NUMBER, OBJECT], {"a", "b", "n", "o", "off"})
 @settings(deadline=None)
 def test_json_is_read_as_python_reads_it(value: Any) -> None:
     for text in (json.dumps(value), json.dumps(value, ensure_ascii=False)):
-        assert repr(parse(text.encode())[0]) == repr(json.loads(text))
+        assert repr(parse(text.encode(), 1)[0]) == repr(json.loads(text))
+        assert repr(parse(text.encode())[0]) == repr(json.loads(text, parse_float=Numeral))
 
 
 @pytest.mark.parametrize(
@@ -44,8 +45,9 @@ def test_json_is_read_as_python_reads_it(value: Any) -> None:
         ("12345678901234567890", Decimal(12345678901234567890), 0),
         ("-9223372036854775809", Decimal(-9223372036854775809), 0),
         ("9" * 5_000, Decimal("9" * 5_000), 0),
-        ("0.12345678901234567890", 0.12345678901234568, 0),
-        ("1e400", float("inf"), 0),
+        ("0.12345678901234567890", Numeral("0.12345678901234567890"), 0),
+        ("[5.00, 1e400, -0.0]", [Numeral("5.00"), Numeral("1e400"), Numeral("-0.0")], 0),
+        ('\ufeff{"a":1}', {"a": 1}, 0),
         ("-Infinity", float("-inf"), 0),
         ('"\\ud83d"', "\ufffd", 1),
         ('"\\ud83dx\\ude00"', "\ufffdx\ufffd", 1),
@@ -75,7 +77,7 @@ def test_bytes_that_are_not_utf8_are_replaced_and_counted() -> None:
         b'{"a":"\x01"}',
         b"{'a':1}",
         b"[1,]",
-        b"\xef\xbb\xbf{}",
+        b"\xef\xbb\xbf\xef\xbb\xbf{}",
         b"nan",
         b"\xff",
         b"[" * 1_000_000,

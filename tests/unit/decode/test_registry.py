@@ -22,7 +22,7 @@ from consumer.decode.registry_http import MOST_BYTES
 from consumer.domain.errors import TransientError
 from consumer.domain.offsets import TopicPartition
 from consumer.streams.avro_schema import parse
-from consumer.streams.avro_types import Record
+from consumer.streams.avro_types import Record, Reference
 
 PLAIN = '{"type":"record","name":"R","fields":[{"name":"a","type":"int"}]}'
 MONEY = '{"type":"record","name":"Money","namespace":"shop","fields":[{"name":"unit","type":"shop.Unit"}]}'
@@ -295,6 +295,40 @@ def test_a_type_within_itself_is_named_again() -> None:
     node = '{"type":"record","name":"Node","fields":[{"name":"next","type":["null","Node"]}]}'
     main = '{"type":"record","name":"Main","fields":[{"name":"first","type":"Node"}]}'
     assert set(parse(complete(main, [node])).names) == {"Main", "Node"}
+
+
+def test_joined_references_are_as_good_as_inline_types() -> None:
+    place = {"type": "record", "name": "Place", "namespace": "com.my-shop.geo", "fields": []}
+    bare = {"type": "record", "name": "Bare", "fields": []}
+    dotted = {"type": "record", "name": ".Dotted", "namespace": "x", "fields": []}
+    kinds = ["com.my-shop.geo.Place", ".Bare", "Dotted", "com.my-shop.geo.Place", ".Dotted"]
+    fields = [{"name": f"f{number}", "type": kind} for number, kind in enumerate(kinds)]
+    main = {"type": "record", "name": "Event", "namespace": "com.my-shop.events", "fields": fields}
+    text = complete(json.dumps(main), map(json.dumps, (place, bare, dotted)))
+    assert set(parse(text).names) == {"com.my-shop.events.Event", "com.my-shop.geo.Place", "Bare", "Dotted"}
+
+
+def test_a_null_namespace_is_the_one_around() -> None:
+    inner = {"type": "enum", "name": "Inner", "namespace": None, "symbols": ["A"]}
+    outer = {"type": "record", "name": "o.Outer", "fields": [{"name": "x", "type": inner}]}
+    main = {"type": "record", "name": "Main", "fields": [{"name": "a", "type": "o.Inner"}]}
+    assert set(parse(complete(json.dumps(main), [json.dumps(outer)])).names) == {"Main", "o.Inner"}
+
+
+def test_a_type_without_a_namespace_is_told_from_its_namesake() -> None:
+    bare = {"type": "enum", "name": "Kind", "symbols": ["A"]}
+    spaced = {"type": "enum", "name": "n.Kind", "symbols": ["B"]}
+    fields = [{"name": f"f{number}", "type": kind} for number, kind in enumerate([".Kind", "n.Kind", ".Kind"])]
+    main = {"type": "record", "name": "n.Main", "fields": fields}
+    found = parse(complete(json.dumps(main), map(json.dumps, (bare, spaced))))
+    assert found.root.fields[2].type == Reference("Kind")
+
+
+def test_a_union_of_event_types_by_reference() -> None:
+    parts = [{"type": "record", "name": f"n.{name}", "fields": []} for name in ("Started", "Ended")]
+    found = parse(complete('["n.Started","n.Ended"]', map(json.dumps, parts)))
+    assert found.union is not None
+    assert set(found.names) == {"n.Started", "n.Ended"}
 
 
 def test_text_that_is_no_json_stays_as_it_is() -> None:

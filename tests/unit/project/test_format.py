@@ -29,7 +29,17 @@ from tests.fakes.store import MemoryStore
 
 TEXT = (Path(__file__).parents[3] / "docs" / "format.md").read_text()
 SECTIONS = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", TEXT, re.MULTILINE | re.DOTALL))
-MAPS = {"unknown_schemas", "seals", "heads", "event_types", "dropped", "pins.seals", "pins.objects"}
+MAPS = {
+    "unknown_schemas",
+    "seals",
+    "heads",
+    "event_types",
+    "event_names",
+    "privacy.columns",
+    "dropped",
+    "pins.seals",
+    "pins.objects",
+}
 """Fields whose keys are data: a schema id, a partition, a day."""
 
 

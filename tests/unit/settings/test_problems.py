@@ -71,7 +71,7 @@ CASES: dict[str, tuple[str, str]] = {
         f"{LEAST}[zzz]",
         (
             "zzz: unknown table; known here: kafka, schema_registry, destination, spool, schedule, http, quarantine,"
-            " streams"
+            " privacy, streams"
         ),
     ),
     "table that is none": (
@@ -88,7 +88,7 @@ CASES: dict[str, tuple[str, str]] = {
         f'{LEAST}"a b.\\n" = 1',
         (
             'streams.events."a b.\\n": unknown key; known here: topic, kind, start, format, schema, writer_schema,'
-            " time_field, day_by"
+            " time_field, day_by, oldest_day, line_breaks"
         ),
     ),
     "unknown filter": (

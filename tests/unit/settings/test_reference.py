@@ -20,7 +20,7 @@ from consumer.settings.model import (
     SpoolSettings,
 )
 from consumer.settings.reading import known_keys
-from consumer.settings.stream_table import FilterTable, StreamTable
+from consumer.settings.stream_table import FilterTable, PrivacyTable, StreamTable
 from consumer.settings.table import Table
 from consumer.streams.kinds import KINDS
 
@@ -37,8 +37,9 @@ DOCUMENTED: dict[str, type[Table]] = {
     "quarantine": QuarantineSettings,
     "streams.X": StreamTable,
     "streams.X.filter": FilterTable,
+    "streams.X.privacy": PrivacyTable,
 }
-OPTIONAL = {"historical_before", "environments"}
+OPTIONAL = {"historical_before", "environments", "oldest_day", "personal"}
 
 
 def rows(model: type[Table]) -> list[str]:
@@ -65,7 +66,9 @@ def test_the_page_has_the_table_as_the_code_has_it(table: str) -> None:
 
 def test_the_page_has_every_table_and_no_other() -> None:
     headings = re.findall(r"^## `\[(.+)\]`$", PAGE, re.MULTILINE)
-    assert headings == [*DOCUMENTED, "streams.X.event_types", "streams.X.destination"]
+    free = {"privacy.keys", "streams.X.event_types", "streams.X.event_names", "streams.X.destination"}
+    assert set(headings) == {*DOCUMENTED, *free}
+    assert len(headings) == len(set(headings))
     assert {heading.partition(".")[0] for heading in headings} == set(TABLES)
 
 
@@ -103,6 +106,7 @@ def test_the_example_file_loads_and_shows_each_table() -> None:
         "KAFKA_PASSWORD": "p",
         "REGISTRY_USER": "r",
         "REGISTRY_PASSWORD": "s",
+        "PII_KEY_1": "00" * 32,
     }
     settings = load_settings(EXAMPLE, environ)
     assert [stream.name for stream in settings.streams] == list(KINDS)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import orjson
 import pytest
 
-from consumer.streams.avro_schema import SchemaError, parse
+from consumer.streams.avro_schema import LONGEST_TEXT, SchemaError, parse
 from consumer.streams.avro_types import Array, Dictionary, Enumeration, Fixed, Primitive, Record, Reference, Union
 
 
@@ -73,7 +75,9 @@ def test_aliases_and_properties_of_a_field() -> None:
         ("", "not JSON"),
         ("{", "not JSON"),
         ('"string"', "not a record"),
-        ("[]", "not a record"),
+        ("[]", "a union without branches"),
+        ('["null"]', "a union without a record"),
+        ('["null", "int"]', "of records, and null"),
         ('{"type":"enum","name":"E","symbols":["A"]}', "not a record"),
         ('{"type":"record","name":"R"}', "no list of fields"),
         ('{"type":"record","fields":[]}', "needs a name"),
@@ -107,3 +111,77 @@ def test_aliases_and_properties_of_a_field() -> None:
 def test_what_is_wrong_is_said(text: str, says: str) -> None:
     with pytest.raises(SchemaError, match=says.replace("[", r"\[")):
         parse(text)
+
+
+PLACE = {
+    "type": "record",
+    "name": "Place",
+    "namespace": "com.my-shop.geo",
+    "fields": [{"name": "city", "type": "string"}],
+}
+
+
+def test_a_namespace_may_have_any_characters_beside_the_name_or_in_it() -> None:
+    inline = {"type": "record", "name": "Event", "namespace": "com.my-shop.events", "fields": [field(PLACE)]}
+    assert set(parse(json.dumps(inline)).names) == {"com.my-shop.events.Event", "com.my-shop.geo.Place"}
+    joined = {**PLACE, "name": "com.my-shop.geo.Place"}
+    assert parse(json.dumps(joined)).root.name == "com.my-shop.geo.Place"
+    with pytest.raises(SchemaError, match="needs a name"):
+        parse(json.dumps(joined), 1)
+
+
+@pytest.mark.parametrize("name", ["geo.a b", "geo.", ".", "my-name", "a.1"])
+def test_the_name_itself_is_held_to_its_letters(name: str) -> None:
+    with pytest.raises(SchemaError, match="needs a name"):
+        parse(json.dumps({**PLACE, "name": name}))
+
+
+@pytest.mark.parametrize(
+    ("inner", "full"),
+    [
+        ({"name": ".Place"}, "Place"),
+        ({"name": "Place", "namespace": ""}, "Place"),
+        ({"name": "Place", "namespace": None}, "n.Place"),
+        ({"name": "Place"}, "n.Place"),
+        ({"name": "a.Place", "namespace": "b"}, "a.Place"),
+    ],
+)
+def test_where_a_name_stands(inner: dict[str, object], full: str) -> None:
+    place = {"type": "record", "fields": [], **inner}
+    again = {"name": "b", "type": f".{full}" if "." not in full else full}
+    found = parse(json.dumps({"type": "record", "name": "n.R", "fields": [field(place), again]}))
+    assert set(found.names) == {"n.R", full}
+    assert found.root.fields[1].type == Reference(full)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        {"type": "enum", "name": "E", "symbols": ["x" * 1_001]},
+        {"type": "record", "name": "N", "fields": [{"name": "x" * 1_001, "type": "int"}]},
+        {"type": "fixed", "name": "x" * 1_001, "size": 1},
+    ],
+)
+def test_names_and_symbols_are_bounded(kind: dict[str, object]) -> None:
+    with pytest.raises(SchemaError, match="more than 1000 characters"):
+        parse(schema(field(kind)))
+    assert parse(schema(field(kind)), 1)
+
+
+def test_the_text_of_a_schema_is_bounded() -> None:
+    long = schema(field("int", doc="x" * LONGEST_TEXT))
+    with pytest.raises(SchemaError, match="characters"):
+        parse(long)
+    assert parse(long, 1)
+
+
+def test_a_union_of_records_has_the_fields_of_all() -> None:
+    one = {"type": "record", "name": "A", "fields": [field("int"), {"name": "b", "type": "string"}]}
+    two = {"type": "record", "name": "B", "fields": [{"name": "c", "type": "int"}, field(["null", "string"])]}
+    found = parse(json.dumps([one, "null", two]))
+    assert [one.name for one in found.root.fields] == ["a", "b", "c"]
+    assert found.root.fields[0].type == Union((Primitive("int"), Primitive("null"), Primitive("string")))
+    assert found.union is not None
+    assert len(found.union.branches) == 3
+    with pytest.raises(SchemaError, match="not a record"):
+        parse(json.dumps([one, two]), 1)

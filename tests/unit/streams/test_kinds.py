@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
 
 from consumer.streams.columns import Column, ColumnKind, columns_of, known_inputs
 from consumer.streams.kinds import CUSTOM, KINDS
-from consumer.streams.rules import DayBy, Filter, Format, RowRules, rules_from_document
+from consumer.streams.rules import DayBy, Filter, Format, LineBreaks, Method, Privacy, RowRules, rules_from_document
 from consumer.streams.validation import check_rules, lacking
 from tests.builders.transforming import custom, record_schema, rules_of
 
@@ -172,8 +172,18 @@ def test_fine_rules() -> None:
     ("kind", "expected"),
     [
         ("events", {"historical_before"}),
-        ("paywall_views", {"event_types", "environments", "historical_before", "send_user_attributes"}),
-        ("ua_events", {"environments"}),
+        (
+            "paywall_views",
+            {
+                "event_types",
+                "event_names",
+                "environments",
+                "historical_before",
+                "send_user_attributes",
+                "send_integration_ids",
+            },
+        ),
+        ("ua_events", {"environments", "send_integration_ids"}),
         (
             "ua_campaign_metrics",
             {
@@ -183,6 +193,8 @@ def test_fine_rules() -> None:
                 "exclude_historical",
                 "historical_before",
                 "send_user_attributes",
+                "send_integration_ids",
+                "event_names",
             },
         ),
     ],
@@ -197,6 +209,14 @@ def test_filters_that_a_kind_lacks(kind: str, expected: set[str]) -> None:
         {},
         {"day_by": DayBy.RECORD, "writer_schema": record_schema([T]), "send_user_attributes": True},
         {
+            "send_integration_ids": True,
+            "event_names": {"b": "B", "a": "A"},
+            "line_breaks": LineBreaks.SPACE,
+            "privacy": Privacy({"idfa": Method.DROP, "profile_id": Method.HASH}, "k1", "01234567"),
+            "oldest_day": date(2026, 1, 1),
+        },
+        {"oldest_day": 400, "format": Format.JSON_REGISTRY},
+        {
             "filter": Filter(
                 event_types={"b": False, "a": True},
                 event_type_default=False,
@@ -209,7 +229,7 @@ def test_filters_that_a_kind_lacks(kind: str, expected: set[str]) -> None:
     ],
 )
 def test_rules_are_read_back_as_they_were(more: dict[str, Any]) -> None:
-    rules = rules_of("events", **more)
+    rules = replace(rules_of("events"), **more)
     back = rules_from_document(rules.document())
     assert back == rules
     assert back.digest == rules.digest

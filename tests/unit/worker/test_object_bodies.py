@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import zlib
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
+import orjson
 import pytest
 import zstandard
 
 from consumer.domain.errors import TransientError
 from consumer.seal.objects import count_rows, size_and_digest
+from consumer.shape.quarantine import without_value
 from consumer.spool.checkpoint import SpoolFile
 from consumer.spool.files import Running, SpoolDamagedError
 from consumer.store import compression as packing
@@ -249,3 +252,30 @@ def test_size_and_digest_of_a_stored_object() -> None:
     assert size_and_digest(store, "x") == (3, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad")
     with pytest.raises(TransientError, match="memory:///y is gone"):
         size_and_digest(store, "y")
+
+
+def test_quarantine_lines_lose_key_and_value_where_that_is_wanted(disk: MemoryDisk, tmp_path: Path) -> None:
+    line = b'{"reason":"undecodable","offset":%d,"key":"aw==","value":%s}\n'
+    lines = line % (1, b'"ew=="') + line % (2, b"null") + line % (3, b'"%s"' % (b"QUJD" * 700_000))
+    file = SpoolFile("q.jsonl", day(0), True, 3, 1, 3, len(lines), zlib.crc32(lines))
+    disk.append(file.name, lines)
+    made = ObjectBodies(disk, tmp_path, omit_values=True)
+    digest = Running(b"")
+    digest.add(lines)
+    body = made.freeze(file, (), "none", digest)
+    omitted = read(body)
+    assert body.size == len(omitted)
+    found = [orjson.loads(one) for one in omitted.splitlines()]
+    assert [(one["offset"], one["key"], one["value"]) for one in found] == [(n, None, None) for n in (1, 2, 3)]
+    assert found[0]["sha256"] == hashlib.sha256(b"{").hexdigest()
+    assert "sha256" not in found[1]
+    assert found[2]["sha256"] == hashlib.sha256(b"ABC" * 700_000).hexdigest()
+    assert b"".join(map(without_value, omitted.splitlines(keepends=True))) == omitted
+    assert read(ObjectBodies(disk, tmp_path).freeze(file, (), "none")) == lines
+    with pytest.raises(SpoolDamagedError):
+        made.freeze(replace(file, crc=file.crc ^ 1), (), "none")
+
+
+def test_rows_are_no_quarantine_lines(disk: MemoryDisk, tmp_path: Path) -> None:
+    made = ObjectBodies(disk, tmp_path, omit_values=True)
+    assert read(made.freeze(FILE, COLUMNS, "none")) == b"id,at\n" + ROWS
