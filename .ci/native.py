@@ -121,7 +121,7 @@ def install(env: dict[str, str]) -> int:
     except (subprocess.CalledProcessError, OSError, StopIteration) as error:
         print(f"the native engine could not be built ({error}): all works on the exact one, some fifty times slower")
         return int(os.environ.get("CI") == "true")
-    uv = [str(BIN / "uv"), "pip", "install", "-q", "--python", sys.executable, "--no-deps", "--no-index"]
+    uv = [str(BIN / "uv"), "pip", "install", "-q", "--no-cache", "--python", sys.executable, "--no-deps", "--no-index"]
     return subprocess.run([*uv, "--reinstall", str(made)], check=False).returncode
 
 
