@@ -197,6 +197,61 @@ def _verify(
     verify(settings, first, last, as_json=as_json)
 
 
+def _replay(
+    context: typer.Context,
+    *,
+    first: Annotated[str | None, typer.Option("--from", help="First day to replay.", metavar="DAY")] = None,
+    last: Annotated[str | None, typer.Option("--to", help="Last day to replay.", metavar="DAY")] = None,
+    day: Annotated[str | None, typer.Option("--day", help="The one day to replay.", metavar="DAY")] = None,
+    stream: Annotated[list[str] | None, typer.Option(help="Only this stream; may be repeated.", metavar="NAME")] = None,
+    partition: Annotated[
+        list[int] | None, typer.Option(min=0, help="Only this partition; may be repeated.", metavar="NUMBER")
+    ] = None,
+    undo: Annotated[
+        int | None, typer.Option(min=0, help="Put back what this replacement of --stream replaced.", metavar="N")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and end.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    keep_old: Annotated[
+        Literal["auto", "always", "never"],
+        typer.Option(help="Keep the old bodies; auto: unless the bucket keeps versions."),
+    ] = "auto",
+    skip_gone: Annotated[
+        bool, typer.Option("--skip-gone", help="Leave out days of which Kafka has lost records.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Read the recorded offsets of these days again, under today's settings, and replace their objects in place.
+
+    Prints its plan first and asks; without a terminal it needs --yes. Runs beside workers. The same command run again
+    after a crash finishes what was half done.
+    """
+    settings = session_of(context).settings
+    tune()
+    from consumer.commands.replay import replay, undo_replacement
+
+    names, numbers = stream or [], partition or []
+    if undo is not None:
+        if first or last or day or numbers or skip_gone:
+            raise UsageError("--undo takes --stream, --dry-run, --yes and --json alone")
+        undo_replacement(settings, undo, streams=names, dry_run=dry_run, yes=yes, as_json=as_json)
+        return
+    if day is not None and (first or last):
+        raise UsageError("--day stands for --from and --to: give one or the other")
+    replay(
+        settings,
+        day or first,
+        day or last,
+        streams=names,
+        partitions=numbers,
+        keep_old=keep_old,
+        skip_gone=skip_gone,
+        dry_run=dry_run,
+        yes=yes,
+        as_json=as_json,
+    )
+
+
 def _check(context: typer.Context, *, as_json: AsJson = False) -> None:
     """Look at settings, brokers, topics, registry, spool, bucket and seal logs; each line says what to do.
 
@@ -246,6 +301,7 @@ COMMANDS: Mapping[str, Callable[..., None]] = {
     "accept-gap": _accept_gap,
     "status": _status,
     "verify": _verify,
+    "replay": _replay,
     "check": _check,
     "demo": _demo,
     "completion": _completion,

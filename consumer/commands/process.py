@@ -16,7 +16,7 @@ from typing import Self
 from consumer.commands import crash
 from consumer.commands.exit_codes import ExitCode
 from consumer.commands.session import Session
-from consumer.domain.errors import GaveUpError, HaltError, SinkError, TransientError, UsageError
+from consumer.domain.errors import GaveUpError, HaltError, RefusedError, SinkError, TransientError, UsageError
 
 PROGRAM = "adapty-sink"
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -63,6 +63,8 @@ def _outcome(call: Callable[[], None], session: Session) -> int:
 def _known(session: Session, error: SinkError) -> int:
     if isinstance(error, UsageError):
         return _told(session, ExitCode.USAGE, str(error))
+    if isinstance(error, RefusedError):
+        return _told(session, ExitCode.HALTED, f"refused: {error}")
     if isinstance(error, HaltError):
         return _told(session, ExitCode.HALTED, f"halted, an operator must decide: {error}")
     if isinstance(error, (GaveUpError, TransientError)):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import date
+from functools import cache
 from pathlib import Path
 
 from consumer import __version__
@@ -15,7 +18,10 @@ from consumer.decode.schema_lookup import SchemaLookup
 from consumer.domain.batches import RowTransformer
 from consumer.domain.clock import Clock, SystemClock
 from consumer.domain.offsets import TopicPartition
+from consumer.replace.services import Services
 from consumer.seal.decide import Schedule
+from consumer.seal.inspection import Ask, Outside
+from consumer.seal.log import SealLog, get_rules
 from consumer.seal.objects import ObjectChecker, count_rows, size_and_digest
 from consumer.seal.publisher import Publisher
 from consumer.seal.replacements.log import ReplacementLog
@@ -24,6 +30,7 @@ from consumer.shape.transform import make_transformer
 from consumer.source.admin import KafkaAdmin
 from consumer.source.broker import KafkaBroker
 from consumer.source.port import Broker, ClusterAdmin
+from consumer.source.range_reader import KafkaRangeReader
 from consumer.spool.disk import Disk
 from consumer.spool.local import LocalDisk
 from consumer.store.compression import remove_leftovers
@@ -159,6 +166,45 @@ def publisher_of(context: StreamContext) -> Publisher:
         digest=lambda key: size_and_digest(context.store, key),
         replaced=ReplacementLog(context.store, context.config.name).read,
         now=context.clock.now,
+    )
+
+
+def replace_services_of(settings: Settings, stream: StreamSettings, ask: Ask, pool: Executor) -> Services:
+    """What replacements of a stream work with. Raises HaltError where the topic is missing."""
+    store, admin, clock = store_of(stream.destination), KafkaAdmin(settings.kafka), SystemClock()
+    topic = Outside(settings, stream, admin, store, ask, pool).topic()
+    folder = settings.spool.directory
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    room = shutil.disk_usage(folder).free - settings.spool.min_free_bytes
+    places = [TopicPartition(topic.name, number) for number in range(topic.partitions)]
+    rules_of = cache(lambda digest: get_rules(store, digest, places[0]))
+    return Services(
+        stream=stream.name,
+        topic=topic.name,
+        topic_id=topic.topic_id,
+        today=stream.rules,
+        compression=stream.destination.compression,
+        store=store,
+        admin=admin,
+        reader=KafkaRangeReader(settings.kafka),
+        publisher=Publisher(
+            store,
+            stream.name,
+            columns_of=lambda digest: column_names(rules_of(digest)),
+            today=lambda: column_names(stream.rules),
+            object_checker=lambda: ObjectChecker(store, count_rows),
+            count_rows=count_rows,
+            digest=lambda key: size_and_digest(store, key),
+            replaced=ReplacementLog(store, stream.name).read,
+            now=clock.now,
+        ),
+        make_transformer=transformer_factory(registry_of(settings)),
+        clock=clock,
+        writer=writer_name(),
+        ask=ask,
+        folder=folder,
+        most_bytes=max(0, min(settings.spool.max_bytes, room)),
+        logs={place.partition: SealLog(store, place, lambda calls: list(pool.map(ask, calls))) for place in places},
     )
 
 

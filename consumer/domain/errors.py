@@ -73,6 +73,10 @@ class HaltError(SinkError):
         self.message = message
 
 
+class RefusedError(SinkError):
+    """What was asked for cannot be done as things stand: the message names the way out (exit 3)."""
+
+
 class UsageError(SinkError):
     """Bad usage or settings: exit 2. The text lists every mistake found."""
 

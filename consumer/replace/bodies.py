@@ -1,0 +1,91 @@
+"""New bodies on the local disk: rows appended object by object in a folder of our own, then frozen for the upload."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import cast
+
+from consumer.replace.partition_view import compression_of
+from consumer.seal.record import ObjectEntry
+from consumer.store.body import FileBody, Piece, freeze, local_disk
+from consumer.store.compression import Compression
+
+PREFIX = "replacement-"
+LOCK = "lock"
+
+
+@contextmanager
+def working_folder(spool: Path) -> Iterator[Path]:
+    """A folder below the spool directory, gone at the end. What crashed runs left there goes first.
+
+    A worker may use the same spool directory. Raises TransientError where the disk fails.
+    """
+    with local_disk(f"write into {spool}"):
+        spool.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _remove_leftovers(spool)
+        folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=spool))
+        lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
+
+
+def _remove_leftovers(spool: Path) -> None:
+    for folder in spool.glob(f"{PREFIX}*"):
+        try:
+            lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError:  # it is going away just now
+            continue
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder, ignore_errors=True)
+        except BlockingIOError:  # its process lives
+            pass
+        finally:
+            os.close(lock)
+
+
+class Bodies:
+    """The bodies of one batch of days. Close it to give the disk back."""
+
+    def __init__(self, folder: Path, headers: Mapping[str, bytes]) -> None:
+        """`headers`: the first line of each object, by key."""
+        self._folder = folder
+        self._headers = headers
+        self._paths = {key: folder / f"{number:08d}.rows" for number, key in enumerate(headers)}
+        self._frozen: dict[str, FileBody] = {}
+        self._stack = ExitStack()
+
+    def append(self, key: str, rows: bytes) -> None:
+        """The next rows of an object."""
+        with local_disk(f"write into {self._folder}"), self._paths[key].open("ab") as file:
+            file.write(rows)
+
+    def body(self, entry: ObjectEntry) -> FileBody:
+        """The object's body, packed as the ending of its key says."""
+        key = entry.key
+        if key not in self._frozen:
+            path = self._paths[key]
+            with local_disk(f"write into {self._folder}"):
+                path.touch()
+            packing = cast("Compression", compression_of(key))
+            body = freeze(
+                [Piece(lambda: path.open("rb"))], header=self._headers[key], compression=packing, folder=self._folder
+            )
+            self._frozen[key] = self._stack.enter_context(body)
+        return self._frozen[key]
+
+    def close(self) -> None:
+        """Give the disk back."""
+        self._stack.close()
+        for path in self._paths.values():
+            path.unlink(missing_ok=True)

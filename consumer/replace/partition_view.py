@@ -1,0 +1,119 @@
+"""One partition as a replacement sees it: its chain, and what each key of the days in question holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from consumer.domain.json_fields import number_in
+from consumer.domain.offsets import Span, TopicPartition
+from consumer.replace.basis import Basis, basis_of, erasures
+from consumer.replace.services import Scope
+from consumer.seal.chain import Chain
+from consumer.seal.keys import SUFFIXES, data_key
+from consumer.seal.record import ObjectEntry, Record, RecordKind
+from consumer.seal.replacements.log import Listed, Replacements
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """An object as it is by the logs: its rows, the settings that give its header, how its rows were made."""
+
+    entry: ObjectEntry
+    settings: str
+    basis: Basis
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionView:
+    """`objects` are those of the days in question, by key. `added` is the ending of keys that do not exist yet."""
+
+    partition: TopicPartition
+    stream: str
+    chain: Chain
+    scope: Scope
+    objects: Mapping[str, StoredObject]
+    keys: Mapping[tuple[int, date], str]
+    replacements: Replacements
+    today: str
+    compression: str
+
+    def key(self, offset: int, day: date) -> str | None:
+        """The object that holds, or would hold, a row of this day; None for one that no seal took, or none in scope."""
+        if day not in self.scope:
+            return None
+        seal = self.chain.taker(offset, day)
+        if seal is None:
+            return None
+        known = self.keys.get((seal.n, day))
+        return known or data_key(self.stream, day, self.partition, seal.through, self.compression)
+
+    def basis(self, key: str) -> Basis:
+        """How the rows under this key were made, those included that were dropped."""
+        known = self.objects.get(key)
+        return known.basis if known else Basis()
+
+    def basis_anew(self, day: date) -> Basis:
+        """How rows of this day are made by today's rules: recorded erasures hold for whoever comes after them."""
+        return Basis(self.today, erasures(self.replacements.records, day, self.partition.partition))
+
+    def spans(self, start: int) -> list[Span]:
+        """What there is to read from `start` to the chain's head, without what was given up as lost."""
+        found, at = [], start
+        lost = (record.lost for record in self.chain.records if record.lost is not None)
+        for span in sorted((span for span in lost), key=lambda span: span.start):
+            if span.start > at:
+                found.append(Span(at, span.start))
+            at = max(at, span.end)
+        found.append(Span(at, self.chain.head.through))
+        return [span for span in found if not span.empty]
+
+
+def view_partition(
+    chain: Chain,
+    stream: str,
+    scope: Scope,
+    replacements: Replacements,
+    *,
+    lossy: Mapping[str, ObjectEntry],
+    today: str,
+    compression: str,
+) -> PartitionView:
+    """One partition by its chain and the replacement log. `lossy` are objects that a gap left with fewer rows."""
+    partition = chain.head.partition
+    objects: dict[str, StoredObject] = {}
+    keys: dict[tuple[int, date], str] = {}
+    for record in chain.records:
+        for entry in record.objects:
+            if not entry.quarantine and entry.day in scope:
+                keys[(record.n, entry.day)] = entry.key
+                listed = replacements.listed.get(entry.key, ())
+                objects[entry.key] = _stored(record, lossy.get(entry.key, entry), listed, replacements)
+    for key, listed in replacements.listed.items():
+        newest = listed[-1].new
+        if key in objects or newest.entry.day not in scope or newest.partition != partition.partition:
+            continue
+        seal = _seal_of(chain, key)
+        if seal is not None:
+            keys[(seal.n, newest.entry.day)] = key
+            objects[key] = _stored(seal, newest.entry, listed, replacements)
+    return PartitionView(partition, stream, chain, scope, objects, keys, replacements, today, compression)
+
+
+def _stored(record: Record, entry: ObjectEntry, listed: Sequence[Listed], replacements: Replacements) -> StoredObject:
+    if not listed:
+        return StoredObject(entry, record.settings, Basis())
+    return StoredObject(listed[-1].new.entry, listed[-1].new.settings, basis_of(listed, replacements))
+
+
+def _seal_of(chain: Chain, key: str) -> Record | None:
+    name = key.rsplit("-", 1)[1].split(".", 1)[0].lstrip("0") or "0"
+    through = number_in(name)
+    seals = (record for record in chain.records if record.kind is RecordKind.SEAL)
+    return next((record for record in seals if record.through == through), None)
+
+
+def compression_of(key: str) -> str:
+    """How the body under this key is packed, by its ending."""
+    return next((name for name, ending in SUFFIXES.items() if ending and key.endswith(ending)), "none")

@@ -1,0 +1,194 @@
+"""The plan of a replay: what stands against what would stand, object by object, before anything is written."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+from consumer.domain.batches import DayRows, RawBatch
+from consumer.domain.errors import RefusedError
+from consumer.replace.cells import rows_of
+from consumer.replace.partition_view import PartitionView, StoredObject
+from consumer.replace.verdicts import Difference, Judge
+from consumer.seal.record import ObjectEntry, Record
+from consumer.seal.replacements.record import Former
+
+OTHER_DAY = "other_day"
+"""Why a row is added to one day and removed from another: other rules date it differently."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """Rows of one object on one side, as they come: their number, offsets and text."""
+
+    rows: int = 0
+    first: int | None = None
+    last: int | None = None
+    size: int = 0
+    digest: Any = field(default_factory=hashlib.sha256)
+
+    def add(self, rows: DayRows) -> None:
+        """The rows of the next batch."""
+        self.rows += rows.rows
+        self.first = rows.first_offset if self.first is None else self.first
+        self.last = rows.last_offset
+        self.size += len(rows.body)
+        self.digest.update(rows.body)
+
+    def entry(self, key: str, stream: str, day: date) -> ObjectEntry:
+        """These rows as an object's."""
+        return ObjectEntry(key, stream, day, self.rows, self.first, self.last)
+
+
+@dataclass(slots=True)
+class ObjectPlan:
+    """One object: as it stands (None: it would be added) and as it would be. `former` is the body that lies there."""
+
+    key: str
+    day: date
+    partition: int
+    stored: StoredObject | None
+    former: Former | None = None
+    size: int = 0
+    before: Tally = field(default_factory=Tally)
+    after: Tally = field(default_factory=Tally)
+    added: Counter[str] = field(default_factory=Counter)
+    removed: Counter[str] = field(default_factory=Counter)
+    changed: Counter[str] = field(default_factory=Counter)
+
+    def same(self, header: tuple[str, ...], stored_header: tuple[str, ...]) -> bool:
+        """Whether its text would stay as it is."""
+        if self.stored is None:
+            return self.after.rows == 0
+        same_rows = self.before.digest.digest() == self.after.digest.digest()
+        return same_rows and header == stored_header and self.former is not None
+
+
+@dataclass(slots=True)
+class Planner:
+    """Takes in one partition's records, batch by batch."""
+
+    view: PartitionView
+    judge: Judge
+    columns: tuple[str, ...]
+    objects: dict[str, ObjectPlan] = field(default_factory=dict)
+    crossing: set[date] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        for key, stored in self.view.objects.items():
+            self.objects[key] = ObjectPlan(key, stored.entry.day, self.view.partition.partition, stored)
+
+    def take(self, batch: RawBatch, record: Record) -> None:
+        """The next batch, whose offsets this record covers."""
+        before, after = self.judge.pair(batch, record)
+        for key, rows in before.items():
+            self._object(key, rows.day).before.add(rows)
+        for key, rows in after.items():
+            self._object(key, rows.day).after.add(rows)
+        if before != after:
+            for one in self.judge.differences(batch, record):
+                self._differ(one)
+
+    def _object(self, key: str, day: date) -> ObjectPlan:
+        if key not in self.objects:
+            self.objects[key] = ObjectPlan(key, day, self.view.partition.partition, None)
+        return self.objects[key]
+
+    def _differ(self, one: Difference) -> None:
+        old, new = self._place(one.offset, one.before.day), self._place(one.offset, one.after.day)
+        if one.before.day is not None and one.after.day is not None and (old is None or new is None):
+            self.crossing |= {one.before.day, one.after.day}
+        if old is not None and old is new:
+            changed = zip(self.columns, self._cells(one.before.text), self._cells(one.after.text), strict=True)
+            old.changed.update(name for name, left, right in changed if left != right)
+            return
+        if old is not None:
+            old.removed[one.after.reason or OTHER_DAY] += 1
+        if new is not None:
+            new.added[one.before.reason or OTHER_DAY] += 1
+
+    def _place(self, offset: int, day: date | None) -> ObjectPlan | None:
+        key = self.view.key(offset, day) if day is not None else None
+        return self._object(key, day) if key is not None and day is not None else None
+
+    @staticmethod
+    def _cells(text: bytes) -> tuple[str | None, ...]:
+        return next(rows_of(text.decode()))
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All of a replay before it is done. `skipped` are days left out because Kafka has lost records of them."""
+
+    stream: str
+    first: date
+    last: date
+    settings: str
+    objects: tuple[ObjectPlan, ...]
+    unchanged: int
+    heads: Mapping[int, int]
+    skipped: tuple[date, ...] = ()
+    kept_old: bool = True
+
+    @property
+    def days(self) -> tuple[date, ...]:
+        """The days with an object to be put."""
+        return tuple(sorted({one.day for one in self.objects}))
+
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes of old bodies that are kept."""
+        return sum(one.size for one in self.objects) if self.kept_old else 0
+
+
+def batches_of(plan: Plan, most_bytes: int) -> Iterator[tuple[date, ...]]:
+    """The days in batches of as many bytes of new bodies at most, one day at least."""
+    sizes: Counter[date] = Counter()
+    for one in plan.objects:
+        sizes[one.day] += one.after.size
+    batch: list[date] = []
+    for day in plan.days:
+        if batch and sum(sizes[other] for other in batch) + sizes[day] > most_bytes:
+            yield tuple(batch)
+            batch = []
+        batch.append(day)
+    if batch:
+        yield tuple(batch)
+
+
+def refuse_other_rows(objects: Iterable[ObjectPlan]) -> None:
+    """Raise RefusedError where the old rules do not give the rows that the logs say of an object."""
+    for one in objects:
+        stored, before = one.stored, one.before
+        found = (before.rows, before.first, before.last)
+        said = (stored.entry.rows, stored.entry.first_offset, stored.entry.last_offset) if stored else (0, None, None)
+        if found != said:
+            raise RefusedError(
+                f"{one.key} should hold {said[0]} rows from {said[1]} to {said[2]}, and the rules it was made by give"
+                f" {found[0]} from {found[1]} to {found[2]}. Nothing was changed: adapty-sink verify says what is wrong"
+            )
+
+
+def refuse_crossing(first: date, last: date, days: set[date]) -> None:
+    """Raise RefusedError where rows would leave the days asked for, or come into them."""
+    if not days:
+        return
+    low, high = min(first, *days), max(last, *days)
+    raise RefusedError(
+        f"other rules date rows across the border of {first} to {last}: replay --from {low} --to {high} takes both"
+        " sides. Nothing was changed"
+    )
+
+
+def refuse_gone(days: Iterable[date], *, skip: bool) -> None:
+    """Raise RefusedError for days of which Kafka has lost records, unless they are to be left out."""
+    if not skip:
+        names = ", ".join(map(str, days))
+        raise RefusedError(
+            f"Kafka has lost records of {names} to retention, so these days cannot be replayed: ask for the days after"
+            " them, or add --skip-gone to leave them out"
+        )

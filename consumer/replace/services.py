@@ -1,0 +1,101 @@
+"""What replacements work with: one stream's settings, its bucket, its log in Kafka."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from consumer.domain.batches import RowTransformer
+from consumer.domain.clock import Clock
+from consumer.domain.offsets import TopicPartition
+from consumer.seal.chain import Chain
+from consumer.seal.log import SealLog, get_rules
+from consumer.seal.publisher import Publisher
+from consumer.seal.replacements.log import ReplacementLog
+from consumer.source.port import ClusterAdmin, RangeReader
+from consumer.store.compression import Compression
+from consumer.store.port import Store
+from consumer.streams.columns import columns_of
+from consumer.streams.rules import RowRules
+
+_T = TypeVar("_T")
+
+
+class Ask(Protocol):
+    """Calls, and calls again while an outage lasts."""
+
+    def __call__(self, call: Callable[[], _T], /) -> _T:
+        """What the call returns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """The days, both included, and the partitions (None: all) that a command is about; `without` are left out."""
+
+    first: date
+    last: date
+    partitions: tuple[int, ...] | None = None
+    without: frozenset[date] = frozenset()
+
+    def __contains__(self, day: date) -> bool:
+        return self.first <= day <= self.last and day not in self.without
+
+
+@dataclass(slots=True)
+class Services:
+    """One stream, and the outside of it. `today` are the row rules of the settings as they are now.
+
+    `most_bytes` are those of new bodies that may lie in `folder` at once, one day's at least.
+    """
+
+    stream: str
+    topic: str
+    topic_id: str
+    today: RowRules
+    compression: Compression
+    store: Store
+    admin: ClusterAdmin
+    reader: RangeReader
+    publisher: Publisher
+    make_transformer: Callable[[RowRules], RowTransformer]
+    clock: Clock
+    writer: str
+    ask: Ask
+    folder: Path
+    most_bytes: int
+    logs: Mapping[int, SealLog]
+    _rules: dict[str, RowRules] = field(default_factory=dict)
+    _transformers: dict[str, RowTransformer] = field(default_factory=dict)
+    log: ReplacementLog = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._rules[self.today.digest] = self.today
+        self.log = ReplacementLog(self.store, self.stream)
+
+    def rules(self, digest: str) -> RowRules:
+        """The row rules of this digest. Raises HaltError where the bucket lacks them."""
+        if digest not in self._rules:
+            first = TopicPartition(self.topic, 0)
+            self._rules[digest] = self.ask(lambda: get_rules(self.store, digest, first))
+        return self._rules[digest]
+
+    def transformer(self, digest: str) -> RowTransformer:
+        """What makes rows by the rules of this digest."""
+        if digest not in self._transformers:
+            self._transformers[digest] = self.make_transformer(self.rules(digest))
+        return self._transformers[digest]
+
+    def columns(self, digest: str) -> tuple[str, ...]:
+        """The CSV columns that the rules of this digest write."""
+        return tuple(column.name for column in columns_of(self.rules(digest)))
+
+    def all_logs(self) -> list[SealLog]:
+        """The seal logs of all partitions."""
+        return [self.logs[number] for number in sorted(self.logs)]
+
+    def chains(self) -> dict[int, Chain]:
+        """The chains as the bucket has them now, by partition."""
+        return {number: self.ask(log.read) for number, log in self.logs.items()}

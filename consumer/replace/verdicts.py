@@ -1,0 +1,157 @@
+"""What becomes of each record, by what stands and by other rules: rows of a batch by key, and where the two differ.
+
+Two judgements of a batch that give the same text for each object are the same for every record that matters. Else the
+batch is halved until what differs is a single record, whose two verdicts are then known by themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+
+import orjson
+
+from consumer.domain.batches import DayRows, RawBatch, TransformedBatch, TransformOptions
+from consumer.domain.offsets import Span
+from consumer.replace.basis import Basis
+from consumer.replace.partition_view import PartitionView
+from consumer.seal.record import Record
+
+SMALL = 32
+"""Records of a batch that is not halved any more: each is judged by itself."""
+TOMBSTONE = "tombstone"
+OTHER_RULES = "other_rules"
+"""Why a record has no row: each day that it would belong to was made by other rules, which give it another day."""
+
+Transform = Callable[[Basis, RawBatch, Record, TransformOptions], TransformedBatch]
+"""Rows of a batch, all of whose offsets this record covers, made and treated as the basis says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What becomes of one record: a row of `day` with its text, or no row for `reason`."""
+
+    day: date | None
+    reason: str = ""
+    text: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One record whose row is another one by the other rules."""
+
+    offset: int
+    before: Verdict
+    after: Verdict
+
+
+class Judge:
+    """Judges batches of one partition, twice: by what stands, and by the basis that `anew` gives for a day."""
+
+    def __init__(
+        self, view: PartitionView, columns: tuple[str, ...], transform: Transform, anew: Callable[[date], Basis]
+    ) -> None:
+        self._view, self._columns, self._transform, self._anew = view, columns, transform, anew
+        self._known: dict[tuple[int, bool], list[Basis]] = {}
+
+    def rows(self, batch: RawBatch, record: Record, *, anew: bool) -> dict[str, DayRows]:
+        """The rows of the batch by the key of their object, as they stand or as they would be."""
+        return self._rows(_Batch(self, batch, record), anew=anew)
+
+    def pair(self, batch: RawBatch, record: Record) -> tuple[dict[str, DayRows], dict[str, DayRows]]:
+        """Both at once: what is made alike is made once."""
+        work = _Batch(self, batch, record)
+        return self._rows(work, anew=False), self._rows(work, anew=True)
+
+    def differences(self, batch: RawBatch, record: Record) -> Iterator[Difference]:
+        """Each record of the batch whose row differs, in order of offset."""
+        if len(batch) > SMALL:
+            for half in batch.halves():
+                before, after = self.pair(half, record)
+                if before != after:
+                    yield from self.differences(half, record)
+            return
+        for index, offset in enumerate(batch.offsets):
+            end = batch.offsets[index + 1] if index + 1 < len(batch) else batch.span.end
+            single = batch.clip(Span(offset, end))
+            work = _Batch(self, single, record)
+            before, after = self._rows(work, anew=False), self._rows(work, anew=True)
+            if before != after:
+                yield Difference(offset, self._verdict(work, before, anew=False), self._verdict(work, after, anew=True))
+
+    def _rows(self, work: _Batch, *, anew: bool) -> dict[str, DayRows]:
+        found: dict[str, DayRows] = {}
+        for basis in self._bases(work, anew=anew):
+            for rows in work.made(basis).days:
+                key = None if rows.quarantine else self._view.key(rows.first_offset, rows.day)
+                if key is not None and basis == self._basis(key, rows.day, anew=anew):
+                    found[key] = rows
+        return found
+
+    def _bases(self, work: _Batch, *, anew: bool) -> list[Basis]:
+        """Every basis that some day in scope has in the offsets that the record covers."""
+        view, record = self._view, work.record
+        if (record.n, anew) not in self._known:
+            found: dict[Basis, None] = {}
+            for day in view_days(view, record):
+                key = view.key(record.through - 1, day)
+                if key is not None:
+                    found[self._basis(key, day, anew=anew)] = None
+            self._known[record.n, anew] = list(found) or [self._anew(view.scope.first) if anew else Basis()]
+        return self._known[record.n, anew]
+
+    def _basis(self, key: str, day: date, *, anew: bool) -> Basis:
+        return self._anew(day) if anew else self._view.basis(key)
+
+    def _verdict(self, work: _Batch, rows: Mapping[str, DayRows], *, anew: bool) -> Verdict:
+        for one in rows.values():
+            return Verdict(one.day, "", one.body)
+        for basis in self._bases(work, anew=anew):
+            found = _no_row(work.made(basis))
+            key = self._view.key(work.batch.span.start, found.day) if found.day is not None else None
+            if key is None:
+                return found  # else it is a row by rules that its day does not follow
+        return Verdict(None, OTHER_RULES)
+
+
+def view_days(view: PartitionView, record: Record) -> Iterator[date]:
+    """The days in scope that records which this one covers can have rows of in different objects."""
+    days = {view.scope.first, view.scope.last}
+    days.update(entry.day for one in view.chain.records[record.n :] for entry in one.objects if entry.day in view.scope)
+    days.update(day for _, day in view.keys if day in view.scope)
+    for one in view.replacements.records:
+        days.update(day for day in (*one.days, one.first, one.last) if day in view.scope)
+    yield from sorted(days)
+
+
+class _Batch:
+    """A batch under judgement: what was made of it, by basis."""
+
+    def __init__(self, judge: Judge, batch: RawBatch, record: Record) -> None:
+        self.batch, self.record = batch, record
+        self._judge = judge
+        self._made: dict[Basis, TransformedBatch] = {}
+
+    def made(self, basis: Basis) -> TransformedBatch:
+        judge = self._judge
+        basis = Basis(basis.settings or self.record.settings, basis.treatments)
+        if basis not in self._made:
+            scope = judge._view.scope  # noqa: SLF001 - one piece with it
+            how = TransformOptions(
+                judge._columns,  # noqa: SLF001
+                wanted=lambda day, quarantine: day in scope or (quarantine and len(self.batch) <= 1),
+                schemas=self.record.schemas if basis.settings == self.record.settings else None,
+            )
+            self._made[basis] = judge._transform(basis, self.batch, self.record, how)  # noqa: SLF001
+        return self._made[basis]
+
+
+def _no_row(made: TransformedBatch) -> Verdict:
+    """Why a single record has no row in scope: a row elsewhere, a filter, quarantine, a tombstone."""
+    for rows in made.days:
+        if not rows.quarantine:
+            return Verdict(rows.day, "other_day")
+        reason = orjson.loads(rows.body)["reason"] if rows.body else "quarantined"
+        return Verdict(None, f"quarantine {reason}")
+    return Verdict(None, next(iter(made.filtered), TOMBSTONE))

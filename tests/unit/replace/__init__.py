@@ -1,0 +1,1 @@
+"""Replacements of stored days, over a bucket and a log in memory."""
