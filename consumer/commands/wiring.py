@@ -198,7 +198,7 @@ def replace_services_of(settings: Settings, stream: StreamSettings, ask: Ask, po
             replaced=ReplacementLog(store, stream.name).read,
             now=clock.now,
         ),
-        make_transformer=transformer_factory(registry_of(settings)),
+        make_transformer=transformer_factory(registry_of(settings), settings.privacy.key_bytes()),
         clock=clock,
         writer=writer_name(),
         ask=ask,
