@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-import typer
-
 from consumer.commands.arguments import partition_of
-from consumer.commands.output import print_json
+from consumer.commands.output import print_json, say
 from consumer.commands.retry import RetryBudget
 from consumer.commands.wiring import store_of, writer_name
 from consumer.domain.clock import Clock, SystemClock
@@ -100,5 +98,5 @@ def _show(record: Record, *, as_json: bool) -> None:
         print_json({"partition": str(record.partition), "lost": lost, "record": key, "n": record.n})
         return
     count = record.lost.end - record.lost.start
-    typer.echo(f"recorded in {key}: {record.partition} goes on at offset {record.resume}, without {count:,} offsets")
-    typer.echo("A running worker goes on within a minute. Days that may lack rows are published as incomplete: gap.")
+    say(f"recorded in {key}: {record.partition} goes on at offset {record.resume}, without {count:,} offsets")
+    say("A running worker goes on within a minute. Days that may lack rows are published as incomplete: gap.")

@@ -54,7 +54,8 @@ def _write(folder: Path, text: bytes) -> Path:
     with os.fdopen(handle, "wb") as file:
         file.write(text)
     if folder.name == FOLDER:  # a crash loop must not fill the spool's disk
-        newest_last = sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime)
+        ours = [path for path in folder.glob("adapty-sink-crash-*.txt") if path.is_file() and not path.is_symlink()]
+        newest_last = sorted(ours, key=lambda path: path.stat().st_mtime)
         for old in newest_last[:-KEPT]:
             old.unlink(missing_ok=True)
     return Path(name)

@@ -13,8 +13,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from consumer.domain.redaction import visible
+
 WIDE = 200
 """Columns of a table that goes into a file or a pipe: nothing is folded there."""
+
+
+def say(text: str = "", *, err: bool = False) -> None:
+    """One line for people. What strangers named may hold control characters: they are made visible."""
+    typer.echo(visible(text), err=err)
 
 
 def print_json(document: Mapping[str, Any]) -> None:
@@ -36,7 +43,7 @@ def print_table(heads: Sequence[str], rows: Iterable[Sequence[object]], numbers:
 
 def _cell(value: object) -> Text:
     """Plain text: a key may hold what rich takes for markup."""
-    return Text("-" if value is None else f"{value:,}" if isinstance(value, int) else str(value))
+    return Text("-" if value is None else f"{value:,}" if isinstance(value, int) else visible(str(value)))
 
 
 def size_text(size: int) -> str:

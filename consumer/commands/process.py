@@ -17,6 +17,7 @@ from consumer.commands import crash
 from consumer.commands.exit_codes import ExitCode
 from consumer.commands.session import Session
 from consumer.domain.errors import GaveUpError, HaltError, RefusedError, SinkError, TransientError, UsageError
+from consumer.domain.redaction import visible
 
 PROGRAM = "adapty-sink"
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -86,7 +87,7 @@ def _unexpected(session: Session, error: Exception) -> int:
 def _told(session: Session, code: int, message: str) -> int:
     """Print the last message: as a JSON line where JSON was asked for, else as plain text."""
     line = json.dumps({"level": "error", "event": "ended", "exit_code": int(code), "message": message})
-    text = line if session.log_format == "json" else f"{PROGRAM}: {message}"
+    text = line if session.log_format == "json" else f"{PROGRAM}: {visible(message)}"
     with suppress(OSError, ValueError):  # stderr is closed: nobody to tell
         print(text, file=sys.stderr, flush=True)  # noqa: T201 - the program's last word
     return code

@@ -11,11 +11,10 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import orjson
-import typer
 from rich.console import Console
 
 from consumer.commands.arguments import day_of, streams_of
-from consumer.commands.output import print_json, print_table
+from consumer.commands.output import print_json, print_table, say
 from consumer.commands.retry import RetryBudget
 from consumer.commands.waiting import Waiting, call_once, worker_halts
 from consumer.commands.wiring import store_of
@@ -79,7 +78,7 @@ def wait_for_day(settings: Settings, day: str, streams: Sequence[str], timeout: 
     if as_json:
         print_json({"day": wanted.isoformat(), "published": revisions})
     else:
-        typer.echo(f"{wanted} is published: {', '.join(f'{name} revision {n}' for name, n in revisions.items())}")
+        say(f"{wanted} is published: {', '.join(f'{name} revision {n}' for name, n in revisions.items())}")
 
 
 def pause_of(seconds: str) -> float:
@@ -160,13 +159,13 @@ def _retention_hours(outside: Outside, facts: TopicFacts, outlook: Outlook, now:
 def show_again(found: Status, now: datetime, *, as_json: bool) -> None:
     """One look of many: over the last one on a terminal, else below it."""
     if as_json:
-        typer.echo(orjson.dumps({"at": f"{now:%Y-%m-%dT%H:%M:%SZ}", **found.to_json()}).decode())
+        say(orjson.dumps({"at": f"{now:%Y-%m-%dT%H:%M:%SZ}", **found.to_json()}).decode())
     else:
         if sys.stdout.isatty():
             Console(file=sys.stdout).clear()
-        typer.echo(f"{now:%Y-%m-%d %H:%M:%S} UTC")
+        say(f"{now:%Y-%m-%d %H:%M:%S} UTC")
         _show(found, now)
-        typer.echo()
+        say()
     sys.stdout.flush()
 
 
@@ -175,7 +174,7 @@ def _show(found: Status, now: datetime) -> None:
     print_table(HEADS, rows, ("committed", "end", "held", "retention"))
     for halted in found.halted:
         where = halted.stream if halted.partition is None else f"{halted.stream} {halted.partition}"
-        typer.echo(f"halted {where}: {halted.reason}: {halted.message}")
+        say(f"halted {where}: {halted.reason}: {halted.message}")
 
 
 def _row(found: PartitionStatus, now: datetime) -> tuple[object, ...]:

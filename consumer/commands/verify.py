@@ -14,7 +14,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColu
 
 from consumer.commands.arguments import day_of
 from consumer.commands.exit_codes import ExitCode
-from consumer.commands.output import print_json, print_table, size_text
+from consumer.commands.output import print_json, print_table, say, size_text
 from consumer.commands.retry import RetryBudget
 from consumer.commands.wiring import store_of
 from consumer.domain.clock import SystemClock
@@ -134,14 +134,14 @@ def _show(reports: Sequence[Report], *, as_json: bool) -> None:
     print_table(heads, rows, heads[1:])
     for report in reports:
         _tell(report)
-    typer.echo("all is as it was written" if sound else "something is wrong: see above")
+    say("all is as it was written" if sound else "something is wrong: see above")
 
 
 def _tell(report: Report) -> None:
     for finding in report.findings:
         word = "note" if finding.note else "FOUND"
-        typer.echo(f"{word} {report.location}/{finding.key}")
-        typer.echo(f"  {finding.problem}: {finding.what}")
-        typer.echo(f"  to do: {finding.todo}")
+        say(f"{word} {report.location}/{finding.key}")
+        say(f"  {finding.problem}: {finding.what}")
+        say(f"  to do: {finding.todo}")
     for what in report.pending:
-        typer.echo(f"pending {report.stream}: {what}")
+        say(f"pending {report.stream}: {what}")

@@ -10,7 +10,9 @@ _SECRET_NAME = re.compile(
     r"|\.pem$|oauthbearer\.config",
     re.IGNORECASE,
 )
-_USERINFO = re.compile(r"(?<=://)[^/?#\s@]*@|(?<=://)[^@\s]*:[^@\s]*@")
+_USERINFO = re.compile(r"(?<=://)[^\s,]*:[^\s,]*@|(?<=://)[^/?#\s]*@")
+"""Up to the last @: a password may hold one."""
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def is_secret_name(name: str) -> bool:
@@ -21,6 +23,11 @@ def is_secret_name(name: str) -> bool:
 def without_userinfo(text: str) -> str:
     """The text with `user:password@` of every URL in it masked."""
     return _USERINFO.sub(f"{MASK}@", text) if "@" in text else text
+
+
+def visible(text: str) -> str:
+    """The text with control characters written out, but for tabs and line ends: a key may hold a terminal's."""
+    return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def safe_echo(text: str) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
+from datetime import date
 from typing import TypeVar
 
 import orjson
@@ -13,8 +14,8 @@ from consumer.domain.days import ABSURD_DAYS
 from consumer.domain.errors import HaltError, HaltReason, TransientError, UnknownOutcomeError
 from consumer.domain.offsets import TopicPartition
 from consumer.seal.chain import Chain
-from consumer.seal.keys import chain_prefix, record_key, settings_key
-from consumer.seal.record import NewerRecordError, Record, RecordError, record_from
+from consumer.seal.keys import SUFFIXES, chain_prefix, data_key, quarantine_key, record_key, settings_key
+from consumer.seal.record import NewerRecordError, ObjectEntry, Record, RecordError, record_from
 from consumer.store.port import Absent, BytesBody, Store, Written
 from consumer.streams.rules import ROWS_VERSION, RowRules, rules_from_document
 
@@ -59,11 +60,37 @@ def _impossible(record: Record) -> str:
     """What no release of ours can have written, and what nothing after this would expect; "" where all is well."""
     if record.sealed_at.year not in YEARS:
         return f"it was sealed at {record.sealed_at}"
-    if record.cutoff is not None and record.cutoff > record.sealed_at.date() + ABSURD_DAYS:
+    if record.cutoff is not None and not _can_close(record, record.cutoff):
         return f"it closed {record.cutoff} at {record.sealed_at}"
     if record.unfinished is not None and record.unfinished >= record.n:
         return f"it found seal {record.unfinished} unfinished, which is not before it"
+    return next(filter(None, (_wrong_object(record, entry) for entry in record.objects)), "")
+
+
+def _can_close(record: Record, cutoff: date) -> bool:
+    return cutoff.year in YEARS and cutoff <= record.sealed_at.date() + ABSURD_DAYS
+
+
+def _wrong_object(record: Record, entry: ObjectEntry) -> str:
+    """What is wrong with an object of the record: it lies where the record's facts say, with rows of its offsets."""
+    if entry.stream != record.stream or entry.key not in _keys(record, entry):
+        return f"its object {entry.key!r:.300} is none of stream {record.stream!r:.100} and day {entry.day}"
+    if not _is_within(record, entry):
+        return f"its object {entry.key} has {entry.rows} rows from {entry.first_offset} to {entry.last_offset}"
     return ""
+
+
+def _keys(record: Record, entry: ObjectEntry) -> Collection[str]:
+    """The keys that the object can have by the record's own facts: it is put there, and read from there."""
+    if entry.quarantine:
+        return (quarantine_key(entry.stream, entry.day, record.partition, record.through),)
+    return [data_key(entry.stream, entry.day, record.partition, record.through, packing) for packing in SUFFIXES]
+
+
+def _is_within(record: Record, entry: ObjectEntry) -> bool:
+    if entry.first_offset is None or entry.last_offset is None:
+        return entry.first_offset is entry.last_offset and entry.rows == 0
+    return 0 <= entry.first_offset <= entry.last_offset < record.through
 
 
 class SealLog:

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from consumer.settings.model import KafkaSettings, RegistrySettings
 from consumer.settings.problems import Path, Problems
 from consumer.settings.reading import as_table, read_options, read_table, require
+from consumer.settings.registry_options import checked_registry_options
 from consumer.settings.table import OptionValue
 
 _COMMITS = "the sink commits by itself, after the objects of a seal stand; leave it out"
@@ -31,6 +32,26 @@ FIXED_OPTIONS: Mapping[str, str] = {
 }
 """librdkafka settings that the seal log rests on, and what to do instead."""
 
+_NATIVE = "it has native code or a program run inside the worker, with all its secrets; leave it out"
+_CALLBACK = "it is a function of a program, no setting; leave it out"
+REFUSED_OPTIONS: Mapping[str, str] = {
+    "plugin.library.paths": _NATIVE,
+    "sasl.kerberos.kinit.cmd": _NATIVE,
+    "ssl.engine.location": _NATIVE,
+    "ssl.engine.id": _NATIVE,
+    "ssl.engine.callback.data": _NATIVE,
+    "ssl.providers": _NATIVE,
+    "default.topic.config": "write the topic's options among the others",
+    **dict.fromkeys(
+        ("oauth_cb", "error_cb", "stats_cb", "throttle_cb", "log_cb", "rebalance_cb", "offset_commit_cb", "consume_cb"),
+        _CALLBACK,
+    ),
+    **dict.fromkeys(
+        ("on_commit", "logger", "opaque", "socket_cb", "connect_cb", "open_cb", "closesocket_cb"), _CALLBACK
+    ),
+}
+"""Options that the client library would take, and nobody may write."""
+
 _CLASSIC_ONLY = ("session.timeout.ms", "heartbeat.interval.ms", "group.protocol.type")
 
 
@@ -50,6 +71,8 @@ def _refuse_fixed(options: Mapping[str, OptionValue], path: Path, problems: Prob
     for name in options:
         if name in FIXED_OPTIONS:
             problems.add((*path, name), f"is not yours to set: {FIXED_OPTIONS[name]}")
+        if name in REFUSED_OPTIONS:
+            problems.add((*path, name), f"cannot be set: {REFUSED_OPTIONS[name]}")
     protocol = options.get("group.protocol", "classic")
     if str(protocol).lower() not in {"classic", "consumer"}:
         problems.add((*path, "group.protocol"), 'is not known; write "classic" or "consumer"')
@@ -76,6 +99,7 @@ def read_registry(raw: object, problems: Problems) -> RegistrySettings | None:
         problems.add((*path, "url"), "holds different users; write one in the option basic.auth.user.info")
     if users:
         options["basic.auth.user.info"] = SecretStr(users[0])
+    options = checked_registry_options(options, (*path, "options"), problems)
     return table.model_copy(update={"url": urls, "options": options})
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime, time
 from difflib import get_close_matches
 from typing import Any
@@ -38,7 +38,7 @@ def noun(value: object) -> str:
     return next((word for kind, word in _NOUNS if isinstance(value, kind)), type(value).__name__)
 
 
-def suggestion(name: str, known: Sequence[str]) -> str:
+def suggestion(name: str, known: Collection[str]) -> str:
     """What to write instead of an unknown name."""
     close = get_close_matches(name, known, n=1)
     return f'did you mean "{close[0]}"?' if close else "known here: " + ", ".join(known)

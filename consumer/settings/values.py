@@ -25,6 +25,8 @@ _DURATION = re.compile(r"(?:([0-9]{1,6})d)?(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m)?(
 _OLDEST_AGE = 10_000
 _TIME = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])(?::([0-5][0-9]))?")
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?([Zz]|[+-]\d\d:?\d\d)", re.ASCII)
+LONGEST_TOPIC = 200
+"""Characters of a topic: stores and file systems take names of 255 bytes, and ours say more than the topic."""
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _STREAM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -137,6 +139,8 @@ def topic(value: object) -> str:
     name = text(value)
     if not _TOPIC.fullmatch(name) or name in {".", ".."}:
         raise ValueError("is no topic name; use letters, digits, '.', '_' and '-', 249 at most")
+    if len(name) > LONGEST_TOPIC:
+        raise ValueError(f"has more than {LONGEST_TOPIC} characters: the keys of its objects would not fit every store")
     return name
 
 

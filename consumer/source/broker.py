@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from consumer.domain.clock import Clock, SystemClock
 from consumer.domain.errors import LeaseLostError, TransientError, UnknownOutcomeError
 from consumer.settings.model import KafkaSettings
-from consumer.source.client_config import consumer_config
+from consumer.source.client_config import consumer_config, try_options
 from consumer.source.health import Health
 from consumer.source.inbox import MEMORY_LIMIT, Inbox
 from consumer.source.member import Member
@@ -46,6 +46,7 @@ class KafkaBroker:
         self._inbox = Inbox(memory)
         self._health = Health(self._inbox, clock)
         config = consumer_config(settings, static=static)
+        try_options(settings)
         self._member = Member(config, self._inbox, self._health, clock, session_seconds)
         self._reader = Reader(self._member, self._inbox, self._health, clock)
         self._clock = clock

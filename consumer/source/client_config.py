@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
+from confluent_kafka import Consumer, KafkaException
+
 from consumer.domain.errors import UsageError
 from consumer.settings.model import KafkaSettings
+from consumer.source.errors import cause
 
 FIXED: Mapping[str, Any] = {
     "enable.auto.commit": False,
@@ -55,6 +59,7 @@ def consumer_config(settings: KafkaSettings, *, static: bool = True) -> dict[str
         raise UsageError(f"kafka.options: not yours to set: {', '.join(wrong)}")
     return {
         **CONSUMER_DEFAULTS,
+        **_larger_fetch(options),
         **options,
         "bootstrap.servers": settings.bootstrap_servers,
         "group.id": settings.group_id,
@@ -62,6 +67,31 @@ def consumer_config(settings: KafkaSettings, *, static: bool = True) -> dict[str
         **({} if modern else {_ASSIGNOR: "cooperative-sticky"}),
         **FIXED,
     }
+
+
+def _larger_fetch(options: Mapping[str, str]) -> dict[str, str]:
+    """Room for the user's largest message in a fetch: librdkafka refuses ours where it is smaller."""
+    largest = options.get("message.max.bytes", options.get("max.partition.fetch.bytes", ""))
+    if "fetch.max.bytes" in options or not largest.isdigit():
+        return {}
+    return {"fetch.max.bytes": largest} if int(largest) > CONSUMER_DEFAULTS["fetch.max.bytes"] else {}
+
+
+def try_options(settings: KafkaSettings) -> None:
+    """Make a consumer as `run` does, which joins nothing, and drop it.
+
+    Raises UsageError in the user's terms: librdkafka may name an option that was never written.
+    """
+    try:
+        Consumer({**consumer_config(settings), "logger": logging.getLogger("librdkafka")}).close()
+    except KafkaException as error:
+        raise UsageError(refused_options(settings, error)) from error
+
+
+def refused_options(settings: KafkaSettings, error: BaseException) -> str:
+    """What librdkafka says of the options, and which of them the user has written."""
+    written = ", ".join(sorted(settings.options)) or "nothing"
+    return f"kafka.options: {cause(error).str()} (kafka.options has {written})"
 
 
 def admin_config(settings: KafkaSettings) -> dict[str, Any]:

@@ -108,7 +108,7 @@ class PartitionSpool:
             if length > file.length:
                 self._disk.truncate(file.name, file.length)
         known = {file.name for file in found.files}
-        self._disk.remove([name for name in self._disk.names(self._key) if name not in known])
+        self._disk.remove([name for name in self._names() if name not in known])
         self._files = {(file.day, file.quarantine): file for file in found.files}
         self._sequence, self.basis, self.progress = found.sequence, found.basis, found.progress
         return True
@@ -128,12 +128,16 @@ class PartitionSpool:
         """Keep the files for a look, out of the way, and start without any."""
         self._leave(self._disk.set_aside)
 
+    def _names(self) -> list[str]:
+        """The files of this spool; what else may lie there is not ours to touch."""
+        return [name for name in self._disk.names(self._key) if is_name(self._key, name)]
+
     def _leave(self, how: Callable[[Iterable[str]], None]) -> None:
         self._forget()
         try:
             with suppress(OSError):  # a disk full to the last page takes not even this before the files are gone
                 self._disk.save(self._key, None)
-            how(self._disk.names(self._key))
+            how(self._names())
             self._disk.save(self._key, None)
         except OSError as error:
             raise SpoolFullError(f"the spool cannot be emptied: {error.strerror or error}") from error
@@ -200,7 +204,7 @@ class PartitionSpool:
         """Cut every file back to what counts. Raises SpoolDamagedError where the disk refuses even that."""
         lengths = {file.name: file.length for file in self._files.values()}
         try:
-            for name in self._disk.names(self._key):
+            for name in self._names():
                 if name in lengths:
                     self._disk.truncate(name, lengths[name])
                 else:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import re
 import shutil
 import sqlite3
 from collections import OrderedDict
@@ -14,11 +16,14 @@ from pathlib import Path
 from typing import BinaryIO
 
 from consumer.domain.errors import UsageError
+from consumer.spool.mark import PARTITION, claim
 
 OPEN_FILES = 64
 """Append handles kept open, whatever the number of days in a backlog."""
 KEPT_ASIDE = 1
 """How many set-aside spools stay for a look: they take room."""
+_ASIDE = re.compile(r"[0-9]{8}T[0-9]{12}")
+"""The folder of one."""
 
 
 class LocalDisk:
@@ -37,9 +42,23 @@ class LocalDisk:
             raise UsageError(f"spool.directory: {directory} cannot be written ({error.strerror})") from error
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             os.close(self._lock)
             raise UsageError(f"spool.directory: {directory} is in use by another worker: give each its own") from error
+        except OSError as error:
+            os.close(self._lock)
+            raise UsageError(
+                f"spool.directory: {directory} cannot be locked ({errno.errorcode.get(error.errno or 0, '')}:"
+                f" {error.strerror}): use a volume with file locks"
+            ) from error
+        try:
+            claim(directory)
+        except UsageError:
+            os.close(self._lock)
+            raise
+        except OSError as error:
+            os.close(self._lock)
+            raise UsageError(f"spool.directory: {directory} cannot be written ({error.strerror})") from error
         try:
             self._checkpoints = self._open_checkpoints()
         except (sqlite3.Error, OSError) as error:
@@ -127,17 +146,25 @@ class LocalDisk:
             self._release(name)
             with suppress(FileNotFoundError):
                 (self._root / name).rename(folder / name.replace("/", "_"))
-        for old in sorted(aside.iterdir())[:-KEPT_ASIDE]:
+        for old in sorted(path for path in aside.iterdir() if _ASIDE.fullmatch(path.name))[:-KEPT_ASIDE]:
             shutil.rmtree(old, ignore_errors=True)
 
     def names(self, folder: str) -> list[str]:
         try:
-            return sorted(f"{folder}/{entry.name}" for entry in os.scandir(self._root / folder) if entry.is_file())
+            return sorted(
+                f"{folder}/{entry.name}"
+                for entry in os.scandir(self._root / folder)
+                if entry.is_file(follow_symlinks=False)
+            )
         except FileNotFoundError:
             return []
 
     def folders(self) -> list[str]:
-        return sorted(entry.name for entry in os.scandir(self._root) if entry.is_dir() and entry.name != "aside")
+        return sorted(
+            entry.name
+            for entry in os.scandir(self._root)
+            if entry.is_dir(follow_symlinks=False) and PARTITION.fullmatch(entry.name)
+        )
 
     def free_bytes(self) -> int:
         stats = os.statvfs(self._root)

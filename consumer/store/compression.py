@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import tempfile
 import zlib
 from collections.abc import Callable
@@ -18,6 +19,7 @@ Compression = Literal["none", "gzip", "zstd"]
 IN_MEMORY = 8 * 1024 * 1024
 """Packed bytes up to this stay off the disk."""
 TEMPORARY = "packed-"
+_LEFTOVER = re.compile(rf"{TEMPORARY}[a-z0-9_]{{8}}")
 """How the names of temporary files begin."""
 GZIP_LEVEL = 6
 ZSTD_LEVEL = 3
@@ -90,4 +92,5 @@ class Place:
 def remove_leftovers(folder: Path) -> None:
     """Delete the temporary files of a crashed run. Only while nobody packs into `folder`."""
     for path in folder.glob(f"{TEMPORARY}*"):
-        path.unlink(missing_ok=True)
+        if _LEFTOVER.fullmatch(path.name) and path.is_file() and not path.is_symlink():
+            path.unlink(missing_ok=True)

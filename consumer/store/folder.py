@@ -201,7 +201,7 @@ class FolderStore:
     def _make(self, folder: Path) -> None:
         if folder in self._durable and folder.is_dir():
             return
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(exist_ok=True, mode=0o700)  # rows are nobody's but the owner's
         _sync_folder(folder.parent)
         self._durable.add(folder)
 
@@ -216,7 +216,7 @@ class FolderStore:
     def _write(self, pieces: Iterable[bytes]) -> Path:
         path = self._temporary / f"{os.getpid()}-{os.urandom(12).hex()}"
         try:
-            with path.open("xb") as out:
+            with _create(path, os.O_EXCL) as out:
                 for block in pieces:
                     out.write(block)
                 out.flush()
@@ -263,7 +263,7 @@ class FolderStore:
     def _lock(self) -> Iterator[None]:
         """One compare-and-rename at a time, across threads and processes."""
         deadline = time.monotonic() + LOCK_SECONDS
-        with (self._temporary / LOCK).open("ab") as file:
+        with _create(self._temporary / LOCK) as file:
             while True:
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -302,6 +302,11 @@ class _Reader(io.FileIO):
     def readall(self) -> bytes:
         with local_disk(f"read {self.name!r}"):
             return super().readall()
+
+
+def _create(path: Path, flags: int = 0) -> BinaryIO:
+    """A file for its owner alone: another who may read the lock could hold it for ever."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | flags, 0o600), "wb")
 
 
 def _may_hold(folder: str, prefix: str, after: str) -> bool:

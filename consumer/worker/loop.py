@@ -16,6 +16,7 @@ from consumer.domain.clock import Clock
 from consumer.domain.errors import GraceError, TransientError
 from consumer.domain.offsets import TopicPartition
 from consumer.source.port import Assigned, Broker, EndReached, Event, Lease, OutOfRange, Records, Revoked
+from consumer.spool.checkpoint import is_name
 from consumer.spool.disk import Disk
 from consumer.worker.backpressure import Action, DiskUsage, Limits, PartitionUsage, plan_backpressure
 from consumer.worker.coroutines import Runner, Sleep, Steps, with_backoff
@@ -215,7 +216,7 @@ class Worker:
             with suppress(OSError):  # a full disk may refuse it, and void is the checkpoint without its files as well
                 self._disk.save(folder, None)
             with suppress(OSError):
-                self._disk.remove(self._disk.names(folder))
+                self._disk.remove([name for name in self._disk.names(folder) if is_name(folder, name)])
 
     # -- the group ---------------------------------------------------------------------------------------------------
 

@@ -7,8 +7,8 @@ from datetime import timedelta
 
 from consumer.commands.check.line import Line, failed, ok, warning
 from consumer.decode.registry import SchemaSource
-from consumer.domain.errors import HaltReason, SinkError, TransientError
-from consumer.settings.model import Settings, StreamSettings
+from consumer.domain.errors import HaltReason, SinkError, TransientError, UsageError
+from consumer.settings.model import KafkaSettings, Settings, StreamSettings
 from consumer.source.port import ClusterAdmin, TopicFacts
 from consumer.streams.rules import Format
 
@@ -21,6 +21,16 @@ RETENTION = "set retention.ms to 604800000 (7 days): a day is read until it is s
 
 Rights = Callable[[str], bool]
 """Whether the brokers let us read the topic."""
+
+
+def option_lines(kafka: KafkaSettings, attempt: Callable[[KafkaSettings], None]) -> Iterator[Line]:
+    """The client library takes the options that `run` will use: `attempt` makes a consumer of them."""
+    try:
+        attempt(kafka)
+    except UsageError as error:
+        yield failed("kafka", "options", str(error), "correct the options, or leave them out")
+        return
+    yield ok("kafka", "options", "the client library takes them")
 
 
 def broker_lines(settings: Settings, admin: ClusterAdmin, may_join: Callable[[], bool]) -> Iterator[Line]:

@@ -10,13 +10,13 @@ from typing import TypeVar
 
 import typer
 
-from consumer.commands.check.cluster import broker_lines, registry_lines, topic_lines
+from consumer.commands.check.cluster import broker_lines, option_lines, registry_lines, topic_lines
 from consumer.commands.check.line import Line, Outcome, failed, ok
 from consumer.commands.check.local import engine_line, settings_lines, spool_lines
 from consumer.commands.check.privacy import key_lines, privacy_lines
 from consumer.commands.check.store import store_lines
 from consumer.commands.exit_codes import ExitCode
-from consumer.commands.output import print_json
+from consumer.commands.output import print_json, say
 from consumer.commands.status import FROM_OUTSIDE
 from consumer.commands.wiring import schema_source_of, store_of
 from consumer.domain.clock import SystemClock
@@ -26,6 +26,7 @@ from consumer.settings.model import Settings, StreamSettings
 from consumer.shape.native import extension
 from consumer.source.acls import may_join_group, may_read_topic
 from consumer.source.admin import KafkaAdmin
+from consumer.source.client_config import try_options
 from consumer.source.port import ClusterAdmin
 from consumer.store.port import Store
 
@@ -46,7 +47,7 @@ def check(settings: Settings, *, as_json: bool) -> None:
     if as_json:
         print_json({"sound": not bad, "checks": [line.to_json() for line in lines]})
     else:
-        typer.echo(f"{bad} of {len(lines)} checks failed" if bad else f"all {len(lines)} checks passed")
+        say(f"{bad} of {len(lines)} checks failed" if bad else f"all {len(lines)} checks passed")
     if bad:
         raise typer.Exit(ExitCode.FOUND)
 
@@ -58,6 +59,10 @@ def _lines(settings: Settings) -> Iterator[Line]:
         yield from privacy_lines(settings, stream)
     yield from spool_lines(settings.spool)
     yield from registry_lines(settings, schema_source_of(settings))
+    options = _Watched(option_lines(settings.kafka, try_options))
+    yield from options
+    if not options.sound:
+        return
     admin = KafkaAdmin(settings.kafka)
     kafka = _Watched(broker_lines(settings, admin, lambda: may_join_group(settings.kafka)))
     yield from kafka
@@ -124,7 +129,7 @@ def _once(call: Callable[[], _T]) -> _T:
 
 def _tell(line: Line) -> None:
     word = line.outcome.upper() if line.todo else line.outcome
-    typer.echo(f"{word:<{WIDTH}}{line.subject}: {line.check}: {line.detail}")
+    say(f"{word:<{WIDTH}}{line.subject}: {line.check}: {line.detail}")
     if line.todo:
-        typer.echo(f"{'':<{WIDTH}}to do: {line.todo}")
+        say(f"{'':<{WIDTH}}to do: {line.todo}")
     sys.stdout.flush()

@@ -11,11 +11,9 @@ from datetime import UTC, date
 from pathlib import Path
 from typing import Any
 
-import typer
-
 from consumer.commands.arguments import day_of, streams_of
 from consumer.commands.export.progress import showing
-from consumer.commands.output import print_json, size_text
+from consumer.commands.output import print_json, say, size_text
 from consumer.commands.retry import RetryBudget
 from consumer.commands.wiring import registry_of, store_of, transformer_factory, writer_name
 from consumer.domain.clock import Clock, SystemClock
@@ -157,8 +155,8 @@ def _show(wish: Wish, ended: Sequence[Ended]) -> None:
         facts = one.facts
         partly = "" if facts["complete"] else f", not complete: {_incomplete(facts)}"
         done = "exported" if one.wrote else "nothing to do, the same export stands there"
-        typer.echo(f"{facts['stream']}: {done}: {facts['rows']:,} rows, {size_text(facts['bytes'])}{partly}")
-        typer.echo(f"  {one.location}")
+        say(f"{facts['stream']}: {done}: {facts['rows']:,} rows, {size_text(facts['bytes'])}{partly}")
+        say(f"  {one.location}")
 
 
 def _document(one: Ended) -> dict[str, Any]:
@@ -175,6 +173,6 @@ def _raise_worst(failed: Sequence[tuple[str, SinkError]]) -> None:
     order = (HaltError, GaveUpError, UsageError)
     ranked = sorted(failed, key=lambda item: next(n for n, kind in enumerate(order) if isinstance(item[1], kind)))
     for name, error in ranked[1:]:
-        typer.echo(f"stream {name}: {error}", err=True)
+        say(f"stream {name}: {error}", err=True)
     if ranked:
         raise ranked[0][1]

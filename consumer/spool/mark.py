@@ -1,0 +1,55 @@
+"""Whose directory it is: a mark made with the spool, and the names that a spool of ours can have.
+
+A worker deletes files there when room is short. So it takes a directory only with its mark, or one that holds nothing
+but names of our own grammar, which gets the mark.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from consumer.domain.errors import UsageError
+from consumer.spool.checkpoint import is_name
+
+MARK = "adapty-sink-spool"
+"""The file that says so."""
+MARK_TEXT = "This directory is a spool of adapty-sink: what is in it may be deleted at any time.\n"
+PARTITION = re.compile(r"[A-Za-z0-9._-]{1,249}-[0-9]{1,10}")
+"""The folder of a partition."""
+SHOWN = 3
+"""Strange names that a message repeats."""
+_OURS = re.compile(
+    r"lock|checkpoints\.sqlite(-wal|-shm|-journal)?|checkpoints\.damaged-[0-9T]+\.sqlite|aside|crashes|lost\+found"
+    r"|packed-[a-z0-9_]{8}|\.adapty-sink-check-[a-z0-9_]{8}"
+)
+
+
+def claim(directory: Path) -> None:
+    """Mark the directory as ours. Raises UsageError where it holds anything else, OSError as the system does."""
+    mark = directory / MARK
+    if mark.is_file():
+        return
+    with os.scandir(directory) as entries:
+        strange = sorted(entry.name for entry in entries if not _is_ours(entry))
+    if strange:
+        names = ", ".join(map(repr, strange[:SHOWN])) + (" ..." if len(strange) > SHOWN else "")
+        raise UsageError(
+            f"spool.directory: {directory} holds what is not the sink's ({names}), and files in a spool are deleted:"
+            " name an empty directory"
+        )
+    mark.write_text(MARK_TEXT)
+    mark.chmod(0o600)
+
+
+def _is_ours(entry: os.DirEntry[str]) -> bool:
+    if _OURS.fullmatch(entry.name):
+        return True
+    if not PARTITION.fullmatch(entry.name) or not entry.is_dir(follow_symlinks=False):
+        return False
+    with os.scandir(entry.path) as inside:
+        return all(
+            is_name(entry.name, f"{entry.name}/{inner.name}") and inner.is_file(follow_symlinks=False)
+            for inner in inside
+        )

@@ -1,0 +1,32 @@
+"""What strangers named, on an operator's terminal and in an operator's log."""
+
+from __future__ import annotations
+
+import pytest
+
+from consumer.commands.output import print_table, say
+from consumer.domain.redaction import MASK, visible, without_userinfo
+
+
+def test_control_characters_are_made_visible(capsys: pytest.CaptureFixture[str]) -> None:
+    say("MISSING s3://b/\x1b]0;x\x07\x9b31m\u202e\x7f/part.csv\ttab")
+    print_table(["key"], [["\x1b[2Jgone"]])
+    out = capsys.readouterr().out
+    assert r"s3://b/\x1b]0;x\x07\x9b31m\u202e\x7f/part.csv" in out
+    assert r"\x1b[2Jgone" in out
+    assert not set(out) & {"\x1b", "\x07", "\x9b", "\u202e", "\x7f"}
+    assert visible("two\nlines\tand a täb") == "two\nlines\tand a täb"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("http://user:p@ss@host:8081/x", f"http://{MASK}@host:8081/x"),
+        ("http://user:p@s/s@host", f"http://{MASK}@host"),
+        ("http://a:b@one,http://c:d@e@two", f"http://{MASK}@one,http://{MASK}@two"),
+        ("https://host/path", "https://host/path"),
+        ("me@example.com", "me@example.com"),
+    ],
+)
+def test_urls_are_masked_to_the_last_at(text: str, shown: str) -> None:
+    assert without_userinfo(text) == shown

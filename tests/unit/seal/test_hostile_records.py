@@ -1,0 +1,75 @@
+"""Seal records by other hands: right in their types, and nothing that a seal of ours can mean."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date
+
+import pytest
+
+from consumer.domain.errors import HaltError, HaltReason
+from consumer.seal.keys import data_key, manifest_key, quarantine_key
+from consumer.seal.log import parse_record
+from consumer.seal.record import ObjectEntry, Record
+from tests.builders.chains import chain_of, data, day
+
+RECORD = replace(chain_of({"through": 100}).head, objects=(data(0, 100, 10, 10, 19),))
+
+
+def parsed(record: Record) -> Record:
+    return parse_record(record.partition, record.n, record.document())
+
+
+def damaged(record: Record) -> str:
+    with pytest.raises(HaltError) as caught:
+        parsed(record)
+    assert caught.value.reason is HaltReason.CHAIN_DAMAGED
+    return caught.value.message
+
+
+def with_object(**changes: object) -> Record:
+    entry: ObjectEntry = replace(RECORD.objects[0], **changes)  # type: ignore[arg-type] # by name
+    return replace(RECORD, objects=(entry,))
+
+
+def test_what_a_seal_writes_is_read() -> None:
+    assert parsed(RECORD) == RECORD
+    bad = replace(RECORD.objects[0], key=quarantine_key(RECORD.stream, day(0), RECORD.partition, 100), quarantine=True)
+    assert parsed(replace(RECORD, objects=(bad,))).objects == (bad,)
+    for packing in ("gzip", "zstd"):
+        parsed(with_object(key=data_key(RECORD.stream, day(0), RECORD.partition, 100, packing)))
+    parsed(with_object(rows=0, first_offset=None, last_offset=None))
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "",
+        "../../x",
+        "k" * 300,
+        manifest_key(RECORD.stream, day(0)),
+        data_key("other", day(0), RECORD.partition, 100, "none"),
+        data_key(RECORD.stream, day(1), RECORD.partition, 100, "none"),
+        data_key(RECORD.stream, day(0), RECORD.partition, 99, "none"),
+        quarantine_key(RECORD.stream, day(0), RECORD.partition, 100),
+    ],
+)
+def test_a_key_is_what_the_records_own_facts_give(key: str) -> None:
+    assert "its object" in damaged(with_object(key=key))
+
+
+def test_an_object_of_another_stream() -> None:
+    key = data_key("../../evil", day(0), RECORD.partition, 100, "none")
+    assert "evil" in damaged(with_object(stream="../../evil", key=key))
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "rows"), [(10, 100, 10), (20, 10, 10), (None, 10, 10), (10, None, 1), (None, None, 1)]
+)
+def test_rows_lie_in_the_offsets_of_the_record(first: int | None, last: int | None, rows: int) -> None:
+    assert "rows from" in damaged(with_object(first_offset=first, last_offset=last, rows=rows))
+
+
+@pytest.mark.parametrize("cutoff", [date(1, 1, 1), date(2007, 12, 31), date(9999, 12, 31)])
+def test_a_cutoff_far_outside_would_make_days_without_number(cutoff: date) -> None:
+    assert "closed" in damaged(replace(RECORD, cutoff=cutoff))
