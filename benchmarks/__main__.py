@@ -47,6 +47,7 @@ CONTENDERS: Mapping[str, Contender] = {
     "floor": Contender("bare consume(10000), dropped", lambda task: _module("benchmarks.floor", task), writes=False),
     "usual": Contender("poll, fastavro, csv.writer, upload", lambda task: _module("benchmarks.usual", task)),
     "sink": Contender("adapty-sink run --once", sink.command),
+    "exact": Contender("the same on the exact engine", sink.exact_command),
 }
 
 

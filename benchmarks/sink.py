@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.task import Task
+from consumer.shape.native.extension import EXACT, VARIABLE
 from consumer.store.conditional_writes.probe import require_safe
 from consumer.store.factory import open_store
 from consumer.store.s3_clients import S3Options
@@ -51,6 +52,11 @@ def command(task: Task) -> list[str]:
     )
     program = str(Path(sys.executable).with_name("adapty-sink"))
     return [program, "--config", str(settings), "--log-format", "json", "run", "--once", "--through", task.through]
+
+
+def exact_command(task: Task) -> list[str]:
+    """The same without the native engine."""
+    return ["env", f"{VARIABLE}={EXACT}", *command(task)]
 
 
 def prove_store(task: Task) -> None:

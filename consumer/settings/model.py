@@ -141,16 +141,16 @@ class DestinationSettings(Table):
     )
     checksums: Literal["auto", "when_supported", "when_required"] = key(
         '"auto"',
-        "Checksums that go with each request. `auto`: `when_supported` on AWS, `when_required` with an"
-        " `endpoint_url`, as some stores refuse the newer ones.",
+        "Checksums that go with each request. `auto`: `when_supported` on AWS; with an `endpoint_url` the store is"
+        " asked whether it compares them, and gets what it knows.",
         default="auto",
     )
     multipart_threshold: Annotated[
-        Size, AfterValidator(values.within(5 * MIB, 256 * MIB, "is out of range; write 5MiB to 256MiB"))
+        Size, AfterValidator(values.within(5 * MIB, 5 * GIB, "is out of range; write 5MiB to 5GiB"))
     ] = key(
-        '"8MiB"',
-        "Objects above this size go up in parts; between 5 MiB and 256 MiB, as what goes up in one piece is in memory.",
-        default=8 * MIB,
+        '"1GiB"',
+        "Objects above this size go up in parts, smaller ones in one request; between 5 MiB and 5 GiB.",
+        default=GIB,
     )
 
     @property
@@ -174,11 +174,9 @@ class DestinationSettings(Table):
         return Path(unquote(urlsplit(self.url).path))
 
     @property
-    def effective_checksums(self) -> Literal["when_supported", "when_required"]:
-        """What `checksums` comes to."""
-        if self.checksums == "auto":
-            return "when_required" if self.endpoint_url else "when_supported"
-        return self.checksums
+    def effective_checksums(self) -> Literal["auto", "when_supported", "when_required"]:
+        """What `checksums` comes to: AWS need not be asked."""
+        return "when_supported" if self.checksums == "auto" and not self.endpoint_url else self.checksums
 
 
 class SpoolSettings(Table):

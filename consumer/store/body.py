@@ -26,12 +26,14 @@ class ChangedError(TransientError):
 class Piece:
     """The first `length` bytes of what `open` reads; None: all that is there when the body is frozen.
 
-    `self_checking`: what `open` gives compares a checksum by itself, and raises before its last bytes are out.
+    `self_checking`: what `open` gives compares a checksum by itself, and raises before its last bytes are out;
+    `unchecked` gives the same bytes without.
     """
 
     open: Callable[[], BinaryIO]
     length: int | None = None
     self_checking: bool = False
+    unchecked: Callable[[], BinaryIO] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +48,15 @@ class FileBody:
     opener: Callable[[], BinaryIO]
     temporary: Path | None = None
     self_checking: bool = False
+    unchecked: Callable[[], BinaryIO] | None = None
 
     def open(self) -> BinaryIO:
         """A fresh reader at the start. The caller closes it."""
         return self.opener()
+
+    def open_unchecked(self) -> BinaryIO:
+        """The same without checks, where there are some."""
+        return (self.unchecked or self.opener)()
 
     def close(self) -> None:
         """Give the temporary file back; the body cannot be opened any more if it had one."""
@@ -81,7 +88,14 @@ def freeze(
 def framed(piece: Piece, length: int, *, header: bytes, sha256: str) -> FileBody:
     """The header and a piece of `length` bytes, whose digest together is known: nothing is read to find it."""
     whole = replace(piece, length=length)
-    return FileBody(len(header) + length, sha256, lambda: _chained(header, (whole,)), self_checking=piece.self_checking)
+    bare = replace(whole, open=piece.unchecked or piece.open)
+    return FileBody(
+        len(header) + length,
+        sha256,
+        lambda: _chained(header, (whole,)),
+        self_checking=piece.self_checking,
+        unchecked=lambda: _chained(header, (bare,)),
+    )
 
 
 def blocks(body: Body, size: int) -> Iterator[bytes]:
@@ -116,6 +130,91 @@ def regrouped(pieces: Iterable[bytes], size: int) -> Iterator[bytes]:
             del held[:size]
     if held:
         yield bytes(held)
+
+
+def into_buffers(body: Body, size: int) -> Iterator[bytearray]:
+    """The same in one buffer that is used again: each block is gone when the next one is asked for."""
+    buffer, filled = bytearray(min(size, body.size)), 0
+    for block in blocks(body, BLOCK):
+        taken = 0
+        while taken < len(block):
+            part = block[taken : taken + len(buffer) - filled]
+            buffer[filled : filled + len(part)] = part
+            filled, taken = filled + len(part), taken + len(part)
+            if filled == len(buffer):
+                yield buffer
+                filled = 0
+    if filled:
+        del buffer[filled:]
+        yield buffer
+
+
+class BodyReader(io.RawIOBase):
+    """A body as what is sent: it can be read again from the start, and knows its length.
+
+    With `checked` its bytes are compared each time they are read to the end: ChangedError, or what the body raises.
+    """
+
+    def __init__(self, body: Body, *, checked: bool) -> None:
+        self._body, self._checked = body, checked
+        self._blocks: Iterator[bytes] | None = None
+        self._reader: BinaryIO | None = None
+        self._at, self._spare = 0, b""
+
+    def __len__(self) -> int:
+        return self._body.size
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        """To the start or the end; nobody who sends goes elsewhere."""
+        wanted = {io.SEEK_SET: offset, io.SEEK_CUR: self._at + offset, io.SEEK_END: len(self) + offset}[whence]
+        if wanted not in {0, self._at, len(self)}:
+            raise io.UnsupportedOperation(f"seek to {wanted}")
+        if wanted != self._at:
+            self._stop()
+            self._at = wanted
+        return wanted
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """At most `size` bytes; fewer only at the end of a block."""
+        if self._at >= len(self):
+            return b""
+        with local_disk("read a body"):
+            data = self._next(BLOCK if size is None or size < 0 else size)
+        self._at += len(data)
+        return data
+
+    def _next(self, size: int) -> bytes:
+        if not self._checked:
+            if self._reader is None:
+                self._reader = self._body.open_unchecked()
+            return self._reader.read(size)
+        if self._blocks is None:
+            self._blocks, self._spare = blocks(self._body, BLOCK), b""
+        if not self._spare:
+            self._spare = next(self._blocks)
+            if self._at + len(self._spare) >= len(self):
+                for _ in self._blocks:  # the comparison stands behind the last block
+                    raise ChangedError("local bytes grew while they were read; nothing of them was published")
+        data, self._spare = self._spare[:size], self._spare[size:]
+        return data
+
+    def _stop(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
+        self._blocks, self._reader, self._spare = None, None, b""
+
+    def close(self) -> None:
+        self._stop()
+        super().close()
 
 
 @contextlib.contextmanager

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import email.utils
 import io
+import threading
+from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import chain
@@ -18,7 +20,7 @@ import structlog
 
 from consumer.domain.errors import HaltError, TransientError, UsageError
 from consumer.store import s3_errors
-from consumer.store.body import blocks, regrouped
+from consumer.store.body import BodyReader, blocks, into_buffers, regrouped
 from consumer.store.conditional_writes.barrier import held_back
 from consumer.store.port import (
     MOST_WHOLE,
@@ -32,8 +34,8 @@ from consumer.store.port import (
     Written,
     too_large,
 )
-from consumer.store.s3_clients import MIB, MOST_AT_ONCE, MOST_PARTS, S3Access, S3Options
-from consumer.store.s3_errors import Call, MissingKeyError, UnmetError
+from consumer.store.s3_clients import MIB, MOST_PART, MOST_PARTS, S3Access, S3Options
+from consumer.store.s3_errors import Call, MissingKeyError, OtherBytesError, UnmetError
 
 if TYPE_CHECKING:
     from botocore.response import StreamingBody
@@ -43,6 +45,10 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
+LARGE = MIB
+"""Bytes above which a body is sent as it is read."""
+WRONG_CHECKSUM = "_checks/wrong-checksum"
+"""What a store that compares no checksums holds after it was asked."""
 PAGE = 1000
 """Objects a list request asks for: the most that S3 gives."""
 MOST_COPIED = 5 * 1024 * MIB
@@ -57,6 +63,8 @@ class S3Store:
     def __init__(self, options: S3Options) -> None:
         self._options = options
         self._access = S3Access(options)
+        self._asking = threading.Lock()
+        self._compared: bool | None = None
         self._prefix = f"{options.prefix.strip('/')}/" if options.prefix.strip("/") else ""
 
     @property
@@ -81,23 +89,70 @@ class S3Store:
             if isinstance(condition, Absent) and self.head(key):
                 return Refused()  # known before gigabytes are sent in vain
             return self.put_in_parts(key, body, condition=condition, metadata=metadata)
-        data = b"".join(blocks(body, max(body.size, 1)))  # one block: it is not copied
+        about = {**self._about(key, metadata), **_if(condition)}
         try:
-            answer = self._call(
-                s3_errors.PUT,
-                key,
-                lambda client: client.put_object(Body=held_back(data), **self._about(key, metadata), **_if(condition)),
+            return Written(
+                self._put_large(key, body, about) if body.size > LARGE else self._put_small(key, body, about)
             )
         except UnmetError:
             return Refused()
-        return Written(answer["ETag"])
+
+    def _put_small(self, key: str, body: Body, about: Mapping[str, Any]) -> str:
+        data = b"".join(blocks(body, max(body.size, 1)))  # one block: it is not copied
+        return self._call(s3_errors.PUT, key, lambda client: client.put_object(Body=held_back(data), **about))["ETag"]
+
+    def _put_large(self, key: str, body: Body, about: Mapping[str, Any]) -> str:
+        """From the disk, without a copy in memory.
+
+        Where the store compares checksums it gets the digest that is known already, as a signed header: nothing is
+        computed here, and what changed on the disk or on the way is refused there. Elsewhere boto signs the digest of
+        what it reads, which is compared with what the body says.
+        """
+        if not self._compares():
+            with BodyReader(body, checked=True) as reader:
+                plain: dict[str, Any] = {"Body": reader, **about}
+                return self._call(s3_errors.PUT, key, lambda client: client.put_object(**plain))["ETag"]
+        checksum = b64encode(bytes.fromhex(body.sha256)).decode()
+        try:
+            with BodyReader(body, checked=False) as reader:
+                sent: dict[str, Any] = {"Body": reader, "ChecksumSHA256": checksum, **about}
+                return self._call(s3_errors.PUT, key, lambda client: client.put_object(**sent), bound=True)["ETag"]
+        except OtherBytesError:
+            for _ in blocks(body, MIB):  # raises where the disk is to blame
+                pass
+            raise
+
+    def _compares(self) -> bool:
+        """Whether the store refuses bytes that do not have the checksum that goes with them. Asked once."""
+        if self._options.checksums != "auto":
+            return self._options.checksums == "when_supported"
+        with self._asking:
+            if self._compared is None:
+                self._compared = self.compares_checksums()
+        return self._compared
+
+    def compares_checksums(self) -> bool:
+        """Ask the store: an object with the checksum of another, put where none is. It stays if the store takes it."""
+        wrong: dict[str, Any] = {"Body": b"check", "ChecksumSHA256": b64encode(bytes(32)).decode(), "IfNoneMatch": "*"}
+        try:
+            self._call(
+                s3_errors.PUT,
+                WRONG_CHECKSUM,
+                lambda client: client.put_object(**self._about(WRONG_CHECKSUM, None), **wrong),
+                bound=True,
+            )
+        except OtherBytesError:
+            return True
+        except UnmetError:
+            return False
+        return False
 
     def put_in_parts(
         self, key: str, body: Body, *, condition: Condition, metadata: Mapping[str, str] | None = None
     ) -> Written | Refused:
         """`put` as a multipart upload, of whatever size but empty. What fails is aborted."""
         size = max(self._options.part_size, -(-body.size // MOST_PARTS))
-        return self._put_parts(key, blocks(body, size), condition, metadata)
+        return self._put_parts(key, into_buffers(body, size), condition, metadata)
 
     def put_stream(
         self,
@@ -109,7 +164,7 @@ class S3Store:
         expected: int = 0,
     ) -> Written | Refused:
         """See `StreamingStore.put_stream`. All parts but the last have the same size, as some stores want it."""
-        size = min(max(self._options.part_size, -(-expected // MOST_PARTS)), MOST_AT_ONCE)
+        size = min(max(self._options.part_size, -(-expected // MOST_PARTS)), MOST_PART)
         parts = regrouped(blocks, size)
         first = next(parts, b"")
         if len(first) < size:
@@ -119,7 +174,11 @@ class S3Store:
         return self._put_parts(key, chain((first,), parts), condition, metadata)
 
     def _put_parts(
-        self, key: str, parts_of_body: Iterable[bytes], condition: Condition, metadata: Mapping[str, str] | None
+        self,
+        key: str,
+        parts_of_body: Iterable[bytes | bytearray],
+        condition: Condition,
+        metadata: Mapping[str, str] | None,
     ) -> Written | Refused:
         create = self._about(key, metadata)
         created = self._call(s3_errors.CREATE, key, lambda client: client.create_multipart_upload(**create))
@@ -236,7 +295,7 @@ class S3Store:
         return now
 
     def _send_parts(
-        self, key: str, parts: Iterable[bytes], upload: Mapping[str, Any]
+        self, key: str, parts: Iterable[bytes | bytearray], upload: Mapping[str, Any]
     ) -> Sequence[CompletedPartTypeDef]:
         sent: list[CompletedPartTypeDef] = []
         for data in parts:
@@ -245,11 +304,13 @@ class S3Store:
             sent.append(self._send_part(key, len(sent) + 1, data, upload))
         return sent
 
-    def _send_part(self, key: str, number: int, data: bytes, upload: Mapping[str, Any]) -> CompletedPartTypeDef:
+    def _send_part(
+        self, key: str, number: int, data: bytes | bytearray, upload: Mapping[str, Any]
+    ) -> CompletedPartTypeDef:
         answer = self._call(
             s3_errors.PART,
             key,
-            lambda client: client.upload_part(PartNumber=number, Body=data, **upload),
+            lambda client: client.upload_part(PartNumber=number, Body=data, **upload),  # type: ignore[arg-type] # boto takes it
         )
         return {"PartNumber": number, "ETag": answer["ETag"]}
 
@@ -272,13 +333,13 @@ class S3Store:
             place["StartAfter"] = self._prefix + after
         return self._call(s3_errors.LIST, prefix, lambda client: client.list_objects_v2(**place))
 
-    def _call(self, call: Call, key: str, do: Callable[[S3Client], T]) -> T:
+    def _call(self, call: Call, key: str, do: Callable[[S3Client], T], *, bound: bool = False) -> T:
         try:
             clients = self._access.clients()
         except s3_errors.CAUGHT as error:
             raise s3_errors.unprepared(error, call, self._where(key)) from error
         try:
-            return do(clients.once if call.writes else clients.again)
+            return do(clients.bound if bound else clients.once if call.writes else clients.again)
         except s3_errors.CAUGHT as error:
             if s3_errors.credentials_refused(error):
                 self._access.renew(clients)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import threading
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 import botocore.credentials
@@ -24,8 +24,10 @@ MIB = 1024 * 1024
 LEAST_PART = 5 * MIB
 """S3 takes no smaller part but the last one."""
 MOST_PARTS = 10_000
-MOST_AT_ONCE = 256 * MIB
-"""What goes up in one piece is held in memory: more would be too much."""
+MOST_AT_ONCE = 5 * 1024 * MIB
+"""S3 takes no larger object in one request."""
+MOST_PART = 256 * MIB
+"""A part is held in memory: more would be too much."""
 READ_ATTEMPTS = 2
 """How often boto asks what changes nothing, within one call of ours."""
 SESSION_NAME = "adapty-sink"
@@ -35,9 +37,10 @@ SESSION_NAME = "adapty-sink"
 class S3Options:
     """One S3 destination. Empty text means: what the standard AWS chain says, or the store's default.
 
-    `multipart_threshold` and `part_size` are bytes, and about what one upload holds in memory, twice for a moment; a
-    body above the threshold goes up in parts. `checksums` "when_required" is for stores that know no CRC32 trailers:
-    there the sha256 of the body, which boto then signs, is what guards it on the way.
+    `multipart_threshold` and `part_size` are bytes: a body above the threshold goes up in parts, each of which is held
+    in memory. `checksums` "when_supported": large bodies go up with their sha256 as a checksum that the store compares.
+    "when_required" is for stores that know no checksums: boto reads a body twice then, and signs its sha256. "auto"
+    asks the store once whether it compares.
     """
 
     bucket: str = ""
@@ -51,9 +54,9 @@ class S3Options:
     storage_class: str = ""
     role_arn: str = ""
     addressing_style: Literal["auto", "path", "virtual"] = "auto"
-    checksums: Literal["when_supported", "when_required"] = "when_supported"
-    multipart_threshold: int = 8 * MIB
-    part_size: int = 8 * MIB
+    checksums: Literal["auto", "when_supported", "when_required"] = "when_supported"
+    multipart_threshold: int = 1024 * MIB
+    part_size: int = 32 * MIB
     connect_timeout: float = 5.0
     read_timeout: float = 30.0
     connections: int = 64
@@ -67,16 +70,22 @@ class S3Options:
                 raise UsageError(f"endpoint_url must look like https://host:port, not {self.endpoint_url!r}")
         if self.part_size < LEAST_PART:
             raise UsageError(f"part_size must be at least {LEAST_PART} bytes: S3 takes no smaller part")
-        if max(self.part_size, self.multipart_threshold) > MOST_AT_ONCE:
-            raise UsageError(f"multipart_threshold must be at most {MOST_AT_ONCE} bytes: so much is held in memory")
+        if self.part_size > MOST_PART:
+            raise UsageError(f"part_size must be at most {MOST_PART} bytes: so much is held in memory")
+        if self.multipart_threshold > MOST_AT_ONCE:
+            raise UsageError(f"multipart_threshold must be at most {MOST_AT_ONCE} bytes: S3 takes no larger request")
 
 
 @dataclass(frozen=True, slots=True)
 class Clients:
-    """Two clients over the same credentials: `once` never repeats a request, `again` does so for what is harmless."""
+    """Clients over the same credentials: `once` never repeats a request, `again` does so for what is harmless.
+
+    `bound` is `once` for bodies whose checksum is a signed header: their bytes need no signature of their own.
+    """
 
     once: S3Client
     again: S3Client
+    bound: S3Client
 
 
 class S3Access:
@@ -108,7 +117,11 @@ def _connect(options: S3Options) -> Clients:
     session = _session(options)
     region = options.region or session.region_name or "us-east-1"
     make = functools.partial(session.client, "s3", region_name=region, endpoint_url=options.endpoint_url or None)
-    clients = Clients(make(config=_config(options, 1)), make(config=_config(options, READ_ATTEMPTS)))
+    clients = Clients(
+        once=make(config=_config(options, 1)),
+        again=make(config=_config(options, READ_ATTEMPTS)),
+        bound=make(config=_config(options, 1, sign_payload=False)),
+    )
     clients.once.meta.events.register("before-send.s3.PutObject", _leave)
     clients.once.meta.events.register("before-send.s3.CompleteMultipartUpload", _cross)
     return clients
@@ -165,15 +178,20 @@ class _AssumedRole(botocore.credentials.CredentialProvider):
         return botocore.credentials.DeferredRefreshableCredentials(fetcher.fetch_credentials, self.METHOD)
 
 
-def _config(options: S3Options, attempts: int) -> Config:
+def _config(options: S3Options, attempts: int, *, sign_payload: bool = True) -> Config:
+    """`sign_payload`: as boto does of its own accord, else never."""
+    s3: Any = {"addressing_style": options.addressing_style}
+    if not sign_payload:
+        s3["payload_signing_enabled"] = False
+    checksums = "when_required" if options.checksums == "auto" else options.checksums
     return Config(
         connect_timeout=options.connect_timeout,
         read_timeout=options.read_timeout,
         retries={"total_max_attempts": attempts, "mode": "standard"},
         max_pool_connections=options.connections,
         tcp_keepalive=True,
-        s3={"addressing_style": options.addressing_style},
-        request_checksum_calculation=options.checksums,
-        response_checksum_validation=options.checksums,
+        s3=s3,
+        request_checksum_calculation=checksums,
+        response_checksum_validation=checksums,
         user_agent_extra=SESSION_NAME,
     )

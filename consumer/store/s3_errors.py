@@ -53,6 +53,11 @@ REFUSED_CODES: Final = frozenset(
 LOST_STATUS: Final = frozenset({500, 502, 504})
 """After these the write may have happened: they come from behind, or from a proxy that lost the answer."""
 
+OTHER_BYTES: Final = frozenset(
+    {"BadDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch", "InvalidDigest", "ChecksumMismatch"}
+)
+"""The store compared a checksum with the bytes that came, and they were others."""
+
 HTTP_NOT_FOUND, HTTP_CONFLICT, HTTP_UNMET, HTTP_BAD = 404, 409, 412, 400
 HTTP_UNKNOWN_CALL = 501
 
@@ -63,6 +68,10 @@ class MissingKeyError(SinkError):
 
 class UnmetError(SinkError):
     """The condition of a write did not hold. Never leaves the store."""
+
+
+class OtherBytesError(TransientError):
+    """The store refused the bytes that came for not being those that were announced. It holds nothing of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +135,8 @@ def _answered(error: ClientError, call: Call, where: str) -> SinkError:
         return UnmetError(where)
     if code == "NoSuchKey" or (call is HEAD and status == HTTP_NOT_FOUND):
         return MissingKeyError(where)
+    if code in OTHER_BYTES:
+        return OtherBytesError(f"{where}: {call.name} was refused, other bytes came than were sent: {_said(error)}")
     return _failed(error, call, where)
 
 

@@ -103,7 +103,7 @@ class ObjectBodies:
         packing = "none" if quarantine else cast("Compression", compression)
         as_it_is = packing == "none" and not (quarantine and self.omit_values)
         if file is not None and as_it_is and digest is not None and digest.top == top:
-            whole = Piece(lambda: self._open(file), self_checking=True)
+            whole = Piece(lambda: self._open(file), self_checking=True, unchecked=lambda: self._bare(file))
             return framed(whole, file.length, header=top, sha256=digest.sha256)
         pieces = [] if file is None else [Piece(lambda: self._open(file), file.length, self_checking=True)]
         if file is not None and quarantine and self.omit_values:
@@ -111,7 +111,10 @@ class ObjectBodies:
         return freeze(pieces, header=top, compression=packing, folder=self.folder)
 
     def _open(self, file: SpoolFile) -> BinaryIO:
+        return cast("BinaryIO", _Checked(file, self._bare(file)))
+
+    def _bare(self, file: SpoolFile) -> BinaryIO:
         try:
-            return cast("BinaryIO", _Checked(file, self.disk.read(file.name)))
+            return self.disk.read(file.name)
         except FileNotFoundError as error:
             raise SpoolDamagedError(f"spool file {file.name} is gone") from error

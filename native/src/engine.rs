@@ -12,8 +12,9 @@ use crate::cells::{self, Slot};
 use crate::csv_text::put_all;
 use crate::filters::Filters;
 use crate::json::{self, Input, Kind, LONGEST_NAME, Object};
-use crate::row_day::NoDay;
-use crate::rows::{Column, Day, Days, Form, Row, Rules, Scratch, Timed, Verdict};
+use crate::privacy::{Key, Method};
+use crate::row_day::{NoDay, Oldest};
+use crate::rows::{Column, Day, Days, Finish, Form, Row, Rules, Scratch, Timed, Verdict};
 
 /// Bytes before the body where values name their schema.
 const HEAD: usize = 5;
@@ -41,11 +42,14 @@ pub struct Engine {
     spare: Mutex<Vec<Vec<u8>>>,
 }
 
+/// (the stream's column or -1, form, method or "")
+type ColumnSpec = (i64, String, String);
+
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
 struct Spec {
-    /// For each column of the object: the stream's column or -1, and its form.
-    columns: Vec<(i64, String)>,
+    /// For each column of the object: the stream's column or -1, its form, what privacy does to it or "".
+    columns: Vec<ColumnSpec>,
     slots: usize,
     time: usize,
     timed: String,
@@ -60,6 +64,13 @@ struct Spec {
     types_default: bool,
     environments: Vec<String>,
     listed: Vec<String>,
+    oldest_day: Option<i64>,
+    oldest_age: Option<i64>,
+    event_names: Vec<(String, String)>,
+    normal_types: bool,
+    spaces: bool,
+    /// The name and the bytes of the key that hashes.
+    key: Option<(String, Vec<u8>)>,
     /// Bytes before each body: 5 where values name their schema.
     head: usize,
     /// For JSON each known input name: (name, column or -1, kind, rank).
@@ -80,7 +91,7 @@ fn timed(name: &str) -> PyResult<Timed> {
     })
 }
 
-fn column((slot, form): (i64, String)) -> PyResult<Column> {
+fn column((slot, form, method): ColumnSpec) -> PyResult<Column> {
     let form = match form.as_str() {
         "plain" => Form::Plain,
         "instant" => Form::Instant,
@@ -91,6 +102,7 @@ fn column((slot, form): (i64, String)) -> PyResult<Column> {
     Ok(Column {
         slot: usize::try_from(slot).ok(),
         form,
+        method: Method::named(&method),
     })
 }
 
@@ -132,6 +144,15 @@ impl Engine {
             environments: bytes(spec.environments),
             listed: bytes(spec.listed).into_iter().collect(),
         };
+        let names = spec.event_names.into_iter();
+        let finish = Finish {
+            names: names
+                .map(|(kind, name)| (kind.into_bytes(), name.into_bytes()))
+                .collect(),
+            normal_types: spec.normal_types,
+            spaces: spec.spaces,
+            key: spec.key.map(|(name, key)| Key::new(&name, &key)),
+        };
         let rules = Rules {
             columns: spec
                 .columns
@@ -142,6 +163,12 @@ impl Engine {
             filters,
             time: (spec.time, timed(&spec.timed)?),
             by_record: spec.by_record,
+            oldest: Oldest {
+                day: spec.oldest_day,
+                age: spec.oldest_age,
+            },
+            more: finish.more(),
+            finish,
         };
         let inputs = spec
             .inputs
@@ -347,7 +374,9 @@ impl Engine {
                 return Ok(false);
             }
             Verdict::NoDay(NoDay::NoTime) => found.quarantined.push((place, "no_time")),
-            Verdict::NoDay(NoDay::OutOfRange) => found.quarantined.push((place, "day_out_of_range")),
+            Verdict::NoDay(NoDay::OutOfRange) => {
+                found.quarantined.push((place, "day_out_of_range"))
+            }
             Verdict::Filtered(filter) => found.filtered[filter as usize] += 1,
         }
         Ok(true)
@@ -440,9 +469,9 @@ impl Batch {
         self.found.by_schema.clone()
     }
 
-    /// (day, rows, first place, last place, unlisted event types, rows without install date)
+    /// (day, rows, first place, last place, unlisted event types, rows without install date, cells with line breaks)
     #[getter]
-    fn days(&self) -> Vec<(i64, usize, u32, u32, usize, usize)> {
+    fn days(&self) -> Vec<(i64, usize, u32, u32, usize, usize, usize)> {
         lock(&self.days)
             .iter()
             .map(|one| {
@@ -453,6 +482,7 @@ impl Batch {
                     one.last,
                     one.unlisted,
                     one.no_install,
+                    one.line_breaks,
                 )
             })
             .collect()

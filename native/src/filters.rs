@@ -82,7 +82,9 @@ impl Filters {
                 Slot::Null if !self.types_default => return Found::Dropped(Filter::EventType),
                 Slot::Null => {}
                 slot => {
-                    let Scratch { normal: into, kept, .. } = scratch;
+                    let Scratch {
+                        normal: into, kept, ..
+                    } = scratch;
                     let Some(text) = slot.text(kept) else {
                         return Found::Left;
                     };

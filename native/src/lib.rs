@@ -10,6 +10,7 @@
 //! | `row_day` | which day a row belongs to, or why to none |
 //! | `filters` | which rows are dropped, and why |
 //! | `cells`, `timestamps` | a slot to the text of a cell |
+//! | `privacy` | what becomes of cells about persons |
 //! | `csv_text` | quoting |
 //! | `rows` | all of it, row by row |
 //! | `engine` | what Python calls |
@@ -20,6 +21,7 @@ pub mod csv_text;
 pub mod engine;
 pub mod filters;
 pub mod json;
+pub mod privacy;
 pub mod row_day;
 pub mod rows;
 pub mod timestamps;

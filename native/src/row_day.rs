@@ -13,17 +13,26 @@ pub enum NoDay {
     OutOfRange,
 }
 
-/// By the time field: within [2008-07-10, record day + 1]; without a record day only the first bound holds.
+/// A later first day: a day number, or an age before the record's day; None for neither.
+#[derive(Clone, Copy, Default)]
+pub struct Oldest {
+    pub day: Option<i64>,
+    pub age: Option<i64>,
+}
+
+/// By the time field: within [2008-07-10 or later, record day + 1]; without a record day what is counted from it does
+/// not bound.
 #[inline]
-pub fn by_event(time: Option<i64>, timestamp: i64) -> Result<i64, NoDay> {
+pub fn by_event(time: Option<i64>, timestamp: i64, oldest: Oldest) -> Result<i64, NoDay> {
     let day = time.ok_or(NoDay::NoTime)?.div_euclid(DAY_MICROS);
     let recorded = timestamp.div_euclid(DAY_MILLIS);
-    let last = if timestamp >= 0 && recorded <= LAST_DAY {
-        recorded + 1
-    } else {
-        LAST_DAY
-    };
-    if (FIRST..=last).contains(&day) {
+    let known = timestamp >= 0 && recorded <= LAST_DAY;
+    let last = if known { recorded + 1 } else { LAST_DAY };
+    let mut first = FIRST.max(oldest.day.unwrap_or(FIRST));
+    if let (Some(age), true) = (oldest.age, known) {
+        first = first.max(recorded.saturating_sub(age));
+    }
+    if (first..=last).contains(&day) {
         Ok(day)
     } else {
         Err(NoDay::OutOfRange)

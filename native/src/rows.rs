@@ -5,10 +5,11 @@ use std::collections::HashMap;
 use crate::cells::{self, MOST_PLAIN, Slot};
 use crate::csv_text;
 use crate::filters::{Filter, Filters, Found};
-use crate::row_day::{self, NoDay};
+use crate::privacy::{self, Key, Method};
+use crate::row_day::{self, NoDay, Oldest};
 use crate::timestamps::{self, DAY_MICROS};
 
-/// How a column's value is written, where its type does not say it.
+/// How a column's value is written, where its type does not say it. An event type may have another name in the CSV.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Form {
     Plain,
@@ -44,6 +45,27 @@ impl Timed {
 pub struct Column {
     pub slot: Option<usize>,
     pub form: Form,
+    pub method: Option<Method>,
+}
+
+/// What becomes of cells after the filters.
+#[derive(Default)]
+pub struct Finish {
+    /// What stands for an event type, as it is compared.
+    pub names: HashMap<Vec<u8>, Vec<u8>>,
+    /// Whether event types are written as they are compared.
+    pub normal_types: bool,
+    /// Whether line breaks become blanks.
+    pub spaces: bool,
+    pub key: Option<Key>,
+}
+
+impl Finish {
+    /// Bytes that a cell may be longer than its value.
+    pub fn more(&self) -> usize {
+        let name = self.names.values().map(Vec::len).max().unwrap_or(0);
+        name.max(self.key.as_ref().map_or(0, Key::longest))
+    }
 }
 
 pub struct Rules {
@@ -53,6 +75,10 @@ pub struct Rules {
     pub filters: Filters,
     pub time: (usize, Timed),
     pub by_record: bool,
+    pub oldest: Oldest,
+    pub finish: Finish,
+    /// Bytes that a cell may be longer than its value.
+    pub more: usize,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -81,6 +107,7 @@ pub struct Scratch {
     /// The row's own store.
     pub kept: Vec<u8>,
     line: Vec<u8>,
+    cell: Vec<u8>,
 }
 
 /// The rows of one day so far. `text` is None where nobody wants it; `ends` has each row's place and where its text ends.
@@ -93,6 +120,7 @@ pub struct Day {
     pub ends: Vec<(u32, usize)>,
     pub unlisted: usize,
     pub no_install: usize,
+    pub line_breaks: usize,
 }
 
 /// The days of a batch.
@@ -124,6 +152,7 @@ impl Days {
                         ends: Vec::new(),
                         unlisted: 0,
                         no_install: 0,
+                        line_breaks: 0,
                     });
                     self.by_day.insert(day, self.list.len() - 1);
                     self.list.len() - 1
@@ -157,7 +186,7 @@ impl Rules {
         let found = if self.by_record {
             row_day::by_record(timestamp)
         } else {
-            row_day::by_event(time, timestamp)
+            row_day::by_event(time, timestamp, self.oldest)
         };
         let day = match found {
             Ok(day) => day,
@@ -173,12 +202,13 @@ impl Rules {
         };
         let into = days.get(day, text)?;
         if let Some(text) = &mut into.text {
-            let room = 2 * size + self.columns.len() * MOST_PLAIN + 64;
+            let room = 2 * size + self.columns.len() * (MOST_PLAIN + 2 * self.more) + 64;
             if scratch.line.len() < room {
                 scratch.line.resize(room, 0);
             }
             let mut line = std::mem::take(&mut scratch.line);
-            let length = self.line(slots, scratch, &mut line);
+            let mut breaks = 0;
+            let length = self.line(slots, scratch, &mut line, &mut breaks);
             if let Some(length) = length {
                 text.extend_from_slice(&line[..length]);
             }
@@ -187,6 +217,7 @@ impl Rules {
                 return Ok(Verdict::Left);
             }
             into.ends.push((place, text.len()));
+            into.line_breaks += breaks;
             into.unlisted += usize::from(unlisted);
             into.no_install += usize::from(no_install);
         }
@@ -200,29 +231,32 @@ impl Rules {
 
     /// The row's line, in room that is there; its length, or None where a cell is refused.
     #[inline]
-    fn line(&self, slots: &[Slot<'_>], scratch: &Scratch, buf: &mut [u8]) -> Option<usize> {
+    fn line(
+        &self,
+        slots: &[Slot<'_>],
+        scratch: &mut Scratch,
+        buf: &mut [u8],
+        breaks: &mut usize,
+    ) -> Option<usize> {
         let mut at = 0;
         for column in &self.columns {
-            at = match column.slot.map_or(Slot::Null, |slot| slots[slot]) {
-                Slot::Null => at,
-                Slot::Text(_) | Slot::Kept(..)
-                    if column.form == Form::EventType && !scratch.type_is_normal =>
-                {
-                    csv_text::text(buf, at, &scratch.normal)?
+            let slot = column.slot.map_or(Slot::Null, |slot| slots[slot]);
+            let is_type = column.form == Form::EventType;
+            at = if column.method.is_some() || (is_type && !self.finish.names.is_empty()) {
+                self.finished(column, slot, scratch, buf, at, breaks)?
+            } else {
+                match slot {
+                    Slot::Text(_) | Slot::Kept(..)
+                        if is_type && self.finish.normal_types && !scratch.type_is_normal =>
+                    {
+                        self.text(buf, at, &scratch.normal, breaks)?
+                    }
+                    Slot::Text(text) => self.text(buf, at, text, breaks)?,
+                    Slot::Kept(from, to) => {
+                        self.text(buf, at, &scratch.kept[from as usize..to as usize], breaks)?
+                    }
+                    other => plain(column.form, other, buf, at),
                 }
-                Slot::Text(text) => csv_text::text(buf, at, text)?,
-                Slot::Kept(from, to) => {
-                    csv_text::text(buf, at, &scratch.kept[from as usize..to as usize])?
-                }
-                Slot::Long(number) => match column.form {
-                    Form::Instant => timestamps::instant(buf, at, number),
-                    Form::Date => timestamps::date(buf, at, number),
-                    _ => cells::long(buf, at, number),
-                },
-                Slot::Real(value) => cells::real(buf, at, value),
-                Slot::Single(value) => cells::single(buf, at, value),
-                Slot::Bool(true) => csv_text::put(buf, at, b"true"),
-                Slot::Bool(false) => csv_text::put(buf, at, b"false"),
             };
             buf[at] = b',';
             at += 1;
@@ -233,4 +267,119 @@ impl Rules {
         buf[at - 1] = b'\n';
         Some(at)
     }
+
+    /// A text cell whose line breaks may have to become blanks.
+    #[inline(always)]
+    fn text(&self, buf: &mut [u8], at: usize, text: &[u8], breaks: &mut usize) -> Option<usize> {
+        if self.finish.spaces && has_breaks(text) {
+            let mut cell = text.to_vec();
+            blank_out(&mut cell);
+            *breaks += 1;
+            return csv_text::text(buf, at, &cell);
+        }
+        csv_text::text(buf, at, text)
+    }
+
+    /// A cell that has a name or a method: event names, line breaks, privacy, in this order.
+    #[inline(never)]
+    fn finished(
+        &self,
+        column: &Column,
+        slot: Slot<'_>,
+        scratch: &mut Scratch,
+        buf: &mut [u8],
+        at: usize,
+        breaks: &mut usize,
+    ) -> Option<usize> {
+        if matches!(slot, Slot::Null) {
+            return Some(at);
+        }
+        let mut cell = std::mem::take(&mut scratch.cell);
+        cell.clear();
+        match slot.text(&scratch.kept) {
+            Some(text) if text.contains(&0) || !csv_text::is_text(text) => return None,
+            Some(text) => cell.extend_from_slice(self.named(column, text, scratch)),
+            None => {
+                let end = plain(column.form, slot, buf, at);
+                cell.extend_from_slice(&buf[at..end]);
+            }
+        }
+        if self.finish.spaces && has_breaks(&cell) {
+            blank_out(&mut cell);
+            *breaks += 1;
+        }
+        let end = match column.method {
+            Some(Method::Drop) => Some(at),
+            Some(Method::Hash) => {
+                self.finish.key.as_ref()?.hash(&mut cell);
+                csv_text::text(buf, at, &cell)
+            }
+            Some(Method::TruncateIp) => {
+                privacy::truncate_ip(&mut cell)?;
+                csv_text::text(buf, at, &cell)
+            }
+            None => csv_text::text(buf, at, &cell),
+        };
+        scratch.cell = cell;
+        end
+    }
+
+    /// The text of a cell, an event type's under the name that it has in the CSV.
+    fn named<'t>(&'t self, column: &Column, text: &'t [u8], scratch: &'t Scratch) -> &'t [u8] {
+        if column.form != Form::EventType {
+            return text;
+        }
+        let compared = if scratch.type_is_normal {
+            text
+        } else {
+            &scratch.normal[..]
+        };
+        match self.finish.names.get(compared) {
+            Some(name) => name,
+            None if self.finish.normal_types => compared,
+            None => text,
+        }
+    }
+}
+
+/// A cell that is no text.
+#[inline(always)]
+fn plain(form: Form, slot: Slot<'_>, buf: &mut [u8], at: usize) -> usize {
+    match slot {
+        Slot::Long(number) => match form {
+            Form::Instant => timestamps::instant(buf, at, number),
+            Form::Date => timestamps::date(buf, at, number),
+            _ => cells::long(buf, at, number),
+        },
+        Slot::Real(value) => cells::real(buf, at, value),
+        Slot::Single(value) => cells::single(buf, at, value),
+        Slot::Bool(true) => csv_text::put(buf, at, b"true"),
+        Slot::Bool(false) => csv_text::put(buf, at, b"false"),
+        Slot::Null | Slot::Text(_) | Slot::Kept(..) => at,
+    }
+}
+
+fn has_breaks(text: &[u8]) -> bool {
+    text.iter().fold(false, |found, byte| {
+        found | (*byte == b'\n') | (*byte == b'\r')
+    })
+}
+
+/// CR, LF and CRLF become one blank each.
+fn blank_out(cell: &mut Vec<u8>) {
+    let (mut to, mut from) = (0, 0);
+    while from < cell.len() {
+        let byte = cell[from];
+        from += 1;
+        if byte == b'\r' && cell.get(from) == Some(&b'\n') {
+            from += 1;
+        }
+        cell[to] = if matches!(byte, b'\r' | b'\n') {
+            b' '
+        } else {
+            byte
+        };
+        to += 1;
+    }
+    cell.truncate(to);
 }

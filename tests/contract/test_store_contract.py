@@ -4,18 +4,20 @@ import hashlib
 import io
 import socket
 import time
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Barrier
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 import pytest
 
 from consumer.domain.errors import HaltError, HaltReason, TransientError, UnknownOutcomeError
 from consumer.store import s3
+from consumer.store.body import ChangedError, Piece, freeze
 from consumer.store.conditional_writes.probe import PROOF, conditional_writes, require_safe
 from consumer.store.folder import FolderStore
 from consumer.store.port import Absent, BytesBody, Condition, Match, ObjectInfo, Refused, Store, StreamingStore, Written
@@ -23,7 +25,9 @@ from consumer.store.s3 import S3Store
 from consumer.store.s3_clients import LEAST_PART, S3Options
 from tests.conftest import BucketFactory
 from tests.contract.fault_proxy import Answer, FaultProxy, Lose, Redate, Truncate, fault_proxy
+from tests.contract.tls_proxy import tls_proxy
 from tests.fakes.store import MemoryStore
+from tests.services.certificates import Authority
 from tests.services.s3 import S3Address, VersityGW
 
 FOLDER = "com.sample-app/nested"
@@ -99,6 +103,9 @@ class OddBody:
     def open(self) -> BinaryIO:
         self.meanwhile()
         return io.BytesIO(self.data)
+
+    def open_unchecked(self) -> BinaryIO:
+        return self.open()
 
 
 def honest(data: bytes, meanwhile: Callable[[], object] = bool) -> OddBody:
@@ -628,6 +635,90 @@ def test_either_kind_of_checksum(options: S3Options, checksums: str, minio: S3Ad
         assert content(store, key) == data
     answer = minio.client().head_object(Bucket=options.bucket, Key=f"{FOLDER}/small", ChecksumMode="ENABLED")
     assert ("ChecksumCRC32" in answer) == (checksums == "when_supported")
+
+
+MEGA = 1024 * 1024
+
+
+def by_checksum(options: S3Options, checksums: Literal["auto", "when_supported", "when_required"]) -> S3Store:
+    return S3Store(replace(options, checksums=checksums, multipart_threshold=16 * MEGA))
+
+
+@pytest.mark.parametrize("checksums", ["auto", "when_supported"])
+def test_a_large_body_goes_up_at_once_with_the_digest_that_is_known(
+    options: S3Options, checksums: Literal["auto", "when_supported"], minio: S3Address
+) -> None:
+    data = many(7 * MEGA + 1)
+    etag = add(by_checksum(options, checksums), "large", data).etag
+    assert "-" not in etag, "no parts"
+    answer = minio.client().head_object(Bucket=options.bucket, Key=f"{FOLDER}/large", ChecksumMode="ENABLED")
+    assert answer["ChecksumSHA256"] == b64encode(hashlib.sha256(data).digest()).decode()
+    [item] = minio.client().list_objects_v2(Bucket=options.bucket)["Contents"]
+    assert item["Key"] == f"{FOLDER}/large", "asking leaves nothing where the store compares"
+
+
+def test_a_store_that_compares_no_checksums_gets_a_signed_digest(options: S3Options, minio: S3Address) -> None:
+    data = many(3 * MEGA)
+    store = by_checksum(options, "when_required")
+    add(store, "large", data)
+    assert content(store, "large") == data
+    answer = minio.client().head_object(Bucket=options.bucket, Key=f"{FOLDER}/large", ChecksumMode="ENABLED")
+    assert "ChecksumSHA256" not in set(answer)
+    assert written(store.put("large", BytesBody(data), condition=Match(answer["ETag"])))
+    assert isinstance(store.put("large", BytesBody(data), condition=Absent()), Refused)
+
+
+@pytest.mark.parametrize("checksums", ["auto", "when_supported", "when_required"])
+def test_a_body_that_changed_on_the_disk_is_refused(
+    options: S3Options, checksums: Literal["auto", "when_supported", "when_required"], tmp_path: Path
+) -> None:
+    """Between the digest and the sending: by the store where it compares, else by us before anything is sent."""
+    path = tmp_path / "rows"
+    path.write_bytes(many(3 * MEGA))
+    with freeze([Piece(lambda: path.open("rb"))], folder=tmp_path) as body:
+        with path.open("r+b") as file:
+            file.seek(2 * MEGA)
+            file.write(b"x")
+        store = by_checksum(options, checksums)
+        with pytest.raises(ChangedError, match="nothing of them was published"):
+            store.put("large", body, condition=Absent())
+        assert store.head("large") is None
+
+
+@pytest.mark.parametrize("checksums", ["auto", "when_supported"])
+def test_bytes_that_changed_on_the_way_are_refused(
+    options: S3Options, checksums: Literal["auto", "when_supported"]
+) -> None:
+    """The body reads right here, and came wrong there."""
+    data = many(3 * MEGA)
+
+    @dataclass(frozen=True, slots=True)
+    class Bent(OddBody):
+        def open_unchecked(self) -> BinaryIO:
+            return io.BytesIO(self.data[:-1] + b"x")
+
+    store = by_checksum(options, checksums)
+    with pytest.raises(TransientError, match="other bytes came than were sent"):
+        store.put("large", Bent(data, len(data), hashlib.sha256(data).hexdigest()), condition=Absent())
+    assert store.head("large") is None
+
+
+def test_a_large_body_over_tls(options: S3Options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same where boto would sign or leave out more of its own accord."""
+    authority = Authority(tmp_path)
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(authority.file))
+    data = many(3 * MEGA)
+    with tls_proxy(options.endpoint_url.removeprefix("http://"), authority.issue("store")) as address:
+        store = by_checksum(replace(options, endpoint_url=f"https://{address}"), "auto")
+        add(store, "large", data)
+        assert content(store, "large") == data
+        path = tmp_path / "rows"
+        path.write_bytes(data)
+        with freeze([Piece(lambda: path.open("rb"))], folder=tmp_path) as body:
+            path.write_bytes(data[:-1] + b"x")
+            with pytest.raises(ChangedError):
+                store.put("other", body, condition=Absent())
+        assert store.head("other") is None
 
 
 def test_the_storage_class_is_passed_on(options: S3Options, minio: S3Address) -> None:

@@ -101,7 +101,7 @@ class NativeEngine:
         self._extension, self._columns, self._format = extension, columns, rules.format
         self._shipped = rules.kind != CUSTOM
         self._positions = {column.name: number for number, column in enumerate(columns)}
-        self._types = filters.event_type.name if filters.event_type and self._shipped else None
+        self._types = filters.event_type.name if filters.event_type else None
         self._described = self._describe(rules, filters)
         self._ready: dict[tuple[str, ...], _Ready] = {}
         self._lock = Lock()
@@ -134,6 +134,12 @@ class NativeEngine:
             "types_default": filters.types_default,
             "environments": list(filters.environments),
             "listed": list(kind_of(rules.kind).event_types),
+            "oldest_day": None,
+            "oldest_age": None,
+            "event_names": [],
+            "normal_types": self._shipped,
+            "spaces": False,
+            "key": None,
             "head": HEAD if rules.format is Format.AVRO_REGISTRY else 0,
             "inputs": inputs,
         }
@@ -190,7 +196,7 @@ class NativeEngine:
         if names not in self._ready:
             if len(self._ready) == MOST_HEADERS:
                 del self._ready[next(iter(self._ready))]
-            columns = [(self._positions.get(name, NOBODY), self._form(name)) for name in names]
+            columns = [(self._positions.get(name, NOBODY), self._form(name), "") for name in names]
             self._ready[names] = _Ready(self._extension.Engine({**self._described, "columns": columns}))
         return self._ready[names]
 

@@ -30,7 +30,7 @@ class NativeBatch(Protocol):
     filtered: Sequence[int]
     unknown: Mapping[str, int]
     by_schema: Sequence[tuple[int, int]]
-    days: Sequence[tuple[int, int, int, int, int, int]]
+    days: Sequence[tuple[int, int, int, int, int, int, int]]
 
     def text(self, engine: NativeRules, day: int, lines: Sequence[tuple[int, bytes]]) -> bytes:
         """The text of a day, once, with the exact engine's lines where they belong."""

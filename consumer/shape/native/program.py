@@ -11,8 +11,8 @@ from consumer.streams.columns import Column, ColumnKind
 _NULL = Primitive("null")
 _NEVER, _FIRST, _SECOND = 0, 1, 2
 NOBODY = -1
-LONGEST_SYMBOL = 1_000
-"""Characters of an enum's symbol; a datum of one byte may name it."""
+MOST_SYMBOLS = 10_000
+"""Characters of the longest symbols of all enums together: a datum of some bytes may name them all."""
 _TEXT, _LONG, _DAYS = "text", "long", "days"
 _SKIPPED = {"string": "text", "bytes": "text", "boolean": "boolean", "int": "long", "long": "long"}
 _SKIPPED |= {"float": "float", "double": "double"}
@@ -64,7 +64,8 @@ def program(root: Node | None, columns: Sequence[Column], *, shipped: bool) -> l
         if spec is None:
             return None
         made.append(spec)
-    return made
+    longest = sum(max(map(len, symbols), default=0) for *_, symbols in made)
+    return made if longest <= MOST_SYMBOLS else None
 
 
 def _field(field: Field, column: Column | None, number: int, *, shipped: bool) -> FieldSpec | None:
@@ -72,8 +73,7 @@ def _field(field: Field, column: Column | None, number: int, *, shipped: bool) -
     if isinstance(node, Enumeration):
         if column is not None and column.kind not in {ColumnKind.TEXT, ColumnKind.JSON}:
             return None
-        fits = max(map(len, node.symbols), default=0) <= LONGEST_SYMBOL
-        return ("symbol", null, number, list(node.symbols)) if fits else None
+        return ("symbol", null, number, list(node.symbols))
     if not isinstance(node, Primitive):
         return None
     if node == _NULL:

@@ -67,7 +67,7 @@ def test_the_defaults_are_those_of_the_contract(load: Load) -> None:
     assert (to.addressing_style, to.effective_checksums, to.multipart_threshold) == (
         "auto",
         "when_supported",
-        8 * 1024**2,
+        1024**3,
     )
     rules = stream.rules
     assert (rules.stream, rules.kind, rules.topic, rules.format) == ("events", "events", "adapty.events", Format.AVRO)
@@ -422,7 +422,7 @@ def test_buckets_and_folders(load: Load, url: str, bucket: str, folder: str) -> 
 
 def test_checksums_follow_the_endpoint_unless_given(load: Load) -> None:
     endpoint = LEAST.replace("[streams", 'endpoint_url = "http://localhost:9000"\n[streams')
-    assert load(endpoint).streams[0].destination.effective_checksums == "when_required"
+    assert load(endpoint).streams[0].destination.effective_checksums == "auto", "the store is asked"
     given = endpoint.replace("[streams", 'checksums = "when_supported"\n[streams')
     assert load(given).streams[0].destination.effective_checksums == "when_supported"
 

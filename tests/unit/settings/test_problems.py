@@ -271,11 +271,11 @@ CASES: dict[str, tuple[str, str]] = {
     ),
     "part size": (
         base("multipart_threshold = '1MiB'"),
-        'destination.multipart_threshold: "1MiB" is out of range; write 5MiB to 256MiB',
+        'destination.multipart_threshold: "1MiB" is out of range; write 5MiB to 5GiB',
     ),
-    "a piece larger than memory should hold": (
-        base("multipart_threshold = '257MiB'"),
-        'destination.multipart_threshold: "257MiB" is out of range; write 5MiB to 256MiB',
+    "larger than one request": (
+        base("multipart_threshold = '6GiB'"),
+        'destination.multipart_threshold: "6GiB" is out of range; write 5MiB to 5GiB',
     ),
     "S3 key of a local folder": (
         base("server_side_encryption = 'AES256'").replace("s3://", "file:///"),

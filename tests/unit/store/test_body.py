@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from consumer.domain.errors import TransientError
 from consumer.store import compression as packing
-from consumer.store.body import BLOCK, ChangedError, Piece, blocks, freeze
+from consumer.store.body import BLOCK, BodyReader, ChangedError, Piece, blocks, freeze, into_buffers
 from consumer.store.compression import Compression, remove_leftovers
 from consumer.store.port import BytesBody
 
@@ -179,3 +179,36 @@ def test_a_packed_body_does_not_check_itself(tmp_path: Path) -> None:
     piece = Piece(lambda: io.BytesIO(b"1,2\n"), self_checking=True)
     with freeze([piece], compression="gzip", folder=tmp_path) as body:
         assert not body.self_checking
+
+
+@given(st.binary(min_size=1, max_size=300), st.integers(1, 400))
+def test_buffers_are_full_but_the_last(data: bytes, size: int) -> None:
+    cut = [bytes(block) for block in into_buffers(BytesBody(data), size)]
+    assert b"".join(cut) == data
+    assert all(len(block) == size for block in cut[:-1])
+
+
+@given(st.binary(max_size=300), st.integers(1, 400), st.booleans())
+def test_a_body_is_sent_as_often_as_asked(data: bytes, size: int, checked: bool) -> None:
+    with BodyReader(BytesBody(data), checked=checked) as reader:
+        assert len(reader) == len(data)
+        for _ in range(2):
+            assert b"".join(iter(lambda: reader.read(size), b"")) == data
+            assert reader.tell() == len(data)
+            assert reader.seek(0) == 0
+        assert reader.seek(0, io.SEEK_END) == len(data)
+        with pytest.raises(io.UnsupportedOperation):
+            reader.seek(-1, io.SEEK_SET)
+
+
+@pytest.mark.parametrize("more", [b"", b"x", b"1,3\n", b"1,2\n5"])
+def test_what_is_sent_checked_is_what_was_frozen(tmp_path: Path, more: bytes) -> None:
+    data = bytearray(b"1,2\n")
+    body = freeze([Piece(lambda: io.BytesIO(bytes(data)))], folder=tmp_path)
+    data[:] = more
+    with BodyReader(body, checked=True) as reader:
+        if more.startswith(b"1,2\n"):
+            assert reader.read() == b"1,2\n", "what was appended later is not part of it"
+        else:
+            with pytest.raises(TransientError):
+                b"".join(iter(lambda: reader.read(3), b""))

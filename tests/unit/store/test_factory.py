@@ -8,7 +8,7 @@ from consumer.domain.errors import UsageError
 from consumer.store.factory import folder_of, open_store, split_s3
 from consumer.store.folder import FolderStore
 from consumer.store.s3 import S3Store
-from consumer.store.s3_clients import LEAST_PART, MOST_AT_ONCE, S3Options
+from consumer.store.s3_clients import LEAST_PART, MOST_AT_ONCE, MOST_PART, S3Options
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_other_urls_are_mistakes(url: str) -> None:
         {"endpoint_url": "ftp://127.0.0.1"},
         {"endpoint_url": "http://"},
         {"part_size": LEAST_PART - 1},
-        {"part_size": MOST_AT_ONCE + 1},
+        {"part_size": MOST_PART + 1},
         {"multipart_threshold": MOST_AT_ONCE + 1},
     ],
 )
