@@ -16,15 +16,15 @@ from consumer.shape.timestamps import DAY_MICROS, LAST_MICROS, Moment
 NO_TIME = "no_time"
 OUT_OF_RANGE = "day_out_of_range"
 DAY_MILLIS = 86_400_000
-_EPOCH_DAY = date(1970, 1, 1)
-FIRST = (FIRST_DAY - _EPOCH_DAY).days
+EPOCH_DAY = date(1970, 1, 1)
+FIRST = (FIRST_DAY - EPOCH_DAY).days
 LAST = LAST_MICROS // DAY_MICROS
 """9999-12-31"""
 
 
 def to_date(day: int) -> date:
     """The calendar date of a day number."""
-    return _EPOCH_DAY + timedelta(days=day)
+    return EPOCH_DAY + timedelta(days=day)
 
 
 def record_day(timestamp: int) -> int | None:
@@ -48,7 +48,7 @@ def day_by_event(time: Moment | None, timestamp: int, oldest: int | date | None 
 
 def _first_day(oldest: int | date | None, recorded: int | None) -> int:
     if isinstance(oldest, date):
-        return max(FIRST, (oldest - _EPOCH_DAY).days)
+        return max(FIRST, (oldest - EPOCH_DAY).days)
     return FIRST if oldest is None or recorded is None else max(FIRST, recorded - oldest)
 
 

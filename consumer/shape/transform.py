@@ -27,6 +27,7 @@ from consumer.shape.exact.row import ExactRules
 from consumer.shape.filters import filters_of
 from consumer.shape.native import extension
 from consumer.shape.native.engine import NativeEngine, supports
+from consumer.shape.privacy import key_of
 from consumer.shape.quarantine import quarantine_days
 from consumer.shape.row_day import to_date
 from consumer.streams.columns import columns_of
@@ -55,16 +56,18 @@ def make_transformer(
         )
     if problems := check_rules(rules):
         raise ValueError("\n".join(problems))
-    native = _native(rules) if engine == extension.NATIVE else None
+    native = _native(rules, key_of(rules, keys or {})) if engine == extension.NATIVE else None
     return StreamTransformer(rules, decoders_for(rules, registry), native, keys)
 
 
-def _native(rules: RowRules) -> Engine | None:
+def _native(rules: RowRules, key: bytes) -> Engine | None:
     """The native engine for these rules, where there is one."""
     columns = columns_of(rules)
     filters = filters_of(rules, columns)
     module = extension.find().module
-    return NativeEngine(module, rules, columns, filters) if module and supports(rules, columns, filters) else None
+    if module is None or not supports(rules, columns, filters):
+        return None
+    return NativeEngine(module, rules, columns, filters, key)
 
 
 @dataclass(slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
+from datetime import date
 from threading import Lock
 from typing import Any
 
@@ -16,29 +17,31 @@ from consumer.decode.avro_decoder import Writer
 from consumer.decode.wire_format import HEAD
 from consumer.domain.batches import RawBatch, TransformOptions
 from consumer.shape.engine import Found, NativeDay
-from consumer.shape.exact.row import NO_INSTALL, UNLISTED
+from consumer.shape.exact.row import LINE_BREAK, NO_INSTALL, UNLISTED
 from consumer.shape.filters import ENVIRONMENT, EVENT_TYPE, HISTORICAL, PROFILE, Filters
 from consumer.shape.native.extension import Extension, NativeBatch, NativeRules
 from consumer.shape.native.program import NOBODY, program
-from consumer.shape.row_day import to_date
+from consumer.shape.row_day import EPOCH_DAY, to_date
 from consumer.streams.columns import Column, ColumnKind, known_inputs
 from consumer.streams.kinds import CUSTOM, kind_of
-from consumer.streams.rules import ROWS_VERSION, DayBy, Filter, Format, RowRules
+from consumer.streams.rules import ROWS_VERSION, DayBy, Filter, Format, LineBreaks, Privacy, RowRules
 
 PANIC = "panic"
 """Why records take the exact path: the extension gave up on their batch."""
 MOST_HEADERS = 16
 """Headers that are kept ready: today's, and those of covering records."""
 _FILTERS = (EVENT_TYPE, PROFILE, HISTORICAL, ENVIRONMENT)
-_FORMATS = frozenset({Format.AVRO, Format.AVRO_REGISTRY, Format.JSON})
+_WITH_IDS = frozenset({Format.AVRO_REGISTRY, Format.JSON_REGISTRY})
+_JSON = frozenset({Format.JSON, Format.JSON_REGISTRY})
 _RULES = frozenset(
     {"stream", "kind", "topic", "format", "schema", "time_field", "writer_schema", "day_by", "filter", "version"}
-    | {"send_user_attributes", "send_integration_ids"}
+    | {"send_user_attributes", "send_integration_ids", "event_names", "line_breaks", "oldest_day", "privacy"}
 )
 _FILTER_FIELDS = frozenset(
     {"event_types", "event_type_default", "include_without_profile", "exclude_historical", "historical_before"}
     | {"environments"}
 )
+_PRIVACY_FIELDS = frozenset({"columns", "key", "fingerprint"})
 _KINDS: Mapping[ColumnKind, str] = {
     ColumnKind.TEXT: "text",
     ColumnKind.JSON: "json",
@@ -49,6 +52,8 @@ _KINDS: Mapping[ColumnKind, str] = {
     ColumnKind.INSTANT: "instant",
     ColumnKind.DATE: "date",
 }
+_COUNTED = {UNLISTED: 4, NO_INSTALL: 5, LINE_BREAK: 6}
+"""Where a day of the extension has the number of an oddity."""
 _FORMS = {ColumnKind.INSTANT: "instant", ColumnKind.DATE: "date"}
 _TIMES = {
     ColumnKind.INSTANT: "micros",
@@ -64,9 +69,10 @@ def supports(rules: RowRules, columns: Sequence[Column], filters: Filters) -> bo
     timed = [one for one in columns if one.name == rules.time_field or one == filters.install]
     return (
         rules.version == ROWS_VERSION
-        and rules.format in _FORMATS
+        and (rules.format in _JSON or rules.format in {Format.AVRO, Format.AVRO_REGISTRY})
         and _at_default(rules, _RULES)
         and _at_default(rules.filter, _FILTER_FIELDS)
+        and _at_default(rules.privacy, _PRIVACY_FIELDS)
         and all(column.kind in _KINDS for column in columns)
         and all(column.kind in {ColumnKind.TEXT, ColumnKind.JSON} for column in compared)
         and all(column.kind in _TIMES for column in timed)
@@ -74,7 +80,7 @@ def supports(rules: RowRules, columns: Sequence[Column], filters: Filters) -> bo
     )
 
 
-def _at_default(rules: RowRules | Filter, known: frozenset[str]) -> bool:
+def _at_default(rules: RowRules | Filter | Privacy, known: frozenset[str]) -> bool:
     """Whether every field that is not `known` has its default: a rule that came later and is not used."""
     for one in fields(rules):
         if one.name in known:
@@ -96,13 +102,21 @@ class _Ready:
 class NativeEngine:
     """The extension by one set of rules. Any thread may call it."""
 
-    def __init__(self, extension: Extension, rules: RowRules, columns: Sequence[Column], filters: Filters) -> None:
-        """Rules that `supports` says yes to."""
+    def __init__(
+        self,
+        extension: Extension,
+        rules: RowRules,
+        columns: Sequence[Column],
+        filters: Filters,
+        key: bytes,
+    ) -> None:
+        """Rules that `supports` says yes to; `key` is the one that they hash with."""
         self._extension, self._columns, self._format = extension, columns, rules.format
         self._shipped = rules.kind != CUSTOM
         self._positions = {column.name: number for number, column in enumerate(columns)}
         self._types = filters.event_type.name if filters.event_type else None
-        self._described = self._describe(rules, filters)
+        self._methods = rules.privacy.columns
+        self._described = {**self._describe(rules, filters), **_finish(rules, key)}
         self._ready: dict[tuple[str, ...], _Ready] = {}
         self._lock = Lock()
 
@@ -111,7 +125,7 @@ class NativeEngine:
         time = self._columns[self._positions[rules.time_field]]
         install = filters.install
         inputs = None
-        if rules.format is Format.JSON:
+        if rules.format in _JSON:
             inputs = [
                 (name, number, self._json_kind(column), rank)
                 for number, column in enumerate(self._columns)
@@ -134,13 +148,8 @@ class NativeEngine:
             "types_default": filters.types_default,
             "environments": list(filters.environments),
             "listed": list(kind_of(rules.kind).event_types),
-            "oldest_day": None,
-            "oldest_age": None,
-            "event_names": [],
             "normal_types": self._shipped,
-            "spaces": False,
-            "key": None,
-            "head": HEAD if rules.format is Format.AVRO_REGISTRY else 0,
+            "head": HEAD if rules.format in _WITH_IDS else 0,
             "inputs": inputs,
         }
 
@@ -196,7 +205,10 @@ class NativeEngine:
         if names not in self._ready:
             if len(self._ready) == MOST_HEADERS:
                 del self._ready[next(iter(self._ready))]
-            columns = [(self._positions.get(name, NOBODY), self._form(name), "") for name in names]
+            columns = [
+                (self._positions.get(name, NOBODY), self._form(name), str(self._methods.get(name, "")))
+                for name in names
+            ]
             self._ready[names] = _Ready(self._extension.Engine({**self._described, "columns": columns}))
         return self._ready[names]
 
@@ -216,11 +228,22 @@ class NativeEngine:
             ready.learned[number] = specs is not None
 
 
+def _finish(rules: RowRules, key: bytes) -> dict[str, Any]:
+    """What becomes of rows and cells beside decoding and filters."""
+    oldest, name = rules.oldest_day, rules.privacy.key
+    return {
+        "oldest_day": (oldest - EPOCH_DAY).days if isinstance(oldest, date) else None,
+        "oldest_age": oldest if isinstance(oldest, int) else None,
+        "event_names": list(rules.event_names.items()),
+        "spaces": rules.line_breaks is LineBreaks.SPACE,
+        "key": None if name is None else (name, key),
+    }
+
+
 def _text(found: NativeBatch, rules: NativeRules, day: int) -> Callable[[Sequence[tuple[int, bytes]]], bytes]:
     return lambda lines: found.text(rules, day, lines)
 
 
 def _oddities(found: NativeBatch) -> Counter[str]:
-    unlisted = sum(day[4] for day in found.days)
-    no_install = sum(day[5] for day in found.days)
-    return Counter({name: number for name, number in ((UNLISTED, unlisted), (NO_INSTALL, no_install)) if number})
+    totals = {name: sum(day[at] for day in found.days) for name, at in _COUNTED.items()}
+    return Counter({name: number for name, number in totals.items() if number})

@@ -10,7 +10,7 @@ import os
 import random
 import struct
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import orjson
@@ -21,7 +21,8 @@ from consumer.domain.batches import TransformOptions
 from consumer.shape.native import extension
 from consumer.shape.transform import make_transformer
 from consumer.streams.kinds import KINDS
-from consumer.streams.rules import DayBy, Filter, Format, RowRules
+from consumer.streams.privacy import fingerprint
+from consumer.streams.rules import DayBy, Filter, Format, LineBreaks, Method, Privacy, RowRules
 from tests.builders.mutations import TEXTS as PIECES
 from tests.builders.mutations import VARINTS
 from tests.builders.transforming import (
@@ -83,6 +84,17 @@ TEXTS = [
     *("2024-07-15T23:59:60Z", "2024-07-15T24:00:00Z", "2024-07-15 13:45:18", "2024-07-15T13:45:18.7552589999+05:30"),
     *("2024-02-30T00:00:00Z", "0000-07-15T13:45:18Z", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"),
     *("20240715", "1721051118755", "1721051118.5", "1721051118", "-1721051118755", "2024-07-18T23:59:59.999999Z"),
+    *(
+        "203.0.113.77",
+        "::ffff:203.0.113.77",
+        "2001:db8:1:2::3",
+        "fe80::1%eth0",
+        "01.2.3.4",
+        "::",
+        "1::2:3:4:5:6:7",
+        "k1:",
+    ),
+    *("k1:" + "0a" * 16, "k1:" + "0A" * 16, "\r", "\r\n\r\n", " \n "),
     *("2024-07-15T13:45:18.7-0800", "2024-07-15t13:45:18z", "2024-07-15T13:45", "soon", '{"a": 1}', "true", "19000"),
 ]
 LONGS = [
@@ -210,11 +222,33 @@ FILTERS = {
 }
 
 
-def rules_for(kind: str, form: Format, day_by: DayBy) -> RowRules:
+KEY = b"k" * 32
+PERSONAL: Mapping[str, Mapping[str, Method]] = {
+    "events": {"ip_address": Method.TRUNCATE_IP, "customer_user_id": Method.HASH, "idfa": Method.DROP}
+    | {"revenue_usd": Method.HASH, "event_type": Method.HASH},
+    "paywall_views": {"customer_user_id": Method.HASH, "install_date": Method.DROP},
+    "ua_events": {"ip_address": Method.TRUNCATE_IP, "user_agent": Method.HASH, "attributes": Method.HASH},
+    "ua_campaign_metrics": {"campaign_id": Method.TRUNCATE_IP},
+    "own": {"environment": Method.HASH, "data": Method.DROP, "ok": Method.HASH, "seen": Method.HASH},
+}
+VARIANTS = ("plain", "day of the record", "finished")
+
+
+def rules_for(kind: str, form: Format, variant: str) -> RowRules:
+    more: dict[str, Any] = {"filter": FILTERS[kind]}
+    if variant == "day of the record":
+        more["day_by"] = DayBy.RECORD
+    if variant == "finished":
+        more["privacy"] = Privacy(PERSONAL[kind], "k1", fingerprint(KEY))
+        more["line_breaks"] = LineBreaks.SPACE
+        more["oldest_day"] = date(2024, 7, 15) if kind == "own" else 2
+        if kind in {"events", "ua_events"}:
+            more["event_names"] = {"subscription_started": 'a "start",', "mine": "theirs"}
     if kind == "own":
-        return custom(OWN, "at", form, filter=FILTERS[kind], day_by=day_by)
-    more = {"send_user_attributes": KINDS[kind].attributes}
-    return rules_of(kind, form, filter=FILTERS[kind], day_by=day_by, **more)
+        return custom(OWN, "at", form, **more)
+    if KINDS[kind].attributes:
+        more["send_user_attributes"] = more["send_integration_ids"] = True
+    return rules_of(kind, form, **more)
 
 
 def written(kind: str, form: Format, chance: random.Random) -> list[bytes]:
@@ -225,7 +259,14 @@ def written(kind: str, form: Format, chance: random.Random) -> list[bytes]:
     )
     if form.value.startswith("json"):
         records = [as_json(record, SCHEMAS[kind]) for record in records]
-        names = [*(field["name"] for field in schema), "profile_country", "attributes", "user_attributes", "more", "é"]
+        names = [
+            *(field["name"] for field in schema),
+            "profile_country",
+            "attributes",
+            "user_attributes",
+            "integration_ids",
+        ]
+        names += ["more", "é"]
         for record in chance.sample(records, BATCH // 3):
             record[chance.choice(names)] = odd_json(chance)
         ascii_only = chance.random() < 0.5
@@ -248,19 +289,21 @@ def headed(values: Sequence[bytes], form: Format, chance: random.Random) -> list
     return [wire(chance.choices((1, 2, 3, 4), (90, 5, 3, 2))[0], value) for value in values]
 
 
-@pytest.mark.parametrize("day_by", list(DayBy))
+@pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("form", list(Format))
 @pytest.mark.parametrize("kind", KINDS_AND_OWN)
-def test_the_engines_agree(kind: str, form: Format, day_by: DayBy) -> None:
-    chance = random.Random(f"{SEED} {kind} {form} {day_by}")
-    rules = rules_for(kind, form, day_by)
+def test_the_engines_agree(kind: str, form: Format, variant: str) -> None:
+    chance = random.Random(f"{SEED} {kind} {form} {variant}")
+    rules = rules_for(kind, form, variant)
     other = orjson.loads(SCHEMAS[kind])
     other["fields"].append({"name": "more", "type": ["null", "string"]})
     registry = MemoryRegistry({1: SCHEMAS[kind], 2: orjson.dumps(other).decode(), 3: '{"type":"string"}'})
-    native, exact = make_transformer(rules, registry), make_transformer(rules, registry, engine=extension.EXACT)
+    keys = {"k1": KEY}
+    native = make_transformer(rules, registry, keys=keys)
+    exact = make_transformer(rules, registry, keys=keys, engine=extension.EXACT)
     how = TransformOptions(native.columns)
     left = 0
-    for _ in range(max(1, RECORDS // (BATCH * len(KINDS_AND_OWN) * len(Format) * len(DayBy)))):
+    for _ in range(max(1, RECORDS // (BATCH * len(KINDS_AND_OWN) * len(Format) * len(VARIANTS)))):
         values = headed(written(kind, form, chance), form, chance)
         batch = batch_of(values, timestamps=[LATER - 86_400_000 * chance.randrange(4) for _ in values])
         found, expected = native.transform(batch, how), exact.transform(batch, how)
