@@ -246,8 +246,7 @@ def rules_for(kind: str, form: Format, variant: str) -> RowRules:
             more["event_names"] = {"subscription_started": 'a "start",', "mine": "theirs"}
     if kind == "own":
         return custom(OWN, "at", form, **more)
-    if KINDS[kind].attributes:
-        more["send_user_attributes"] = more["send_integration_ids"] = True
+    more |= {"send_user_attributes": KINDS[kind].attributes, "send_integration_ids": KINDS[kind].integration_ids}
     return rules_of(kind, form, **more)
 
 
