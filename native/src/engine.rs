@@ -16,6 +16,8 @@ use crate::privacy::{Key, Method};
 use crate::row_day::{NoDay, Oldest};
 use crate::rows::{Column, Day, Days, Finish, Form, Row, Rules, Scratch, Timed, Verdict};
 
+/// What Python and this agree on to pass to each other; a new number with every change of it.
+pub const INTERFACE: u32 = 2;
 /// Bytes before the body where values name their schema.
 const HEAD: usize = 5;
 /// Buffers that are kept for the next batch, and the bytes of the largest.

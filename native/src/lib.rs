@@ -36,6 +36,7 @@ mod adapty_sink_native {
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+        module.add("INTERFACE", super::engine::INTERFACE)?;
         module.add(
             "PanicException",
             module.py().get_type::<pyo3::panic::PanicException>(),

@@ -17,6 +17,8 @@ from consumer import __version__
 MODULE = "adapty_sink_native"
 VARIABLE = "ADAPTY_SINK_ENGINE"
 """The environment variable that leaves the extension out where it says `exact`."""
+INTERFACE = 2
+"""What this and the extension agree on to pass to each other. A build from other sources may have another."""
 NATIVE, EXACT = "native", "exact"
 FieldSpec = tuple[str, int, int, Sequence[str]]
 """A writer's field: the way to read it, where null stands (0 never, 1 first, 2 second), the column or -1, symbols."""
@@ -85,4 +87,6 @@ def _load() -> Found:
         return Found(None, f"adapty-sink-native is not installed ({error})")
     if (version := getattr(module, "__version__", None)) != __version__:
         return Found(None, f"adapty-sink-native is of release {version}, this is {__version__}")
+    if getattr(module, "INTERFACE", None) != INTERFACE:
+        return Found(None, "adapty-sink-native was built from other sources: run `make setup`")
     return Found(cast("Extension", module))

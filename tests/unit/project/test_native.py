@@ -11,6 +11,7 @@ from types import ModuleType
 import pytest
 
 from consumer import __version__
+from consumer.shape.native import extension
 
 ROOT = Path(__file__).resolve().parents[3]
 NATIVE = ROOT / "native"
@@ -30,6 +31,11 @@ def script() -> ModuleType:
 
 def test_it_has_the_products_version() -> None:
     assert CARGO["package"]["version"] == __version__
+
+
+def test_both_sides_speak_of_the_same_interface() -> None:
+    source = (NATIVE / "src/engine.rs").read_text("utf-8")
+    assert f"pub const INTERFACE: u32 = {extension.INTERFACE};" in source
 
 
 def test_direct_dependencies_are_pinned_exactly() -> None:
