@@ -161,7 +161,7 @@ def shortest32(value: float) -> float:
         packed = struct.pack("<f", value)
     except OverflowError:
         return value
-    if value == 0 or struct.unpack("<f", packed)[0] != value:
+    if value == 0 or math.isinf(value) or struct.unpack("<f", packed)[0] != value:
         return value
     bits = int.from_bytes(packed, "little") & 0x7FFFFFFF
     size = abs(Fraction(value))

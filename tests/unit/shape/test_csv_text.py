@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from consumer.shape.csv_text import line
-from consumer.shape.exact.cells import cell, real_text
+from consumer.shape.exact.cells import NOT_FINITE, cell, real_text
 from consumer.shape.native import extension
 from consumer.streams.columns import ColumnKind
 from consumer.streams.kinds import KINDS
@@ -125,6 +125,11 @@ def test_both_engines_write_a_float_alike(bits: list[int]) -> None:
     native = importlib.import_module(extension.MODULE)
     for value in filter(math.isfinite, map(float_of, bits)):
         assert native.single_text(value) == cell(ColumnKind.REAL32, value)[0]
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
+def test_a_float_that_is_no_number_is_empty(value: float) -> None:
+    assert cell(ColumnKind.REAL32, value) == (None, NOT_FINITE)
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ def resident(name: str) -> int:
 
 def of_json(**fields: bytes) -> bytes:
     inner = b",".join(b'"%s":%s' % (name.encode(), value) for name, value in fields.items())
-    return b'{"at":1721001600,%s}' % inner
+    return b'{"at":1721001600000000,%s}' % inner
 
 
 WHOLE = AvroText(NESTED_RULES.schema)
