@@ -18,6 +18,7 @@ from consumer.export.open_days import OpenDays, OpenRows
 from consumer.export.plan import DayKind, Identity, PlannedDay, Written
 from consumer.export.survey import OpenPartition, Survey, Surveyor
 from consumer.export.targets import Sidecar, TakenError, Target
+from consumer.seal.folder_columns import folder_columns
 from consumer.seal.inspection import Outside
 from consumer.store.compression import Compression, packer_for
 from consumer.streams.rules import RowRules
@@ -143,7 +144,9 @@ class StreamExport:
         return Ended(self.target.where(identity.file), facts, wrote=True)
 
     def _columns(self, order: Order, survey: Survey) -> tuple[str, ...]:
-        folder = plans.folder_columns(known_columns(survey, self.judges.columns), self.today)
+        store, stream = self.outside.store, self.outside.stream.name
+        listed = self.outside.ask(lambda: folder_columns(store, stream).names)
+        folder = plans.folder_columns([listed, *known_columns(survey, self.judges.columns)], self.today)
         return plans.chosen_columns(folder, order.columns)
 
     def _source(

@@ -56,7 +56,7 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One data object of a day: which seal's, and the digest of the settings that give its columns.
+    """One data object of a day: which seal's, and what gives its columns: `columns` of the folder, or the settings.
 
     `replay` is the replacement that wrote it; None where its seal did.
     """
@@ -67,6 +67,7 @@ class Part:
     settings: str
     entry: ObjectEntry
     replay: int | None = None
+    columns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +165,8 @@ def _parts(state: PartitionState, held: Mapping[str, Held]) -> Iterable[Part]:
 
 
 def _part(state: PartitionState, record: Record, held: Held) -> Part:
-    settings = held.settings or record.settings
-    return Part(state.partition, record.n, record.sealed_at, settings, held.entry, held.replay)
+    settings, columns = (held.settings, None) if held.settings else (record.settings, record.columns)
+    return Part(state.partition, record.n, record.sealed_at, settings, held.entry, held.replay, columns)
 
 
 def _seal_of(chain: Chain, key: str) -> Record | None:

@@ -85,7 +85,7 @@ class Situation:
 
     `start` is where the rows not yet taken begin; `position` the NEXT offset to read, everything below it in the spool
     but the days in `dropped` (day -> first offset dropped). `counts` and `known_schemas` speak of the offsets since
-    the chain's reach. `target` is None for a spill that no due day calls for.
+    the chain's reach. `columns` is how many columns of the folder's list the rows have.
     """
 
     stream: str
@@ -111,6 +111,7 @@ class Situation:
     dropped: Mapping[date, int] = field(default_factory=dict)
     first_timestamp: int | None = None
     min_records: int = QUARANTINE_FLOOR
+    columns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,5 +235,6 @@ def _seal(at: Situation) -> Seal:
         counts=at.counts,
         first_timestamp=at.first_timestamp if first else None,
         previous_sha256="" if first else at.chain.digests[-1],
+        columns=at.columns,
     )
     return Seal(record, "caught up" if at.caught_up else "spill: the spool needs room")

@@ -6,6 +6,8 @@ from datetime import date
 
 from consumer.domain.offsets import TopicPartition
 
+SETTINGS_PREFIX = "_seals/_settings/"
+"""The folder of the row rules of all streams."""
 SUFFIXES = {"none": "", "gzip": ".gz", "zstd": ".zst"}
 """File name endings by `compression`."""
 SETTINGS_PREFIX = "_seals/_settings/"
@@ -41,6 +43,11 @@ def success_key(stream: str, day: date) -> str:
 def days_key(stream: str) -> str:
     """The list of the newest published days."""
     return f"{stream}/_days.json"
+
+
+def schema_key(stream: str) -> str:
+    """The folder's list of columns."""
+    return f"{stream}/_schema.json"
 
 
 def chain_prefix(partition: TopicPartition) -> str:

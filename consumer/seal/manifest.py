@@ -26,6 +26,11 @@ def objects_from(stored: Stored) -> list[dict[str, Any]]:
     return _read(stored, _objects)
 
 
+def columns_from(stored: Stored) -> tuple[str, ...]:
+    """The columns that a day's manifest names. Raises HaltError `object_mismatch` where it is none."""
+    return _read(stored, _columns)
+
+
 def listing_from(stored: Stored) -> dict[str, dict[str, Any]]:
     """The entries of `_days.json` by day, in order. Raises HaltError `object_mismatch` where it is no such list."""
     return _read(stored, _listing)
@@ -64,6 +69,12 @@ def _objects(raw: dict[str, Any]) -> list[dict[str, Any]]:
         json_fields.whole_or_none(facts, "first_offset")
         json_fields.whole_or_none(facts, "last_offset")
     return found
+
+
+def _columns(raw: dict[str, Any]) -> tuple[str, ...]:
+    if not isinstance(raw["columns"], list) or not all(isinstance(name, str) for name in raw["columns"]):
+        raise json_fields.FieldError("columns is no list of names")
+    return tuple(raw["columns"])
 
 
 def _listing(raw: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -21,6 +21,7 @@ from consumer.seal.day_plan import (
     plan_days,
     sealed_everywhere,
 )
+from consumer.seal.folder_columns import folder_columns, header_of, merged
 from consumer.seal.keys import days_key, manifest_key, success_key
 from consumer.seal.log import SealLog
 from consumer.seal.lossy import lossy_objects
@@ -36,7 +37,7 @@ ROUNDS = 20
 """How often a publication starts over because another worker was faster, before it waits for its next turn."""
 
 ColumnsOf = Callable[[str], tuple[str, ...]]
-"""The CSV columns that the settings of this digest write."""
+"""The CSV columns that the settings of this digest write: those of objects older than the folder's list."""
 Logs = Callable[[], Sequence[SealLog]]
 """The seal logs of all partitions that the topic has now."""
 Replaced = Callable[[], Replacements]
@@ -105,6 +106,8 @@ class Publisher:
         self._now = now
         self._finished: set[tuple[int, int]] = set()
         self._settled: dict[date, int] = {}
+        self._header: tuple[str, ...] = ()
+        self._empty: tuple[str, ...] = ()
 
     def publish(self, logs: Logs, ending: Ending | None = None) -> Published:
         """Publish every day that should be and is not as it should be, and those whose replacement ends.
@@ -137,7 +140,7 @@ class Publisher:
         raise TransientError(f"{self._stream}: other workers keep publishing {day} at the same time")
 
     def _round(self, logs: Logs, ending: Ending | None) -> Published:
-        listing = self._listing()
+        listing, self._empty = self._listing(), ()
         seen = self._planned(self._states(logs), self._replaced())
         stale = {plan.day for plan in seen if not self._listed(plan, listing)} | (
             ending.days if ending else frozenset()
@@ -262,7 +265,7 @@ class Publisher:
             raise _StartOver
 
     def _manifest(self, plan: DayPlan, known: Mapping[str, Any] | None) -> dict[str, Any]:
-        columns = self._columns_of(plan.newest.settings) if plan.newest else self._today()
+        columns = self._columns(plan.newest) if plan.newest else self._todays_columns()
         before = {item["key"]: item for item in known["objects"]} if known else {}
         objects = list(self._objects(plan, before, columns))
         return {
@@ -294,10 +297,24 @@ class Publisher:
     ) -> Iterator[dict[str, Any]]:
         for part in plan.parts:
             item = self._object(part, before.get(part.entry.key))
-            columns = self._columns_of(part.settings)
+            columns = self._columns(part)
             if columns != newest:
                 item["columns"] = list(columns)
             yield item
+
+    def _columns(self, part: Part) -> tuple[str, ...]:
+        """The columns of an object. The folder's list is read again where the object has more than were known."""
+        if part.columns is None:
+            return self._columns_of(part.settings)
+        if part.columns > len(self._header):
+            self._header = header_of(self._store, self._stream, part.columns)
+        return self._header[: part.columns]
+
+    def _todays_columns(self) -> tuple[str, ...]:
+        """The columns of a day without objects: asked for once in a round."""
+        if not self._empty:
+            self._empty = merged(folder_columns(self._store, self._stream).names, self._today())
+        return self._empty
 
     def _object(self, part: Part, known: Mapping[str, Any] | None) -> dict[str, Any]:
         entry = part.entry

@@ -84,7 +84,11 @@ def due_by(day: date, cutoff: date | None, sealed_at: datetime) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Record `n` of one partition's seal log. Of a gap, `unfinished` is the seal that it found pending."""
+    """Record `n` of one partition's seal log. Of a gap, `unfinished` is the seal that it found pending.
+
+    The data objects have the first `columns` of the folder's list; None in records that are older than the list: theirs
+    have the columns of their settings.
+    """
 
     kind: RecordKind
     stream: str
@@ -110,6 +114,7 @@ class Record:
     lost: Span | None = None
     unfinished: int | None = None
     previous_sha256: str = ""
+    columns: int | None = None
 
     @property
     def reach(self) -> Reach:
@@ -141,6 +146,7 @@ class Record:
             "lso": self.lso,
             "high": self.high,
             "settings": self.settings,
+            **({} if self.columns is None else {"columns": self.columns}),
             **_schemas_document(self.schemas),
             "objects": [entry.document() for entry in self.objects],
             "counts": asdict(self.counts),
@@ -219,7 +225,7 @@ def record_from(data: bytes) -> Record:
     try:
         raw = json_fields.table(orjson.loads(data), "a record")
         kind = _known(raw)
-        optional = {"first_timestamp": None, "unfinished": None, "previous_sha256": "", **raw}
+        optional = {"first_timestamp": None, "unfinished": None, "previous_sha256": "", "columns": None, **raw}
         return Record(
             kind=kind,
             stream=json_fields.text(raw, "stream"),
@@ -245,6 +251,7 @@ def record_from(data: bytes) -> Record:
             lost=_lost(raw.get("lost")),
             unfinished=json_fields.whole_or_none(optional, "unfinished"),
             previous_sha256=json_fields.text(optional, "previous_sha256"),
+            columns=json_fields.whole_or_none(optional, "columns", least=1),
         )
     except NewerRecordError:
         raise

@@ -27,11 +27,15 @@ class SpoolReach:
     builds_on: int
     start: int
     position: int
+    columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What an assignment found. `finished` speaks of the chain's last seal; `begin` is where a new stream starts."""
+    """What an assignment found. `finished` speaks of the chain's last seal; `begin` is where a new stream starts.
+
+    `columns` are those that rows get which are read now: the folder's, then what today's settings add.
+    """
 
     partition: TopicPartition
     stream: str
@@ -45,6 +49,7 @@ class Found:
     ends: LogEnds
     spool: SpoolReach | None
     begin: int
+    columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,8 +184,8 @@ def _pending(found: Found, seal: Record, notes: tuple[str, ...]) -> Plan | Stop:
     if gap is None and seal.settings == found.rules.digest and _spool_fits(found, seal.n - 1, seal.start):
         assert found.spool is not None
         # the spool's files hold whole days by today's rules: they are the seal's rows only where both end at the same
-        # offset, and another worker with other settings did not decide it
-        if found.spool.position == seal.through:
+        # offset, and another worker with other settings, or with more of the folder's columns, did not decide it
+        if found.spool.position == seal.through and seal.columns in {None, len(found.spool.columns)}:
             return Plan(seal.start, seal.through, spool=True, pending=seal, notes=(*notes, f"seal {seal.n} pending"))
     start = seal.start if gap is None else max(seal.start, gap.resume)
     if start < found.ends.low and start < seal.through:
@@ -201,7 +206,13 @@ def _spool_fits(found: Found, builds_on: int, start: int) -> bool:
         and spool.chain == identity
         and spool.start == start
         and max(start, found.ends.low) <= spool.position <= found.ends.high
+        and _header_fits(found.columns, spool.columns)
     )
+
+
+def _header_fits(today: tuple[str, ...], spooled: tuple[str, ...]) -> bool:
+    """A folder that got more columns meanwhile makes no spool worthless: a shorter header is one, too."""
+    return today[: len(spooled)] == spooled and (bool(spooled) or not today)
 
 
 def _hole(found: Found, needed: int) -> Stop:

@@ -36,7 +36,7 @@ class SpoolFile:
 class Basis:
     """What the rows of a spool build on: the log, today's rules, and the chain up to record `builds_on` (-1: none).
 
-    `start` is where the rows begin that no seal up to that record took.
+    `start` is where the rows begin that no seal up to that record took. `columns` are those of the rows.
     """
 
     topic_id: str
@@ -44,6 +44,7 @@ class Basis:
     chain: str
     builds_on: int
     start: int
+    columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +131,10 @@ def _basis_from(raw: Mapping[str, Any]) -> Basis:
         json_fields.text(raw, name)
     json_fields.whole(raw, "builds_on", least=-1)
     json_fields.whole(raw, "start")
-    return Basis(**raw)
+    columns = raw.get("columns", [])  # older releases wrote none: such a spool fits no folder that has any
+    if not isinstance(columns, list) or not all(isinstance(name, str) for name in columns):
+        raise json_fields.FieldError("columns is no list of names")
+    return Basis(**{**raw, "columns": tuple(columns)})
 
 
 def _progress_from(raw: Mapping[str, Any]) -> Progress:

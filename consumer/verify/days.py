@@ -8,7 +8,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from consumer.seal.day_plan import DAYS_LISTED
-from consumer.seal.keys import days_key, manifest_key, success_key
+from consumer.seal.keys import days_key, manifest_key, schema_key, success_key
 from consumer.seal.publisher import listed_day
 from consumer.store.port import ObjectInfo
 from consumer.verify.documents import parsed, unlike_written, without_metadata
@@ -173,7 +173,7 @@ def strays(stream: str, snapshot: Snapshot, known: set[str], days: Days) -> Iter
             if day in days:
                 yield from (_stray(facts) for facts in keys.values() if not _ours(stream, day, facts, known))
         for key in folder.elsewhere:
-            if key != days_key(stream) and days.all:
+            if key not in {days_key(stream), schema_key(stream)} and days.all:
                 yield Finding(key, Problem.STRAY, "it lies in the stream's folder and is not ours", STRAY, note=True)
 
 

@@ -8,9 +8,11 @@ from datetime import date, datetime
 from typing import Any
 
 from consumer.seal.day_plan import DayPlan, Held, Part, PartitionState, manifest_digest, plan_days
+from consumer.seal.folder_columns import begins_with, merged
 from consumer.seal.keys import manifest_key, record_key
 from consumer.seal.publisher import MANIFEST_VERSION, REPLAYING
 from consumer.store.port import Stored
+from consumer.verify.columns import ColumnsLook
 from consumer.verify.documents import parsed, unlike_written, without_metadata
 from consumer.verify.findings import REPUBLISH, Finding, Problem
 from consumer.verify.replays import RUN_AGAIN, ReplayLook
@@ -104,7 +106,7 @@ class Told:
     plans: Mapping[date, DayPlan]
     replaced: Mapping[str, Held]
     replays: ReplayLook
-    columns: Mapping[str, tuple[str, ...]]
+    columns: ColumnsLook
     today: tuple[str, ...]
     lossy: frozenset[str]
 
@@ -199,7 +201,7 @@ def _column_problems(look: ManifestLook, parts: Sequence[Part], told: Told) -> I
     assert look.raw is not None
     own = tuple(look.raw["columns"])
     if not parts:
-        if own not in {told.today, *told.columns.values()}:
+        if own not in {told.today, *(told.columns.settings or {}).values()} and not _grown(own, told):
             yield "its columns are those of no settings in the seal log"
         return
     items = {item["key"]: item for item in look.raw["objects"]}
@@ -210,13 +212,20 @@ def _column_problems(look: ManifestLook, parts: Sequence[Part], told: Told) -> I
             item is not None
             and item.get("replay") == part.replay
             and known
-            and tuple(item.get("columns", own)) not in known
+            and (said := tuple(item.get("columns", own))) not in known
+            and not (part.replay is not None and _grown(said, told))
         ):
-            yield f"it says other columns of {part.entry.key} than its settings"
+            yield f"it says other columns of {part.entry.key} than its record"
 
 
 def _possible_columns(part: Part, told: Told) -> list[tuple[str, ...]]:
-    return [told.columns[part.settings]] if part.settings in told.columns else []
+    columns = told.columns.of_record(part.settings, part.columns)
+    return [] if columns is None else [columns]
+
+
+def _grown(own: tuple[str, ...], told: Told) -> bool:
+    """Whether these are the first columns of the folder, as it is or as a worker with today's settings makes it."""
+    return begins_with(merged(told.columns.listed or (), told.today), own)
 
 
 def _why_then(look: ManifestLook, told: Told) -> tuple[str, ...]:

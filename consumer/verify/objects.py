@@ -13,6 +13,7 @@ from consumer.domain.json_fields import number_in
 from consumer.seal.record import ObjectEntry
 from consumer.store.contents import BLOCK, RowCounter, plain_blocks
 from consumer.store.port import ObjectInfo, Store
+from consumer.verify.columns import ColumnsLook
 from consumer.verify.findings import RESTORE_OBJECT, RESTORE_QUARANTINE, Finding, Problem
 from consumer.verify.replays import RUN_AGAIN
 from consumer.verify.wanted import Wanted
@@ -64,15 +65,14 @@ class _Tapped:
             pass
 
 
-def inspect(store: Store, wanted: Wanted, columns: Mapping[str, tuple[str, ...]], told: Progress) -> Inspected:
+def inspect(store: Store, wanted: Wanted, columns: ColumnsLook, told: Progress) -> Inspected:
     """Read one object and compare it with what it should be. Raises TransientError."""
     facts = store.head(wanted.entry.key)
     reader = store.open(wanted.entry.key) if facts else None
     if facts is None or reader is None:
         return Inspected(wanted, None)
-    header = _header(columns.get(wanted.settings))
     with reader:
-        measured = _measure(wanted.entry, reader, len(header), told)
+        measured = _measure(wanted.entry, reader, columns.longest, told)
     whats: list[str] = []
     if store.keeps_metadata:
         half = _half_replayed(wanted, facts.metadata)
@@ -81,12 +81,8 @@ def inspect(store: Store, wanted: Wanted, columns: Mapping[str, tuple[str, ...]]
         whats.extend(_metadata_problems(wanted, facts, measured))
     elif wanted.replay is not None and measured.sha256 == wanted.former != wanted.sha256:
         return Inspected(wanted, measured, (_replay_finding(wanted),))
-    whats.extend(_body_problems(wanted, header, measured))
+    whats.extend(_body_problems(wanted, columns, measured))
     return Inspected(wanted, measured, _told(wanted, whats))
-
-
-def _header(columns: tuple[str, ...] | None) -> bytes:
-    return b"" if columns is None else (",".join(columns) + "\n").encode()
 
 
 def _told(wanted: Wanted, whats: Iterable[str]) -> tuple[Finding, ...]:
@@ -110,11 +106,11 @@ def missing(wanted: Wanted) -> Finding:
 # -- reading ---------------------------------------------------------------------------------------------------------
 
 
-def _measure(entry: ObjectEntry, reader: BinaryIO, header: int, told: Progress) -> Measured:
+def _measure(entry: ObjectEntry, reader: BinaryIO, longest: int, told: Progress) -> Measured:
     tapped = _Tapped(reader, told)
     blocks = plain_blocks(entry.key, cast("BinaryIO", tapped))
     try:
-        found = _lines(blocks) if entry.quarantine else _rows(blocks, header)
+        found = _lines(blocks) if entry.quarantine else _rows(blocks, longest)
     except ValueError as error:
         found = Measured(0, "", -1, damage=str(error))
     tapped.drain()
@@ -123,14 +119,14 @@ def _measure(entry: ObjectEntry, reader: BinaryIO, header: int, told: Progress) 
     )
 
 
-def _rows(blocks: Iterable[bytes], header: int) -> Measured:
+def _rows(blocks: Iterable[bytes], longest: int) -> Measured:
     counter, top, last = RowCounter(), b"", b""
     for block in blocks:
         counter.add(block)
-        top += block[: max(0, header - len(top))]
+        top += block[: max(0, longest + 1 - len(top))]
         last = block[-1:] or last
     damage = "" if last == b"\n" else "its last line has no end"
-    return Measured(0, "", counter.rows - 1, header=top, damage=damage)
+    return Measured(0, "", counter.rows - 1, header=top[: top.find(b"\n") + 1] or top, damage=damage)
 
 
 def _lines(blocks: Iterable[bytes]) -> Measured:
@@ -213,7 +209,7 @@ def _text(offset: int | None) -> str:
     return "" if offset is None else str(offset)
 
 
-def _body_problems(wanted: Wanted, header: bytes, measured: Measured) -> Iterator[str]:
+def _body_problems(wanted: Wanted, columns: ColumnsLook, measured: Measured) -> Iterator[str]:
     entry = wanted.entry
     source = "manifest" if wanted.replay is None else f"record of replay {wanted.replay}"
     if wanted.sha256 and (measured.sha256, measured.size) != (wanted.sha256, wanted.size or measured.size):
@@ -228,5 +224,5 @@ def _body_problems(wanted: Wanted, header: bytes, measured: Measured) -> Iterato
     if entry.quarantine:
         if measured.rows == entry.rows and (measured.first, measured.last) != (entry.first_offset, entry.last_offset):
             yield f"its lines have offsets {measured.first} to {measured.last}, not as its record says"
-    elif not measured.damage and measured.header != header:
-        yield f"its first line is not the header that its settings name: {header[:200].decode()!r}"
+    elif not measured.damage and (what := columns.header_problem(wanted, measured.header)):
+        yield what

@@ -14,9 +14,10 @@ from datetime import date
 from typing import Protocol, TypeVar
 
 from consumer.domain.offsets import TopicPartition
-from consumer.seal.keys import days_key, manifest_key, replacement_prefix, settings_key
+from consumer.seal.keys import days_key, manifest_key, replacement_prefix, schema_key, settings_key
 from consumer.store.port import ObjectInfo, Store, Stored
 from consumer.verify.chain import ChainLook, check_chain
+from consumer.verify.columns import ColumnsLook, check_columns
 from consumer.verify.findings import Finding, Problem
 from consumer.verify.replays import ReplayLook, check_replays, replacement_number
 from consumer.verify.settings import SettingsLook, check_settings
@@ -67,6 +68,7 @@ class Snapshot:
     replays: ReplayLook
     chains: tuple[ChainLook, ...]
     settings: SettingsLook
+    columns: ColumnsLook
     keeps_metadata: bool
     strangers: tuple[Finding, ...] = ()
 
@@ -74,7 +76,8 @@ class Snapshot:
     def findings(self) -> tuple[Finding, ...]:
         """What is wrong with chains, settings and the replay log by themselves."""
         of_chains = [finding for look in self.chains for finding in look.findings]
-        return (*of_chains, *self.settings.findings, *self.replays.findings, *self.strangers)
+        of_columns = self.columns.findings
+        return (*of_chains, *self.settings.findings, *of_columns, *self.replays.findings, *self.strangers)
 
 
 @dataclass(slots=True)
@@ -96,7 +99,10 @@ class Reader:
         manifests = self._manifests(data)
         replays = check_replays(self.stream, self._fixed(self._replacements()))
         chains, strangers = self._chains()
+        schema = self.ask(lambda: self.store.get(schema_key(self.stream)))  # it has all that these chains name
         named = {record.settings for look in chains for record in look.records} | replays.settings
+        settings = check_settings(dict(zip(sorted(named), self._get(map(settings_key, sorted(named))), strict=True)))
+        records = [record for look in chains for record in look.records]
         return Snapshot(
             listing=listing,
             data=data,
@@ -104,7 +110,10 @@ class Reader:
             manifests=manifests,
             replays=replays,
             chains=chains,
-            settings=check_settings(dict(zip(sorted(named), self._get(map(settings_key, sorted(named))), strict=True))),
+            settings=settings,
+            columns=check_columns(
+                self.stream, schema, records, settings.columns, keeps_metadata=self.store.keeps_metadata
+            ),
             keeps_metadata=self.store.keeps_metadata,
             strangers=strangers,
         )

@@ -161,7 +161,7 @@ def _told(
         plans={plan.day: plan for plan in plans},
         replaced=replaced,
         replays=snapshot.replays,
-        columns=snapshot.settings.columns,
+        columns=snapshot.columns,
         today=subject.today,
         lossy=frozenset(lossy),
     )
@@ -193,7 +193,7 @@ def _read_bodies(subject: VerifyTarget, found: Assessment, ways: VerifyContext) 
     data, bad = found.snapshot.data.by_day, found.snapshot.quarantine.by_day
     sizes = {facts.key: facts.size for folder in (data, bad) for keys in folder.values() for facts in keys.values()}
     ways.total(sum(sizes.get(one.entry.key, 0) for one in found.wanted))
-    columns = found.snapshot.settings.columns
+    columns = found.snapshot.columns
 
     def read(wanted: Wanted) -> Inspected:
         return ways.ask(lambda: inspect(subject.store, wanted, columns, ways.told))

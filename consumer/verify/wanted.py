@@ -24,7 +24,8 @@ class Wanted:
 
     `replay` is the newest replacement that lists it, `sealed` what its seal says of it then, `former` the sha256 of
     what that replacement found. `size` and `sha256` are the replacement's, else those of the manifest that lists it.
-    `floor`: a gap may have cost it the rows below this offset. `pending`: its seal is under way.
+    `floor`: a gap may have cost it the rows below this offset. `pending`: its seal is under way. `columns` are as many
+    of the folder's as its record names; None: those of its settings.
     """
 
     entry: ObjectEntry
@@ -38,6 +39,7 @@ class Wanted:
     sha256: str = ""
     floor: int | None = None
     pending: bool = False
+    columns: int | None = None
 
     def allows(self, rows: int) -> bool:
         """Whether an object of so many rows is as it should be."""
@@ -79,6 +81,7 @@ def _of_seals(look: ChainLook, replaced: Mapping[str, Listed], unfinished: Mappi
                     settings=record.settings,
                     floor=floor_of(look.chain, record),
                     pending=record is pending,
+                    columns=record.columns,
                 )
 
 

@@ -22,7 +22,8 @@ def finish_pending(partition: Partition, plan: Plan, seal: Record) -> Steps[None
     Raises HaltError `rows_vanished` where the log gives other rows, SpoolDamagedError where the spool does. Returns
     early where the position left the log.
     """
-    columns, began = partition.transformers[seal.settings].columns, partition.context.clock.monotonic()
+    began = partition.context.clock.monotonic()
+    columns = yield from partition.ask(lambda: partition.context.ask_header(seal))
     if not plan.spool:
         yield from _rebuild(partition, plan, seal, columns)
         if partition.intake.lost:

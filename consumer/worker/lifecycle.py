@@ -82,6 +82,7 @@ def _recover(partition: Partition) -> Steps[tuple[Plan, int]]:
         found.found.topic_id,
         found.transformers,
     )
+    partition.columns = found.columns
     partition.recovery_succeeded()
     partition.context.listener.recovered(partition.name, found.outcome.notes)
     return found.outcome, found.found.ends.low

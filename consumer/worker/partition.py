@@ -29,7 +29,10 @@ Files = Mapping[tuple[date, bool], SpoolFile]
 
 
 class Partition:
-    """The state of one lease. `chain` is the seal log as last read or extended, `transformers` are for its offsets."""
+    """The state of one lease. `chain` is the seal log as last read or extended, `transformers` are for its offsets.
+
+    `columns` are those of the rows that are read: the folder's as they were on assignment, then what settings add.
+    """
 
     def __init__(self, context: StreamContext, lease: Lease, request_publishing: Callable[[], None]) -> None:
         self.context = context
@@ -40,6 +43,7 @@ class Partition:
         self.chain = Chain()
         self.topic_id = ""
         self.transformers: Mapping[str, RowTransformer] = {}
+        self.columns: tuple[str, ...] = ()
         self.phase = Phase()
         self.request_publishing = request_publishing
 
@@ -53,11 +57,6 @@ class Partition:
         """The cutoff that a spill would have now."""
         due, reached = self.context.schedule.cutoff(self.context.clock.now()), self.chain.reach.cutoff
         return due if reached is None else max(due, reached)
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Today's CSV columns."""
-        return self.transformers[self.context.today].columns
 
     def interrupted(self) -> bool:
         """Something comes before catching up: a spill, or a position that left the log."""
@@ -120,7 +119,7 @@ class Partition:
     def basis(self, start: int) -> Basis:
         """What rows from `start` on build on."""
         builds_on = NO_RECORD if self.chain.empty else self.chain.head.n
-        return Basis(self.topic_id, self.context.today, self.chain.identity, builds_on, start)
+        return Basis(self.topic_id, self.context.today, self.chain.identity, builds_on, start, self.columns)
 
     def offset_rules(self) -> OffsetRules:
         """How what is read now is judged."""

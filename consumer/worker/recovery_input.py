@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from consumer.domain.batches import RowTransformer
 from consumer.domain.offsets import Span, TopicPartition
+from consumer.seal.folder_columns import folder_columns, merged
 from consumer.seal.recover import Found, Plan, SpoolReach, Stop, commit_proves, recover
 from consumer.spool.files import PartitionSpool
 from consumer.worker.stream_context import StreamContext
@@ -14,11 +15,12 @@ from consumer.worker.stream_context import StreamContext
 
 @dataclass(frozen=True, slots=True)
 class RecoveryInput:
-    """What was found, what follows from it, and the judges for what will be read."""
+    """What was found, what follows from it, and the judges for what will be read. `columns` are those of its rows."""
 
     found: Found
     outcome: Plan | Stop
     transformers: Mapping[str, RowTransformer]
+    columns: tuple[str, ...]
 
 
 def spool_reach(spool: PartitionSpool) -> SpoolReach | None:
@@ -27,7 +29,13 @@ def spool_reach(spool: PartitionSpool) -> SpoolReach | None:
     if basis is None:
         return None
     return SpoolReach(
-        basis.topic_id, basis.settings, basis.chain, basis.builds_on, basis.start, spool.progress.position
+        basis.topic_id,
+        basis.settings,
+        basis.chain,
+        basis.builds_on,
+        basis.start,
+        spool.progress.position,
+        basis.columns,
     )
 
 
@@ -43,6 +51,7 @@ def read_recovery_input(context: StreamContext, partition: TopicPartition, spool
         finished = context.object_checker().finished(seal, lossy=chain.head.n > seal.n)
     # after the chain: another worker may have sealed further in between, and the log only grows
     ends = context.ask_ends(partition)
+    own = context.ask_transformer(context.today, partition).columns
     found = Found(
         partition=partition,
         stream=context.config.name,
@@ -56,10 +65,13 @@ def read_recovery_input(context: StreamContext, partition: TopicPartition, spool
         ends=ends,
         spool=spool,
         begin=context.ask_begin(partition, ends),
+        columns=merged(folder_columns(context.store, context.config.name).names, own),
     )
     outcome = recover(found)
+    # rows in the spool have the columns that the folder had when they were read: those stay the first ones of its list
+    columns = spool.columns if spool and isinstance(outcome, Plan) and outcome.spool else found.columns
     transformers = {} if isinstance(outcome, Stop) else _transformers(context, found, outcome)
-    return RecoveryInput(found, outcome, transformers)
+    return RecoveryInput(found, outcome, transformers, columns)
 
 
 def _transformers(context: StreamContext, found: Found, plan: Plan) -> dict[str, RowTransformer]:

@@ -10,6 +10,7 @@ from functools import partial
 from consumer.domain.errors import HaltError, SinkError, TransientError, UnknownOutcomeError
 from consumer.domain.offsets import LogEnds
 from consumer.seal.decide import Decision, Held, NotYet, Reread, Situation, Stop, Target, decide
+from consumer.seal.folder_columns import claim_columns
 from consumer.seal.log import put_rules
 from consumer.seal.objects import count_rows, put_object
 from consumer.seal.record import ObjectEntry, Record
@@ -131,6 +132,7 @@ def _situation(
         known_schemas=progress.known_schemas,
         dropped=progress.dropped,
         first_timestamp=progress.first_timestamp,
+        columns=len(partition.columns),
     )
 
 
@@ -166,9 +168,19 @@ def write_record(partition: Partition, record: Record) -> Steps[None]:
 
 
 def put_record(partition: Partition, record: Record) -> bool:
-    """Put the record, and before it the settings that it names; False where another worker was first."""
+    """Put the record, and before it what it names: columns and settings. False where another worker was first."""
+    claim_header(partition, record)
     put_rules(partition.context.store, partition.context.config.rules)
     return partition.context.log(partition.name).append(record)
+
+
+def claim_header(partition: Partition, record: Record) -> None:
+    """See to it that the record's columns are the first ones of the folder's list, whoever reads or rebuilds it."""
+    assert record.cutoff is not None
+    earliest = min((entry.day for entry in record.objects if not entry.quarantine), default=record.cutoff)
+    store, stream = partition.context.store, partition.context.config.name
+    if not claim_columns(store, stream, partition.columns, record.cutoff, earliest):
+        raise LookAgainError(f"another worker gave the folder of {stream} other columns: its rows are read again")
 
 
 def upload(

@@ -14,9 +14,11 @@ from consumer.domain.clock import Clock
 from consumer.domain.errors import HaltError, HaltReason
 from consumer.domain.offsets import LogEnds, TopicPartition
 from consumer.seal.decide import QUARANTINE_FLOOR, Schedule
+from consumer.seal.folder_columns import header_of
 from consumer.seal.keys import settings_key
 from consumer.seal.log import SealLog, get_rules
 from consumer.seal.objects import ObjectChecker, count_rows
+from consumer.seal.record import Record
 from consumer.source.port import Broker, ClusterAdmin, TopicFacts, begin_at
 from consumer.spool.disk import Disk
 from consumer.store.port import Store
@@ -127,6 +129,12 @@ class StreamContext:
                     f"used now: {error}",
                 ) from error
         return self._transformers[digest]
+
+    def ask_header(self, seal: Record) -> tuple[str, ...]:
+        """The columns of the objects of this seal: as many of the folder's as it says, or those of its settings."""
+        if seal.columns is None:
+            return self.ask_transformer(seal.settings, seal.partition).columns
+        return header_of(self.store, self.config.name, seal.columns)
 
     def ask_begin(self, partition: TopicPartition, ends: LogEnds) -> int:
         """Where a stream that nothing was sealed or committed of starts."""

@@ -10,7 +10,7 @@ from datetime import date
 from tests.harness.bucket import Folder
 from tests.harness.world import Stream, World
 
-REWRITTEN = ("/_manifest.json", "/_days.json")
+REWRITTEN = ("/_manifest.json", "/_days.json", "/_schema.json")
 """What may be written again, besides what `check` leaves."""
 
 

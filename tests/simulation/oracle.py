@@ -80,9 +80,24 @@ def expected_rows(bucket: MemoryStore, records: list[Record], entries: list[Entr
                 continue  # lost before any seal took it
             if seal is not None:
                 columns = {item["name"] for item in json.loads(rules[cover.settings].schema)["fields"]}
-                cells = {name: cell for name, cell in (found.cells or {}).items() if name in columns}
+                cells = {name: str(cell) for name, cell in (found.cells or {}).items() if name in columns}
                 end = gap.lost.end if gap is not None and gap.lost and gap.unfinished == seal else None
                 yield Expected(entry.offset, found.day, found.cells is None, cells, seal, end)
+
+
+def columns_of(bucket: MemoryStore) -> list[str]:
+    """The folder's list of columns, read without the code under test."""
+    stored = bucket.get("sim/_schema.json")
+    return [] if stored is None else [item["name"] for item in json.loads(stored.data)["columns"]]
+
+
+def header_of(bucket: MemoryStore, record: Record) -> list[str]:
+    """The header of a seal's objects: a prefix of the folder's list with all that the seal's settings name."""
+    listed, own = columns_of(bucket), json.loads(rules_of(bucket, record.settings).schema)["fields"]
+    header = listed[: record.columns]
+    if record.columns != len(header) or not {item["name"] for item in own} <= set(header):
+        raise Violation(f"seal {record.n} says {record.columns} columns of {listed}, its settings name {own}")
+    return header
 
 
 def gap_of(records: list[Record], offset: int) -> Record | None:
@@ -150,7 +165,7 @@ def _check_partition(
         stored = bucket.get(entry.key)
         if stored is None:
             raise Violation(f"{partition}: {entry.key} of seal {n} is missing")
-        columns = [item["name"] for item in json.loads(rules_of(bucket, records[n].settings).schema)["fields"]]
+        columns = header_of(bucket, records[n])
         left = [[row for row in rows if row.offset >= end] for end in {row.gap for row in rows if row.gap}]
         if stored.data.decode() not in {_text(some, columns, quarantine=quarantine) for some in (rows, *left)}:
             raise Violation(
@@ -255,15 +270,41 @@ class Watch:
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
+        self._columns: dict[int, list[str]] = {}
 
     def wrote(self, bucket: MemoryStore, key: str) -> None:
-        if key.endswith((".csv", ".jsonl")):
+        if key == "sim/_schema.json":
+            self._grown(bucket)
+        elif key.endswith("/_manifest.json"):
+            self._told(bucket, key)
+        elif key.endswith((".csv", ".jsonl")):
             self._object(bucket, key)
         elif key.endswith("_SUCCESS"):
             self._published(bucket, date.fromisoformat(key.split("dt=")[1][:10]))
 
+    def _grown(self, bucket: MemoryStore) -> None:
+        """The folder's list only grows at its end."""
+        before, now = self._columns.get(id(bucket), []), columns_of(bucket)
+        if now[: len(before)] != before:
+            raise Violation(f"the folder's columns were {before} and are {now}")
+        self._columns[id(bucket)] = now
+
+    def _told(self, bucket: MemoryStore, key: str) -> None:
+        """The headers that a manifest names are those of its objects."""
+        stored = bucket.get(key)
+        assert stored is not None
+        said = json.loads(stored.data)
+        for item in said["objects"]:
+            found, columns = bucket.get(item["key"]), item.get("columns", said["columns"])
+            if found is not None and found.data.decode().split("\n", 1)[0] != ",".join(columns):
+                raise Violation(f"{key} says {columns} of {item['key']}")
+
     def _object(self, bucket: MemoryStore, key: str) -> None:
-        """No object before its record."""
+        """Every object's header is a prefix of the folder's list. No object before its record."""
+        stored, listed = bucket.get(key), columns_of(bucket)
+        header = stored.data.decode().split("\n", 1)[0].split(",") if stored and key.endswith(".csv") else []
+        if listed[: len(header)] != header:
+            raise Violation(f"{key} has the header {header}, the folder's columns are {listed}")
         for partition in self._cluster.partitions():
             if any(entry.key == key for record in records_of(bucket, partition) for entry in record.objects):
                 return

@@ -13,19 +13,17 @@ from consumer.domain.batches import Counts, DayRows, RawBatch, TransformedBatch,
 from consumer.domain.days import day_of_millis
 from consumer.streams.rules import Filter, Format, RowRules
 
-SCHEMA = '{"type":"record","name":"Sim","fields":[{"name":"id","type":"string"},{"name":"at","type":"string"}]}'
-WIDE = (
-    '{"type":"record","name":"Sim","fields":[{"name":"id","type":"string"},{"name":"at","type":"string"},'
-    '{"name":"kind","type":"string"}]}'
-)
+NARROW = ("id", "at")
+SHAPES = (NARROW, ("id", "at", "kind"), ("id", "kind", "at"), ("id", "schema", "at", "kind"), ("id", "at", "schema"))
+"""Columns of schemas that follow each other in any order: new ones at the end and in the middle, some that leave."""
 
 
-def rules(topic: str, *, keep: tuple[str, ...] = ("a", "b"), wide: bool = False) -> RowRules:
-    """Rules that keep the record kinds in `keep`; `wide` has one more column."""
+def rules(topic: str, *, keep: tuple[str, ...] = ("a", "b"), shape: tuple[str, ...] = NARROW) -> RowRules:
+    """Rules that keep the record kinds in `keep`, with the columns in `shape`."""
     kept = {kind: kind in keep for kind in ("a", "b")}
-    return RowRules(
-        "sim", "custom", topic, Format.JSON, WIDE if wide else SCHEMA, "at", filter=Filter(event_types=kept)
-    )
+    fields = [{"name": name, "type": "string"} for name in shape]
+    schema = json.dumps({"type": "record", "name": "Sim", "fields": fields})
+    return RowRules("sim", "custom", topic, Format.JSON, schema, "at", filter=Filter(event_types=kept))
 
 
 def value(identity: str, kind: str, day: date, schema: int = 0) -> bytes:
@@ -38,7 +36,7 @@ class Verdict:
     """What one record becomes under one set of rules. `cells` None: it is in quarantine."""
 
     day: date
-    cells: dict[str, str] | None
+    cells: dict[str, str | int] | None
 
 
 def verdict(rules: RowRules, data: bytes | None, timestamp: int, unknown: Callable[[int], bool]) -> Verdict | str:
@@ -108,7 +106,7 @@ class SimTransformer:
     def _line(self, offset: int, found: Verdict, how: TransformOptions) -> bytes:
         if found.cells is None:
             return json.dumps({"offset": offset}).encode() + b"\n"
-        cells = [found.cells[name] if name in self.columns else "" for name in how.columns]
+        cells = [str(found.cells[name]) if name in self.columns else "" for name in how.columns]
         return ",".join(cells).encode() + b"\n"
 
 

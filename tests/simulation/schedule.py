@@ -248,7 +248,7 @@ class Script:
         """New settings come with a restart of all workers: a rolling one has both for a while."""
         random = self.world.random
         keep = random.choice([("a", "b"), ("a",), ("b",)])
-        self.world.rules = rows.rules("t", keep=keep, wide=random.random() < 0.5)
+        self.world.rules = rows.rules("t", keep=keep, shape=random.choice(rows.SHAPES))
         for machine in self._running():
             if random.random() < 0.7:
                 self.world.kill(machine)

@@ -153,6 +153,12 @@ def gap_up_to_the_next_cutoff_alone(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(publication, "_gaps", short)
 
 
+def columns_in_the_settings_order(patch: pytest.MonkeyPatch) -> None:
+    """What a sink without a list of columns does: each header is that of the settings."""
+    patch.setattr(survey_module, "merged", lambda listed, own: own)
+    patch.setattr(sealing, "claim_header", lambda partition, record: None)
+
+
 BREAKS: dict[Break, int] = {
     commit_before_upload: 1,
     no_record: 0,
@@ -166,6 +172,7 @@ BREAKS: dict[Break, int] = {
     cutoff_later_than_end: 27,
     gap_without_its_days: 3,
     gap_up_to_the_next_cutoff_alone: 3,
+    columns_in_the_settings_order: 0,
 }
 """Each break, and the first schedule that showed it when this was written: a place to begin."""
 

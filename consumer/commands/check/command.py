@@ -14,7 +14,7 @@ from consumer.commands.check.cluster import broker_lines, option_lines, registry
 from consumer.commands.check.line import Line, Outcome, failed, ok
 from consumer.commands.check.local import engine_line, settings_lines, spool_lines
 from consumer.commands.check.privacy import key_lines, privacy_lines
-from consumer.commands.check.store import store_lines
+from consumer.commands.check.store import column_lines, store_lines
 from consumer.commands.exit_codes import ExitCode
 from consumer.commands.output import print_json, say
 from consumer.commands.status import FROM_OUTSIDE
@@ -76,6 +76,8 @@ def _lines(settings: Settings) -> Iterator[Line]:
             lines = _Watched(store_lines(store, SystemClock()))
             yield from lines
             reached[store.location] = lines.sound
+        if reached[store.location]:
+            yield from column_lines(stream, store)
         if kafka.sound and reached[store.location]:
             yield from seal_log_lines(settings, stream, admin, store)
 

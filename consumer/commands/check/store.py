@@ -7,12 +7,15 @@ from datetime import timedelta
 from functools import partial
 from uuid import uuid4
 
-from consumer.commands.check.line import Line, failed, ok
+from consumer.commands.check.line import Line, failed, ok, warning
 from consumer.domain.clock import Clock
 from consumer.domain.errors import HaltError, TransientError
 from consumer.seal.decide import CLOCK_TOLERANCE
+from consumer.seal.folder_columns import folder_columns, out_of_order
+from consumer.settings.model import StreamSettings
 from consumer.store.conditional_writes.probe import FOLDER, conditional_writes
 from consumer.store.port import Absent, BytesBody, Store, Written
+from consumer.streams.columns import column_names
 
 RACES = 20
 WRITERS = 32
@@ -37,6 +40,31 @@ def store_lines(store: Store, clock: Clock, *, races: int = RACES, writers: int 
         return
     yield _clock_line(subject, store, clock)
     yield from _race_lines(subject, store, races, writers)
+
+
+def column_lines(stream: StreamSettings, store: Store) -> Iterator[Line]:
+    """The settings' columns beside those that the folder has already: its header only grows at its end."""
+    subject = f"stream {stream.name}"
+    try:
+        listed = folder_columns(store, stream.name).names
+    except (TransientError, HaltError) as error:
+        yield failed(subject, "columns", str(error), MEND)
+        return
+    own = column_names(stream.rules)
+    added, kept = [name for name in own if name not in listed], [name for name in listed if name not in own]
+    if moved := out_of_order(listed, own):
+        yield warning(
+            subject,
+            "columns",
+            f"the schema has {', '.join(moved)} before columns that the folder had first: its header only grows at its"
+            " end, so that readers by position do not shift",
+            "nothing, if that will do: the columns come last. Only a new folder can have them in the schema's order",
+        )
+    else:
+        told = [f"{len(listed)} in the folder"] if listed else ["a new folder"]
+        told += [f"to be added: {', '.join(added)}"] if listed and added else []
+        told += [f"kept, empty: {', '.join(kept)}"] if kept else []
+        yield ok(subject, "columns", "; ".join(told))
 
 
 def _steps(store: Store, key: str) -> list[tuple[str, str, Callable[[], None]]]:

@@ -19,15 +19,17 @@ from consumer.commands.check.command import seal_log_lines
 from consumer.commands.check.line import Line, Outcome, failed, ok, warning
 from consumer.commands.check.local import engine_line, settings_lines, spool_lines
 from consumer.commands.check.privacy import looks_personal, privacy_lines
-from consumer.commands.check.store import store_lines
+from consumer.commands.check.store import column_lines, store_lines
 from consumer.decode.registry import MemoryRegistry
 from consumer.domain.errors import HaltError, HaltReason, TransientError
+from consumer.seal.folder_columns import claim_columns
 from consumer.settings.load import settings_from
 from consumer.settings.model import Settings
 from consumer.shape.native.extension import Extension, Found
 from consumer.source.port import TopicFacts
 from consumer.store.folder import FolderStore
 from consumer.store.port import Body, Condition, ObjectInfo, Written
+from consumer.streams.columns import column_names
 from tests.builders.outside import Scene
 from tests.builders.outside import scene as make_scene
 from tests.builders.sealed import DAY, STREAM, TOPIC, StoppedClock, at
@@ -308,6 +310,19 @@ def test_a_store_that_must_not_be_used(store: MemoryStore, check: str, words: st
     assert lines[check].outcome is Outcome.FAILED
     assert words in lines[check].detail
     assert lines["conditional writes"].outcome is Outcome.FAILED
+
+
+def test_columns_that_the_folder_cannot_give_in_the_schemas_order_are_told(tmp_path: Path) -> None:
+    stream, store = settings(tmp_path).streams[0], MemoryStore()
+    names = list(column_names(stream.rules))
+    assert by_check(column_lines(stream, store))["columns"].detail == "a new folder"
+    claim_columns(store, stream.name, [*names[:3], "gone"], DAY, DAY)
+    line = by_check(column_lines(stream, store))["columns"]
+    assert (line.outcome, names[3] in line.detail, "kept, empty: gone" in line.detail) == (Outcome.OK, True, True)
+    store = MemoryStore()
+    claim_columns(store, stream.name, [names[0], *names[2:]], DAY, DAY)
+    line = by_check(column_lines(stream, store))["columns"]
+    assert (line.outcome, f"the schema has {names[1]} before" in line.detail) == (Outcome.WARNING, True)
 
 
 # -- seal logs, and all of it ----------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import pytest
 
 from consumer.domain.batches import RawBatch
 from consumer.domain.offsets import LogEnds, Span, TopicPartition
+from consumer.seal.folder_columns import claim_columns, list_from
 from consumer.seal.gap import gap_record
 from consumer.seal.manifest import listing_from, manifest_from
 from consumer.seal.record import record_from
@@ -24,13 +25,13 @@ from consumer.store.port import ObjectInfo, Stored
 from consumer.streams.rules import rules_from_document
 from tests.builders.chains import data
 from tests.builders.replacements import anew, replacement
-from tests.builders.sealed import DAY, Bucket, at, next_day
+from tests.builders.sealed import COLUMNS, DAY, STREAM, Bucket, at, next_day
 from tests.fakes.store import MemoryStore
 
 TEXT = (Path(__file__).parents[3] / "docs" / "format.md").read_text()
 SECTIONS = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", TEXT, re.MULTILINE | re.DOTALL))
 MAPS = {
-    "unknown_schemas",
+    "known_schemas",
     "seals",
     "heads",
     "event_types",
@@ -81,6 +82,7 @@ PARSERS: dict[str, Callable[[Any], object]] = {
     "Manifest": lambda document: manifest_from(stored(document)),
     "Replacement": lambda document: replacement_from(json.dumps(document).encode()),
     "`_days.json`": lambda document: listing_from(stored(document)),
+    "`_schema.json`": lambda document: list_from(stored(document), "events").names,
     "Spool checkpoint": lambda document: read(sealed_text(json.dumps(document).encode())),
 }
 
@@ -101,7 +103,8 @@ def test_tables_list_the_fields_of_the_examples(section: str) -> None:
 def written() -> dict[str, list[Any]]:
     """Documents as the release writes them, by section."""
     bucket = Bucket(MemoryStore(versioned=True))
-    seal = bucket.seal({DAY: [0, 2]}, cutoff=DAY, through=3, bad={DAY: [1]})
+    assert claim_columns(bucket.store, STREAM, COLUMNS, DAY, DAY)
+    seal = bucket.seal({DAY: [0, 2]}, cutoff=DAY, through=3, bad={DAY: [1]}, columns=2)
     later = bucket.seal({next_day(DAY): [3]}, cutoff=next_day(DAY), through=4)
     bucket.publish()
     changed = replace(seal.objects[0], rows=1, first_offset=2)
@@ -117,6 +120,7 @@ def written() -> dict[str, list[Any]]:
             "Settings document" if "_settings/" in info.key
             else "Seal record" if info.key.startswith("_seals/")
             else "Manifest" if info.key.endswith("_manifest.json")
+            else "`_schema.json`" if info.key.endswith("_schema.json")
             else "Replacement" if info.key.startswith("_replays/")
             else "`_days.json`" if info.key.endswith("_days.json")
             else ""

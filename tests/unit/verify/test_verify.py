@@ -14,7 +14,17 @@ import pytest
 
 from consumer.domain.offsets import Span, TopicPartition
 from consumer.seal.day_plan import manifest_digest
-from consumer.seal.keys import data_key, days_key, manifest_key, quarantine_key, record_key, settings_key, success_key
+from consumer.seal.folder_columns import claim_columns
+from consumer.seal.keys import (
+    data_key,
+    days_key,
+    manifest_key,
+    quarantine_key,
+    record_key,
+    schema_key,
+    settings_key,
+    success_key,
+)
 from consumer.seal.publisher import Ending
 from consumer.seal.record import ObjectEntry
 from consumer.store.folder import FolderStore
@@ -380,6 +390,54 @@ def test_settings_of_a_newer_release(store: Store) -> None:
     key = settings_key(RULES.digest)
     bucket.overwrite(key, bucket.read(key).replace(b'"version": 1', b'"version": 2'))
     assert (key, Problem.NEWER) in problems(bucket.verify())
+
+
+# -- the folder's columns ---------------------------------------------------------------------------------------------
+
+
+def listed(store: Store, names: tuple[str, ...] = COLUMNS) -> Bucket:
+    """A day whose record says that its objects have the first two of these columns."""
+    bucket = Bucket(store)
+    assert claim_columns(store, STREAM, names, DAY, DAY)
+    bucket.seal({DAY: [0, 1]}, cutoff=DAY, through=2, columns=2)
+    bucket.publish()
+    return bucket
+
+
+def test_a_header_is_a_prefix_of_the_folders_list(store: Store) -> None:
+    assert listed(store, (*COLUMNS, "price")).verify().findings == ()
+
+
+def test_a_list_in_another_order_is_found(store: Store) -> None:
+    bucket = listed(store)
+    text = bucket.read(schema_key(STREAM))
+    bucket.overwrite(
+        schema_key(STREAM), text.replace(b'"id"', b'"x"').replace(b'"at"', b'"id"').replace(b'"x"', b'"at"')
+    )
+    found = dict(problems(bucket.verify()))
+    assert found[data_key(STREAM, DAY, P0, 2, "none")] is Problem.OBJECT
+
+
+def test_a_list_that_is_gone_cut_or_no_list_is_found(store: Store) -> None:
+    bucket = listed(store)
+    key, text = schema_key(STREAM), bucket.read(schema_key(STREAM))
+    raw = orjson.loads(text)
+    cut = orjson.dumps({**raw, "columns": raw["columns"][:1]}, option=orjson.OPT_INDENT_2)
+    for altered, problem in ((cut, Problem.INCONSISTENT), (b"{}", Problem.UNREADABLE), (text, None)):
+        bucket.overwrite(key, altered, {"sha256": BytesBody(altered).sha256})
+        assert (key, problem) in [*problems(bucket.verify()), (key, None)]
+    bucket.remove(key)
+    assert (key, Problem.MISSING) in problems(bucket.verify())
+
+
+def test_objects_older_than_the_list_may_have_another_order(store: Store) -> None:
+    bucket = three_days(store)
+    document = {"version": 1, "stream": STREAM, "columns": [{"name": name, "since": str(DAY)} for name in ("at", "id")]}
+    body = BytesBody(orjson.dumps(document, option=orjson.OPT_INDENT_2))
+    store.put(schema_key(STREAM), body, condition=Absent(), metadata={"sha256": body.sha256})
+    report = bucket.verify()
+    assert report.sound
+    assert only(report).key == settings_key(RULES.digest)
 
 
 # -- a worker at its work --------------------------------------------------------------------------------------------

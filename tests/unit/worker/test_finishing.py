@@ -9,6 +9,7 @@ import orjson
 
 from consumer.domain.errors import HaltError, HaltReason, TransientError
 from consumer.domain.offsets import Span
+from consumer.seal.folder_columns import claim_columns
 from consumer.seal.gap import gap_objection, gap_record, lowest_needed
 from consumer.seal.keys import record_key
 from consumer.seal.recover import commit_for
@@ -153,11 +154,38 @@ def test_without_the_spool_its_rows_are_read_again_and_nothing_else() -> None:
 def test_it_is_rebuilt_by_the_settings_that_decided_it() -> None:
     """Today's drop every row; the pending seal's are in the bucket, and its columns stay."""
     left = Left()
-    member = left.again(spool=False, rules=rows.rules("t", keep=(), wide=True))
+    member = left.again(spool=False, rules=rows.rules("t", keep=(), shape=rows.SHAPES[1]))
     member.until(lambda: left.world.published() == [-1, 0])
     assert left.world.objects() == ROWS
     assert left.world.manifest(0)["columns"] == ["id", "at"]
     assert member.halts() == []
+
+
+def test_it_is_rebuilt_with_the_columns_that_its_record_names_whatever_the_folder_has_become() -> None:
+    """Another worker's settings gave the folder a column meanwhile: the pending object's header stays."""
+    left = Left()
+    assert claim_columns(left.world.store, "s", ("id", "at", "kind"), day(1), day(1))
+    member = left.again(spool=False, rules=rows.rules("t", shape=("id", "kind", "at")))
+    member.until(lambda: left.world.published() == [-1, 0])
+    assert left.world.objects() == ROWS
+    assert left.world.manifest(0)["columns"] == ["id", "at"]
+    left.world.due(1)
+    member.until(lambda: left.world.published() == [-1, 0, 1])
+    assert left.world.manifest(1)["columns"] == ["id", "at", "kind"]
+    assert left.world.objects()["1/6"] == ["r1,2026-03-02,", "r4,2026-03-02,"], "their record knew no kind"
+
+
+def test_a_spool_of_fewer_columns_than_the_folder_has_by_now_is_kept() -> None:
+    left = Left()
+    assert claim_columns(left.world.store, "s", ("id", "at", "kind"), day(1), day(1))
+    member = left.again(spool=True)
+    asked = starts(member)
+    member.until(lambda: left.world.published() == [-1, 0])
+    assert left.world.objects() == ROWS
+    assert asked == [6], "nothing is read again"
+    left.world.due(1)
+    member.until(lambda: left.world.published() == [-1, 0, 1])
+    assert left.world.manifest(1)["columns"] == ["id", "at"]
 
 
 def test_each_offset_is_rebuilt_by_the_settings_of_the_record_that_covers_it() -> None:

@@ -11,7 +11,8 @@ import pytest
 from consumer.domain.batches import Counts, SealedSchemas
 from consumer.domain.errors import HaltReason, TransientError, UnknownOutcomeError
 from consumer.seal.decide import Schedule
-from consumer.seal.keys import record_key, settings_key
+from consumer.seal.folder_columns import claim_columns, folder_columns
+from consumer.seal.keys import record_key, schema_key, settings_key
 from consumer.seal.recover import commit_for
 from consumer.source.port import Commit
 from consumer.store import compression as packing
@@ -98,12 +99,44 @@ def test_settings_then_record_then_objects_then_commit_then_manifests(world: Wor
     ]
 
 
-def test_the_settings_stand_before_the_first_record_that_names_them(world: World) -> None:
+def test_columns_and_settings_stand_before_the_first_record_that_names_them(world: World) -> None:
     order: list[str] = []
     world.store.after = lambda call, key: order.append(key) if call == "put" else None
     member = Member(world).start()
     member.until(member.sealed)
-    assert order[:2] == [settings_key(member.sealed()[0].settings), record_key(ONE, 0)]
+    assert order[:3] == [schema_key("s"), settings_key(member.sealed()[0].settings), record_key(ONE, 0)]
+
+
+def test_two_workers_with_other_settings_give_the_folder_one_order() -> None:
+    """Both were assigned before either had sealed: the second one reads again, in the order that the first one gave."""
+    world = World()
+    world.write(-1, "r0")
+    world.store.before = lambda call, key: _other_worker(world) if (call, key) == ("put", schema_key("s")) else None
+    first = Member(world, rules=rows.rules("t", shape=("id", "at", "kind"))).start()
+    first.until(first.sealed)
+    assert folder_columns(world.store, "s").names == ("id", "schema", "at", "kind")
+    assert world.objects() == {"-1/1": ["r0,,2026-02-28,a"]}
+    assert any("gave the folder of s other columns" in note for note in first.told.all("recovered"))
+    assert first.halts() == []
+
+
+def _other_worker(world: World) -> None:
+    world.store.before = lambda call, key: None
+    assert claim_columns(world.store, "s", ("id", "schema", "at"), day(-1), day(-1))
+
+
+def test_a_column_that_left_the_settings_stays_empty() -> None:
+    world = World()
+    world.write(-1, "r0")
+    first = Member(world, rules=rows.rules("t", shape=("id", "at", "kind"))).start()
+    first.until(lambda: world.published() == [-1])
+    first.crash()
+    world.write(0, "r1")
+    world.due(0)
+    second = Member(world, rules=rows.rules("t", shape=("id", "at"))).start()
+    second.until(lambda: world.published() == [-1, 0])
+    assert world.objects() == {"-1/1": ["r0,2026-02-28,a"], "0/2": ["r1,2026-03-01,"]}
+    assert world.manifest(0)["columns"] == ["id", "at", "kind"]
 
 
 def test_the_counts_are_those_since_the_last_seal(world: World) -> None:
