@@ -12,7 +12,7 @@ from consumer.shape.privacy import hashed
 from consumer.streams.privacy import fingerprint
 from consumer.streams.rules import Format, Method, Privacy, RowRules
 from tests.builders.bench import Member, World
-from tests.simulation.rows import SCHEMA
+from tests.simulation import rows
 
 OLD, NEW = b"o" * 32, b"n" * 32
 
@@ -24,7 +24,7 @@ def world() -> World:
 
 def rules(name: str, key: bytes) -> RowRules:
     privacy = Privacy({"id": Method.HASH}, name, fingerprint(key))
-    return RowRules("s", "custom", "t", Format.JSON, SCHEMA, "at", privacy=privacy)
+    return RowRules("s", "custom", "t", Format.JSON, rows.rules("t").schema, "at", privacy=privacy)
 
 
 def member_of(world: World, today: RowRules, keys: Mapping[str, bytes]) -> Member:
