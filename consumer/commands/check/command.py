@@ -69,6 +69,11 @@ def _lines(settings: Settings) -> Iterator[Line]:
     if kafka.sound:
         for stream in settings.streams:
             yield from topic_lines(stream, admin, lambda topic: may_read_topic(settings.kafka, topic))
+    yield from _folder_lines(settings, admin if kafka.sound else None)
+
+
+def _folder_lines(settings: Settings, admin: ClusterAdmin | None) -> Iterator[Line]:
+    """Each destination once, and what each stream has in it; the seal logs where Kafka can be asked."""
     reached = {}
     for stream in settings.streams:
         store = store_of(stream.destination)
@@ -78,8 +83,8 @@ def _lines(settings: Settings) -> Iterator[Line]:
             reached[store.location] = lines.sound
         if reached[store.location]:
             yield from column_lines(stream, store)
-        if kafka.sound and reached[store.location]:
-            yield from seal_log_lines(settings, stream, admin, store)
+            if admin is not None:
+                yield from seal_log_lines(settings, stream, admin, store)
 
 
 class _Watched:
