@@ -127,6 +127,11 @@ def file_name(base: str, compression: str) -> str:
     return f"{base}.csv{SUFFIXES[compression]}"
 
 
+def file_names(base: str) -> tuple[str, ...]:
+    """The names that the rows may have."""
+    return tuple(file_name(base, compression) for compression in SUFFIXES)
+
+
 def sidecar_name(base: str) -> str:
     """The name of the facts."""
     return f"{base}.json"
@@ -142,8 +147,8 @@ class Identity:
     revisions: Mapping[str, int | None]
     kafka: Mapping[str, tuple[int, int]]
 
-    def differences(self, sidecar: Mapping[str, Any]) -> list[str]:
-        """What the export of this sidecar has otherwise; empty where it is the same."""
+    def differences(self, file: str, sidecar: Mapping[str, Any]) -> list[str]:
+        """What the export of this file and sidecar has otherwise; empty where it is the same."""
         there = {item["day"]: item["revision"] for item in sidecar["days"]}
         kafka = {number: (span["from"], span["to"]) for number, span in sidecar["kafka"].items()}
         open_days = [day for day, revision in self.revisions.items() if revision is None]
@@ -154,7 +159,7 @@ class Identity:
         for what, old, new in (
             ("columns", tuple(sidecar["columns"]), self.columns),
             ("settings", sidecar["settings"], self.settings),
-            ("file", sidecar.get("file", self.file), self.file),
+            ("compression", file, self.file),
         ):
             if old != new:
                 found.append(f"other {what}")
@@ -198,7 +203,6 @@ def sidecar(
         "from": days[0].day.isoformat(),
         "to": days[-1].day.isoformat(),
         "complete": all(day.complete for day in days),
-        "file": identity.file,
         "days": [day.document() for day in days],
         "kafka": {number: {"from": start, "to": end} for number, (start, end) in identity.kafka.items()},
         "rows": written.rows,

@@ -113,14 +113,14 @@ class StreamExport:
         base = plans.base_name(survey.days)
         file = plans.file_name(base, order.compression)
         identity = plans.identity_of(file, columns, self.rules.digest, survey.days, survey.kafka)
-        standing = self.outside.ask(lambda: self.target.sidecar(plans.sidecar_name(base)))
+        standing = self.outside.ask(lambda: self.target.standing(base))
         if standing is not None:
-            differences = identity.differences(standing)
+            differences = identity.differences(standing.file, standing.facts)
             if not differences:
-                return Ended(self.target.where(file), standing, wrote=False)
+                return Ended(self.target.where(file), standing.facts, wrote=False)
             if not order.force:
                 raise UsageError(
-                    f"{self.target.where(standing['file'])} holds another export: {', '.join(differences)}."
+                    f"{self.target.where(standing.file)} holds another export: {', '.join(differences)}."
                     " Give --force to replace it"
                 )
         return self._write(order, surveyor, survey, identity, tries)

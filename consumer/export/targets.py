@@ -13,6 +13,7 @@ import orjson
 
 from consumer.domain import json_fields
 from consumer.domain.errors import UsageError
+from consumer.export.plan import file_names, sidecar_name
 from consumer.seal.keys import export_key
 from consumer.store.body import local_disk
 from consumer.store.port import Absent, BytesBody, Condition, Match, Refused, StreamingStore
@@ -25,6 +26,14 @@ FILE_MODE = 0o600
 Sidecar = Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """An export that is there: its rows' file, and its facts."""
+
+    file: str
+    facts: Sidecar
+
+
 class TakenError(Exception):
     """Another export was faster: what stands there is to be looked at again."""
 
@@ -35,8 +44,8 @@ class Target(Protocol):
     def where(self, name: str) -> str:
         """The file as the operator may name it."""
 
-    def sidecar(self, name: str) -> Sidecar | None:
-        """The facts that stand under this name; None where there are none, or their rows are gone.
+    def standing(self, base: str) -> Standing | None:
+        """The export that stands under this name, whatever its compression; None where its facts or its rows are gone.
 
         Raises UsageError where something else stands there.
         """
@@ -58,13 +67,16 @@ class BucketTarget:
     def where(self, name: str) -> str:
         return f"{self.store.location}/{export_key(self.stream, name)}"
 
-    def sidecar(self, name: str) -> Sidecar | None:
-        stored = self.store.get(export_key(self.stream, name))
+    def standing(self, base: str) -> Standing | None:
+        stored = self.store.get(export_key(self.stream, sidecar_name(base)))
         if stored is None:
             return None
-        found = sidecar_from(stored.data, self.where(name))
-        rows = self.store.head(export_key(self.stream, found["file"]))
-        return found if rows is not None and rows.size == found["bytes"] else None
+        found = sidecar_from(stored.data, self.where(sidecar_name(base)))
+        for file in file_names(base):
+            rows = self.store.head(export_key(self.stream, file))
+            if rows is not None and rows.size == found["bytes"]:
+                return Standing(file, found)
+        return None
 
     def write(self, name: str, blocks: Iterable[bytes], expected: int) -> None:
         key = export_key(self.stream, name)
@@ -91,14 +103,17 @@ class FolderTarget:
     def where(self, name: str) -> str:
         return str(self.folder / name)
 
-    def sidecar(self, name: str) -> Sidecar | None:
-        path = self.folder / name
+    def standing(self, base: str) -> Standing | None:
+        path = self.folder / sidecar_name(base)
         with local_disk(f"read {path}"):
             if not path.is_file():
                 return None
             found = sidecar_from(path.read_bytes(), str(path))
-            rows = self.folder / found["file"]
-            return found if rows.is_file() and rows.stat().st_size == found["bytes"] else None
+            for file in file_names(base):
+                rows = self.folder / file
+                if rows.is_file() and rows.stat().st_size == found["bytes"]:
+                    return Standing(file, found)
+        return None
 
     def write(self, name: str, blocks: Iterable[bytes], expected: int) -> None:  # noqa: ARG002 - a file has no parts
         self._put(name, blocks)
@@ -154,7 +169,7 @@ class PipeTarget:
     def where(self, name: str) -> str:  # noqa: ARG002 - a pipe has no names
         return "-"
 
-    def sidecar(self, name: str) -> Sidecar | None:  # noqa: ARG002
+    def standing(self, base: str) -> Standing | None:  # noqa: ARG002
         """Nothing stays in a pipe."""
         return None
 
@@ -177,7 +192,6 @@ def sidecar_from(data: bytes, where: str) -> Sidecar:
             ends = json_fields.table(span, "kafka")
             json_fields.whole(ends, "from")
             json_fields.whole(ends, "to")
-        json_fields.text(raw, "file")
         json_fields.text(raw, "settings")
         json_fields.whole(raw, "bytes")
         if not isinstance(raw["columns"], list):

@@ -87,7 +87,7 @@ class Exporter:
 
     def text(self, ended: Ended) -> str:
         """The rows that an export left in the bucket."""
-        return self.scene.bucket.read(f"exports/{STREAM}/{ended.facts['file']}").decode()
+        return self.scene.bucket.read(f"exports/{STREAM}/{ended.location.rpartition('/')[2]}").decode()
 
     def facts(self, name: str) -> dict[str, Any]:
         """A sidecar as it stands in the bucket."""

@@ -70,7 +70,6 @@ def test_sealed_days_by_day_partition_and_offset(scene: Scene) -> None:
         "from": str(DAY),
         "to": str(SECOND),
         "complete": True,
-        "file": f"{DAY}_{SECOND}.csv",
         "days": [
             {"day": str(DAY), "revision": 2, "rows": 4, "complete": True, "why": [], "source": "bucket"},
             {"day": str(SECOND), "revision": 1, "rows": 2, "complete": True, "why": [], "source": "bucket"},
@@ -120,7 +119,7 @@ def test_another_content_under_the_name_needs_force(scene: Scene) -> None:
         export.run(DAY, SECOND)
     with pytest.raises(UsageError, match="other columns"):
         export.run(DAY, SECOND, columns=("at",))
-    with pytest.raises(UsageError, match="other file"):
+    with pytest.raises(UsageError, match="other compression"):
         export.run(DAY, SECOND, compression="gzip")
     ended = export.run(DAY, SECOND, force=True)
     assert export.text(ended) == HEAD + lines(DAY, 0, 2, 3, 5) + lines(SECOND, 4, 5, 11)
@@ -136,7 +135,7 @@ def test_packed_objects_and_packed_files(tmp_path: Path, packing: str) -> None:
         plain = export.run(DAY)
         assert export.text(plain) == HEAD + lines(DAY, 0, 2, 3, 5)
         ended = export.run(DAY, compression="gzip" if packing == "zstd" else "zstd", force=True)
-        data = scene.bucket.read(f"exports/{STREAM}/{ended.facts['file']}")
+        data = scene.bucket.read(f"exports/{STREAM}/{ended.location.rpartition('/')[2]}")
         assert (ended.facts["bytes"], ended.facts["sha256"]) == (len(data), hashlib.sha256(data).hexdigest())
         unpacked = (
             gzip.decompress(data)
@@ -179,7 +178,7 @@ def test_a_day_that_the_chain_cannot_know_is_named(scene: Scene) -> None:
     before = next_day(DAY, -1)
     export = Exporter(scene)
     ended = export.run(before, DAY)
-    assert ended.facts["file"] == f"{before}_{DAY}-incomplete.csv"
+    assert ended.location.rpartition("/")[2] == f"{before}_{DAY}-incomplete.csv"
     assert [(day["why"], day["source"], day["revision"]) for day in ended.facts["days"]] == [
         (["unknown"], None, None),
         (["started_in_mid_log"], "bucket", 1),
@@ -195,7 +194,7 @@ def test_days_are_known_by_their_manifests_where_the_topic_is_gone(scene: Scene)
     export = Exporter(scene)
     ended = export.run(DAY, THIRD)
     assert [day["source"] for day in ended.facts["days"]] == ["bucket", "bucket", None]
-    assert ended.facts["file"].endswith("-incomplete.csv")
+    assert ended.location.rpartition("/")[2].endswith("-incomplete.csv")
 
 
 # Days that are not sealed
@@ -218,7 +217,7 @@ def test_an_open_day_comes_from_kafka_up_to_its_end(scene: Scene) -> None:
         "why": ["not_sealed"],
         "source": "kafka",
     }
-    assert ended.facts["file"] == f"{DAY}_{SECOND}-incomplete.csv"
+    assert ended.location.rpartition("/")[2] == f"{DAY}_{SECOND}-incomplete.csv"
     assert not export.run(DAY, SECOND).wrote
     send(scene, {4: (SECOND, 6)})
     with pytest.raises(UsageError, match=f"{SECOND}.*not sealed: Kafka has moved on"):
