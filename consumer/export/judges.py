@@ -28,6 +28,11 @@ class RuleJudges:
     _rules: dict[str, RowRules] = field(default_factory=dict)
     _names: frozenset[str] | None = None
 
+    @property
+    def today(self) -> tuple[str, ...]:
+        """The columns of today's rules."""
+        return column_names(self.outside.stream.rules)
+
     def columns(self, digest: str, part: OpenPartition) -> Sequence[str]:
         """The columns of objects sealed under these settings."""
         return column_names(self._rules_of(digest, part))
@@ -51,6 +56,7 @@ class RuleJudges:
             rules=self.outside.stream.rules,
             columns=columns,
             transformer=lambda digest, part: self.make_transformer(self._rules_of(digest, part)),
+            cell_rules=self.cell_rules(columns),
             read=read,
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from typing import BinaryIO, cast
@@ -11,6 +11,7 @@ from typing import BinaryIO, cast
 from consumer.domain.batches import RawBatch, RowTransformer
 from consumer.domain.days import ONE_DAY, day_of_millis
 from consumer.domain.offsets import Span
+from consumer.export.csv_rows import CellRule, picked
 from consumer.export.survey import OpenPartition, stamp_margin
 from consumer.seal.chain import Chain
 from consumer.seal.inspection import Ask
@@ -70,13 +71,17 @@ class OpenRows:
 
 @dataclass(frozen=True, slots=True)
 class OpenDays:
-    """Reads what no seal has taken yet. `transformer` gives the judge of a settings' digest."""
+    """Reads what no seal has taken yet. `transformer` gives the judge of a settings' digest.
+
+    `cell_rules` are today's privacy rules by place in `columns`, for rows that older settings have made.
+    """
 
     reader: RangeReader
     ask: Ask
     rules: RowRules
     columns: tuple[str, ...]
     transformer: Callable[[str, OpenPartition], RowTransformer]
+    cell_rules: Mapping[int, CellRule]
     read: Callable[[int], None]
 
     def rows(self, partitions: Collection[OpenPartition], days: Collection[date]) -> OpenRows:
@@ -109,7 +114,14 @@ class OpenDays:
         for made, covering in transformed:
             for rows in made.days:
                 if not rows.quarantine and rows.day in days and rules.wants(rows.day, covering):
-                    found.add(rows.day, batch.partition.partition, rows.rows, rows.body)
+                    found.add(rows.day, batch.partition.partition, rows.rows, self._treated(rows.body, covering))
+
+    def _treated(self, body: bytes, covering: Record | None) -> bytes:
+        """Rows as today's privacy rules want them."""
+        if not self.cell_rules or covering is None or covering.settings == self.rules.digest:
+            return body
+        width = len(self.columns)
+        return b"".join(picked((body,), range(width), self.cell_rules, width))
 
     def _offset_rules(self, part: OpenPartition) -> OpenRules:
         today = self.rules.digest

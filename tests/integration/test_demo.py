@@ -198,6 +198,22 @@ def test_every_run_gives_the_same_bytes(ran: Ran) -> None:
     assert len(mine) > 40
 
 
+def test_an_export_is_shown_and_loaded(ran: Ran) -> None:
+    exported = ran.numbers["exported"]
+    path = ran.other / "exports" / "events" / "2024-07-15_2024-07-17.csv"
+    assert exported["path"] == str(path)
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == exported["rows"] == sum(1 for day in (15, 16, 17) for _ in _rows(
+        ran.other, "events", date(2024, 7, day)))  # fmt: skip
+    types = Counter(row["event_type"] for row in rows)
+    assert [(name, int(number)) for name, number, _ in exported["answer"]] == sorted(
+        types.items(), key=lambda item: (-item[1], item[0])
+    )[:4]
+    assert f"FROM read_csv('{ran.folder}/exports/events/2024-07-15_2024-07-17.csv'" in ran.text
+    assert exported["answer"][0][0] in ran.text
+
+
 def test_the_spool_is_taken_away(ran: Ran) -> None:
     assert ran.spools_left == []
 

@@ -15,6 +15,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from consumer.commands.demo.data import MORNINGS
+from consumer.commands.demo.exported import FIRST_DAY, LAST_DAY, STREAM, Exported
 from consumer.commands.demo.summary import Summary
 
 WIDTH = 100
@@ -46,6 +47,7 @@ def show(summary: Summary) -> None:
     _sample(console, folder, min(day.glob("*.csv")))
     _manifest(console, folder, day / "_manifest.json")
     _verified(console, summary)
+    _exported(console, summary.exported)
     console.print(f"\nAll of it took {summary.seconds} s. The folder stays: {escape(summary.folder)}")
 
 
@@ -130,6 +132,7 @@ def _tree(folder: Path) -> Tree:
     tree.add(f"_quarantine/  [dim]{_count(folder, '_quarantine/**/*.jsonl')} files, JSON Lines[/]")
     seals = _count(folder, "_seals/*/*/*.json")
     tree.add(f"_seals/  [dim]the seal log: {seals} records, one chain per partition; what was decided, and when[/]")
+    tree.add("exports/  [dim]three days of events in one file, see below[/]")
     tree.add("_checks/  [dim]left by the check that this store never lets two writers overwrite each other[/]")
     return tree
 
@@ -176,3 +179,20 @@ def _verified(console: Console, summary: Summary) -> None:
         for finding in report.findings:
             console.print(Text(f"  {finding.key}: {finding.problem}: {finding.what}. To do: {finding.todo}"))
     console.print("All is as it was written." if summary.sound else "Something is wrong.")
+
+
+def _exported(console: Console, exported: Exported) -> None:
+    console.print(
+        f"\n[bold]export --from {FIRST_DAY} --to {LAST_DAY} --stream {STREAM}[/] put {exported.rows:,} rows of"
+        " three days into one file, its facts beside it. To load it into DuckDB:"
+    )
+    console.print(Text(exported.statements), soft_wrap=True)
+    if exported.answer is None:
+        console.print("(DuckDB is not installed here; pip install duckdb)")
+        return
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for number, head in enumerate(exported.heads):
+        table.add_column(head, justify="right" if number else "left")
+    for row in exported.answer:
+        table.add_row(*row)
+    console.print(table)

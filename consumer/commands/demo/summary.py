@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 
 from consumer.commands.demo.data import MORNINGS
+from consumer.commands.demo.exported import Exported, export_events
 from consumer.commands.demo.run import PATIENCE, DemoClock, Told
 from consumer.commands.retry import RetryBudget
 from consumer.commands.verify import REST_SECONDS, THREADS_LOCAL
@@ -59,6 +60,7 @@ class Summary:
     arrived: tuple[int, ...]
     streams: tuple[StreamSummary, ...]
     verified: tuple[Report, ...]
+    exported: Exported
     seconds: float
 
     @property
@@ -82,6 +84,7 @@ def summary_of(told: Told) -> Summary:
         arrived=(first, len(told.records) - first),
         streams=tuple(_stream(told, stream) for stream in streams),
         verified=tuple(_verified(told, stream) for stream in streams),
+        exported=export_events(told),
         seconds=round(time.monotonic() - told.began, 1),
     )
 

@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import io
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import BinaryIO, TypeVar
@@ -18,6 +19,7 @@ from consumer.domain.offsets import Span, TopicPartition
 from consumer.export.plan import ExportedDay
 from consumer.source.port import Commit
 from consumer.store.port import BytesBody, Match
+from consumer.streams.rules import Method, Privacy
 from tests.builders.exports import Exporter, Heard, row, send, to_folder
 from tests.builders.outside import Scene
 from tests.builders.outside import scene as make_scene
@@ -264,6 +266,19 @@ def test_rows_of_a_pending_seal_are_read_from_kafka_as_its_settings_say(scene: S
     ended = export.run(DAY, SECOND)
     assert export.text(ended) == HEAD + row(0, DAY, 1) + row(1, DAY, 2) + lines(DAY, 0) + row(2, SECOND, 3)
     assert [day["source"] for day in ended.facts["days"]] == ["kafka", "kafka"]
+
+
+def test_todays_privacy_holds_for_whatever_made_the_rows(scene: Scene) -> None:
+    sealed(scene)
+    send(scene, {10: (THIRD, 1), 11: (THIRD, 2)})
+    scene.bucket.seal({THIRD: [10]}, cutoff=THIRD, through=11, upload=False)  # pending: judged by its own settings
+    today = replace(scene.outside.stream.rules, privacy=Privacy({"id": Method.DROP}))
+    scene.outside.stream = scene.outside.stream.model_copy(update={"rules": today})
+    export = Exporter(scene)
+    ended = export.run(SECOND, THIRD)
+    assert export.text(ended) == HEAD + "".join(
+        [f",{SECOND}\n", f",{SECOND}\n", row(10, THIRD, 1)[2:], row(11, THIRD, 2)[2:]]
+    )
 
 
 def test_late_rows_that_no_seal_took_are_not_in_a_sealed_day(scene: Scene) -> None:
