@@ -252,6 +252,65 @@ def _replay(
     )
 
 
+def _rewrite(
+    context: typer.Context,
+    *,
+    first: Annotated[str, typer.Option("--from", help="First day to rewrite.", metavar="DAY")],
+    last: Annotated[str, typer.Option("--to", help="Last day to rewrite.", metavar="DAY")],
+    stream: Annotated[list[str] | None, typer.Option(help="Only this stream; may be repeated.", metavar="NAME")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and end.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Apply today's privacy rules to stored days, from the bucket: also to those that Kafka no longer holds.
+
+    A cell that is hashed already stays as it is. Old bodies are not kept: this cannot be undone.
+    """
+    settings = session_of(context).settings
+    tune()
+    from consumer.commands.restate import rewrite
+
+    rewrite(settings, first, last, streams=stream or [], dry_run=dry_run, yes=yes, as_json=as_json)
+
+
+def _erase(
+    context: typer.Context,
+    *,
+    column: Annotated[str, typer.Option(help="The column that names the persons.", metavar="NAME")],
+    values: Annotated[Path, typer.Option(help="File with one value a line.", metavar="FILE")],
+    first: Annotated[str | None, typer.Option("--from", help="First day; else all.", metavar="DAY")] = None,
+    last: Annotated[str | None, typer.Option("--to", help="Last day; else all.", metavar="DAY")] = None,
+    stream: Annotated[list[str] | None, typer.Option(help="Only this stream; may be repeated.", metavar="NAME")] = None,
+    mode: Annotated[
+        Literal["cells", "rows"], typer.Option(help="Empty the personal cells of their rows, or remove the rows.")
+    ] = "cells",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and end.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Remove persons from stored days. Old bodies are not kept: this cannot be undone.
+
+    Later replays and rewrites of these days apply it again; rows that come later are not touched. What it may not
+    delete is listed at the end.
+    """
+    settings = session_of(context).settings
+    tune()
+    from consumer.commands.restate import erase
+
+    erase(
+        settings,
+        column,
+        values,
+        first,
+        last,
+        streams=stream or [],
+        mode=mode,
+        dry_run=dry_run,
+        yes=yes,
+        as_json=as_json,
+    )
+
+
 def _check(context: typer.Context, *, as_json: AsJson = False) -> None:
     """Look at settings, brokers, topics, registry, spool, bucket and seal logs; each line says what to do.
 
@@ -302,6 +361,8 @@ COMMANDS: Mapping[str, Callable[..., None]] = {
     "status": _status,
     "verify": _verify,
     "replay": _replay,
+    "rewrite": _rewrite,
+    "erase": _erase,
     "check": _check,
     "demo": _demo,
     "completion": _completion,

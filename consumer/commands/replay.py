@@ -23,7 +23,7 @@ from consumer.replace.plan import ObjectPlan, Plan
 from consumer.replace.replay import KeepOld, Replay
 from consumer.replace.services import Scope, Services
 from consumer.replace.undo import Undo, UndoPlan
-from consumer.seal.replacements.record import Replacement
+from consumer.seal.replacements.record import Replacement, ReplacementKind
 from consumer.settings.model import Settings, StreamSettings
 
 HEADS = ("day", "partition", "before", "after", "added", "removed", "changed cells", "objects", "new", "to keep")
@@ -189,13 +189,17 @@ def show_plan(plan: Plan, resumed: Replacement | None) -> None:
         typer.echo(f"{days}: nothing would change, {plan.unchanged} objects stay as they are")
     else:
         typer.echo(f"{days}: {len(plan.objects)} objects to put, {plan.unchanged} stay as they are")
-        print_table(HEADS, [_line(*group) for group in _groups(plan).items()], ("partition", "before", "after"))
+        print_table(
+            HEADS,
+            [_line(*group, kept=plan.kept_old) for group in _groups(plan).items()],
+            ("partition", "before", "after"),
+        )
         typer.echo(f"old bodies to keep: {size_text(plan.kept_bytes)}")
     if plan.skipped:
         typer.echo(f"left out, because Kafka has lost records of them: {', '.join(map(str, plan.skipped))}")
 
 
-def _line(place: tuple[date, int], objects: Sequence[ObjectPlan]) -> tuple[object, ...]:
+def _line(place: tuple[date, int], objects: Sequence[ObjectPlan], *, kept: bool) -> tuple[object, ...]:
     raw = group_document(*place, objects)
     return (
         raw["day"],
@@ -207,7 +211,7 @@ def _line(place: tuple[date, int], objects: Sequence[ObjectPlan]) -> tuple[objec
         _counted(raw["changed_cells"]),
         raw["objects_replaced"],
         raw["objects_added"],
-        size_text(sum(one.size for one in objects)),
+        size_text(sum(one.size for one in objects) if kept else 0),
     )
 
 
@@ -219,7 +223,8 @@ def show_done(plan: Plan, done: Sequence[Replacement]) -> None:
     """What was done, for people."""
     for record in done:
         undo = f"; adapty-sink replay --undo {record.n} --stream {plan.stream} puts the old bodies back"
-        typer.echo(f"done: replay {record.n}, {len(record.objects)} objects of {len(record.days)} days{undo}")
+        undo = undo if record.kind is ReplacementKind.REPLAY else ""
+        typer.echo(f"done: {record.kind} {record.n}, {len(record.objects)} objects of {len(record.days)} days{undo}")
 
 
 def show_undo(plan: UndoPlan) -> None:

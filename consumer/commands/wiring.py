@@ -204,6 +204,7 @@ def replace_services_of(settings: Settings, stream: StreamSettings, ask: Ask, po
         ask=ask,
         folder=folder,
         most_bytes=max(0, min(settings.spool.max_bytes, room)),
+        keys=settings.privacy.key_bytes(),
         logs={place.partition: SealLog(store, place, lambda calls: list(pool.map(ask, calls))) for place in places},
     )
 

@@ -35,8 +35,12 @@ def basis_of(listed: Sequence[Listed], replacements: Replacements) -> Basis:
             undone = record.undoes or 0
             return basis_of([one for one in before if one.n < undone], replacements)
         case ReplacementKind.REWRITE | ReplacementKind.ERASE:
-            found = basis_of(before, replacements)
-            return Basis(found.settings, (*found.treatments, record.n))
+            found, new = basis_of(before, replacements), listed[-1].new
+            again: list[int] = []
+            if record.kind is ReplacementKind.REWRITE:  # it applies recorded erasures again
+                known = erasures(replacements.records[: record.n], new.entry.day, new.partition)
+                again = [n for n in known if n not in found.treatments]
+            return Basis(found.settings, (*found.treatments, *again, record.n))
 
 
 def erasures(records: Sequence[Replacement], day: date, partition: int) -> tuple[int, ...]:

@@ -19,6 +19,7 @@ from consumer.replace.partition_view import PartitionView, view_partition
 from consumer.replace.plan import ObjectPlan, Plan, Planner, batches_of, refuse_crossing, refuse_gone, refuse_other_rows
 from consumer.replace.protocol import finish, finished, former_of, record_new, refuse_overlap, stands
 from consumer.replace.services import Scope, Services
+from consumer.replace.treatments import Treat, erasing, rewriting, treat_batch
 from consumer.replace.verdicts import Judge
 from consumer.seal.chain import Chain
 from consumer.seal.day_plan import PartitionState
@@ -30,6 +31,7 @@ from consumer.seal.objects import ObjectChecker, count_rows
 from consumer.seal.record import ObjectEntry, Record
 from consumer.seal.replacements.log import Replacements
 from consumer.seal.replacements.record import NewObject, Replacement, ReplacementKind
+from consumer.shape.privacy import key_of
 from consumer.streams.rules import DayBy
 
 KeepOld = Literal["auto", "always", "never"]
@@ -59,6 +61,7 @@ class Replay:
         self._progress = progress
         self._replacements = Replacements()
         self._listed: dict[date, Mapping[str, str]] = {}
+        self._treats: dict[tuple[int, tuple[str, ...]], Treat] = {}
 
     def resume(self) -> Replacement | None:
         """Finish what this very command left half done, by the record's own settings; None where nothing was."""
@@ -245,7 +248,24 @@ class Replay:
 
     def _transform(self, basis: Basis, batch: RawBatch, record: Record, how: TransformOptions) -> TransformedBatch:
         transformer = self._services.transformer(basis.settings or record.settings)
-        return self._services.ask(lambda: transformer.transform(batch, how))
+
+        def make(part: RawBatch) -> TransformedBatch:
+            return self._services.ask(lambda: transformer.transform(part, how))
+
+        treats = [self._treat(n, how.columns) for n in basis.treatments]
+        return treat_batch(batch, make, treats) if treats else make(batch)
+
+    def _treat(self, n: int, columns: tuple[str, ...]) -> Treat:
+        """What rewrite or erasure `n` does to rows."""
+        if (n, columns) not in self._treats:
+            services, record = self._services, self._replacements.records[n]
+            if record.erasure is not None:
+                treat = erasing(columns, record.erasure, services.keys)
+            else:
+                rules = services.rules(record.settings)
+                treat = rewriting(columns, rules.privacy, key_of(rules, services.keys), services.key_names())
+            self._treats[n, columns] = treat
+        return self._treats[n, columns]
 
     # -- doing -------------------------------------------------------------------------------------------------------
 
@@ -304,7 +324,7 @@ class Replay:
         columns = services.columns(record.settings)
         left = [one for one in record.objects if not stands(services, record.n, one)]
         self._replacements = services.ask(services.log.read)
-        before = Replacements(self._replacements.records[: record.n], self._replacements.digests[: record.n])
+        before = self._replacements.before(record.n)
         entries = {one.entry.key: one.entry for one in left}
         numbers = {one.entry.key: one.partition for one in left}
         with (

@@ -12,6 +12,7 @@ from consumer.domain.batches import RowTransformer
 from consumer.domain.clock import Clock
 from consumer.domain.offsets import TopicPartition
 from consumer.seal.chain import Chain
+from consumer.seal.keys import settings_key
 from consumer.seal.log import SealLog, get_rules
 from consumer.seal.publisher import Publisher
 from consumer.seal.replacements.log import ReplacementLog
@@ -22,6 +23,7 @@ from consumer.streams.columns import columns_of
 from consumer.streams.rules import RowRules
 
 _T = TypeVar("_T")
+SETTINGS_PREFIX = settings_key("").removesuffix(".json")
 
 
 class Ask(Protocol):
@@ -48,7 +50,8 @@ class Scope:
 class Services:
     """One stream, and the outside of it. `today` are the row rules of the settings as they are now.
 
-    `most_bytes` are those of new bodies that may lie in `folder` at once, one day's at least.
+    `most_bytes` are those of new bodies that may lie in `folder` at once, one day's at least; `keys` are those of
+    [privacy.keys], by name.
     """
 
     stream: str
@@ -66,6 +69,7 @@ class Services:
     ask: Ask
     folder: Path
     most_bytes: int
+    keys: Mapping[str, bytes]
     logs: Mapping[int, SealLog]
     _rules: dict[str, RowRules] = field(default_factory=dict)
     _transformers: dict[str, RowTransformer] = field(default_factory=dict)
@@ -91,6 +95,15 @@ class Services:
     def columns(self, digest: str) -> tuple[str, ...]:
         """The CSV columns that the rules of this digest write."""
         return tuple(column.name for column in columns_of(self.rules(digest)))
+
+    def key_names(self) -> set[str]:
+        """The names of keys that a cell of the folder may be hashed with: ours, and those that its settings name."""
+        digests = [key.removeprefix(SETTINGS_PREFIX).removesuffix(".json") for key in self.ask(self._settings_keys)]
+        named = {self.rules(digest).privacy.key for digest in digests}
+        return set(self.keys) | {name for name in named if name is not None}
+
+    def _settings_keys(self) -> list[str]:
+        return [facts.key for facts in self.store.list(SETTINGS_PREFIX)]
 
     def all_logs(self) -> list[SealLog]:
         """The seal logs of all partitions."""

@@ -79,6 +79,7 @@ class Past:
     cluster: MemoryCluster = field(default_factory=MemoryCluster)
     now: datetime = datetime(2026, 3, 2, 4, tzinfo=UTC)
     most_bytes: int = 1 << 30
+    keys: Mapping[str, bytes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.cluster.topic(TOPIC) is None:
@@ -238,6 +239,7 @@ class Past:
             ask=at_once,
             folder=self.folder / "spool",
             most_bytes=self.most_bytes,
+            keys=self.keys,
             logs={n: SealLog(store or self.store, TopicPartition(TOPIC, n)) for n in range(self.partitions)},
         )
 

@@ -45,6 +45,10 @@ class Replacements:
         """The log with one record more."""
         return Replacements((*self.records, record), (*self.digests, hashlib.sha256(data).hexdigest()))
 
+    def before(self, n: int) -> Replacements:
+        """The log as it was when replacement `n` was recorded."""
+        return Replacements(self.records[:n], self.digests[:n])
+
     @cached_property
     def listed(self) -> dict[str, tuple[Listed, ...]]:
         """By key, all that replacements say of an object, the oldest first."""

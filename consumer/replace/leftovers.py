@@ -1,0 +1,50 @@
+"""What an erasure does not reach: copies that other commands made, and records that never became rows."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass
+from datetime import date
+from typing import Any
+
+from consumer.replace.services import Scope, Services
+from consumer.seal.keys import export_key, replacement_prefix
+
+_DAY = re.compile(r"/dt=(\d{4}-\d\d-\d\d)/")
+
+
+@dataclass(frozen=True, slots=True)
+class Leftovers:
+    """Keys by kind. `versioned`: the bucket keeps the bodies that were replaced as noncurrent versions."""
+
+    kept: tuple[str, ...]
+    exports: tuple[str, ...]
+    quarantine: tuple[str, ...]
+    versioned: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """The entry under `left`."""
+        return asdict(self)
+
+
+def leftovers_of(services: Services, scope: Scope) -> Leftovers:
+    """Look for what may still hold rows of these days."""
+    kept = [key for key in _keys(services, replacement_prefix(services.stream)) if "/old/" in key]
+    quarantine = _keys(services, f"_quarantine/{services.stream}/")
+    newest = services.ask(services.log.read).newest
+    heads = (services.ask(lambda: services.store.head(key)) for key in newest)  # noqa: B023 - called at once
+    return Leftovers(
+        kept=tuple(key for key in kept if _inside(key, scope)),
+        exports=tuple(_keys(services, export_key(services.stream, ""))),
+        quarantine=tuple(key for key in quarantine if _inside(key, scope)),
+        versioned=any(facts is not None and facts.version_id for facts in heads),
+    )
+
+
+def _keys(services: Services, prefix: str) -> list[str]:
+    return services.ask(lambda: [facts.key for facts in services.store.list(prefix)])
+
+
+def _inside(key: str, scope: Scope) -> bool:
+    found = _DAY.search(key)
+    return found is not None and date.fromisoformat(found[1]) in scope

@@ -1,0 +1,235 @@
+"""Rewrite and erase: stored rows treated cell by cell, from the bucket alone, into the objects that they lie in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from datetime import date
+from pathlib import Path
+
+from consumer.domain.days import days_between
+from consumer.domain.errors import RefusedError
+from consumer.replace.basis import erasures
+from consumer.replace.bodies import Bodies, working_folder
+from consumer.replace.cells import Row, rows_of
+from consumer.replace.partition_view import view_partition
+from consumer.replace.plan import ObjectPlan, Plan, batches_of
+from consumer.replace.protocol import finish, finished, former_of, record_new, refuse_overlap, stands
+from consumer.replace.services import Scope, Services
+from consumer.replace.treatments import ERASED, Treat, chained, erasing
+from consumer.seal.day_plan import PartitionState
+from consumer.seal.log import put_rules
+from consumer.seal.lossy import lossy_objects
+from consumer.seal.objects import count_rows
+from consumer.seal.record import ObjectEntry
+from consumer.seal.replacements.log import Replacements
+from consumer.seal.replacements.record import Erasure, NewObject, Replacement, ReplacementKind
+from consumer.shape.csv_text import line
+from consumer.store.contents import plain_blocks
+
+TreatOf = Callable[[Sequence[str]], Treat]
+"""What becomes of rows under a header with these columns."""
+
+
+class Restatement:
+    """One rewrite or erase of one stream. `treat_of` may raise UsageError for a header that it cannot treat."""
+
+    def __init__(self, services: Services, scope: Scope, treat_of: TreatOf, erasure: Erasure | None = None) -> None:
+        self._services = services
+        self._scope = scope
+        self._treat_of = treat_of
+        self._erasure = erasure
+        self._kind = ReplacementKind.ERASE if erasure else ReplacementKind.REWRITE
+        self._replacements = Replacements()
+        self._again: dict[str, tuple[int, ...]] = {}
+
+    def resume(self) -> Replacement | None:
+        """Finish what this very command left half done; None where nothing was."""
+        services = self._services
+        found = services.ask(services.log.read)
+        days = list(days_between(self._scope.first, self._scope.last))
+        for record in found.touching(days, self._scope.partitions):
+            if finished(services, record):
+                continue
+            same = (record.kind, record.erasure) == (self._kind, self._erasure)
+            if not same or record.settings != services.today.digest:
+                refuse_overlap(services, found, record.days, record.partitions)
+            self._replacements = before = found.before(record.n)
+            for one in record.objects:
+                self._again[one.entry.key] = erasures(before.records, one.entry.day, one.partition)
+            left = {one.entry.key: one for one in record.objects if not stands(services, record.n, one)}
+            with working_folder(services.folder) as folder, closing(self._bodies(list(left), folder)) as bodies:
+                finish(services, record, lambda one: bodies.body(one.entry))
+            return record
+        return None
+
+    def plan(self) -> Plan:
+        """What would become of each object. Raises RefusedError and HaltError; writes nothing."""
+        services, scope = self._services, self._scope
+        self._replacements = services.ask(services.log.read)
+        refuse_overlap(services, self._replacements, days_between(scope.first, scope.last), scope.partitions)
+        chains = {number: chain for number, chain in services.chains().items() if not chain.empty}
+        wanted = sorted(chains if scope.partitions is None else set(scope.partitions) & set(chains))
+        states = [PartitionState(number, chains[number], finished=True) for number in wanted]
+        lossy = services.ask(lambda: lossy_objects(services.store, states, count_rows))
+        found: list[ObjectPlan] = []
+        for number in wanted:
+            view = view_partition(
+                chains[number],
+                services.stream,
+                scope,
+                self._replacements,
+                lossy=lossy,
+                today=services.today.digest,
+                compression=services.compression,
+            )
+            for key, one in view.objects.items():
+                self._again[key] = erasures(self._replacements.records, one.entry.day, number)
+            found += [ObjectPlan(key, one.entry.day, number, one) for key, one in view.objects.items()]
+        changed = [one for one in found if self._look(one)]
+        return Plan(
+            stream=services.stream,
+            first=scope.first,
+            last=scope.last,
+            settings=services.today.digest,
+            objects=tuple(sorted(changed, key=lambda one: (one.day, one.key))),
+            unchanged=len(found) - len(changed),
+            heads={number: chains[number].head.n for number in wanted},
+            kept_old=False,
+        )
+
+    def _look(self, one: ObjectPlan) -> bool:
+        """Read an object and count what would become of its rows; whether it would be another one."""
+        found = former_of(self._services, one.key)
+        if found is None or one.stored is None:
+            return False
+        one.former, one.size = found
+        columns, rows = self._read(one.key)
+        treat = self._treat(one.key, columns)
+        for row in rows:
+            one.before.rows += 1
+            new = treat(row)
+            if new is None:
+                one.removed[ERASED] += 1
+                continue
+            one.after.rows += 1
+            one.after.size += sum(len(cell or "") + 1 for cell in new)
+            if new != row:
+                one.changed.update(name or "" for name, a, b in zip(columns, row, new, strict=True) if a != b)
+        if one.before.rows != one.stored.entry.rows:
+            raise RefusedError(
+                f"{one.key} has {one.before.rows} rows, its records say {one.stored.entry.rows}. Nothing was changed:"
+                " adapty-sink verify says what is wrong"
+            )
+        return bool(one.changed or one.removed)
+
+    def _treat(self, key: str, columns: Row) -> Treat:
+        """What becomes of an object's rows. A rewrite applies recorded erasures again: late rows may have come."""
+        names = [name or "" for name in columns]
+        own = self._treat_of(names)
+        if self._erasure is not None:
+            return own
+        again = [
+            erasing(names, record.erasure, self._services.keys)
+            for record in self._replacements.records
+            if record.erasure is not None and record.n in self._again[key]
+        ]
+        return chained([*again, own])
+
+    def _read(self, key: str) -> tuple[Row, Iterator[Row]]:
+        """The header and the rows of a stored object."""
+        rows = self._rows(key)
+        return next(rows), rows
+
+    def _rows(self, key: str) -> Iterator[Row]:
+        services = self._services
+        reader = services.ask(lambda: services.store.open(key))
+        if reader is None:
+            raise RefusedError(f"{key} is gone: adapty-sink verify says what is wrong")
+        rest = b""
+        with reader:
+            for block in plain_blocks(key, reader):
+                rest += block
+                end = rest.rfind(b"\n")
+                while end >= 0 and rest.count(b'"', 0, end) % 2:
+                    end = rest.rfind(b"\n", 0, end)  # it lies inside a cell
+                yield from rows_of(rest[: end + 1].decode())
+                rest = rest[end + 1 :]
+        yield from rows_of(rest.decode())
+
+    def apply(self, plan: Plan, folder: Path) -> list[Replacement]:
+        """Do what was planned, in batches of whole days. Raises RefusedError where the world is not as it was."""
+        services = self._services
+        services.ask(lambda: put_rules(services.store, services.today))
+        return [self._apply(plan, days, folder) for days in batches_of(plan, services.most_bytes)]
+
+    def _apply(self, plan: Plan, days: tuple[date, ...], folder: Path) -> Replacement:
+        services = self._services
+        wanted = [one for one in plan.objects if one.day in days]
+        with closing(self._bodies([one.key for one in wanted], folder)) as bodies:
+            objects = []
+            for one in wanted:
+                assert one.stored is not None
+                entry = self._entry(one)
+                body = bodies.body(entry)
+                settings = one.stored.settings
+                objects.append(NewObject(entry, one.partition, settings, body.size, body.sha256, one.former))
+            record = record_new(
+                services,
+                self._replacements,
+                Replacement(
+                    kind=self._kind,
+                    n=0,
+                    stream=plan.stream,
+                    first=plan.first,
+                    last=plan.last,
+                    days=days,
+                    partitions=self._scope.partitions,
+                    settings=plan.settings,
+                    previous_sha256=None,
+                    objects=tuple(objects),
+                    unchanged=plan.unchanged,
+                    kept_old=False,
+                    replaced_at=services.clock.now(),
+                    writer=services.writer,
+                    heads=plan.heads,
+                    erasure=self._erasure,
+                ),
+            )
+            finish(services, record, lambda one: bodies.body(one.entry))
+        self._replacements = services.ask(services.log.read)
+        return record
+
+    @staticmethod
+    def _entry(one: ObjectPlan) -> ObjectEntry:
+        """The rows that are left. The bucket does not say at which offsets: the old ones bound them."""
+        assert one.stored is not None
+        old = one.stored.entry
+        empty = one.after.rows == 0
+        first, last = (None, None) if empty else (old.first_offset, old.last_offset)
+        return ObjectEntry(one.key, old.stream, old.day, one.after.rows, first, last)
+
+    def _bodies(self, keys: Sequence[str], folder: Path) -> Bodies:
+        """The treated rows of these objects, on the local disk, under their own headers."""
+        read = {key: self._read(key) for key in keys}
+        bodies = Bodies(folder, {key: line(columns) for key, (columns, _) in read.items()})
+        try:
+            for key, (columns, rows) in read.items():
+                treat = self._treat(key, columns)
+                lines: list[bytes] = []
+                for row in rows:
+                    new = treat(row)
+                    if new is not None:
+                        lines.append(line(new))
+                    if len(lines) >= LINES:
+                        bodies.append(key, b"".join(lines))
+                        lines.clear()
+                bodies.append(key, b"".join(lines))
+        except BaseException:
+            bodies.close()
+            raise
+        return bodies
+
+
+LINES = 10_000
+"""Rows that are written at once."""
