@@ -13,6 +13,7 @@ from typing import cast
 
 from consumer.replace.partition_view import compression_of
 from consumer.seal.record import ObjectEntry
+from consumer.spool.mark import claim
 from consumer.store.body import FileBody, Piece, freeze, local_disk
 from consumer.store.compression import Compression
 
@@ -24,10 +25,12 @@ LOCK = "lock"
 def working_folder(spool: Path) -> Iterator[Path]:
     """A folder below the spool directory, gone at the end. What crashed runs left there goes first.
 
-    A worker may use the same spool directory. Raises TransientError where the disk fails.
+    A worker may use the same spool directory. Raises TransientError where the disk fails, UsageError where the
+    directory holds what is not the sink's.
     """
     with local_disk(f"write into {spool}"):
         spool.mkdir(parents=True, exist_ok=True, mode=0o700)
+        claim(spool)
         _remove_leftovers(spool)
         folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=spool))
         lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)

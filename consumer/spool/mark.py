@@ -22,7 +22,7 @@ SHOWN = 3
 """Strange names that a message repeats."""
 _OURS = re.compile(
     r"lock|checkpoints\.sqlite(-wal|-shm|-journal)?|checkpoints\.damaged-[0-9T]+\.sqlite|aside|crashes|lost\+found"
-    r"|packed-[a-z0-9_]{8}|\.adapty-sink-check-[a-z0-9_]{8}"
+    r"|packed-[a-z0-9_]{8}|replacement-[a-z0-9_]{8}|\.adapty-sink-check-[a-z0-9_]{8}"
 )
 
 

@@ -13,6 +13,7 @@ from consumer.domain.offsets import TopicPartition
 from consumer.replace.bodies import working_folder
 from consumer.seal.keys import kept_key
 from consumer.seal.replacements.log import ReplacementLog
+from consumer.spool.mark import MARK, claim
 from consumer.store.folder import FolderStore
 from consumer.store.port import BytesBody, Match
 from consumer.verify.findings import Problem
@@ -211,6 +212,20 @@ def test_two_plans_for_the_same_days(tmp_path: Path) -> None:
             second.apply(plans[1], folder)
     one.replay(2, 3)
     assert one.verify().findings == ()
+
+
+def test_a_working_folder_is_gone_afterwards_and_no_stranger_to_a_worker(tmp_path: Path) -> None:
+    spool = tmp_path / "spool"
+    with working_folder(spool) as one, working_folder(spool) as two:
+        assert one != two
+        (spool / MARK).unlink()
+        claim(spool)
+        (one / "rows").touch()
+        assert (one / "rows").exists(), "another process is at work there"
+    assert {path.name for path in spool.iterdir()} == {MARK}
+    (spool / "replacement-abcdefgh").mkdir()
+    with working_folder(spool):
+        assert not (spool / "replacement-abcdefgh").exists(), "left by a crash"
 
 
 # Crashes
