@@ -1,37 +1,56 @@
 """The HTTP side: /livez, /readyz, /metrics, /status. It reads what the loop published and asks nothing of anybody.
 
-Threads of the standard library serve it, so a slow reader or a scrape never holds up the loop.
+Waitress serves it: connections, headers and idle time have limits there, and few threads answer, so that strangers hold
+neither threads nor memory and a slow reader or a scrape never holds up the loop.
 """
 
 from __future__ import annotations
 
 import json
-import sys
+import socket
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from socket import AF_INET6
-from socketserver import TCPServer
-from typing import Any, ClassVar
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
+from waitress.adjustments import Adjustments
+from waitress.server import TcpWSGIServer
+from waitress.task import ThreadedTaskDispatcher
+from waitress.wasyncore import close_all, loop
 
 from consumer.domain.clock import Clock
 from consumer.domain.errors import UsageError
+from consumer.domain.redaction import visible
 from consumer.observe.accept import prefers_html
 from consumer.observe.snapshot import Snapshot, SnapshotHolder
 from consumer.observe.status import Status
 from consumer.observe.status_page import page, style_source
 
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse
+
 POLL_LIMIT_SECONDS = 60.0
 """The consumer's thread and the loop turn several times a second; after so long one of them hangs."""
-READER_SECONDS = 10.0
-"""A client that is slower with its request than that is cut off."""
+THREADS = 2
+"""Answers made at a time."""
+CONNECTIONS = 64
+"""Open at a time; further ones wait until one of them ends."""
+HEADER_BYTES = 16 * 1024
+"""A request's headers; longer ones are answered 431."""
+BODY_BYTES = 16 * 1024
+"""A request's body, which nobody reads; longer ones are answered 413."""
+IDLE_SECONDS = 10.0
+"""A connection on which nothing happens for that long is closed, and one whose request is not whole by then."""
+SWEEP_SECONDS = 5.0
+"""How often that is looked at."""
+GLANCE_SECONDS = 0.2
+"""How often the end is looked for."""
+CLOSE_SECONDS = 2
+"""How long an end waits for answers under way."""
 
 log = structlog.get_logger("http")
 
@@ -67,13 +86,20 @@ class Site:
             case "/readyz":
                 return self.readyz()
             case "/metrics":
-                encode, kind = choose_encoder(accept)
-                return Answer(HTTPStatus.OK, kind, encode(self.registry))
+                return self.metrics(accept)
             case "/status":
                 return self.status(accept)
             case "/":
                 return Answer(HTTPStatus.FOUND, "text/plain", b"/status\n", {"Location": "/status"})
         return None
+
+    def metrics(self, accept: str) -> Answer:
+        """All metrics, in the form that is asked for; in the plain one where that is no form at all."""
+        try:
+            encode, kind = choose_encoder(accept)
+        except (TypeError, ValueError):  # it compares whatever is given as a version
+            encode, kind = choose_encoder("")
+        return Answer(HTTPStatus.OK, kind, encode(self.registry))
 
     def livez(self) -> Answer:
         """Whether the consumer was polled and the loop turned lately."""
@@ -113,55 +139,80 @@ class Site:
         return Answer(HTTPStatus.OK, "text/html; charset=utf-8", page(snapshot).encode(), rules)
 
 
-class _Handler(BaseHTTPRequestHandler):
-    """GET and HEAD of the site's pages."""
-
-    protocol_version = "HTTP/1.1"
-    server_version = "adapty-sink"
-    sys_version = ""
-    timeout = READER_SECONDS
-    site: ClassVar[Site]
-
-    def do_GET(self) -> None:
-        self._reply(with_body=True)
-
-    def do_HEAD(self) -> None:
-        self._reply(with_body=False)
-
-    def _reply(self, *, with_body: bool) -> None:
-        found = self.site.answer(urlsplit(self.path).path, ",".join(self.headers.get_all("Accept", [])))
-        if found is None:
-            found = Answer(HTTPStatus.NOT_FOUND, "text/plain", b"/livez /readyz /metrics /status\n")
-        self.send_response(found.status)
-        self.send_header("Content-Type", found.kind)
-        self.send_header("Content-Length", str(len(found.body)))
-        self.send_header("Cache-Control", "no-store")
-        self.send_header("X-Content-Type-Options", "nosniff")
-        for name, value in found.headers.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if with_body:
-            self.wfile.write(found.body)
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name for it
-        """One line each, for those who ask for debug."""
-        log.debug("http", request=format % args, client=self.client_address[0])
+_NO_PAGE = Answer(HTTPStatus.NOT_FOUND, "text/plain", b"/livez /readyz /metrics /status\n")
+_NO_METHOD = Answer(HTTPStatus.NOT_IMPLEMENTED, "text/plain", b"GET and HEAD only\n")
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
+class Application:
+    """The site as WSGI has it: GET and HEAD of its pages."""
 
-    def server_bind(self) -> None:
-        """Bind without asking DNS for our own name, which the base class does and which may take seconds."""
-        TCPServer.server_bind(self)
-        self.server_name, self.server_port = "adapty-sink", self.server_address[1]
+    def __init__(self, site: Site) -> None:
+        self._site = site
 
-    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - the base class's shape
-        """A reader that went away is no news; an error of ours is. The other readers go on."""
-        if isinstance(sys.exc_info()[1], ConnectionError):
-            log.debug("http_cut_off", client=str(client_address[0]))
-        else:
-            log.error("http_failed", client=str(client_address[0]), exc_info=True)  # noqa: LOG014 - in a handler
+    def __call__(self, environ: Mapping[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        """Answer one request."""
+        method = environ["REQUEST_METHOD"]
+        found = self._answer(environ) if method in {"GET", "HEAD"} else _NO_METHOD
+        log.debug("http", method=method, path=visible(environ["PATH_INFO"]), status=int(found.status))
+        headers = {
+            "Content-Type": found.kind,
+            "Content-Length": str(len(found.body)),
+            "Cache-Control": "no-store",
+            "X-Content-Type-Options": "nosniff",
+            **found.headers,
+        }
+        start_response(f"{found.status.value} {found.status.phrase}", list(headers.items()))
+        return [found.body if method == "GET" or found is _NO_METHOD else b""]
+
+    def _answer(self, environ: Mapping[str, Any]) -> Answer:
+        try:
+            return self._site.answer(environ["PATH_INFO"], environ.get("HTTP_ACCEPT", "")) or _NO_PAGE
+        except Exception:
+            log.exception("http_failed", path=visible(environ["PATH_INFO"]))
+            return Answer(HTTPStatus.INTERNAL_SERVER_ERROR, "text/plain", b"see the log\n")
+
+
+class _Server(TcpWSGIServer):
+    """Waitress' server within our limits."""
+
+    def __init__(
+        self, application: Application, sockets: dict[int, Any], listening: socket.socket, dispatcher: Any
+    ) -> None:
+        limits = Adjustments(
+            threads=THREADS,
+            connection_limit=CONNECTIONS + 2,  # it counts its own two sockets
+            backlog=CONNECTIONS,
+            max_request_header_size=HEADER_BYTES,
+            max_request_body_size=BODY_BYTES,
+            channel_timeout=int(IDLE_SECONDS),
+            cleanup_interval=int(SWEEP_SECONDS),
+            log_socket_errors=False,
+            ident="adapty-sink",
+        )
+        where = (listening.family, listening.type, listening.proto, listening.getsockname())
+        self._half: dict[Any, float] = {}
+        super().__init__(
+            application,
+            sockets,
+            _sock=listening,
+            dispatcher=dispatcher,
+            adj=limits,
+            bind_socket=False,
+            sockinfo=where,
+        )
+
+    def maintenance(self, now: int) -> None:
+        """Close connections that are idle, and those whose request is not whole after a while.
+
+        A byte now and then keeps a connection from being idle.
+        """
+        super().maintenance(now)
+        channels: Any = self.active_channels  # by file descriptor; the published types say otherwise
+        half = [one for one in channels.values() if one.request is not None and not one.requests]
+        self._half = {one: self._half.get(one, now) for one in half}
+        for one, since in self._half.items():
+            if now - since >= IDLE_SECONDS:
+                one.will_close = True
 
 
 class HttpServer:
@@ -169,26 +220,44 @@ class HttpServer:
 
     def __init__(self, address: tuple[str, int], site: Site) -> None:
         """Bind the address. Raises UsageError where that cannot be."""
-        handler = type("Handler", (_Handler,), {"site": site})
-        server = type("Server", (_Server,), {"address_family": AF_INET6}) if ":" in address[0] else _Server
+        self._map: dict[int, Any] = {}
         try:
-            self._server = server(address, handler)
+            listening = _listening(address)
         except OSError as error:
             where = f"{address[0]}:{address[1]}"
             raise UsageError(f"http.listen: {where} cannot be had ({error.strerror or error})") from error
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="http", daemon=True)
-
-    @property
-    def port(self) -> int:
-        """The port it listens on."""
-        return int(self._server.server_address[1])
+        self._dispatcher = ThreadedTaskDispatcher()
+        self._dispatcher.set_thread_count(THREADS)
+        self._server = _Server(Application(site), self._map, listening, self._dispatcher)
+        self.port = int(listening.getsockname()[1])
+        self._thread = threading.Thread(target=self._serve, name="http", daemon=True)
+        self._closing = threading.Event()
 
     def start(self) -> None:
         """Begin to serve."""
         self._thread.start()
 
+    def _serve(self) -> None:
+        while not self._closing.is_set():
+            loop(timeout=GLANCE_SECONDS, use_poll=True, map=self._map, count=1)
+
     def close(self) -> None:
-        """Stop listening. Replies under way end on their own."""
+        """Stop listening and close what is open, once nobody works with it any more."""
+        self._closing.set()
         if self._thread.is_alive():
-            self._server.shutdown()
-        self._server.server_close()
+            self._thread.join(CLOSE_SECONDS)
+        self._dispatcher.shutdown(cancel_pending=True, timeout=CLOSE_SECONDS)
+        close_all(self._map, ignore_all=True)
+
+
+def _listening(address: tuple[str, int]) -> socket.socket:
+    """A bound socket: no name is looked up in the DNS for it but the one that was written."""
+    family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+    found = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.bind(address)
+    except OSError:
+        found.close()
+        raise
+    return found

@@ -11,6 +11,7 @@ from typing import TypeVar
 import typer
 
 from consumer.commands.check.cluster import broker_lines, option_lines, registry_lines, topic_lines
+from consumer.commands.check.exposure import exposure_lines
 from consumer.commands.check.line import Line, Outcome, failed, ok
 from consumer.commands.check.local import engine_line, settings_lines, spool_lines
 from consumer.commands.check.privacy import key_lines, privacy_lines
@@ -58,6 +59,7 @@ def _lines(settings: Settings) -> Iterator[Line]:
     for stream in settings.streams:
         yield from privacy_lines(settings, stream)
     yield from spool_lines(settings.spool)
+    yield from exposure_lines(settings)
     yield from registry_lines(settings, schema_source_of(settings))
     options = _Watched(option_lines(settings.kafka, try_options))
     yield from options

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 import socket
+import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from http.client import HTTPConnection, HTTPResponse
@@ -18,7 +20,8 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from consumer.commands.main import run
 from consumer.domain.errors import UsageError
 from consumer.domain.offsets import TopicPartition
-from consumer.observe.http import POLL_LIMIT_SECONDS, HttpServer, Site
+from consumer.observe import http
+from consumer.observe.http import BODY_BYTES, HEADER_BYTES, POLL_LIMIT_SECONDS, HttpServer, Site
 from consumer.observe.metrics import Metrics, declare
 from consumer.observe.snapshot import SnapshotHolder
 from tests.builders.snapshots import HALT, snapshot
@@ -62,9 +65,10 @@ class Served:
 
 
 @pytest.fixture
-def served() -> Iterator[Served]:
+def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
     times, metrics = Times(), declare()
     board = SnapshotHolder(times.at)
+    monkeypatch.setattr(http, "SWEEP_SECONDS", 1.0)
     server = HttpServer((HOST, 0), Site(board, metrics.registry, times, lambda: times.polled))
     server.start()
     yield Served(board, times, metrics, server.port)
@@ -172,6 +176,52 @@ def test_a_client_that_goes_away_harms_nobody(served: Served) -> None:
         with socket.create_connection((HOST, served.port)) as rude:
             rude.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
     assert served.json("/livez")[0] == 200
+
+
+@pytest.mark.parametrize("accept", ["application/openmetrics-text;version=abc", "text/plain;version=", ";;,=", "\xff"])
+def test_a_form_that_is_none_gets_the_plain_one(served: Served, accept: str) -> None:
+    answer, body = served.ask("/metrics", accept)
+    assert answer.status == 200
+    assert b"adapty_sink_build_info" in body
+
+
+def test_a_body_is_no_request(served: Served) -> None:
+    inner = b"GET /nothing HTTP/1.1\r\n\r\n"
+    with socket.create_connection((HOST, served.port), timeout=5) as rude:
+        rude.sendall(b"GET /livez HTTP/1.1\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(inner), inner))
+        said = b"".join(iter(lambda: rude.recv(65_536), b""))
+    assert said.count(b"HTTP/1.1 ") == 1
+    assert said.startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"X: " + b"x" * HEADER_BYTES, b"431"),
+        (b"Content-Length: %d" % (BODY_BYTES + 1), b"413"),
+    ],
+)
+def test_requests_are_bounded(served: Served, head: bytes, status: bytes) -> None:
+    with socket.create_connection((HOST, served.port), timeout=5) as rude:
+        rude.sendall(b"GET /livez HTTP/1.1\r\n" + head + b"\r\n\r\n")
+        assert rude.recv(65_536).split(b" ")[1] == status
+
+
+def test_strangers_hold_neither_threads_nor_memory_nor_the_door_for_long(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More connections than are let in, each half a request, with a byte now and then."""
+    monkeypatch.setattr(http, "IDLE_SECONDS", 0.2)
+    before = threading.active_count()
+    with ExitStack() as stack:
+        rude = [
+            stack.enter_context(socket.create_connection((HOST, served.port), timeout=5))
+            for _ in range(http.CONNECTIONS + 20)
+        ]
+        for one in rude:
+            one.sendall(b"GET /livez HTTP/1.1\r\nX: ")
+        assert threading.active_count() == before
+        assert served.json("/livez")[0] == 200, "they are cut off, and the next one is let in"
 
 
 def test_a_taken_address_is_a_mistake_of_the_settings(served: Served) -> None:
