@@ -61,10 +61,12 @@ class Health:
             self.report(outage(what, error))
 
     def report(self, trouble: TransientError, key: str = "") -> None:
-        """Tell the worker, unless it was told so lately. `key` stands for a text that varies."""
+        """Tell the worker and the log, unless they were told so lately. `key` stands for a text that varies."""
         now, key = self._clock.monotonic(), key or str(trouble)
         if now - self._reported.get(key, float("-inf")) >= REPEAT_SECONDS:
             self._reported = {k: at for k, at in self._reported.items() if now - at < REPEAT_SECONDS} | {key: now}
+            # the worker hears of it only when nothing better comes: where other partitions are busy, never
+            _library_log.warning("%s", trouble)
             self._inbox.report(trouble)
 
     def on_error(self, error: KafkaError) -> None:

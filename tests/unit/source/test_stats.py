@@ -117,3 +117,14 @@ def test_the_library_says_a_thing_once_in_a_while(
         (logging.ERROR, "FAIL [client-1] refused after 9.0 ms"),
         (logging.INFO, "OTHER [client-1] refused after 2.0 ms"),
     ]
+
+
+def test_an_outage_stands_in_the_log_whether_or_not_the_worker_hears_of_it(
+    health: Health, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A record that the client cannot read, while other partitions bring records all the time."""
+    with caplog.at_level("WARNING"):
+        for _ in range(3):
+            health.failed("t-0", KafkaError(KafkaError._BAD_COMPRESSION))
+    assert len(caplog.messages) == 1, "once in a while"
+    assert "t-0" in caplog.messages[0]
