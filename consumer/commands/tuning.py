@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import os
+import resource
 
 ARENAS = 2
 """Heaps that the C library keeps for all threads together: with one for each, what they free adds up unused."""
@@ -19,7 +20,8 @@ MALLOC_OPTIONS = {
 
 
 def tune() -> None:
-    """Set up memory and the collector."""
+    """Set up memory and the collector, and leave no core behind: it would hold rows and every secret."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     gc.set_threshold(YOUNG_OBJECTS, 20, 20)
     if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
         for name, (option, value) in MALLOC_OPTIONS.items():
