@@ -180,6 +180,33 @@ def _status(
         show_status(settings, stream or (), as_json=as_json)
 
 
+def _schema(
+    context: typer.Context,
+    *,
+    stream: Annotated[
+        list[str] | None, typer.Option(help="Only this stream; may be repeated.", metavar="STREAM")
+    ] = None,
+    ddl: Annotated[str | None, typer.Option(help="Print statements that make the tables.", metavar="ENGINE")] = None,
+    diff: Annotated[
+        str | None, typer.Option(help="registry: against the newest writer schema; bucket: against the folder.")
+    ] = None,
+    load: Annotated[
+        str | None, typer.Option(help="Print statements that delete and load this day.", metavar="DAY")
+    ] = None,
+    engine: Annotated[str | None, typer.Option("--for", help="With --load: for this engine.", metavar="ENGINE")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the columns of each stream: kind, source fields, privacy, and since which day the folder has them.
+
+    ENGINE: duckdb, postgres, clickhouse, spark, databricks, snowflake, redshift, bigquery, athena, trino. --diff ends
+    with 1 where something differs. Reads only.
+    """
+    settings = session_of(context).settings
+    from consumer.commands.schema.command import Wish, schema
+
+    schema(settings, Wish(stream or (), ddl, diff, load, engine), as_json=as_json)
+
+
 def _verify(
     context: typer.Context,
     *,
@@ -359,6 +386,7 @@ COMMANDS: Mapping[str, Callable[..., None]] = {
     "export": _export,
     "accept-gap": _accept_gap,
     "status": _status,
+    "schema": _schema,
     "verify": _verify,
     "replay": _replay,
     "rewrite": _rewrite,

@@ -77,6 +77,18 @@ class ConfluentRegistry:
         except _IncompleteError:
             return INCOMPLETE
 
+    def newest(self, subject: str) -> Answer:
+        """The newest schema under this subject. Raises TransientError."""
+        path = f"subjects/{quote(subject, safe='')}/versions/latest"
+        try:
+            with deadline():
+                found = self._asked(f"the newest version of {subject}", lambda: self._read(path))
+                return UNKNOWN if found is None else Answer(self._whole(found))
+        except TooLargeError:
+            return TOO_LARGE
+        except _IncompleteError:
+            return INCOMPLETE
+
     def close(self) -> None:
         """Close the connections."""
         self._client.close()

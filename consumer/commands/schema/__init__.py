@@ -1,0 +1,1 @@
+"""`schema`: the columns, and the statements that load them."""

@@ -1,0 +1,71 @@
+"""ClickHouse: one partition a day, read by column name."""
+
+from __future__ import annotations
+
+from consumer.commands.schema.table import (
+    Engine,
+    PublishedDay,
+    Target,
+    comment,
+    literal,
+    loads_nothing,
+    names_of,
+    quoted,
+    text_columns,
+    typed_view,
+)
+from consumer.streams.columns import ColumnKind
+
+SETTINGS = (
+    "input_format_csv_empty_as_default = 1, format_csv_null_representation = '\\\\1',"
+    " input_format_csv_trim_whitespaces = 0, input_format_with_names_use_header = 1,"
+    " input_format_csv_use_best_effort_in_schema_inference = 0"
+)
+"""\\N stays text, blanks stay, an unquoted empty cell is null and "" is the empty text."""
+CASTS = {
+    ColumnKind.INTEGER: "toInt64OrNull({})",
+    ColumnKind.REAL: "toFloat64OrNull({})",
+    ColumnKind.REAL32: "toFloat64OrNull({})",
+    ColumnKind.BOOLEAN: "multiIf({} = 'true', true, {} = 'false', false, NULL)",
+    ColumnKind.INSTANT: "parseDateTime64BestEffortOrNull({}, 6, 'UTC')",
+    ColumnKind.DATE: "toDate32OrNull({})",
+}
+
+
+def ddl(target: Target) -> list[str]:
+    """The tables; days come with `schema --load DAY --for clickhouse`."""
+    return [
+        (
+            f"CREATE TABLE IF NOT EXISTS {quoted(target.raw)} (\n"
+            f"  {text_columns(target, 'Nullable(String)')},\n  dt Date\n)"
+            " ENGINE = MergeTree PARTITION BY dt ORDER BY tuple();"
+        ),
+        typed_view(target, CASTS),
+    ]
+
+
+def load(target: Target, day: PublishedDay) -> list[str]:
+    """The day's partition is dropped, then filled. There is no transaction: a query in between sees no such day."""
+    raw = quoted(target.raw)
+    inserts = [
+        f"INSERT INTO {raw} ({names_of(item.columns)}, dt)\n"
+        f"SELECT {names_of(item.columns)}, toDate('{day.day}') FROM {_source(target, item.key, item.columns)}\n"
+        f"SETTINGS {SETTINGS};"
+        for item in day.objects
+    ]
+    return [f"ALTER TABLE {raw} DROP PARTITION '{day.day}';", *(inserts or loads_nothing(day))]
+
+
+def _source(target: Target, key: str, columns: tuple[str, ...]) -> str:
+    structure = literal(", ".join(f"{quoted(name)} Nullable(String)" for name in columns))
+    if target.local:
+        return f"file({literal(target.where(key))}, 'CSVWithNames', {structure})"
+    bucket, _, folder = target.url.removeprefix("s3://").partition("/")
+    region = f".{target.region}" if target.region else ""
+    base = f"{target.endpoint_url}/{bucket}" if target.endpoint_url else f"https://{bucket}.s3{region}.amazonaws.com"
+    place = "/".join(part for part in (base.rstrip("/"), folder, key) if part)
+    return f"s3({literal(place)}, 'CSVWithNames', {structure})"
+
+
+LIMITS = comment("S3Queue: MODE = 'unordered' only; the ordered one skips late files of older days")
+ENGINE = Engine(lambda target: [*LIMITS, *ddl(target)], load)

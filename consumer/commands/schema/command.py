@@ -1,0 +1,173 @@
+"""`schema`: the columns of a stream, statements for other systems, and how the settings differ from what there is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import typer
+
+from consumer.commands.arguments import day_of, streams_of
+from consumer.commands.exit_codes import ExitCode
+from consumer.commands.output import print_json, print_table
+from consumer.commands.retry import RetryBudget
+from consumer.commands.schema.differences import bucket_differences, newest_schema, registry_differences
+from consumer.commands.schema.engines import ENGINES
+from consumer.commands.schema.table import DayObject, PublishedDay, Target, TypedColumn
+from consumer.commands.wiring import store_of
+from consumer.domain.clock import SystemClock
+from consumer.domain.errors import UsageError
+from consumer.seal.folder_columns import FolderColumns, folder_columns, merged
+from consumer.seal.keys import manifest_key
+from consumer.seal.manifest import manifest_from
+from consumer.settings.model import Settings, StreamSettings
+from consumer.store.port import Store
+from consumer.streams.columns import Column, columns_of
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What was asked for: at most one of `ddl`, `diff` and `load` (which goes with `engine`)."""
+
+    streams: Sequence[str] = ()
+    ddl: str | None = None
+    diff: str | None = None
+    load: str | None = None
+    engine: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """One stream: its columns by its settings, and those that its folder has."""
+
+    stream: StreamSettings
+    store: Store
+    own: tuple[Column, ...]
+    folder: FolderColumns
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Today's columns."""
+        return merged(self.folder.names, [column.name for column in self.own])
+
+    def columns(self) -> list[dict[str, Any]]:
+        """Today's columns with what is known of each."""
+        own = {column.name: column for column in self.own}
+        since = {column.name: column.since for column in self.folder.columns}
+        privacy = self.stream.rules.privacy.columns if self.stream.rules.privacy else {}
+        return [
+            {
+                "name": name,
+                "kind": own[name].kind.value if name in own else None,
+                "sources": list(own[name].inputs) if name in own else [],
+                "privacy": str(privacy[name]) if name in privacy else None,
+                "since": day.isoformat() if (day := since.get(name)) else None,
+            }
+            for name in self.names
+        ]
+
+    def target(self) -> Target:
+        """The same as statements are made from."""
+        kinds = {column.name: column.kind for column in self.own}
+        destination = self.stream.destination
+        return Target(
+            self.stream.name,
+            destination.url.rstrip("/"),
+            tuple(TypedColumn(name, kinds.get(name)) for name in self.names),
+            destination.endpoint_url,
+            destination.region,
+            destination.compression,
+        )
+
+
+def schema(settings: Settings, wish: Wish, *, as_json: bool) -> None:
+    """Print what was asked for. Raises UsageError; Exit with 1 where --diff found something."""
+    _check(wish)
+    budget = RetryBudget(settings.schedule.give_up_after, SystemClock())
+    known = [_known(stream, budget) for stream in streams_of(settings, wish.streams)]
+    if wish.diff is not None:
+        found = {one.stream.name: list(_differences(settings, one, wish.diff, budget)) for one in known}
+        _print_differences(found, as_json=as_json)
+        if any(found.values()):
+            raise typer.Exit(ExitCode.FOUND)
+    elif wish.load is not None or wish.ddl is not None:
+        made = {one.stream.name: _statements(one, wish, budget) for one in known}
+        if as_json:
+            print_json({"engine": wish.ddl or wish.engine, "streams": made})
+        else:
+            typer.echo("\n\n".join("\n".join(lines) for lines in made.values()))
+    elif as_json:
+        print_json({"streams": {one.stream.name: one.columns() for one in known}})
+    else:
+        _print_columns(known)
+
+
+def _check(wish: Wish) -> None:
+    if sum(asked is not None for asked in (wish.ddl, wish.diff, wish.load)) > 1:
+        raise UsageError("give one of --ddl, --diff and --load")
+    if (wish.load is None) != (wish.engine is None):
+        raise UsageError("--load DAY goes with --for ENGINE")
+    for engine in (wish.ddl, wish.engine):
+        if engine is not None and engine not in ENGINES:
+            raise UsageError(f"{engine!r} is not a known engine; write one of {', '.join(ENGINES)}")
+    if wish.diff not in {None, "registry", "bucket"}:
+        raise UsageError(f"--diff: {wish.diff!r}; write registry or bucket")
+
+
+def _known(stream: StreamSettings, budget: RetryBudget) -> Known:
+    store = store_of(stream.destination)
+    folder = budget.ask(lambda: folder_columns(store, stream.name))
+    return Known(stream, store, columns_of(stream.rules), folder)
+
+
+def _statements(known: Known, wish: Wish, budget: RetryBudget) -> list[str]:
+    target = known.target()
+    if wish.load is not None and wish.engine is not None:
+        return ENGINES[wish.engine].load(target, _published(known, wish.load, budget))
+    assert wish.ddl is not None
+    return ENGINES[wish.ddl].ddl(target)
+
+
+def _published(known: Known, text: str, budget: RetryBudget) -> PublishedDay:
+    day, stream = day_of("--load", text), known.stream.name
+    assert day is not None
+    stored = budget.ask(lambda: known.store.get(manifest_key(stream, day)))
+    if stored is None:
+        raise UsageError(f"--load: {day} of {stream} is not published; {known.store.location} has no manifest of it")
+    raw = manifest_from(stored)
+    if raw.get("replaying") is not None:
+        raise UsageError(
+            f"--load: replacement {raw['replaying']} of {day} of {stream} is under way; wait until it ends"
+        )
+    return PublishedDay(day, raw["revision"], raw["rows"], tuple(_objects(raw)))
+
+
+def _objects(raw: Mapping[str, Any]) -> Iterable[DayObject]:
+    for item in raw["objects"]:
+        yield DayObject(item["key"], item["bytes"], tuple(item.get("columns", raw["columns"])))
+
+
+def _differences(settings: Settings, known: Known, what: str, budget: RetryBudget) -> list[str]:
+    if what == "bucket":
+        return list(bucket_differences(known.folder.names, [column.name for column in known.own]))
+    return list(registry_differences(known.own, known.stream, newest_schema(settings, known.stream, budget)))
+
+
+def _print_differences(found: Mapping[str, Sequence[str]], *, as_json: bool) -> None:
+    if as_json:
+        print_json({"streams": {name: list(lines) for name, lines in found.items()}})
+        return
+    for name, lines in found.items():
+        for line in lines or ("no differences",):
+            typer.echo(f"{name}: {line}")
+
+
+def _print_columns(known: Sequence[Known]) -> None:
+    for one in known:
+        typer.echo(f"{one.stream.name}: {len(one.names)} columns, {one.store.location}/{one.stream.name}")
+        rows = [
+            (column["name"], column["kind"], ", ".join(column["sources"]), column["privacy"], column["since"])
+            for column in one.columns()
+        ]
+        print_table(("column", "kind", "from", "privacy", "since"), rows)

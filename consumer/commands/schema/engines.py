@@ -1,0 +1,21 @@
+"""The engines that statements are made for. A new one is a module and a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from consumer.commands.schema import bigquery, clickhouse, duckdb, hive, postgres, redshift, snowflake, spark
+from consumer.commands.schema.table import Engine
+
+ENGINES: Mapping[str, Engine] = {
+    "duckdb": duckdb.ENGINE,
+    "postgres": postgres.ENGINE,
+    "clickhouse": clickhouse.ENGINE,
+    "spark": spark.SPARK,
+    "databricks": spark.DATABRICKS,
+    "snowflake": snowflake.ENGINE,
+    "redshift": redshift.ENGINE,
+    "bigquery": bigquery.ENGINE,
+    "athena": hive.ATHENA,
+    "trino": hive.TRINO,
+}

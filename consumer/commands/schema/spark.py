@@ -1,0 +1,90 @@
+"""Spark, a table over the folder; Databricks, a Delta table that takes days from it."""
+
+from __future__ import annotations
+
+from consumer.commands.schema.table import (
+    Engine,
+    PublishedDay,
+    Target,
+    comment,
+    literal,
+    loads_nothing,
+    quoted,
+    text_columns,
+    typed_view,
+)
+from consumer.streams.columns import ColumnKind
+
+TICK = "`"
+NEVER = "\\u0001"
+"""A text that never occurs: without one Spark takes the empty text for null."""
+CASTS = {
+    ColumnKind.INTEGER: "TRY_CAST({} AS BIGINT)",
+    ColumnKind.REAL: "TRY_CAST({} AS DOUBLE)",
+    ColumnKind.REAL32: "TRY_CAST({} AS DOUBLE)",
+    ColumnKind.BOOLEAN: "TRY_CAST({} AS BOOLEAN)",
+    ColumnKind.INSTANT: "TRY_CAST({} AS TIMESTAMP)",
+    ColumnKind.DATE: "TRY_CAST({} AS DATE)",
+}
+
+
+def spark_ddl(target: Target) -> list[str]:
+    """An external table: columns by position, so it holds while the folder's list only grows at its end."""
+    raw = quoted(target.raw, TICK)
+    return [
+        *comment(
+            "Columns are taken by position. When the folder has got a column: DROP TABLE, then these statements anew.",
+            "Null and the empty text are told apart by a nullValue that never occurs: both come as text, null as ''.",
+        ),
+        (
+            f"CREATE TABLE IF NOT EXISTS {raw} (\n  {text_columns(target, 'STRING', TICK)},\n  dt DATE\n) USING CSV\n"
+            "OPTIONS (header 'true', multiLine 'true', quote '\"', escape '\"', "
+            f"nullValue '{NEVER}', emptyValue '', mode 'PERMISSIVE')\n"
+            f"PARTITIONED BY (dt) LOCATION {literal(_place(target))};"
+        ),
+        f"MSCK REPAIR TABLE {raw};",
+        typed_view(target, CASTS, mark=TICK),
+    ]
+
+
+def spark_load(target: Target, day: PublishedDay) -> list[str]:
+    """The table reads the folder: the day's partition is made known anew, and what was cached of it forgotten."""
+    raw, dt = quoted(target.raw, TICK), f"dt = DATE '{day.day}'"
+    return [
+        f"ALTER TABLE {raw} DROP IF EXISTS PARTITION ({dt});",
+        f"ALTER TABLE {raw} ADD IF NOT EXISTS PARTITION ({dt}) LOCATION {literal(f'{_place(target)}/dt={day.day}')};",
+        f"REFRESH TABLE {raw};",
+    ]
+
+
+def databricks_ddl(target: Target) -> list[str]:
+    """The tables; days come with `schema --load DAY --for databricks`."""
+    return [
+        *comment("Auto Loader keeps one version of a path: a day that was replaced has to be deleted and loaded."),
+        (
+            f"CREATE TABLE IF NOT EXISTS {quoted(target.raw, TICK)} (\n"
+            f"  {text_columns(target, 'STRING', TICK)},\n  dt DATE\n)"
+            " CLUSTER BY (dt);"
+        ),
+        typed_view(target, CASTS, mark=TICK),
+    ]
+
+
+def databricks_load(target: Target, day: PublishedDay) -> list[str]:
+    """Delete, then exactly the objects of the manifest, by column name."""
+    raw = quoted(target.raw, TICK)
+    inserts = [
+        f"INSERT INTO {raw} BY NAME SELECT * EXCEPT (_rescued_data), DATE '{day.day}' AS dt FROM read_files(\n"
+        f"  {literal(target.where(item.key))}, format => 'csv', header => true, multiLine => true, escape => '\"',\n"
+        f"  nullValue => '{NEVER}', emptyValue => '', inferColumnTypes => false);"
+        for item in day.objects
+    ]
+    return [f"DELETE FROM {raw} WHERE dt = DATE '{day.day}';", *(inserts or loads_nothing(day))]
+
+
+def _place(target: Target) -> str:
+    return f"{target.url}/{target.stream}"
+
+
+SPARK = Engine(spark_ddl, spark_load)
+DATABRICKS = Engine(databricks_ddl, databricks_load)
