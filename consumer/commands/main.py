@@ -88,11 +88,13 @@ def _run(
 ) -> None:
     """Run the worker: read, spool, and seal the day before at 04:00 UTC."""
     with Stop(once=once) as stop:  # before all that takes time: a signal in between counts as well
-        settings = session_of(context).settings
-        tune()  # before what follows loads polars
+        session = session_of(context)
+        settings = session.settings
+        tune()  # before what follows allocates: the collector and the C library are told at once
+        from consumer.commands.crash import write_details
         from consumer.commands.run import run_worker
 
-        run_worker(settings, stop, once=once, through=through)
+        run_worker(settings, stop, lambda error: write_details(error, session), once=once, through=through)
 
 
 def _accept_gap(

@@ -11,11 +11,12 @@ from consumer.commands.arguments import day_of
 from consumer.commands.process import Stop
 from consumer.commands.telemetry import watching
 from consumer.commands.tuning import settle
-from consumer.commands.wiring import Ports, ports_of, worker_of
+from consumer.commands.wiring import ports_of, worker_of
 from consumer.domain.clock import Clock, SystemClock
 from consumer.domain.errors import GaveUpError, HaltError, UsageError
-from consumer.monitor.listener import TelemetryListener
-from consumer.observe.metrics import Metrics, declare
+from consumer.monitor.listener import TelemetryListener, WriteDetails
+from consumer.monitor.monitor import Monitor
+from consumer.observe.metrics import declare
 from consumer.seal.decide import Schedule
 from consumer.settings.masking import masked
 from consumer.settings.model import Settings
@@ -28,14 +29,22 @@ POLL_SECONDS = 0.25
 log = structlog.get_logger("run")
 
 
-def run_worker(settings: Settings, stop: Stop, *, once: bool, through: str | None) -> None:
-    """Run the worker until `stop` is asked for, or with `once` until it is done. Raises what decides the exit code."""
+def run_worker(settings: Settings, stop: Stop, write_details: WriteDetails, *, once: bool, through: str | None) -> None:
+    """Run the worker until `stop` is asked for, or with `once` until it is done. Raises what decides the exit code.
+
+    `write_details` gets the unexpected errors that stop one partition.
+    """
     day = _through(through, once=once)
     ports = ports_of(settings, static=not once)
     stop.hurry = ports.broker.hurry
     try:
         _banner(settings)
-        _work(settings, ports, stop, once=once, through=day)
+        metrics = declare()
+        listener = TelemetryListener(metrics, {stream.topic: stream.name for stream in settings.streams}, write_details)
+        worker = worker_of(settings, ports, listener, through=day)
+        watch = _watch(worker, settings, ports.clock, day) if once else None
+        with watching(settings, ports, worker, metrics, serve=not once) as monitor:
+            _work(worker, monitor, stop, watch)
     finally:
         ports.close()
 
@@ -57,22 +66,17 @@ def _banner(settings: Settings) -> None:
         log.warning("engine_exact", reason=found.reason, cost="rows take some fifty times the processor time")
 
 
-def _work(settings: Settings, ports: Ports, stop: Stop, *, once: bool, through: date | None) -> None:
-    metrics: Metrics = declare()
-    listener = TelemetryListener(metrics, {stream.topic: stream.name for stream in settings.streams})
-    worker = worker_of(settings, ports, listener, through=through)
-    watch = _watch(worker, settings, ports.clock, through) if once else None
+def _work(worker: Worker, monitor: Monitor, stop: Stop, watch: Callable[[], Ended | None] | None) -> None:
     ended = None
-    with watching(settings, ports, worker, metrics, serve=not once) as monitor:
-        settle()
-        worker.start()
-        try:
-            while not stop.asked.is_set() and ended is None:
-                worker.step(POLL_SECONDS)
-                monitor.advance()
-                ended = watch() if watch else None
-        finally:
-            worker.stop()
+    settle()
+    worker.start()
+    try:
+        while not stop.asked.is_set() and ended is None:
+            worker.step(POLL_SECONDS)
+            monitor.advance()
+            ended = watch() if watch else None
+    finally:
+        worker.stop()
     stop.finish()
     if ended is not None:
         _conclude(ended)
@@ -91,5 +95,7 @@ def _conclude(ended: Ended) -> None:
             log.error("halted", reason=str(halt.reason), message=halt.message)
         first = ended.halts[0]
         raise HaltError(first.reason, first.message)
+    if ended.unexpected is not None:
+        raise ended.unexpected
     if ended.outage is not None:
         raise GaveUpError(str(ended.outage))

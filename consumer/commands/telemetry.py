@@ -42,10 +42,10 @@ def watching(settings: Settings, ports: Ports, worker: Worker, metrics: Metrics,
     with ExitStack() as stack:
         if serve and settings.http.address is not None:
             _serve(stack, settings.http.address, Site(board, metrics.registry, ports.clock, ports.broker.alive_at))
-        jobs = ThreadExecutor(len(worker.contexts) + 2, ports.broker.wake)
-        stack.callback(jobs.close)
+        executor = ThreadExecutor(len(worker.contexts) + 2, ports.broker.wake)
+        stack.callback(executor.close)
         gauges = Gauges(metrics, ports.clock, ports.broker.alive_at, stats)
-        monitor = Monitor(worker, board, gauges, jobs, ports.clock, joined)
+        monitor = Monitor(worker, board, gauges, executor, ports.clock, joined)
         stack.callback(monitor.close)
         yield monitor
 

@@ -1,4 +1,4 @@
-"""From settings to the parts that commands work with: stores, the cluster's view, judges, and the worker itself."""
+"""From settings to the parts that commands work with: stores, the cluster's view, transformers, the worker itself."""
 
 from __future__ import annotations
 
@@ -42,16 +42,13 @@ from consumer.streams.columns import column_names
 from consumer.streams.rules import RowRules
 from consumer.worker.backpressure import Limits
 from consumer.worker.events import Listener
-from consumer.worker.executor import Job, ThreadExecutor
-from consumer.worker.lookahead import ThreadsAhead
-from consumer.worker.loop import Pace, Worker
+from consumer.worker.executor import ThreadExecutor
+from consumer.worker.loop import Intervals, Worker
 from consumer.worker.object_bodies import ObjectBodies
 from consumer.worker.publish_task import PublishTask
 from consumer.worker.stream_context import StreamConfig, StreamContext
 
 JOB_THREADS = 8
-JUDGE_THREADS = 2
-"""Batches judged at the same time: each takes several times its memory."""
 
 
 def writer_name() -> str:
@@ -93,7 +90,7 @@ def registry_of(settings: Settings) -> Registry | None:
         return None
     threads = ThreadExecutor(schema_lookup.THREADS, lambda: None, "registry")
     grace = settings.schema_registry.grace.total_seconds()
-    return SchemaLookup(source, lambda call: threads.submit(Job(call)), SystemClock(), grace)
+    return SchemaLookup(source, threads.submit, SystemClock(), grace)
 
 
 def stream_config(settings: Settings, stream: StreamSettings) -> StreamConfig:
@@ -145,7 +142,7 @@ def ports_of(settings: Settings, *, static: bool) -> Ports:
 def transformer_factory(
     registry: Registry | None, keys: Mapping[str, bytes] | None = None
 ) -> Callable[[RowRules], RowTransformer]:
-    """Makes judges that share the registry's cache, and the keys of [privacy.keys]."""
+    """Makes transformers that share the registry's cache, and the keys of [privacy.keys]."""
 
     def make(rules: RowRules) -> RowTransformer:
         return make_transformer(rules, registry, keys=keys)
@@ -212,7 +209,6 @@ def replace_services_of(settings: Settings, stream: StreamSettings, ask: Ask, po
 def worker_of(settings: Settings, ports: Ports, listener: Listener, *, through: date | None = None) -> Worker:
     """The worker of these settings over these ports."""
     schedule = Schedule(settings.schedule.seal_at, through)
-    ahead = ThreadsAhead(JUDGE_THREADS, ports.broker.wake)
     contexts = {
         stream.name: StreamContext(
             config=stream_config(settings, stream),
@@ -226,7 +222,6 @@ def worker_of(settings: Settings, ports: Ports, listener: Listener, *, through: 
             make_transformer=transformer_factory(ports.registry, settings.privacy.key_bytes()),
             listener=listener,
             bodies=ObjectBodies(ports.disk, ports.scratch, omit_values=settings.quarantine.value == "omit"),
-            ahead=ahead,
             prove=require_safe,
         )
         for stream in settings.streams
@@ -236,8 +231,8 @@ def worker_of(settings: Settings, ports: Ports, listener: Listener, *, through: 
         {name: PublishTask(context, publisher_of(context)) for name, context in contexts.items()},
         broker=ports.broker,
         disk=ports.disk,
-        jobs=ThreadExecutor(JOB_THREADS, ports.broker.wake),
+        executor=ThreadExecutor(JOB_THREADS, ports.broker.wake),
         clock=ports.clock,
         limits=Limits(settings.spool.max_bytes, settings.spool.min_free_bytes),
-        pace=Pace(settings.spool.checkpoint_seconds),
+        intervals=Intervals(settings.spool.checkpoint_seconds),
     )

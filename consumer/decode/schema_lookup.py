@@ -64,7 +64,7 @@ class SchemaLookup:
     def __init__(
         self,
         source: SchemaSource,
-        submit: Callable[[Callable[[], None]], None],
+        submit: Callable[[Callable[[], None]], object],
         clock: Clock,
         grace: float = 60.0,
     ) -> None:

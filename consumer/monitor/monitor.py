@@ -1,6 +1,6 @@
-"""Looks at the worker, the cluster and the bucket in turn, and says what it saw: gauges, the board, a line on the way.
+"""Looks at the worker, the cluster and the bucket in turn, and shows what it saw: gauges, the snapshot, a log line.
 
-It decides nothing. The loop calls `advance`, which never waits: what may wait runs as jobs on threads of its own.
+It decides nothing. The loop calls `advance`, which never waits: what may wait runs on threads of its own.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from consumer.domain.errors import HaltError, TransientError
 from consumer.domain.offsets import TopicPartition
 from consumer.monitor.catch_up import CatchUp
 from consumer.monitor.gauges import Gauges
-from consumer.monitor.probes import DaysState, Probe, check_days_listing, probe_cluster
+from consumer.monitor.probes import DaysState, Health, check_days_listing, probe_cluster
 from consumer.monitor.snapshot_builder import Observations, snapshot_of
 from consumer.observe.snapshot import SnapshotHolder
 from consumer.source.port import ClusterAdmin
 from consumer.source.retention import find_headroom, retention
 from consumer.worker.coroutines import RunInThread, Runner, Sleep, Steps
-from consumer.worker.executor import Jobs
+from consumer.worker.executor import Executor
 from consumer.worker.loop import Worker
 from consumer.worker.stream_context import StreamContext
 
@@ -47,12 +47,12 @@ class Rounds:
 
 @dataclass(slots=True)
 class Monitor:
-    """The worker's observer. `jobs` should not be those of the worker: neither must wait for the other."""
+    """The worker's observer. Its executor must not be the worker's: neither should wait for the other."""
 
     worker: Worker
-    board: SnapshotHolder
+    snapshots: SnapshotHolder
     gauges: Gauges
-    jobs: Jobs
+    executor: Executor
     clock: Clock
     joined: Callable[[], bool]
     rounds: Rounds = field(default_factory=Rounds)
@@ -64,15 +64,15 @@ class Monitor:
 
     def __post_init__(self) -> None:
         names = sorted(self.worker.contexts)
-        self.observations = Observations(broker=Probe(self.clock), stores={name: Probe(self.clock) for name in names})
-        stories = [self._watch_cluster(), self._watch_headroom(), *(self._watch_days(name) for name in names)]
-        self._runners = [Runner(story, self.jobs, self.clock) for story in stories]
+        self.observations = Observations(broker=Health(self.clock), stores={name: Health(self.clock) for name in names})
+        rounds = [self._watch_cluster(), self._watch_headroom(), *(self._watch_days(name) for name in names)]
+        self._runners = [Runner(steps, self.executor, self.clock) for steps in rounds]
         self._catch_up = CatchUp(self.clock.monotonic())
 
     def advance(self) -> None:
         """Go on as far as possible. Call it after each turn of the loop."""
         now = self.clock.monotonic()
-        self.board.beat_at = now
+        self.snapshots.beat_at = now
         for runner in self._runners:
             runner.advance()
         if now >= self._publish_at:
@@ -87,40 +87,44 @@ class Monitor:
     # -- the rounds --------------------------------------------------------------------------------------------------
 
     def _watch_cluster(self) -> Steps[None]:
-        context = self._any_desk()
+        context = self._any_context()
         topics = sorted(context.config.rules.topic for context in self.worker.contexts.values())
         while True:
             ours = [partition.name for partition in self.worker.partitions.values()]
-            look = yield from self._ask(
+            found = yield from self._ask(
                 self.observations.broker, partial(probe_cluster, context.admin, context.config.group, topics, ours)
             )
-            if look is not None:
-                self.observations.cluster = look
+            if found is not None:
+                self.observations.cluster = found
             yield Sleep(self.rounds.cluster)
 
     def _watch_days(self, stream: str) -> Steps[None]:
         context = self.worker.contexts[stream]
         while True:
             before = self.observations.days.get(stream, DaysState())
-            look = yield from self._ask(
+            found = yield from self._ask(
                 self.observations.stores[stream], partial(check_days_listing, context.store, stream, before)
             )
-            if look is not None:
-                self.observations.days[stream] = look
+            if found is not None:
+                self.observations.days[stream] = found
             yield Sleep(self.rounds.store)
 
     def _watch_headroom(self) -> Steps[None]:
-        admin, probe = self._any_desk().admin, Probe(self.clock)
+        admin, health = self._any_context().admin, Health(self.clock)
         while True:
             for partition in [partition.name for partition in self.worker.partitions.values()]:
-                yield from self._look_at_headroom(admin, probe, partition)
+                yield from self._observe_headroom(admin, health, partition)
                 self._warn(partition)
             yield Sleep(self.rounds.cluster)
 
-    def _look_at_headroom(self, admin: ClusterAdmin, probe: Probe, partition: TopicPartition) -> Steps[None]:
+    def _observe_headroom(self, admin: ClusterAdmin, health: Health, partition: TopicPartition) -> Steps[None]:
         """The search takes some questions, so what it found stays until the next commit."""
-        look, known = self.observations.cluster, self.observations.headroom.pop(partition, None)
-        facts, ends, commit = look.topics.get(partition.topic), look.ends.get(partition), look.committed.get(partition)
+        state, known = self.observations.cluster, self.observations.headroom.pop(partition, None)
+        facts, ends, commit = (
+            state.topics.get(partition.topic),
+            state.ends.get(partition),
+            state.committed.get(partition),
+        )
         kept = None if facts is None else retention(facts)
         if ends is None or commit is None or kept is None:
             return
@@ -128,7 +132,7 @@ class Monitor:
             self.observations.headroom[partition] = known
             return
         search = partial(find_headroom, admin, partition, ends, commit.offset, kept, self.clock.now())
-        found = yield from self._ask(probe, search)
+        found = yield from self._ask(health, search)
         if found is not None:
             self.observations.headroom[partition] = found
 
@@ -143,28 +147,28 @@ class Monitor:
             hours = round(left.total_seconds() / 3600, 1)
             log.warning("retention_near", partition=str(partition), hours_left=hours)
 
-    def _ask(self, probe: Probe, call: Callable[[], _T]) -> Steps[_T | None]:
-        """Ask as a job. An error of any kind is told by the probe: what only looks must not end what works."""
+    def _ask(self, health: Health, call: Callable[[], _T]) -> Steps[_T | None]:
+        """Ask on the executor. Any error only shows in `health`: what merely observes must not stop what works."""
         try:
             answer: _T = yield RunInThread(call)
         except (TransientError, HaltError) as error:
-            probe.answered(str(error))
+            health.answered(str(error))
         except Exception as error:
             log.exception("monitor_failed")
-            probe.answered(f"{type(error).__name__}: {error}")
+            health.answered(f"{type(error).__name__}: {error}")
         else:
-            probe.answered()
+            health.answered()
             return answer
         return None
 
-    def _any_desk(self) -> StreamContext:
+    def _any_context(self) -> StreamContext:
         return next(iter(self.worker.contexts.values()))
 
-    # -- telling -----------------------------------------------------------------------------------------------------
+    # -- showing -----------------------------------------------------------------------------------------------------
 
     def _publish(self, now: float) -> None:
         snapshot = snapshot_of(self.worker, self.observations, self.clock.now(), joined=self.joined())
-        self.board.snapshot = snapshot
+        self.snapshots.snapshot = snapshot
         self.gauges.show(snapshot, self.observations.broker, self.observations.stores)
         positions = {
             partition.lease: partition.intake.position
@@ -172,11 +176,11 @@ class Monitor:
             if partition.phase.recovered
         }
         left = sum(found.lag or 0 for found in snapshot.status.partitions)
-        pace = self._catch_up.look(now, positions, left)
-        if pace is not None:
+        rate = self._catch_up.look(now, positions, left)
+        if rate is not None:
             log.info(
-                "catching_up" if self._catch_up.telling else "caught_up",
-                records_left=pace.left,
-                per_second=round(pace.per_second),
-                seconds_left=None if pace.seconds_left is None else round(pace.seconds_left),
+                "catching_up" if self._catch_up.catching_up else "caught_up",
+                records_left=rate.left,
+                per_second=round(rate.per_second),
+                seconds_left=None if rate.seconds_left is None else round(rate.seconds_left),
             )

@@ -1,4 +1,4 @@
-"""What is looked at beside the work: the cluster, the lists of days in the bucket. Jobs, and what they found."""
+"""What is observed beside the work, the cluster and the lists of days in the bucket, and what was found."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ class DaysState:
 def probe_cluster(
     admin: ClusterAdmin, group: str, topics: Iterable[str], partitions: Iterable[TopicPartition]
 ) -> ClusterState:
-    """Ask the cluster. A job: it may wait. Raises TransientError."""
+    """Ask the cluster. It may wait: run it on the executor. Raises TransientError."""
     facts = {name: admin.topic(name) for name in topics}
     known = [p for p in partitions if (found := facts.get(p.topic)) is not None and p.partition < found.partitions]
     return ClusterState(facts, admin.ends(known), admin.committed(group, known))
 
 
 def check_days_listing(store: Store, stream: str, before: DaysState) -> DaysState:
-    """Ask the bucket for the stream's published days; read only where they changed. A job: it may wait.
+    """Ask the bucket for the stream's published days; read only where they changed. It may wait.
 
     Raises TransientError and HaltError.
     """
@@ -64,8 +64,8 @@ def check_days_listing(store: Store, stream: str, before: DaysState) -> DaysStat
     return DaysState(stored.facts.etag, days)
 
 
-class Probe:
-    """Whether something answers: not, while its last answer was an error or is long ago."""
+class Health:
+    """Whether something answers. It does not while its last answer was an error, or is long ago."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock

@@ -1,4 +1,4 @@
-"""From what was looked at to what is shown: one snapshot of the worker. Called by the loop; waits for nothing."""
+"""From what was observed to what is shown: one snapshot of the worker. Called by the loop; waits for nothing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta
 from consumer.domain.days import ONE_DAY, due_at
 from consumer.domain.errors import HaltError
 from consumer.domain.offsets import TopicPartition
-from consumer.monitor.probes import ClusterState, DaysState, Probe
+from consumer.monitor.probes import ClusterState, DaysState, Health
 from consumer.observe.calendar import calendar, last_complete
 from consumer.observe.snapshot import Snapshot, SpoolView, StreamView
 from consumer.observe.status import Halted, PartitionStatus, Status
@@ -24,8 +24,8 @@ from consumer.worker.partition import Partition
 class Observations:
     """What the monitor's rounds found last."""
 
-    broker: Probe
-    stores: dict[str, Probe]
+    broker: Health
+    stores: dict[str, Health]
     cluster: ClusterState = field(default_factory=ClusterState)
     days: dict[str, DaysState] = field(default_factory=dict)
     headroom: dict[TopicPartition, Headroom] = field(default_factory=dict)
@@ -96,6 +96,13 @@ def _troubles(worker: Worker, observations: Observations, name: str, partitions:
         for partition in partitions
         if (halt := partition.phase.halt) is not None
     ]
+    found.extend(
+        f"unexpected error: {partition.name}: {type(error).__name__}; the log names the file with its details"
+        for partition in partitions
+        if (error := partition.phase.unexpected) is not None
+    )
+    if publish_task.unexpected is not None:
+        found.append(f"days are not published: unexpected error: {type(publish_task.unexpected).__name__}")
     if publish_task.halted is not None:
         found.append(f"days are not published: {publish_task.halted}")
     outages = [partition.phase.outage or partition.intake.stalled for partition in partitions] + [publish_task.outage]
@@ -148,6 +155,6 @@ def _unready(observations: Observations, *, assigned: bool) -> list[str]:
     if observations.broker.trouble:
         found.append(f"broker: {observations.broker.trouble}")
     troubles = [
-        f"store of {name}: {probe.trouble}" for name, probe in sorted(observations.stores.items()) if probe.trouble
+        f"store of {name}: {health.trouble}" for name, health in sorted(observations.stores.items()) if health.trouble
     ]
     return found + (troubles if len(troubles) == len(observations.stores) else [])

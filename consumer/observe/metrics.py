@@ -171,6 +171,14 @@ class Metrics:
     halted: Annotated[
         Gauge, Meta("halted", (*PARTITION, "reason"), "1 while the partition is halted and an operator must decide.")
     ]
+    unexpected_errors: Annotated[
+        Counter,
+        Meta(
+            "unexpected_errors_total",
+            STREAM,
+            "Errors that nobody foresaw: each stopped one partition, or the publishing of the stream, for a minute.",
+        ),
+    ]
     build_info: Annotated[
         Gauge,
         Meta("build_info", ("version", "python", "engine"), "1, with the versions and the engine of rows as labels."),
@@ -207,6 +215,7 @@ class Metrics:
         self.upload_bytes.labels(stream)
         self.upload_duration.labels(stream)
         self.seal_duration.labels(stream)
+        self.unexpected_errors.labels(stream)
 
     def mark(self, gauge: Gauge, stream: str, partition: TopicPartition, reason: str | None) -> None:
         """Set `paused` or `halted` of a partition to this reason alone; None takes the mark away."""

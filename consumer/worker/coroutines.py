@@ -1,15 +1,21 @@
-"""Steps: a partition's life is a generator that says what it waits for; the loop goes on with it when that is there."""
+"""Coroutines of the loop: a generator yields what it waits for, and its runner goes on with it once that is there.
+
+So the life of a partition reads from top to bottom, while one thread serves all of them and never waits. The library's
+own coroutines would need an event loop, which the simulation could not schedule from a seed.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from consumer.domain.backoff import Jitter, pauses
 from consumer.domain.clock import Clock
 from consumer.domain.errors import TransientError
-from consumer.worker.executor import Job, Jobs
+from consumer.worker.executor import Executor
 
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 30.0
@@ -19,7 +25,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class RunInThread:
-    """Run this as a job; the step's value is what it returns, or its error is raised."""
+    """Run this on the executor. The generator gets what it returns, or its error raised."""
 
     call: Callable[[], Any]
 
@@ -42,52 +48,57 @@ Step = RunInThread | WaitUntil | Sleep
 Steps = Generator[Step, Any, _T]
 
 
-def with_backoff(call: Callable[[], _T], told: Callable[[TransientError | None], None], jitter: Jitter) -> Steps[_T]:
-    """Run `call` as a job until it meets no outage, with backoff. `told` hears of each outage, and None at its end."""
+def with_backoff(call: Callable[[], _T], report: Callable[[TransientError | None], None], jitter: Jitter) -> Steps[_T]:
+    """Run `call` on the executor until it meets no outage. `report` gets each outage, and None once there is none."""
     waits = pauses(FIRST_PAUSE, LONGEST_PAUSE, jitter)
     while True:
         try:
             value: _T = yield RunInThread(call)
         except TransientError as error:
-            told(error)
+            report(error)
             yield Sleep(next(waits))
         else:
-            told(None)
+            report(None)
             return value
 
 
 class Runner:
     """Drives one generator of steps. `advance` never waits."""
 
-    def __init__(self, steps: Steps[None], jobs: Jobs, clock: Clock) -> None:
+    def __init__(self, steps: Steps[None], executor: Executor, clock: Clock) -> None:
         self._steps = steps
-        self._jobs = jobs
+        self._executor = executor
         self._clock = clock
-        self._job: Job | None = None
+        self._future: Future[Any] | None = None
         self._holds: Callable[[], bool] | None = None
         self.ended = False
-        self._started = False
 
     def advance(self) -> bool:
         """Go on as far as possible; True where it went on at all. Raises what the generator raises."""
         moved = False
         while not self.ended and self._ready():
             moved = True
-            job, self._job, self._holds = self._job, None, None
-            self._go_on(job)
+            future = self._future
+            error = None if future is None else future.exception()
+            if error is not None:
+                self._go_on(partial(self._steps.throw, error))
+            else:
+                self._go_on(partial(self._steps.send, None if future is None else future.result()))
         return moved
 
+    def throw(self, error: BaseException) -> None:
+        """Raise `error` where the generator waits; what it waits for is dropped. Raises what the generator raises."""
+        self._go_on(partial(self._steps.throw, error))
+
     def _ready(self) -> bool:
-        if self._job is not None:
-            return self._job.done
+        if self._future is not None:
+            return self._future.done()
         return self._holds is None or self._holds()
 
-    def _go_on(self, job: Job | None) -> None:
+    def _go_on(self, resume: Callable[[], Step]) -> None:
+        self._future = self._holds = None
         try:
-            if job is not None and job.error is not None:
-                step = self._steps.throw(job.error)
-            else:
-                step = self._steps.send(job.value if job is not None else None)
+            step = resume()
         except StopIteration:
             self.ended = True
             return
@@ -96,8 +107,7 @@ class Runner:
     def _wait_for(self, step: Step) -> None:
         match step:
             case RunInThread(call):
-                self._job = Job(call)
-                self._jobs.submit(self._job)
+                self._future = self._executor.submit(call)
             case WaitUntil(holds):
                 self._holds = holds
             case Sleep(seconds):
@@ -105,6 +115,6 @@ class Runner:
                 self._holds = lambda: self._clock.monotonic() >= end
 
     def close(self) -> None:
-        """End the generator where it stands; a job under way ends on its own and its result is dropped."""
+        """End the generator where it stands; a call under way ends by itself and its result is dropped."""
         self.ended = True
         self._steps.close()

@@ -1,9 +1,13 @@
-"""Who hears what happens to a partition: metrics and logs in production, a list of facts in the simulation."""
+"""What happens to streams and partitions: one class for each fact, and the callable that hears of it.
+
+Metrics and logs listen in production, `list.append` in tests. A listener must neither fail nor wait: the loop calls it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
 
 from consumer.domain.batches import TransformedBatch
 from consumer.domain.errors import HaltError, HaltReason, TransientError
@@ -12,53 +16,196 @@ from consumer.seal.publisher import Published
 from consumer.seal.record import ObjectEntry, Record
 
 
-class Listener(Protocol):
-    """Facts, each told once where it happens. Nothing here may fail or wait."""
+@dataclass(frozen=True, slots=True)
+class BatchTaken:
+    """A batch became rows and is in the spool. `already_sealed` of its rows are in the bucket and were left out."""
 
-    def judged(self, judged: TransformedBatch, already_sealed: int) -> None:
-        """A batch became rows."""
+    batch: TransformedBatch
+    already_sealed: int
 
-    def recovered(self, partition: TopicPartition, notes: tuple[str, ...]) -> None:
-        """An assignment was looked at; what was found is worth a line."""
 
-    def sealing(self, partition: TopicPartition, reason: str) -> None:
-        """Why a seal was decided, or was not."""
+@dataclass(frozen=True, slots=True)
+class PartitionRecovered:
+    """How a partition goes on, and why: what was found on assignment or after an interruption."""
 
-    def sealed(self, record: Record, seconds: float) -> None:
-        """A seal was finished: its objects stand and its offset is committed."""
+    partition: TopicPartition
+    notes: tuple[str, ...]
 
-    def uploaded(self, entry: ObjectEntry, size: int, *, written: bool, seconds: float) -> None:
-        """An object stands; `written` where this worker wrote it."""
 
-    def upload_failed(self, entry: ObjectEntry) -> None:
-        """An object could not be written; it is tried again."""
+@dataclass(frozen=True, slots=True)
+class SealConsidered:
+    """Why a seal was decided, or was not."""
 
-    def committed(self, partition: TopicPartition, offset: int, outcome: str) -> None:
-        """A commit was tried: ok, unknown, refused or failed."""
+    partition: TopicPartition
+    reason: str
 
-    def outage(self, partition: TopicPartition, error: TransientError | None) -> None:
-        """Something is out of reach; None: no longer."""
 
-    def halted(self, partition: TopicPartition, halt: HaltError | None) -> None:
-        """The partition halted; None: it goes on."""
+@dataclass(frozen=True, slots=True)
+class SealFinished:
+    """The objects of a seal are in the bucket and its offset is committed, `seconds` after it was begun."""
 
-    def cleared(self, partition: TopicPartition, reason: HaltReason | None) -> None:
-        """The partition is not ours any more: forget what was shown of it."""
+    record: Record
+    seconds: float
 
-    def published(self, stream: str, published: Published) -> None:
-        """A publication ended."""
 
-    def delayed(self, stream: str, halt: HaltError) -> None:
-        """The stream's days cannot be published for now."""
+@dataclass(frozen=True, slots=True)
+class SealObeyed:
+    """Another worker was first to write record `n`: its decision holds, ours is dropped."""
 
-    def publish_outage(self, stream: str, error: TransientError | None) -> None:
-        """Publishing is held up by an outage; None: no longer."""
+    partition: TopicPartition
+    n: int
 
-    def rebalanced(self, assigned: Mapping[str, int]) -> None:
-        """The group moved partitions; so many of each topic are ours now."""
 
-    def pressed(self, used: int, free: int, *, held: bool) -> None:
-        """The spool's room was looked at; `held` while reading waits for room."""
+@dataclass(frozen=True, slots=True)
+class ObjectUploaded:
+    """An object is in the bucket. `written` by this worker, else it was there already. `size` is in bytes."""
 
-    def paused(self, partition: TopicPartition, reason: str | None) -> None:
-        """Reading is paused for this reason; None: it is not."""
+    entry: ObjectEntry
+    size: int
+    written: bool
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class UploadFailed:
+    """An object could not be written; it is tried again."""
+
+    entry: ObjectEntry
+
+
+class CommitOutcome(StrEnum):
+    """Of a commit: done, the lease was gone, no answer (it is read back), refused or out of reach."""
+
+    DONE = "done"
+    LEASE_LOST = "lease_lost"
+    UNKNOWN = "unknown"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class CommitTried:
+    """An offset was to be committed. It is -1 where the lease was lost."""
+
+    partition: TopicPartition
+    offset: int
+    outcome: CommitOutcome
+
+
+@dataclass(frozen=True, slots=True)
+class OutageMet:
+    """Something is out of reach; `where` is a partition, or what else was under way."""
+
+    where: str
+    error: TransientError
+
+
+@dataclass(frozen=True, slots=True)
+class OutageOver:
+    """There is an answer again. Also emitted where no outage was told of before."""
+
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionHalted:
+    """An operator must decide before the partition goes on."""
+
+    partition: TopicPartition
+    halt: HaltError
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionResumed:
+    """The reason for a halt is gone."""
+
+    partition: TopicPartition
+
+
+@dataclass(frozen=True, slots=True)
+class UnexpectedErrorMet:
+    """An error that nobody foresaw stopped `where`, a partition or the publishing of a stream, and nothing else."""
+
+    stream: str
+    where: str
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionLeft:
+    """The partition is not ours any more. `reason` is that of its halt."""
+
+    partition: TopicPartition
+    reason: HaltReason | None
+
+
+@dataclass(frozen=True, slots=True)
+class DaysPublished:
+    """A stream's days were looked at; those that changed were published."""
+
+    stream: str
+    published: Published
+
+
+@dataclass(frozen=True, slots=True)
+class PublishingHalted:
+    """A stream's days cannot be published before an operator has decided."""
+
+    stream: str
+    halt: HaltError
+
+
+@dataclass(frozen=True, slots=True)
+class Rebalanced:
+    """The group moved partitions; so many of each topic are ours now."""
+
+    assigned: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolMeasured:
+    """The disk was looked at: bytes of rows, bytes free, and whether reading is `held` until there is room."""
+
+    used: int
+    free: int
+    held: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingPaused:
+    """Records of the partition are not fetched for now: "sealing", "spool" or "outage"."""
+
+    partition: TopicPartition
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingResumed:
+    """Records of the partition are fetched."""
+
+    partition: TopicPartition
+
+
+WorkerEvent = (
+    BatchTaken
+    | PartitionRecovered
+    | SealConsidered
+    | SealFinished
+    | SealObeyed
+    | ObjectUploaded
+    | UploadFailed
+    | CommitTried
+    | OutageMet
+    | OutageOver
+    | PartitionHalted
+    | PartitionResumed
+    | UnexpectedErrorMet
+    | PartitionLeft
+    | DaysPublished
+    | PublishingHalted
+    | Rebalanced
+    | SpoolMeasured
+    | ReadingPaused
+    | ReadingResumed
+)
+
+Listener = Callable[[WorkerEvent], None]

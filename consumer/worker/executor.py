@@ -1,78 +1,58 @@
-"""Work beside the loop: store and cluster questions run as jobs; the loop looks for their results."""
+"""Work beside the loop: a question to the store or the cluster is submitted, and the loop looks for its answer."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from queue import SimpleQueue
 from threading import Event, Thread
 from time import monotonic
-from typing import Any, Protocol
+from typing import Protocol, TypeVar
+
+T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One piece of work. Once `done`, `value` or `error` stands."""
+class Executor(Protocol):
+    """Runs calls. Implemented by threads; at once, or as tasks of a simulation, in the tests."""
 
-    call: Callable[[], Any]
-    _found: Future[Any] = field(default_factory=Future)
-
-    def run(self) -> None:
-        """Do the work and keep what came of it, an error as well: the one who asked raises it."""
-        try:
-            self._found.set_result(self.call())
-        except BaseException as error:  # noqa: BLE001 - raised again by whoever waits for the job
-            self._found.set_exception(error)
-
-    @property
-    def done(self) -> bool:
-        """Whether anything came of it."""
-        return self._found.done()
-
-    @property
-    def error(self) -> BaseException | None:
-        """What it raised; None while it is not done."""
-        return self._found.exception() if self.done else None
-
-    @property
-    def value(self) -> Any:
-        """What it gave; None while it is not done, or where it raised."""
-        return self._found.result() if self.done and self.error is None else None
-
-    def result(self) -> Any:
-        """Wait for its end; its value, or its error raised."""
-        return self._found.result()
+    def submit(self, call: Callable[[], T]) -> Future[T]:
+        """Run `call`. The future gets what it returns, or the error that it raises."""
 
 
-class Jobs(Protocol):
-    """Runs jobs beside the loop. Implemented by threads and by the simulation."""
-
-    def submit(self, job: Job) -> None:
-        """Run it soon."""
+def run_into(future: Future[T], call: Callable[[], T]) -> None:
+    """Run `call`; the future gets what it returns or raises."""
+    try:
+        future.set_result(call())
+    except BaseException as error:  # noqa: BLE001 - raised again by whoever asks the future
+        future.set_exception(error)
 
 
 class ThreadExecutor:
-    """Jobs on a few threads that never hold up the end of the process. `wake` is called after each, from its thread."""
+    """Runs calls on a few threads that never hold up the end of the process, unlike those of the standard library.
+
+    `wake` is called after each call, from its thread.
+    """
 
     def __init__(self, threads: int, wake: Callable[[], None], name: str = "job") -> None:
-        self._queue: SimpleQueue[Job | None] = SimpleQueue()
+        self._queue: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._wake = wake
         self._closed = Event()
         self._threads = [Thread(target=self._serve, name=f"{name}-{n}", daemon=True) for n in range(threads)]
         for thread in self._threads:
             thread.start()
 
-    def submit(self, job: Job) -> None:
-        self._queue.put(job)
+    def submit(self, call: Callable[[], T]) -> Future[T]:
+        future: Future[T] = Future()
+        self._queue.put(lambda: run_into(future, call))
+        return future
 
     def _serve(self) -> None:
-        while (job := self._queue.get()) is not None and not self._closed.is_set():
-            job.run()
+        while (run := self._queue.get()) is not None and not self._closed.is_set():
+            run()
             self._wake()
 
     def close(self, seconds: float = 0.0) -> None:
-        """Start nothing more. Jobs under way may end; nobody waits longer than `seconds` for them."""
+        """Start nothing more: nobody asks for results any longer. Waits at most `seconds` for calls under way."""
         if self._closed.is_set():
             return
         self._closed.set()

@@ -10,6 +10,7 @@ from consumer.seal.recover import Plan, commit_for
 from consumer.spool.checkpoint import Basis
 from consumer.spool.files import SpoolDamagedError
 from consumer.worker.coroutines import Steps, WaitUntil
+from consumer.worker.events import SealFinished
 from consumer.worker.offset_rules import OffsetRules
 from consumer.worker.partition import Files, Partition
 from consumer.worker.phase import Activity
@@ -43,11 +44,15 @@ def finish_pending(partition: Partition, plan: Plan, seal: Record) -> Steps[None
         partition.intake.open(partition.offset_rules(), partition.intake.position)
     partition.enter(Activity.READING)
     partition.went_on()
-    partition.context.listener.sealed(seal, partition.context.clock.monotonic() - began)
+    partition.context.listener(SealFinished(seal, partition.context.clock.monotonic() - began))
 
 
 def _rebuild(partition: Partition, plan: Plan, seal: Record, columns: tuple[str, ...]) -> Steps[None]:
-    """Read the rows of a pending seal again, and nothing else. Its spool is worth nothing after a crash."""
+    """Read the rows of a pending seal again, and nothing else.
+
+    The checkpoint says `rebuild`, which is no digest of settings: after a crash in the middle it fits nothing, and the
+    rebuild begins anew rather than mix its rows with others.
+    """
     partition.enter(Activity.REBUILDING)
     partition.spool.begin(
         Basis(partition.topic_id, f"rebuild {seal.n}", partition.chain.identity, seal.n, plan.start), plan.start

@@ -1,4 +1,4 @@
-"""Taking records in: what the broker delivers of one partition is judged and goes into its spool, in order."""
+"""Taking records in: what the broker delivers of one partition becomes rows and goes into its spool, in order."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 
-from consumer.domain.batches import DayRows, TransformedBatch
+from consumer.domain.batches import DayRows, RawBatch, TransformedBatch
 from consumer.domain.days import ABSURD_DAYS
 from consumer.domain.errors import PendingError, TooVariousError, TransientError
 from consumer.domain.offsets import Span
@@ -15,7 +15,7 @@ from consumer.seal.record import Record
 from consumer.source.port import EndReached, Lease, OutOfRange, Records
 from consumer.spool.checkpoint import Progress
 from consumer.spool.files import PartitionSpool, SpoolDamagedError, SpoolFullError
-from consumer.worker.lookahead import Judging, Leaving, transforming
+from consumer.worker.events import BatchTaken, OutageMet, OutageOver, ReadingPaused, ReadingResumed
 from consumer.worker.object_bodies import header
 from consumer.worker.offset_rules import OffsetRules
 from consumer.worker.stream_context import StreamContext
@@ -26,18 +26,21 @@ PENDING_SECONDS = 0.05
 """The same while an answer of the registry is under way."""
 
 
-@dataclass(slots=True)
-class _Waiting:
-    """What was received and not taken in yet. `transforming` was begun on arrival, where the rules were known then."""
+@dataclass(frozen=True, slots=True)
+class DroppedDays:
+    """Days that the spool has no room for: those after `above`, but for days absurdly far ahead (after `last`)."""
 
-    event: Records | EndReached
-    transforming: Judging | None = None
+    above: date | None
+    last: date
+
+    def __call__(self, day: date) -> bool:
+        return self.above is not None and self.above < day <= self.last
 
 
 class Intake:
-    """The reading side of one partition. Open while it has a lens; held while the spool has no room.
+    """The reading side of one partition. Open while it has rules for what comes; held while the spool has no room.
 
-    `lost` says why reading cannot go on from here (the position left the log): the partition is looked at anew.
+    `lost` says why reading cannot go on from here (the position left the log): the partition recovers anew.
     """
 
     def __init__(self, context: StreamContext, lease: Lease, spool: PartitionSpool) -> None:
@@ -45,8 +48,7 @@ class Intake:
         self._lease = lease
         self._spool = spool
         self._offset_rules: OffsetRules | None = None
-        self._backlog: deque[_Waiting] = deque()
-        self._fresh = False
+        self._backlog: deque[Records | EndReached] = deque()
         self._retry_at = 0.0
         self._delivering = False
         self.stalled: TransientError | None = None
@@ -75,7 +77,7 @@ class Intake:
         self._backlog.clear()
         self._context.broker.start(self._lease, position)
         self._context.broker.resume(self._lease)  # it may have been paused at the old place
-        self._context.listener.paused(self._lease.partition, None)
+        self._context.listener(ReadingResumed(self._lease.partition))
         self._delivering = True
         self._regulate()
 
@@ -99,10 +101,11 @@ class Intake:
         if wanted == self._delivering:
             return
         self._delivering = wanted
-        self._context.listener.paused(self._lease.partition, None if wanted else self._why())
         if wanted:
+            self._context.listener(ReadingResumed(self._lease.partition))
             self._context.broker.resume(self._lease)
         else:
+            self._context.listener(ReadingPaused(self._lease.partition, self._why()))
             self._context.broker.pause(self._lease)
 
     def _why(self) -> str:
@@ -115,46 +118,20 @@ class Intake:
         if isinstance(event, OutOfRange):
             self.lost = event.detail
             return
-        self._backlog.append(_Waiting(event, self._foresee(event)))
-        self._fresh = True
-        self._drain(self._context.ahead.depth)
-
-    def _foresee(self, event: Records | EndReached) -> Judging | None:
-        """Begin to judge what will be taken in after all that waits, if nothing gets in the way."""
-        if not isinstance(event, Records) or self._offset_rules is None or self.lost or not self._due():
-            return None
-        return transforming(self._offset_rules, event.batch, self._leaving(), self._context.ahead)
-
-    @property
-    def ready(self) -> bool:
-        """Something can be taken in at once."""
-        if not self._backlog or self._offset_rules is None or self.lost or not self._due():
-            return False
-        found = self._backlog[0].transforming
-        return found is None or found.done()
+        self._backlog.append(event)
+        self.drain()
 
     def drain(self) -> bool:
-        """Take in what waits; True where anything was taken. A registry or disk out of reach stalls it for a while.
-
-        While more comes, the newest batches are left for the next time: they are under judgement.
-        """
-        leave, self._fresh = self._context.ahead.depth if self._fresh else 0, False
-        return self._drain(leave)
-
-    def _drain(self, leave: int) -> bool:
+        """Take in what waits; True where anything was taken. A registry or disk out of reach stalls it for a while."""
         taken = False
-        while len(self._backlog) > leave and self._offset_rules is not None and not self.lost and self._due():
+        while self._backlog and self._offset_rules is not None and not self.lost and self._due():
             try:
-                if not self._is_transformed(self._offset_rules, self._backlog[0]):
-                    break  # it is looked at again when it is: the loop waits for nothing
-                self._take(self._backlog[0])
+                self._take(self._offset_rules, self._backlog[0])
             except SpoolDamagedError as error:
                 self.lost = str(error)
                 self._backlog.clear()
                 break
             except TransientError as error:
-                for waiting in self._backlog:
-                    waiting.transforming = None  # it may have met the same outage
                 if isinstance(error, SpoolFullError | TooVariousError) and self._halve():
                     continue
                 self._stall(error)
@@ -167,24 +144,24 @@ class Intake:
 
     def _halve(self) -> bool:
         """Go on with the first half: a disk may have less room than one batch, a registry be asked for less at once."""
-        event = self._backlog[0].event
+        event = self._backlog[0]
         if not isinstance(event, Records) or len(event.batch) < 2:  # noqa: PLR2004 - one record has no halves
             return False
         self._backlog.popleft()
-        self._backlog.extendleft(_Waiting(replace(event, batch=half)) for half in reversed(event.batch.halves()))
+        self._backlog.extendleft(replace(event, batch=half) for half in reversed(event.batch.halves()))
         return True
 
     def _stall(self, error: TransientError) -> None:
         pending = isinstance(error, PendingError)
         self._retry_at = self._context.clock.monotonic() + (PENDING_SECONDS if pending else STALL_SECONDS)
         if not pending:
-            self._context.listener.outage(self._lease.partition, error)
+            self._context.listener(OutageMet(str(self._lease.partition), error))
         elif self.stalled is not None:
             return  # what was told is not over yet
         self.stalled = error
 
     def _due(self) -> bool:
-        """Held, it takes nothing in; but one batch that the disk refused is tried again: only that shows new room."""
+        """Held, it takes nothing in. But a batch that the disk refused is tried again: only that shows new room."""
         if self.stalled is None:
             return not self.held
         return (self.full or not self.held) and self._context.clock.monotonic() >= self._retry_at
@@ -192,78 +169,65 @@ class Intake:
     def _recovered(self) -> None:
         if self.stalled is not None:
             if not self.pending:
-                self._context.listener.outage(self._lease.partition, None)
+                self._context.listener(OutageOver(str(self._lease.partition)))
             self.stalled = None
 
-    def _is_transformed(self, offset_rules: OffsetRules, waiting: _Waiting) -> bool:
-        """Whether the next event can be taken in; what is still to be judged for it is begun."""
-        event = waiting.event
-        if not isinstance(event, Records) or event.batch.span.start > self.position:
-            return True
-        if event.batch.span.start < self.position:
-            waiting.event = event = replace(event, batch=event.batch.clip(Span(self.position, event.batch.span.end)))
-        found = waiting.transforming
-        if found is None or not found.is_of(event.batch, offset_rules, self.drop_above):
-            found = transforming(offset_rules, event.batch, self._leaving(), self._context.ahead)
-            waiting.transforming = found
-        return found.done()
-
-    def _take(self, waiting: _Waiting) -> None:
-        event = waiting.event
+    def _take(self, offset_rules: OffsetRules, event: Records | EndReached) -> None:
         if isinstance(event, EndReached):
             if event.offset > self.position:
                 self._spool.take((), replace(self._spool.progress, position=event.offset))
             return
-        if event.batch.span.start > self.position:
-            self.lost = f"delivery jumped from {self.position} to {event.batch.span.start}"
+        span = event.batch.span
+        if span.start > self.position:
+            self.lost = f"delivery jumped from {self.position} to {span.start}"
             return
-        assert waiting.transforming is not None  # begun by `_is_transformed`
-        self._take_transformed(waiting.transforming)
+        self._take_batch(offset_rules, event.batch.clip(Span(self.position, span.end)))
 
-    def _take_transformed(self, found: Judging) -> None:
-        offset_rules, leaving = found.offset_rules, found.leaving
+    def _take_batch(self, offset_rules: OffsetRules, raw: RawBatch) -> None:
+        is_dropped = self._dropped_days()
         keep: list[DayRows] = []
-        told: list[tuple[TransformedBatch, int]] = []
-        progress = replace(self._spool.progress, position=max(self.position, found.batch.span.end))
-        for judged, covering in found.pieces():
-            wanted = [rows for rows in judged.days if offset_rules.wants(rows.day, covering)]
-            keep.extend(rows for rows in wanted if not leaving(rows.day))
-            dropped = [rows for rows in wanted if leaving(rows.day)]
-            progress = _advanced(progress, judged, covering, dropped)
-            told.append((judged, sum(rows.rows for rows in judged.days) - sum(rows.rows for rows in wanted)))
+        taken: list[BatchTaken] = []
+        progress = replace(self._spool.progress, position=max(self.position, raw.span.end))
+        for batch, covering in offset_rules.transform(raw, is_dropped):
+            wanted = [rows for rows in batch.days if offset_rules.wants(rows.day, covering)]
+            keep.extend(rows for rows in wanted if not is_dropped(rows.day))
+            dropped = [rows for rows in wanted if is_dropped(rows.day)]
+            progress = _advanced(progress, batch, covering, dropped)
+            already_sealed = sum(rows.rows for rows in batch.days) - sum(rows.rows for rows in wanted)
+            taken.append(BatchTaken(batch, already_sealed))
+        # rows and position go into the spool together, and what is counted is counted after that: a batch that meets an
+        # outage here is taken again, and must not be counted twice
         self._spool.take(keep, progress, header(offset_rules.columns))
-        for judged, already_sealed in told:
-            self._context.listener.judged(judged, already_sealed)
+        for event in taken:
+            self._context.listener(event)
 
-    def _leaving(self) -> Leaving:
+    def _dropped_days(self) -> DroppedDays:
         """Days that have no room while older ones are to be sealed; days absurdly far ahead are sealed with them."""
-        return Leaving(self.drop_above, self._context.clock.now().date() + ABSURD_DAYS)
+        return DroppedDays(self.drop_above, self._context.clock.now().date() + ABSURD_DAYS)
 
     def make_room(self, cutoff: date) -> None:
-        """Let go of the days after `cutoff`, now and until the next seal."""
+        """Drop the days after `cutoff` from the spool, now and until the next seal."""
         self.drop_above = cutoff
-        self._spool.drop(self._leaving())
+        self._spool.drop(self._dropped_days())
 
 
-def _advanced(
-    progress: Progress, judged: TransformedBatch, covering: Record | None, dropped: list[DayRows]
-) -> Progress:
+def _advanced(progress: Progress, batch: TransformedBatch, covering: Record | None, dropped: list[DayRows]) -> Progress:
     gone = _with_dropped(progress.dropped, dropped)
     if covering is not None:
         return replace(progress, dropped=gone)
     known = dict(progress.known_schemas)
-    for schema_id, offset in judged.known_schemas.items():
+    for schema_id, offset in batch.known_schemas.items():
         known.setdefault(schema_id, offset)
-    if forgotten := known.keys() & judged.unknown_schemas.keys():
+    if forgotten := known.keys() & batch.unknown_schemas.keys():
         # a seal record lists from where on an id was known: it cannot be unknown again after that
         raise TransientError(f"the schema registry has forgotten schema {min(forgotten)}, which it knew before")
     first = progress.first_timestamp
     return replace(
         progress,
-        counts=progress.counts + judged.counts,
+        counts=progress.counts + batch.counts,
         known_schemas=known,
         dropped=gone,
-        first_timestamp=judged.first_timestamp if first is None else first,
+        first_timestamp=batch.first_timestamp if first is None else first,
     )
 
 

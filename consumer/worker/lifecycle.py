@@ -1,7 +1,8 @@
 """The life of one partition, from its assignment on: recover, finish what is pending, read, and seal day after day.
 
 The generator ends with the lease. An error of any kind leads back to recovery, which starts from what the bucket and
-Kafka say and from nothing that was remembered.
+Kafka say and from nothing that is remembered: so there is one way to go on, and it is the one that a crash takes too.
+An error that nobody foresaw is no exception. It stops this partition alone, and is tried again every minute.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from consumer.domain.errors import HaltError, LeaseLostError, TransientError
 from consumer.seal.recover import Plan, Stop
 from consumer.spool.files import SpoolDamagedError, SpoolFullError
 from consumer.worker.coroutines import Sleep, Steps
+from consumer.worker.events import CommitOutcome, CommitTried, PartitionRecovered
 from consumer.worker.finishing import finish_pending
 from consumer.worker.partition import Partition
 from consumer.worker.phase import Activity
@@ -19,42 +21,52 @@ from consumer.worker.recovery_input import read_recovery_input, spool_reach
 from consumer.worker.sealing import LookAgainError, commit, seal_when_due
 
 HALT_SECONDS = 60.0
-"""A halted partition is looked at again this often."""
+"""A halted partition is looked at again this often, and so is one that met an unexpected error."""
 LEASE_SECONDS = 1.0
 RETRY_SECONDS = 0.5
 
 
 def run_partition(partition: Partition) -> Steps[None]:
     """Recover and work, again and again, until the lease ends."""
+    seconds = 0.0
     while True:
-        partition.enter(Activity.RECOVERING)
-        seconds = yield from _until_stopped(partition)
+        try:
+            yield Sleep(seconds)
+            partition.enter(Activity.RECOVERING)
+            yield from _work(partition)
+            seconds = RETRY_SECONDS
+        except Exception as error:  # noqa: BLE001 - reported; the other partitions go on
+            seconds = _stopped(partition, error)
         partition.stand_still()
-        yield Sleep(seconds)
 
 
-def _until_stopped(partition: Partition) -> Steps[float]:
-    """Work until something forbids it; returns the seconds to wait before looking at everything anew."""
-    try:
-        yield from _work(partition)
-    except HaltError as halt:
-        partition.halt(halt)
-        return HALT_SECONDS
-    except LeaseLostError:
-        # if the lease is really gone the loop ends this generator meanwhile
-        partition.context.listener.committed(partition.name, -1, "refused")
-        return LEASE_SECONDS
-    except LookAgainError as error:
-        partition.context.listener.recovered(partition.name, (str(error),))
-    except SpoolDamagedError as error:
-        partition.context.listener.recovered(partition.name, (f"{error}: set aside, the log is read again",))
-        partition.set_spool_aside()
-    except TransientError as error:
-        partition.report_outage(error)
+def _stopped(partition: Partition, error: Exception) -> float:
+    """Report what stopped it; the seconds until everything is looked at anew."""
+    listener = partition.context.listener
+    match error:
+        case HaltError():
+            partition.halt(error)
+            return HALT_SECONDS
+        case LeaseLostError():
+            # if the lease is really gone the loop ends this generator meanwhile
+            listener(CommitTried(partition.name, -1, CommitOutcome.LEASE_LOST))
+            return LEASE_SECONDS
+        case LookAgainError():
+            listener(PartitionRecovered(partition.name, (str(error),)))
+        case SpoolDamagedError():
+            listener(PartitionRecovered(partition.name, (f"{error}: set aside, the log is read again",)))
+            partition.set_spool_aside()
+        case TransientError():
+            partition.report_outage(error)
+        case _:
+            partition.fail(error)
+            return HALT_SECONDS
     return RETRY_SECONDS
 
 
 def _work(partition: Partition) -> Steps[None]:
+    # a pending seal comes before anything else: the chain has one head, and what is read next is judged by it. The
+    # offset is put right before reading goes on, so that whoever owns the partition next starts from there as well
     plan, low = yield from _recover(partition)
     if plan.pending is not None:
         yield from finish_pending(partition, plan, plan.pending)
@@ -84,13 +96,13 @@ def _recover(partition: Partition) -> Steps[tuple[Plan, int]]:
     )
     partition.columns = found.columns
     partition.recovery_succeeded()
-    partition.context.listener.recovered(partition.name, found.outcome.notes)
+    partition.context.listener(PartitionRecovered(partition.name, found.outcome.notes))
     return found.outcome, found.found.ends.low
 
 
 def _read_on(partition: Partition, plan: Plan, low: int) -> None:
-    # days dropped for want of room are read again at the start of a new life: the reason for it may be gone. But not
-    # where the spool alone still holds what lies below the log's start
+    # days dropped for want of room are read again from here on: the reason for it may be gone. But not where the spool
+    # is the only one to hold what lies below the log's start
     if not plan.spool or (partition.spool.progress.dropped and plan.start >= low):
         partition.spool.begin(partition.basis(plan.start), plan.start)
     partition.intake.drop_above = None

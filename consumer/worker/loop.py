@@ -1,16 +1,17 @@
 """The worker's loop: receive, transform, spool; when due, seal. A newcomer reads `Worker.step` first.
 
-One thread runs it. It never waits but in `Broker.poll`; whatever may wait runs as a job beside it.
+One thread runs it. It waits in `Broker.poll` and nowhere else; whatever may wait runs on the executor beside it.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
+from typing import TypeVar
 
 from consumer.domain.clock import Clock
 from consumer.domain.errors import GraceError, TransientError
@@ -20,7 +21,8 @@ from consumer.spool.checkpoint import is_name
 from consumer.spool.disk import Disk
 from consumer.worker.backpressure import Action, DiskUsage, Limits, PartitionUsage, plan_backpressure
 from consumer.worker.coroutines import Runner, Sleep, Steps, with_backoff
-from consumer.worker.executor import Jobs
+from consumer.worker.events import PartitionLeft, Rebalanced, SpoolMeasured
+from consumer.worker.executor import Executor
 from consumer.worker.intake import PENDING_SECONDS
 from consumer.worker.lifecycle import run_partition
 from consumer.worker.partition import Partition
@@ -30,15 +32,17 @@ from consumer.worker.stream_context import StreamContext
 
 OUTAGE_SECONDS = 30.0
 """Polls without an error for that long end a brokers' outage; a broker that is still out of reach says so sooner."""
-LOOKS = 16
+ROOM_CHECKS = 16
 """How often room is looked after while a spool fills from empty to its limit, however fast that goes."""
 UNOWNED_SECONDS = 60.0
 """How often the group's assignment is compared with the topics' partitions."""
 
+_T = TypeVar("_T")
+
 
 @dataclass(frozen=True, slots=True)
-class Pace:
-    """How often what happens that no event asks for."""
+class Intervals:
+    """How often the worker does what no event asks for."""
 
     checkpoint_seconds: float = 5.0
     pressure_seconds: float = 0.5
@@ -54,10 +58,10 @@ class Worker:
         *,
         broker: Broker,
         disk: Disk,
-        jobs: Jobs,
+        executor: Executor,
         clock: Clock,
         limits: Limits,
-        pace: Pace = Pace(),
+        intervals: Intervals = Intervals(),
     ) -> None:
         self.contexts = contexts
         self.publish_tasks = publish_tasks
@@ -65,8 +69,8 @@ class Worker:
         for name, publish_task in publish_tasks.items():
             publish_task.busy = partial(self._sealing, name)
         self._by_topic = {context.config.rules.topic: name for name, context in contexts.items()}
-        self._broker, self._disk, self._jobs, self._clock = broker, disk, jobs, clock
-        self.limits, self._pace = limits, pace
+        self._broker, self._disk, self._executor, self._clock = broker, disk, executor, clock
+        self.limits, self._intervals = limits, intervals
         self._runners: dict[Lease, Runner] = {}
         self._side_runners: list[Runner] = []
         self._listener = next(iter(contexts.values())).listener
@@ -83,14 +87,19 @@ class Worker:
         steps = [publish_task.steps() for publish_task in self.publish_tasks.values()]
         # asked for at once: a topic that is missing shows before any partition could
         self.request_publishing_everywhere()
-        self._side_runners = [Runner(step, self._jobs, self._clock) for step in (*steps, self._watch_unowned())]
+        self._side_runners = [Runner(step, self._executor, self._clock) for step in (*steps, self._watch_unowned())]
 
     def step(self, timeout: float) -> None:
-        """One turn: take what came, let every partition go on as far as it can, look after the disk."""
+        """One turn: take what came, let every partition go on as far as it can, look after the disk.
+
+        The order matters. Revocations come with the poll and end their partitions before these could do another step
+        under a lease that is gone. Records go into the spool before the steps run, so that a partition that catches up
+        sees its new position at once. The disk comes last: what to do about it depends on what everyone holds now.
+        """
         for event in self._poll(self._patience(timeout)):
             self._on(event)
         for partition in self.partitions.values():
-            if partition.intake.drain() or isinstance(partition.intake.stalled, GraceError):
+            if self._confined(partition, partition.intake.drain) or isinstance(partition.intake.stalled, GraceError):
                 self.progress_at = self._clock.monotonic()  # a grace ends by itself: nobody gives up on it
         for runner in (*self._runners.values(), *self._side_runners):
             if runner.advance():
@@ -100,10 +109,8 @@ class Worker:
 
     def _patience(self, timeout: float) -> float:
         """How long the poll may wait for events."""
-        intakes = [partition.intake for partition in self.partitions.values()]
-        if any(intake.ready for intake in intakes):
-            return 0.0
-        return min(timeout, PENDING_SECONDS) if any(intake.pending for intake in intakes) else timeout
+        pending = any(partition.intake.pending for partition in self.partitions.values())
+        return min(timeout, PENDING_SECONDS) if pending else timeout
 
     def stop(self) -> None:
         """Keep what was read for the next start, and leave the group."""
@@ -112,8 +119,6 @@ class Worker:
         for runner in self._side_runners:
             runner.close()
         self._broker.close()
-        for context in self.contexts.values():
-            context.ahead.close()
 
     def partitions_of(self, stream: str) -> list[Partition]:
         """Our partitions of this stream."""
@@ -150,33 +155,45 @@ class Worker:
             case Assigned(leases):
                 for lease in leases:
                     self._begin(lease)
-                self._tell_assigned()
+                self._report_assigned()
             case Revoked(leases):
                 for lease in leases:
                     self._end(lease)
-                self._tell_assigned()
+                self._report_assigned()
             case Records(lease) | EndReached(lease) | OutOfRange(lease):
-                if lease in self.partitions:
-                    self.partitions[lease].intake.receive(event)
+                partition = self.partitions.get(lease)
+                if partition is not None:
+                    self._confined(partition, partial(partition.intake.receive, event))
 
-    def _tell_assigned(self) -> None:
+    def _confined(self, partition: Partition, call: Callable[[], _T]) -> _T | None:
+        """Do something for a partition. An error that nobody foresaw stops this partition alone: its steps get it."""
+        try:
+            return call()
+        except Exception as error:  # noqa: BLE001 - raised again where the partition's steps wait, and reported there
+            self._runners[partition.lease].throw(error)
+            return None
+
+    def _report_assigned(self) -> None:
         ours = Counter(lease.partition.topic for lease in self.partitions)
-        self._listener.rebalanced({topic: ours[topic] for topic in self._by_topic})
+        self._listener(Rebalanced({topic: ours[topic] for topic in self._by_topic}))
 
     def _begin(self, lease: Lease) -> None:
         stream = self._by_topic[lease.partition.topic]
         partition = Partition(self.contexts[stream], lease, self.publish_tasks[stream].request)
         self.partitions[lease] = partition
-        self._runners[lease] = Runner(run_partition(partition), self._jobs, self._clock)
+        self._runners[lease] = Runner(run_partition(partition), self._executor, self._clock)
 
     def _end(self, lease: Lease) -> None:
         partition = self.partitions.pop(lease, None)
         if partition is None:
             return
         self._runners.pop(lease).close()
-        partition.checkpoint()
         halt = partition.phase.halt
-        self._listener.cleared(lease.partition, halt.reason if halt else None)
+        try:
+            partition.checkpoint()
+        except Exception as error:  # noqa: BLE001 - reported; the partition is gone, and Kafka has its rows
+            partition.fail(error)
+        self._listener(PartitionLeft(lease.partition, halt.reason if halt else None))
 
     # -- the disk ----------------------------------------------------------------------------------------------------
 
@@ -184,16 +201,16 @@ class Worker:
         now = self._clock.monotonic()
         if now < self._checkpoint_at:
             return
-        self._checkpoint_at = now + self._pace.checkpoint_seconds
+        self._checkpoint_at = now + self._intervals.checkpoint_seconds
         for partition in self.partitions.values():
-            partition.checkpoint()
+            self._confined(partition, partition.checkpoint)
 
     def _make_room(self) -> None:
         now, partitions = self._clock.monotonic(), list(self.partitions.values())
         appended = sum(partition.spool.appended for partition in partitions)
-        if now < self._relieve_at and abs(appended - self._appended) < self.limits.max_bytes // LOOKS:
+        if now < self._relieve_at and abs(appended - self._appended) < self.limits.max_bytes // ROOM_CHECKS:
             return
-        self._relieve_at, self._appended = now + self._pace.pressure_seconds, appended
+        self._relieve_at, self._appended = now + self._intervals.pressure_seconds, appended
         room = DiskUsage(
             sum(partition.spool.size for partition in partitions),
             self._disk.free_bytes(),
@@ -207,7 +224,7 @@ class Worker:
             self._remove_strays(partitions)
         for index, action in plan.items():
             _apply(partitions[index], action)
-        self._listener.pressed(room.used, room.free, held=self._held)
+        self._listener(SpoolMeasured(room.used, room.free, self._held))
 
     def _remove_strays(self, partitions: Sequence[Partition]) -> None:
         """Spools of partitions that are not ours any more go when room is short: Kafka holds their rows."""

@@ -1,4 +1,4 @@
-"""How the offsets of a partition are judged: each by its covering record's rules, the rest by today's."""
+"""Which rules apply to an offset: those of the record that covers it, or today's where none does."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from consumer.seal.record import Record, due_by
 
 @dataclass(frozen=True, slots=True)
 class OffsetRules:
-    """Judges batches against a chain.
+    """Transforms batches by the rules that a chain has for their offsets.
 
     Without `only` it shows the rows that no seal took. With it (a pending seal is rebuilt) it shows the rows that this
     seal takes, and nothing from its `through` on. `transformers` are by digest of their settings; `columns` are those
@@ -35,7 +35,7 @@ class OffsetRules:
     def transform(
         self, batch: RawBatch, leaves: Callable[[date], bool]
     ) -> Iterator[tuple[TransformedBatch, Record | None]]:
-        """Judge the batch piece by piece, each with its covering record.
+        """Transform the batch piece by piece, each with its covering record.
 
         The text of days not wanted, and of days that `leaves` the spool for want of room, is not made.
         """

@@ -15,9 +15,13 @@ LOOK_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """Why a one-shot worker ends: `halts` stop streams, `outage` lasted too long, neither: all is sealed."""
+    """Why a one-shot worker ends: `halts` stop streams, or an `unexpected` error does; `outage` lasted too long.
+
+    None of these: all is sealed.
+    """
 
     halts: tuple[HaltError, ...] = ()
+    unexpected: Exception | None = None
     outage: TransientError | None = None
 
 
@@ -40,16 +44,18 @@ class OneShot:
     def look(self) -> Ended | None:
         """Whether the worker should end now, and why."""
         self._ask_again()
-        halts = {name: found for name in self._worker.contexts if (found := self._halts(name))}
-        waiting = [name for name in self._worker.contexts if name not in halts and not self._sealed(name)]
-        if not waiting and all(self._settled(name) for name in halts):
-            return Ended(halts=tuple(halt for found in halts.values() for halt in found))
+        stopped = {name: found for name in self._worker.contexts if (found := self._stopped(name))}
+        waiting = [name for name in self._worker.contexts if name not in stopped and not self._sealed(name)]
+        errors = [error for found in stopped.values() for error in found]
+        halts = tuple(error for error in errors if isinstance(error, HaltError))
+        if not waiting and all(self._settled(name) for name in stopped):
+            return Ended(halts, next((error for error in errors if not isinstance(error, HaltError)), None))
         if self._clock.monotonic() - self._worker.progress_at < self._patience:
             return None
         outage = self._outage(waiting)
         if outage is None:
             return None
-        return Ended(halts=tuple(halt for found in halts.values() for halt in found), outage=outage)
+        return Ended(halts, outage=outage)
 
     def _ask_again(self) -> None:
         now = self._clock.monotonic()
@@ -66,18 +72,19 @@ class OneShot:
         return publish_task.idle and sealed and publish_task.committed
 
     def _settled(self, stream: str) -> bool:
-        """None of our partitions of this stream has anything left to do, but those that halted."""
+        """None of our partitions of this stream has anything left to do, but those that cannot go on."""
         partitions = self._worker.partitions_of(stream)
         return all(
-            partition.phase.halt is not None or (partition.phase.recovered and partition.cutoff_due() is None)
+            partition.phase.stopped or (partition.phase.recovered and partition.cutoff_due() is None)
             for partition in partitions
         )
 
-    def _halts(self, stream: str) -> list[HaltError]:
+    def _stopped(self, stream: str) -> list[Exception]:
+        """What stops this stream: halts and unexpected errors."""
         phases = [partition.phase for partition in self._worker.partitions_of(stream)]
-        found = [phase.halt for phase in phases if phase.halt is not None]
-        publish_task = self._worker.publish_tasks[stream].halted
-        return [*found, *([publish_task] if publish_task is not None else [])]
+        task = self._worker.publish_tasks[stream]
+        found = [*(phase.halt or phase.unexpected for phase in phases), task.halted, task.unexpected]
+        return [error for error in found if error is not None]
 
     def _outage(self, waiting: list[str]) -> TransientError | None:
         partitions = [

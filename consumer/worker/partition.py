@@ -1,4 +1,4 @@
-"""One partition under one lease: its state. What happens to it stands in `lifecycle.py` and `sealing.py`."""
+"""One partition under one lease: its state. What happens to it is in `lifecycle.py`, `finishing.py`, `sealing.py`."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from consumer.source.port import Lease
 from consumer.spool.checkpoint import Basis, SpoolFile
 from consumer.spool.files import PartitionSpool, SpoolFullError
 from consumer.worker.coroutines import Steps, with_backoff
+from consumer.worker.events import OutageMet, OutageOver, PartitionHalted, PartitionResumed, UnexpectedErrorMet
 from consumer.worker.intake import Intake
 from consumer.worker.offset_rules import OffsetRules
 from consumer.worker.phase import Activity, Phase
@@ -47,7 +48,7 @@ class Partition:
         self.phase = Phase()
         self.request_publishing = request_publishing
 
-    # -- what it says of itself --------------------------------------------------------------------------------------
+    # -- questions ---------------------------------------------------------------------------------------------------
 
     def cutoff_due(self) -> date | None:
         """The cutoff that the next seal should close, or None."""
@@ -70,10 +71,10 @@ class Partition:
         """All spool files."""
         return {(file.day, file.quarantine): file for file in self.spool.files}
 
-    # -- what it does ------------------------------------------------------------------------------------------------
+    # -- changes -----------------------------------------------------------------------------------------------------
 
     def ask(self, call: Callable[[], _T]) -> Steps[_T]:
-        """Run `call` as a job, through any outage."""
+        """Run `call` on the executor, through any outage."""
         return with_backoff(call, self.report_outage, self.context.jitter)
 
     def enter(self, activity: Activity) -> None:
@@ -89,14 +90,21 @@ class Partition:
         """An outage began or went on; None: it is over."""
         before, self.phase = self.phase, self.phase.answered() if error is None else self.phase.met(error)
         # a trouble that is no outage may have hidden one, so that its end is told as well
-        if error is not None or before.trouble is not None:
-            self.context.listener.outage(self.name, error)
+        if error is not None:
+            self.context.listener(OutageMet(str(self.name), error))
+        elif before.trouble is not None:
+            self.context.listener(OutageOver(str(self.name)))
 
     def halt(self, halt: HaltError) -> None:
         """Remember and report why it stands, once while the reason stays."""
         if self.phase.halt is None or str(self.phase.halt) != str(halt):
-            self.context.listener.halted(self.name, halt)
+            self.context.listener(PartitionHalted(self.name, halt))
         self.phase = self.phase.met(halt)
+
+    def fail(self, error: Exception) -> None:
+        """Remember and report an error that nobody foresaw."""
+        self._relieve(self.phase.met(error))
+        self.context.listener(UnexpectedErrorMet(self.context.config.name, str(self.name), error))
 
     def recovery_succeeded(self) -> None:
         """Kafka and the bucket were looked at: a halt that such a look began is over."""
@@ -109,7 +117,7 @@ class Partition:
     def _relieve(self, after: Phase) -> None:
         before, self.phase = self.phase, after
         if before.halt is not None and after.halt is None:
-            self.context.listener.halted(self.name, None)
+            self.context.listener(PartitionResumed(self.name))
 
     def stand_still(self) -> None:
         """Take nothing in, and be in the middle of nothing."""
@@ -122,7 +130,7 @@ class Partition:
         return Basis(self.topic_id, self.context.today, self.chain.identity, builds_on, start, self.columns)
 
     def offset_rules(self) -> OffsetRules:
-        """How what is read now is judged."""
+        """The rules for what is read now."""
         return OffsetRules(self.chain, self.transformers, self.context.today, self.columns)
 
     def build_on_head(self, taken: Files, *, again: bool) -> None:
@@ -147,4 +155,4 @@ class Partition:
         try:
             self.spool.checkpoint()
         except SpoolFullError as error:
-            self.context.listener.outage(self.name, error)
+            self.context.listener(OutageMet(str(self.name), error))

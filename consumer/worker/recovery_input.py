@@ -1,4 +1,9 @@
-"""Looking at the world on assignment: the group's offset first, then the chain, then the rest."""
+"""What recovery is decided from: the group's offset, the chain, its objects, the log's ends, and the spool.
+
+The order of the questions matters, as other workers go on meanwhile. The offset is asked for before the chain: one that
+was committed after the chain was read would look as if somebody had moved it by hand. The log's ends come after the
+chain: the log only grows, so ends older than the chain could make a sealed range look truncated.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +20,7 @@ from consumer.worker.stream_context import StreamContext
 
 @dataclass(frozen=True, slots=True)
 class RecoveryInput:
-    """What was found, what follows from it, and the judges for what will be read. `columns` are those of its rows."""
+    """What was found, what follows from it, and the transformers for what will be read. `columns`: of its rows."""
 
     found: Found
     outcome: Plan | Stop
@@ -40,7 +45,7 @@ def spool_reach(spool: PartitionSpool) -> SpoolReach | None:
 
 
 def read_recovery_input(context: StreamContext, partition: TopicPartition, spool: SpoolReach | None) -> RecoveryInput:
-    """Look at Kafka and the bucket. A job: it may wait. Raises TransientError and HaltError."""
+    """Look at Kafka and the bucket. It may wait: run it on the executor. Raises TransientError and HaltError."""
     topic = context.ask_topic()
     context.ask_safe()
     commit = context.admin.committed(context.config.group, [partition])[partition]
@@ -49,7 +54,6 @@ def read_recovery_input(context: StreamContext, partition: TopicPartition, spool
     finished = commit_proves(chain, commit)
     if not finished and seal is not None:
         finished = context.object_checker().finished(seal, lossy=chain.head.n > seal.n)
-    # after the chain: another worker may have sealed further in between, and the log only grows
     ends = context.ask_ends(partition)
     own = context.ask_transformer(context.today, partition).columns
     found = Found(
@@ -75,7 +79,7 @@ def read_recovery_input(context: StreamContext, partition: TopicPartition, spool
 
 
 def _transformers(context: StreamContext, found: Found, plan: Plan) -> dict[str, RowTransformer]:
-    """Judges for today's rules and for those of every record that covers what may be read again."""
+    """Transformers for today's rules and for those of every record that covers what may be read again."""
     first = min([plan.start, *([found.chain.head.resume] if not found.chain.empty else [])])
     covering = [record for _, record in found.chain.segments(Span(first, found.chain.reach.through))]
     digests = {context.today, *(record.settings for record in covering if record is not None)}

@@ -1,4 +1,16 @@
-"""One seal of one partition, step by step as in docs/architecture.md: catch up, decide, record, upload, commit."""
+"""One seal of one partition: catch up, decide, record, upload, commit.
+
+The order is what makes each row land in the bucket exactly once, whatever crashes in between:
+
+- The record comes before its objects. It pins which rows they hold, so whoever finishes the seal after a crash makes
+  the same objects under the same keys, and no object can be left behind that no record names.
+- The objects come before the commit. The committed offset is where a new owner begins to read, so no row below it may
+  be missing from the bucket.
+- The spool is rebased after the commit. Until then it holds the rows that an interrupted seal needs again.
+
+Two workers may be at this at once, as a lease ends without either of them noticing. Writing the record with
+put-if-absent is the one place where that is settled: one of them made it, the other obeys it.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +19,7 @@ from contextlib import suppress
 from datetime import date, datetime
 from functools import partial
 
+from consumer.domain.backoff import pauses
 from consumer.domain.errors import HaltError, SinkError, TransientError, UnknownOutcomeError
 from consumer.domain.offsets import LogEnds
 from consumer.seal.decide import Decision, Held, NotYet, Reread, Situation, Stop, Target, decide
@@ -19,19 +32,27 @@ from consumer.source.port import Commit
 from consumer.spool.checkpoint import SpoolFile
 from consumer.spool.files import SpoolDamagedError, SpoolFullError
 from consumer.store.body import ChangedError
-from consumer.worker.coroutines import Sleep, Steps, WaitUntil
+from consumer.worker.coroutines import FIRST_PAUSE, LONGEST_PAUSE, Sleep, Steps, WaitUntil
+from consumer.worker.events import (
+    CommitOutcome,
+    CommitTried,
+    ObjectUploaded,
+    SealConsidered,
+    SealFinished,
+    SealObeyed,
+    UploadFailed,
+)
 from consumer.worker.partition import Files, Partition
 from consumer.worker.phase import Activity
 
 TRANSACTION_SECONDS = 5.0
 """How often the log's ends are taken anew while a transaction is open."""
 OBJECTION_SECONDS = 5.0
-"""How long a seal that may not be yet waits (clock ahead of the store's)."""
-COMMIT_SECONDS = 0.5
+"""How long to wait where a seal may not be made yet (our clock is ahead of the store's)."""
 
 
 class LookAgainError(SinkError):
-    """What was found on assignment is not so any more: the partition is looked at anew, nothing is asked again."""
+    """What recovery found does not hold any more: the partition recovers anew. Nothing is wrong."""
 
 
 def seal_when_due(partition: Partition) -> Steps[None]:
@@ -51,7 +72,11 @@ def seal_when_due(partition: Partition) -> Steps[None]:
 
 
 def catch_up(partition: Partition, cutoff: date) -> Steps[Target | None]:
-    """Step 1: read up to the end that the log had when the day was due. None where something came between."""
+    """Step 1: read up to the end that the log had when the day was due. None where something else comes first.
+
+    The ends are asked for after the day is due by our clock: whatever was produced before that lies below them. While a
+    transaction is open they are asked for again, as its records are not readable yet and may belong to the day.
+    """
     since = partition.context.clock.now()
     while True:
         taken_at = partition.context.clock.now()
@@ -82,7 +107,8 @@ def seal(partition: Partition, cutoff: date, ends: LogEnds, *, caught_up: bool) 
     began = partition.context.clock.monotonic()
     partition.intake.shut()
     with suppress(SpoolFullError):
-        partition.spool.checkpoint()  # without room it is Kafka alone that a crash falls back on
+        # the record pins rows that must be found again after a crash; without room for a checkpoint Kafka has them
+        partition.spool.checkpoint()
     clocks = yield from partition.ask(partial(_ask_clocks, partition))
     decision = decide(_situation(partition, cutoff, ends, clocks, caught_up=caught_up))
     record = yield from obey(partition, decision)
@@ -92,14 +118,14 @@ def seal(partition: Partition, cutoff: date, ends: LogEnds, *, caught_up: bool) 
         yield from upload(partition, record, record.objects, files, partition.columns)
         yield from commit(partition, commit_for(partition.chain))
         partition.build_on_head(files, again=bool(partition.spool.progress.dropped))
-        partition.context.listener.sealed(record, partition.context.clock.monotonic() - began)
+        partition.context.listener(SealFinished(record, partition.context.clock.monotonic() - began))
         partition.enter(Activity.READING)
         partition.went_on()
         partition.request_publishing()
 
 
 def _ask_clocks(partition: Partition) -> tuple[datetime, datetime]:
-    """Our clock and the store's, ours first: a slow answer never makes it look ahead."""
+    """Our clock and the store's, ours first: so a slow answer cannot make ours look as if it were ahead."""
     return partition.context.clock.now(), partition.context.store.now()
 
 
@@ -146,29 +172,30 @@ def obey(partition: Partition, decision: Decision) -> Steps[Record | None]:
         case Stop(halt, message):
             raise HaltError(halt, message)
         case NotYet(reason):
-            partition.context.listener.sealing(partition.name, reason)
+            partition.context.listener(SealConsidered(partition.name, reason))
             partition.intake.reopen(partition.offset_rules())
             partition.enter(Activity.READING)
             yield Sleep(OBJECTION_SECONDS)
             return None
         case Reread(reason):
-            partition.context.listener.sealing(partition.name, reason)
+            partition.context.listener(SealConsidered(partition.name, reason))
             partition.build_on_head({}, again=True)
             partition.enter(Activity.READING)
             return None
-    partition.context.listener.sealing(partition.name, decision.reason)
+    partition.context.listener(SealConsidered(partition.name, decision.reason))
     return decision.record
 
 
 def write_record(partition: Partition, record: Record) -> Steps[None]:
-    """Step 3. Another worker's record is obeyed by looking at the partition anew."""
+    """Step 3. Another worker's record is obeyed: recovery finds it, and finishes it if need be."""
     if not (yield from partition.ask(partial(put_record, partition, record))):
+        partition.context.listener(SealObeyed(partition.name, record.n))
         raise LookAgainError(f"another worker decided seal {record.n} of {partition.name}")
     partition.chain = partition.chain.then(record, record.document())
 
 
 def put_record(partition: Partition, record: Record) -> bool:
-    """Put the record, and before it what it names: columns and settings. False where another worker was first."""
+    """Put the record; False where another worker was first. Before it what it names: columns, then settings."""
     claim_header(partition, record)
     put_rules(partition.context.store, partition.context.config.rules)
     return partition.context.log(partition.name).append(record)
@@ -192,7 +219,7 @@ def upload(
     *,
     lossy: bool = False,
 ) -> Steps[None]:
-    """Step 4: each object once, in order. `lossy` where a gap may have taken rows of the seal."""
+    """Step 4: each object once, one after the other. `lossy` where a gap may have taken rows of the seal."""
     for entry in entries:
         file = files.get((entry.day, entry.quarantine))
         yield from partition.ask(partial(_put, partition, record, entry, file, columns, lossy=lossy))
@@ -218,14 +245,13 @@ def _put(
                 raise LookAgainError(f"the seal log of {partition.name} went on meanwhile") from halt
             raise
         except (ChangedError, SpoolDamagedError) as error:
-            partition.context.listener.upload_failed(entry)
+            partition.context.listener(UploadFailed(entry))
             raise SpoolDamagedError(f"{entry.key}: {error}") from error
         except TransientError:
-            partition.context.listener.upload_failed(entry)
+            partition.context.listener(UploadFailed(entry))
             raise
-        partition.context.listener.uploaded(
-            entry, body.size, written=written, seconds=partition.context.clock.monotonic() - began
-        )
+        seconds = partition.context.clock.monotonic() - began
+        partition.context.listener(ObjectUploaded(entry, body.size, written, seconds))
 
 
 def _compression(key: str) -> str:
@@ -236,23 +262,28 @@ def _compression(key: str) -> str:
 
 def commit(partition: Partition, wanted: Commit) -> Steps[None]:
     """Step 5. After an unknown outcome the offset is read back, never assumed."""
+    waits = pauses(FIRST_PAUSE, LONGEST_PAUSE, partition.context.jitter)
+
+    def report(outcome: CommitOutcome) -> None:
+        partition.context.listener(CommitTried(partition.name, wanted.offset, outcome))
+
     while True:
         try:
             partition.context.broker.commit(partition.lease, wanted)
         except UnknownOutcomeError as error:
-            partition.context.listener.committed(partition.name, wanted.offset, "unknown")
+            report(CommitOutcome.UNKNOWN)
             partition.report_outage(error)
-            yield Sleep(COMMIT_SECONDS)
+            yield Sleep(next(waits))
             found = yield from partition.ask(
                 lambda: partition.context.admin.committed(partition.context.config.group, [partition.name])
             )
             if found[partition.name] == wanted:
                 return
         except TransientError as error:
-            partition.context.listener.committed(partition.name, wanted.offset, "failed")
+            report(CommitOutcome.FAILED)
             partition.report_outage(error)
-            yield Sleep(COMMIT_SECONDS)
+            yield Sleep(next(waits))
         else:
-            partition.context.listener.committed(partition.name, wanted.offset, "ok")
+            report(CommitOutcome.DONE)
             partition.report_outage(None)
             return

@@ -1,4 +1,4 @@
-"""What all partitions of one stream share: settings, store, cluster, rules, clock, and who hears what happens."""
+"""What all partitions of one stream share: settings, store, cluster, rules, clock, and the listener."""
 
 from __future__ import annotations
 
@@ -24,7 +24,6 @@ from consumer.spool.disk import Disk
 from consumer.store.port import Store
 from consumer.streams.rules import RowRules
 from consumer.worker.events import Listener
-from consumer.worker.lookahead import Ahead, AtOnce
 from consumer.worker.object_bodies import ObjectBodies
 
 TransformerFactory = Callable[[RowRules], RowTransformer]
@@ -45,7 +44,10 @@ class StreamConfig:
 
 @dataclass(slots=True)
 class StreamContext:
-    """What the partitions of one stream work with. Methods named `ask_*` may wait: call them as jobs."""
+    """What the partitions of one stream work with. Methods named `ask_*` may wait: call them on the executor.
+
+    `jitter` spreads what is tried again.
+    """
 
     config: StreamConfig
     store: Store
@@ -58,7 +60,6 @@ class StreamContext:
     make_transformer: TransformerFactory
     listener: Listener
     bodies: ObjectBodies
-    ahead: Ahead = field(default_factory=AtOnce)
     prove: Callable[[Store], None] = lambda _: None
     jitter: Jitter = random.random
     _proven: bool = False
@@ -79,11 +80,11 @@ class StreamContext:
         return SealLog(self.store, partition)
 
     def object_checker(self) -> ObjectChecker:
-        """A fresh look at which objects stand."""
+        """Says which objects are in the bucket, from a fresh look at it."""
         return ObjectChecker(self.store, count_rows)
 
     def ask_safe(self) -> None:
-        """Have the store proved once: raises HaltError `unsafe_store` where its conditional writes do not hold."""
+        """Have the store tested once. Raises HaltError `unsafe_store` where its conditional writes do not hold."""
         with self._proving:
             if not self._proven:
                 self.prove(self.store)
@@ -96,7 +97,7 @@ class StreamContext:
         if facts is None:
             raise HaltError(
                 HaltReason.MISSING_TOPIC,
-                f"topic {name} does not exist: create it, or mend streams.{self.config.name}.topic",
+                f"topic {name} does not exist: create it, or fix streams.{self.config.name}.topic",
             )
         if "compact" in facts.settings.get("cleanup.policy", ""):
             raise HaltError(
@@ -117,7 +118,7 @@ class StreamContext:
         return self._rules[digest]
 
     def ask_transformer(self, digest: str, partition: TopicPartition) -> RowTransformer:
-        """The judge by the row rules of this digest. Raises HaltError where today's settings lack what they need."""
+        """The transformer for these row rules. Raises HaltError where today's settings lack what they need."""
         if digest not in self._transformers:
             rules = self.ask_rules(digest, partition)
             try:
@@ -137,5 +138,5 @@ class StreamContext:
         return header_of(self.store, self.config.name, seal.columns)
 
     def ask_begin(self, partition: TopicPartition, ends: LogEnds) -> int:
-        """Where a stream that nothing was sealed or committed of starts."""
+        """Where a partition starts of which nothing was sealed or committed."""
         return begin_at(self.admin, partition, ends, self.config.begin)

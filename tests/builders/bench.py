@@ -1,33 +1,48 @@
-"""A worker on the bench: its outside is in memory, its jobs run when told, its clock moves by hand."""
+"""A worker on the bench: its outside is in memory, its executor runs calls when asked, its clock moves by hand."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 import pytest
 
 from consumer.domain.batches import RawBatch, RowTransformer, TransformedBatch, TransformOptions
-from consumer.domain.errors import HaltError, HaltReason, TransientError
+from consumer.domain.errors import HaltReason, TransientError
 from consumer.domain.offsets import TopicPartition
 from consumer.seal.chain import Chain
 from consumer.seal.decide import Schedule
 from consumer.seal.log import SealLog
 from consumer.seal.objects import count_rows, size_and_digest
-from consumer.seal.publisher import Published, Publisher
-from consumer.seal.record import ObjectEntry, Record
+from consumer.seal.publisher import Publisher
+from consumer.seal.record import Record
 from consumer.seal.replacements.log import ReplacementLog
 from consumer.source.port import Commit
 from consumer.store.port import Store
 from consumer.streams.rules import RowRules
 from consumer.worker.backpressure import Limits
-from consumer.worker.executor import Job
-from consumer.worker.loop import Pace, Worker
+from consumer.worker.events import (
+    CommitOutcome,
+    CommitTried,
+    OutageMet,
+    OutageOver,
+    PartitionHalted,
+    PartitionRecovered,
+    PartitionResumed,
+    ReadingPaused,
+    ReadingResumed,
+    SealConsidered,
+    SealFinished,
+    WorkerEvent,
+)
+from consumer.worker.executor import run_into
+from consumer.worker.loop import Intervals, Worker
 from consumer.worker.object_bodies import ObjectBodies
 from consumer.worker.partition import Partition
 from consumer.worker.publish_task import PublishTask
@@ -44,86 +59,36 @@ GROUP = "g"
 PLENTY = Limits(1 << 40, 0)
 
 
-@dataclass
-class Told:
-    """`Listener` that remembers what it was told: (what, about what)."""
-
-    facts: list[tuple[str, Any]] = field(default_factory=list)
-
-    def all(self, what: str) -> list[Any]:
-        return [detail for name, detail in self.facts if name == what]
-
-    def judged(self, judged: TransformedBatch, already_sealed: int) -> None:
-        self.facts.append(("judged", (judged, already_sealed)))
-
-    def recovered(self, partition: TopicPartition, notes: tuple[str, ...]) -> None:
-        self.facts.append(("recovered", " · ".join(notes)))
-
-    def sealing(self, partition: TopicPartition, reason: str) -> None:
-        self.facts.append(("sealing", reason))
-
-    def sealed(self, record: Record, seconds: float) -> None:
-        self.facts.append(("sealed", record))
-
-    def uploaded(self, entry: ObjectEntry, size: int, *, written: bool, seconds: float) -> None:
-        self.facts.append(("uploaded", (entry, size, written)))
-
-    def upload_failed(self, entry: ObjectEntry) -> None:
-        self.facts.append(("upload_failed", entry))
-
-    def committed(self, partition: TopicPartition, offset: int, outcome: str) -> None:
-        self.facts.append(("committed", (offset, outcome)))
-
-    def outage(self, partition: TopicPartition, error: TransientError | None) -> None:
-        self.facts.append(("outage", error))
-
-    def halted(self, partition: TopicPartition, halt: HaltError | None) -> None:
-        self.facts.append(("halted", None if halt is None else halt.reason))
-
-    def cleared(self, partition: TopicPartition, reason: HaltReason | None) -> None:
-        self.facts.append(("cleared", (partition, reason)))
-
-    def published(self, stream: str, published: Published) -> None:
-        self.facts.append(("published", published))
-
-    def delayed(self, stream: str, halt: HaltError) -> None:
-        self.facts.append(("delayed", halt.reason))
-
-    def publish_outage(self, stream: str, error: TransientError | None) -> None:
-        self.facts.append(("publish_outage", error))
-
-    def rebalanced(self, assigned: Mapping[str, int]) -> None:
-        self.facts.append(("rebalanced", dict(assigned)))
-
-    def pressed(self, used: int, free: int, *, held: bool) -> None:
-        if self.all("pressed")[-1:] != [held]:
-            self.facts.append(("pressed", held))
-
-    def paused(self, partition: TopicPartition, reason: str | None) -> None:
-        self.facts.append(("paused", reason))
+E = TypeVar("E", bound=WorkerEvent)
+T = TypeVar("T")
 
 
-class HandJobs:
-    """`Jobs` done when they are asked for; with `held` they wait for `run`."""
+class HandExecutor:
+    """An executor whose calls run when they are submitted; with `held` they wait for `run`."""
 
     def __init__(self) -> None:
-        self.waiting: deque[Job] = deque()
+        self.waiting: deque[Callable[[], None]] = deque()
         self.held = False
 
-    def submit(self, job: Job) -> None:
-        if self.held:
-            self.waiting.append(job)
-        else:
-            job.run()
+    def submit(self, call: Callable[[], T]) -> Future[T]:
+        future: Future[T] = Future()
+        self.waiting.append(lambda: run_into(future, call))
+        if not self.held:
+            self.run()
+        return future
+
+    def run_one(self) -> None:
+        """Run the call that has waited longest."""
+        self.waiting.popleft()()
 
     def run(self) -> None:
-        """Do what waits."""
+        """Run what waits."""
         while self.waiting:
-            self.waiting.popleft().run()
+            self.run_one()
 
 
 class MoodyTransformer:
-    """A judge with a registry that may be out of reach: `trouble` is raised instead of a verdict."""
+    """A transformer with a registry that may be out of reach: `trouble` is raised instead of a verdict."""
 
     def __init__(self, rules: RowRules, moods: Moods) -> None:
         self._transform = rows.SimTransformer(rules, moods.registry)
@@ -138,7 +103,7 @@ class MoodyTransformer:
 
 @dataclass
 class Moods:
-    """What all judges of a bench share."""
+    """What all transformers of a bench share."""
 
     registry: set[int] = field(default_factory=lambda: {0})
     trouble: Exception | None = None
@@ -243,15 +208,15 @@ class Member:
         rules: RowRules | None = None,
         schedule: Schedule | None = None,
         limits: Limits = PLENTY,
-        pace: Pace = Pace(0.0, 0.0),  # noqa: B008 - immutable
+        intervals: Intervals = Intervals(0.0, 0.0),  # noqa: B008 - immutable
         store: Store | None = None,
         streams: Mapping[str, str] | None = None,
         **job: Any,
     ) -> None:
         self.world = world
         self.disk = disk or MemoryDisk()
-        self.told = Told()
-        self.jobs = HandJobs()
+        self.events: list[WorkerEvent] = []
+        self.executor = HandExecutor()
         self.moods = Moods()
         self.hooks = Hooks()
         self.view_hooks = Hooks()
@@ -267,10 +232,10 @@ class Member:
             {name: PublishTask(context, self._publisher(context)) for name, context in self.contexts.items()},
             broker=self.broker,
             disk=self.disk,
-            jobs=self.jobs,
+            executor=self.executor,
             clock=world.clock,
             limits=limits,
-            pace=pace,
+            intervals=intervals,
         )
 
     def _context(
@@ -286,7 +251,7 @@ class Member:
             schedule=schedule,
             writer="bench",
             make_transformer=self._transform,
-            listener=self.told,
+            listener=self.events.append,
             bodies=ObjectBodies(self.disk, Path("/nowhere")),
             jitter=lambda: 0.0,
         )
@@ -324,7 +289,7 @@ class Member:
         end = self.world.clock.monotonic() + seconds
         while not holds():
             if self.world.clock.monotonic() > end:
-                pytest.fail(f"it never came: {self.told.facts[-12:]}")
+                pytest.fail(f"it never came: {self.events[-12:]}")
             self.turn(seconds=pause)
 
     def calm(self, turns: int = 30) -> None:
@@ -333,7 +298,7 @@ class Member:
 
     @property
     def partition(self) -> Partition:
-        """The only partition's life."""
+        """The only partition."""
         (partition,) = self.worker.partitions.values()
         return partition
 
@@ -341,8 +306,33 @@ class Member:
         return {partition.name: partition for partition in self.worker.partitions.values()}
 
     def sealed(self) -> list[Record]:
-        found: list[Record] = self.told.all("sealed")
-        return found
+        return [event.record for event in self.heard(SealFinished)]
+
+    def heard(self, kind: type[E]) -> list[E]:
+        """The events of this kind, oldest first."""
+        return [event for event in self.events if isinstance(event, kind)]
+
+    def notes(self) -> list[str]:
+        """What each recovery found."""
+        return [" · ".join(event.notes) for event in self.heard(PartitionRecovered)]
+
+    def reasons(self) -> list[str]:
+        """Why seals were decided or not."""
+        return [event.reason for event in self.heard(SealConsidered)]
+
+    def outages(self, where: str = "t:0") -> list[TransientError | None]:
+        """Each outage met, None where it was over."""
+        found = [event for event in self.events if isinstance(event, OutageMet | OutageOver) and event.where == where]
+        return [event.error if isinstance(event, OutageMet) else None for event in found]
+
+    def commits(self) -> list[tuple[int, CommitOutcome]]:
+        """Each commit that was tried: its offset, and what came of it."""
+        return [(event.offset, event.outcome) for event in self.heard(CommitTried)]
+
+    def pauses(self) -> list[str | None]:
+        """Why reading was paused, None where it went on."""
+        found = [event for event in self.events if isinstance(event, ReadingPaused | ReadingResumed)]
+        return [event.reason if isinstance(event, ReadingPaused) else None for event in found]
 
     def crash(self) -> None:
         """Killed: the group goes on without it, its disk keeps what a kill leaves."""
@@ -350,8 +340,9 @@ class Member:
         self.worker.partitions.clear()
 
     def halts(self) -> list[HaltReason | None]:
-        found: list[HaltReason | None] = self.told.all("halted")
-        return found
+        """Why partitions halted, None where they went on."""
+        found = [event for event in self.events if isinstance(event, PartitionHalted | PartitionResumed)]
+        return [event.halt.reason if isinstance(event, PartitionHalted) else None for event in found]
 
 
 def settled(world: World, number: int = 0, **how: Any) -> Member:

@@ -11,7 +11,7 @@ from tests.simulation.world import World
 
 def accept_gaps(world: World) -> int:
     """Record what the log has lost, as `accept-gap` does; returns the number of gaps."""
-    context, accepted = world.operators_desk(), 0
+    context, accepted = world.operators_context(), 0
     for partition in world.cluster.partitions():
         found = read_recovery_input(context, partition, None).found
         needed = lowest_needed(found)

@@ -9,6 +9,14 @@ from datetime import UTC, datetime, timedelta
 from consumer.domain.errors import HaltReason
 from consumer.seal.decide import Schedule
 from consumer.source.port import Commit
+from consumer.worker.events import (
+    PartitionHalted,
+    PartitionRecovered,
+    PublishingHalted,
+    SealConsidered,
+    SealFinished,
+    UnexpectedErrorMet,
+)
 from tests.fakes.kafka.log import Transaction
 from tests.fakes.store import MemoryStore
 from tests.simulation import rows
@@ -53,6 +61,7 @@ class Script:
         self.outcome = Outcome()
         self.transactions: dict[Transaction, float] = {}
         self.serial = 0
+        self.heard = 0
         self.newest_schema = 0
         watch = Watch(world.cluster)
         world.watchers.append(watch.wrote)
@@ -95,7 +104,7 @@ class Script:
             action()
             self.go(world.random.choice([3, 20, 60]), world.random.choice([0.0, 60.0, 1800.0, 7200.0, 14_400.0]))
         self.quiet()
-        self.transform()
+        self.judge()
         return self.outcome
 
     def go(self, turns: int, seconds: float) -> None:
@@ -105,14 +114,22 @@ class Script:
             turns -= 1
             self.outcome.turns += 1
             if self.outcome.turns > MOST_TURNS:
-                raise Violation(f"no end after {MOST_TURNS} turns: {self.outcome.notes[-5:]}")
+                raise Violation(f"no end after {MOST_TURNS} turns: {self._notes()[-5:]}")
             if not world.hub.turn():
                 world.hub.seconds = max(world.hub.seconds, end)
                 return
+            self._see_errors()
             self._end_transactions()
             for bucket in world.buckets[-1:]:
                 if turns % 16 == 0 and not world.commits_moved:
                     check_commits(bucket, world.cluster)
+
+    def _see_errors(self) -> None:
+        """A worker survives an error that nobody foresaw; a schedule must not. The oracle's word is one as well."""
+        for event in self.world.events[self.heard :]:
+            if isinstance(event, UnexpectedErrorMet):
+                raise event.error
+        self.heard = len(self.world.events)
 
     def _skew(self) -> timedelta:
         return timedelta(seconds=self.world.random.choice([0, 0, 0, -30, 50, -600, 300]))
@@ -352,22 +369,34 @@ class Script:
                 late = rows.value(str(self.serial), "a", now.date() - timedelta(days=2))
                 self.world.cluster.histories[number].append(late, int(now.timestamp() * 1000), now, None)
 
-    def transform(self) -> None:
+    def judge(self) -> None:
         """The oracle's word on every folder, the last one being whole."""
         world = self.world
         for bucket in world.buckets[:-1]:
             for partition in world.cluster.partitions():
                 records_of(bucket, partition)
-        self.outcome.notes = world.ear.notes
-        self.outcome.halts = [str(halt.reason) for halt in world.ear.halts]
-        self.outcome.seals = len(world.ear.seals)
-        self.outcome.spills = sum(not record.caught_up for record in world.ear.seals)
-        halts = [halt for halt in world.ear.halts if not (self.holes and halt.reason is HaltReason.RETENTION_HOLE)]
+        events = world.events
+        found = [event.halt for event in events if isinstance(event, PartitionHalted | PublishingHalted)]
+        seals = [event.record for event in events if isinstance(event, SealFinished)]
+        self.outcome.notes = self._notes()
+        self.outcome.halts = [str(halt.reason) for halt in found]
+        self.outcome.seals = len(seals)
+        self.outcome.spills = sum(not record.caught_up for record in seals)
+        halts = [halt for halt in found if not (self.holes and halt.reason is HaltReason.RETENTION_HOLE)]
         if halts:
             raise Violation(f"halted: {halts[0]}")
         self.outcome.rows = check_folder(world.bucket, world.cluster)
         check_commits(world.bucket, world.cluster)
         self._all_closed()
+
+    def _notes(self) -> list[str]:
+        notes: list[str] = []
+        for event in self.world.events:
+            if isinstance(event, PartitionRecovered):
+                notes.extend(event.notes)
+            elif isinstance(event, SealConsidered):
+                notes.append(event.reason)
+        return notes
 
     def _all_closed(self) -> None:
         world = self.world
@@ -376,7 +405,7 @@ class Script:
             records = records_of(world.bucket, partition)
             if not records or records[-1].cutoff is None or records[-1].cutoff < last or not records[-1].caught_up:
                 head = records[-1].reach if records else None
-                raise Violation(f"{partition} has not closed {last}: {head}, notes {world.ear.notes[-5:]}")
+                raise Violation(f"{partition} has not closed {last}: {head}, notes {self._notes()[-5:]}")
 
 
 def run_schedule(seed: int) -> Outcome:

@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
-from consumer.domain.batches import TransformedBatch
 from consumer.domain.clock import Clock
-from consumer.domain.errors import HaltError, HaltReason, TransientError, UnknownOutcomeError
+from consumer.domain.errors import TransientError, UnknownOutcomeError
 from consumer.domain.offsets import TopicPartition
 from consumer.seal.decide import Schedule
 from consumer.seal.objects import ObjectChecker, count_rows
-from consumer.seal.publisher import Published, Publisher
-from consumer.seal.record import ObjectEntry, Record
+from consumer.seal.publisher import Publisher
 from consumer.seal.replacements.log import ReplacementLog
 from consumer.source.port import Broker, ClusterAdmin
 from consumer.store.port import Body, BytesBody, Condition, ObjectInfo, Refused, Store, Stored, Written
 from consumer.worker.backpressure import Limits
-from consumer.worker.executor import Job
-from consumer.worker.lookahead import AtOnce
-from consumer.worker.loop import Pace, Worker
+from consumer.worker.events import WorkerEvent
+from consumer.worker.executor import run_into
+from consumer.worker.loop import Intervals, Worker
 from consumer.worker.object_bodies import ObjectBodies
 from consumer.worker.publish_task import PublishTask
 from consumer.worker.stream_context import StreamConfig, StreamContext
@@ -34,6 +33,8 @@ from tests.fakes.store import MemoryStore
 from tests.simulation import rows
 from tests.simulation.cluster import Cluster, SimBroker, ViewHooks
 from tests.simulation.hub import Hub, Process, SkewedClock
+
+T = TypeVar("T")
 
 START = datetime(2026, 3, 1, 20, tzinfo=UTC)
 SEAL_AT = timedelta(hours=4)
@@ -137,58 +138,21 @@ class SimStore:
         return self._bucket.now()
 
 
-class SimJobs:
-    """`Jobs` as tasks of the process."""
+class SimExecutor:
+    """An executor whose calls are tasks of the process."""
 
     def __init__(self, hub: Hub, process: Process) -> None:
         self._hub, self._process = hub, process
 
-    def submit(self, job: Job) -> None:
+    def submit(self, call: Callable[[], T]) -> Future[T]:
+        future: Future[T] = Future()
+
         def run() -> None:
-            job.run()
+            run_into(future, call)
             self._hub.wake(self._process)
 
         self._hub.spawn(self._process, run)
-
-
-@dataclass(slots=True)
-class Ear:
-    """`Listener` that remembers what a schedule should be able to show."""
-
-    seals: list[Record] = field(default_factory=list)
-    halts: list[HaltError] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    refused_commits: int = 0
-
-    def judged(self, judged: TransformedBatch, already_sealed: int) -> None: ...
-    def recovered(self, partition: TopicPartition, notes: tuple[str, ...]) -> None:
-        self.notes.extend(notes)
-
-    def sealing(self, partition: TopicPartition, reason: str) -> None:
-        self.notes.append(reason)
-
-    def sealed(self, record: Record, seconds: float) -> None:
-        self.seals.append(record)
-
-    def uploaded(self, entry: ObjectEntry, size: int, *, written: bool, seconds: float) -> None: ...
-    def upload_failed(self, entry: ObjectEntry) -> None: ...
-    def committed(self, partition: TopicPartition, offset: int, outcome: str) -> None:
-        self.refused_commits += outcome == "refused"
-
-    def outage(self, partition: TopicPartition, error: TransientError | None) -> None: ...
-    def halted(self, partition: TopicPartition, halt: HaltError | None) -> None:
-        if halt is not None:
-            self.halts.append(halt)
-
-    def cleared(self, partition: TopicPartition, reason: HaltReason | None) -> None: ...
-    def published(self, stream: str, published: Published) -> None: ...
-    def delayed(self, stream: str, halt: HaltError) -> None:
-        self.halts.append(halt)
-
-    def publish_outage(self, stream: str, error: TransientError | None) -> None: ...
-    def rebalanced(self, assigned: Mapping[str, int]) -> None: ...
-    def pressed(self, used: int, free: int, *, held: bool) -> None: ...
-    def paused(self, partition: TopicPartition, reason: str | None) -> None: ...
+        return future
 
 
 @dataclass(slots=True)
@@ -217,7 +181,8 @@ class World:
         self.spool_bytes = 1 << 30
         self.rules = rows.rules(TOPIC)
         self.registry = {0}
-        self.ear = Ear()
+        self.events: list[WorkerEvent] = []
+        self.backoff = Random(f"{seed} backoff")
         self.machines = [Machine(name, MemoryDisk()) for name in ("m0", "m1", "m2")]
         self.watchers: list[Callable[[MemoryStore, str], None]] = []
         self.network = Process("network")
@@ -267,7 +232,7 @@ class World:
     def _cluster_faults(self) -> float:
         return self.faults.cluster
 
-    def operators_desk(self) -> StreamContext:
+    def operators_context(self) -> StreamContext:
         """For who looks at the bucket and the cluster from outside, and never fails."""
         process = Process("operator")
         broker = SimBroker(self.hub, process, self.cluster, GROUP, self._cluster_faults)
@@ -288,19 +253,17 @@ class World:
             schedule=Schedule(SEAL_AT),
             writer=f"sim {name}",
             make_transformer=lambda rules: rows.SimTransformer(rules, self.registry),
-            listener=self.ear,
+            listener=self.events.append,
             bodies=ObjectBodies(disk, Path("/nowhere")),
-            jitter=self.random.random,
+            jitter=self.backoff.random,
         )
 
     def _worker(self, machine: Machine, process: Process) -> Worker:
         clock = SkewedClock(self.hub, process)
         broker = machine.broker = SimBroker(self.hub, process, self.cluster, GROUP, self._cluster_faults)
         store = SimStore(self, process, self.bucket)
-        jobs = SimJobs(self.hub, process)
         admin = MemoryAdmin(self.cluster.memory, ViewHooks(self.hub, process, self._cluster_faults))
         context = self._context(store, admin, broker, machine.disk, clock, process.name)
-        context.ahead = AtOnce(depth=self.machines.index(machine) % 2)  # half of them keep what is judged waiting
         publisher = Publisher(
             store,
             "sim",
@@ -317,8 +280,8 @@ class World:
             {"sim": PublishTask(context, publisher)},
             broker=broker,
             disk=machine.disk,
-            jobs=jobs,
+            executor=SimExecutor(self.hub, process),
             clock=clock,
             limits=Limits(self.spool_bytes, 0),
-            pace=Pace(checkpoint_seconds=self.random.choice([5.0, 3600.0, 20_000.0]), pressure_seconds=0.0),
+            intervals=Intervals(checkpoint_seconds=self.random.choice([5.0, 3600.0, 20_000.0]), pressure_seconds=0.0),
         )

@@ -144,6 +144,8 @@ def _work(worker: Worker, watch: OneShot) -> None:
         worker.step(POLL_SECONDS)
     for halt in ended.halts:
         raise HaltError(halt.reason, halt.message)
+    if ended.unexpected is not None:
+        raise ended.unexpected
     if ended.outage is not None:
         raise GaveUpError(str(ended.outage))
 

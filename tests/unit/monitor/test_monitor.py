@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from structlog.testing import capture_logs
@@ -17,7 +19,7 @@ from consumer.domain.offsets import LogEnds, TopicPartition
 from consumer.monitor.gauges import Gauges
 from consumer.monitor.listener import TelemetryListener
 from consumer.monitor.monitor import Monitor, Rounds
-from consumer.monitor.probes import LATE_SECONDS, Probe
+from consumer.monitor.probes import LATE_SECONDS, Health
 from consumer.observe.calendar import DayState
 from consumer.observe.metrics import Metrics, declare
 from consumer.observe.snapshot import Snapshot, SnapshotHolder
@@ -25,7 +27,7 @@ from consumer.settings.load import settings_from
 from consumer.source.retention import Headroom, find_headroom, retention, stamp_at
 from consumer.source.stats import SourceStats
 from consumer.store.port import Body, Condition, ObjectInfo, Refused, Written
-from consumer.worker.executor import Job
+from consumer.worker.executor import run_into
 from consumer.worker.loop import Worker
 from tests.fakes.disk import MemoryDisk
 from tests.fakes.kafka.admin import MemoryAdmin, MemoryCluster
@@ -41,6 +43,8 @@ SCHEMA = {
 }
 WEEK = timedelta(days=7)
 
+T = TypeVar("T")
+
 
 @dataclass
 class Times:
@@ -54,14 +58,16 @@ class Times:
 
 
 @dataclass
-class AtOnce:
-    """Jobs done when they are asked for; those that hang stay undone."""
+class HangingExecutor:
+    """Runs a call when it is submitted; one that hangs is never run."""
 
     hang: bool = False
 
-    def submit(self, job: Job) -> None:
+    def submit(self, call: Callable[[], T]) -> Future[T]:
+        future: Future[T] = Future()
         if not self.hang:
-            job.run()
+            run_into(future, call)
+        return future
 
 
 @dataclass
@@ -108,7 +114,7 @@ class Scene:
     metrics: Metrics
     worker: Worker
     monitor: Monitor
-    jobs: AtOnce
+    executor: HangingExecutor
     stats: list[SourceStats]
     broker: MemoryBroker
 
@@ -119,8 +125,8 @@ class Scene:
             self.worker.step(0)
             self.monitor.advance()
             self.times.seconds += 0.5
-        assert self.monitor.board.snapshot is not None
-        return self.monitor.board.snapshot
+        assert self.monitor.snapshots.snapshot is not None
+        return self.monitor.snapshots.snapshot
 
     def value(self, name: str, **labels: str) -> float | None:
         return self.metrics.registry.get_sample_value(f"adapty_sink_{name}", labels)
@@ -141,7 +147,7 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
         "streams": {"clicks": {"topic": CLICKS, **stream}, "shops": {"topic": SHOPS, **stream}},
     }
     settings = settings_from(document, tmp_path, {}, "sink.toml")
-    times, admin, jobs = Times(), Trouble(), AtOnce()
+    times, admin, executor = Times(), Trouble(), HangingExecutor()
     cluster = MemoryCluster()
     for topic, partitions in ((CLICKS, 2), (SHOPS, 1)):
         cluster.create_topic(topic, partitions, {"retention.ms": str(int(WEEK.total_seconds() * 1000))})
@@ -153,15 +159,15 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
     ports = Ports(
         broker, MemoryAdmin(cluster, admin), MemoryDisk(), times, stores, None, tmp_path,
     )  # fmt: skip
-    monkeypatch.setattr("consumer.commands.wiring.ThreadExecutor", lambda *_: AtOnce())
+    monkeypatch.setattr("consumer.commands.wiring.ThreadExecutor", lambda *_, **__: HangingExecutor())
     monkeypatch.setattr("consumer.commands.wiring.require_safe", lambda _: None)
     metrics = declare()
     worker = worker_of(settings, ports, TelemetryListener(metrics, {CLICKS: "clicks", SHOPS: "shops"}))
     stats: list[SourceStats] = []
     gauges = Gauges(metrics, times, broker.alive_at, lambda: stats[-1] if stats else None)
-    monitor = Monitor(worker, SnapshotHolder(0.0), gauges, jobs, times, lambda: False, Rounds())
+    monitor = Monitor(worker, SnapshotHolder(0.0), gauges, executor, times, lambda: False, Rounds())
     worker.start()
-    yield Scene(times, cluster, admin, stores, metrics, worker, monitor, jobs, stats, broker)
+    yield Scene(times, cluster, admin, stores, metrics, worker, monitor, executor, stats, broker)
     monitor.close()
     worker.stop()
 
@@ -245,7 +251,7 @@ def test_one_store_out_of_reach_leaves_the_others_at_work(scene: Scene) -> None:
 
 def test_a_question_without_an_answer_counts_as_out_of_reach(scene: Scene) -> None:
     scene.run(30)
-    scene.jobs.hang = True
+    scene.executor.hang = True
     snapshot = scene.run(LATE_SECONDS + 20)
     assert any(text.startswith("broker: no answer for ") for text in snapshot.unready)
     assert scene.value("store_reachable", stream="clicks") == 0
@@ -253,8 +259,8 @@ def test_a_question_without_an_answer_counts_as_out_of_reach(scene: Scene) -> No
 
 def test_a_worker_outside_the_group_is_not_ready(scene: Scene) -> None:
     scene.monitor.advance()
-    assert scene.monitor.board.snapshot is not None
-    assert scene.monitor.board.snapshot.unready[0] == "not a member of the consumer group yet"
+    assert scene.monitor.snapshots.snapshot is not None
+    assert scene.monitor.snapshots.snapshot.unready[0] == "not a member of the consumer group yet"
 
 
 def test_a_mistake_of_its_own_is_logged_and_ends_nothing(scene: Scene) -> None:
@@ -428,7 +434,7 @@ def test_retention_by_age() -> None:
 
 def test_a_probe_says_what_is_wrong() -> None:
     times = Times()
-    probe = Probe(times)
+    probe = Health(times)
     assert probe.trouble == "not asked yet"
     probe.answered("refused")
     assert probe.trouble == "refused"

@@ -24,6 +24,7 @@ CONTRACT: dict[str, tuple[str, tuple[str, ...]]] = {
     "rows_total": ("counter", (*P, "outcome")),
     "rows_filtered_total": ("counter", (*P, "reason")),
     "oddities_total": ("counter", ("stream", "reason")),
+    "unexpected_errors_total": ("counter", ("stream",)),
     "unknown_fields_total": ("counter", ("stream", "field")),
     "exact_path_batches_total": ("counter", ("stream", "reason")),
     "read_lag_records": ("gauge", P),

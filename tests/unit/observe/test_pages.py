@@ -190,7 +190,7 @@ def test_a_long_catch_up_is_told_with_rate_and_time_left() -> None:
     pace = watch.look(2 * LOOK_SECONDS, {LEASE: 15_000}, 45_000)
     assert pace is not None
     assert (pace.left, pace.per_second, pace.seconds_left) == (45_000, 1000.0, 45.0)
-    assert watch.telling
+    assert watch.catching_up
     assert watch.look(2 * LOOK_SECONDS + 1, {LEASE: 16_000}, 44_000) is None, "not that often"
     end = watch.look(3 * LOOK_SECONDS, {LEASE: 60_000}, 0)
     assert end is not None

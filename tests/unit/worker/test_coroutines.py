@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from threading import Event
 from typing import Any
 
 import pytest
@@ -19,37 +18,36 @@ from consumer.worker.coroutines import (
     WaitUntil,
     with_backoff,
 )
-from consumer.worker.executor import Job, ThreadExecutor
-from tests.builders.bench import HandJobs
+from tests.builders.bench import HandExecutor
 from tests.builders.rough import SetClock
 
 
 class Stage:
-    """A runner over steps, its jobs and clock by hand."""
+    """A runner over steps, its executor and clock by hand."""
 
     def __init__(self, steps: Callable[[Stage], Steps[None]]) -> None:
         self.said: list[Any] = []
-        self.jobs, self.clock = HandJobs(), SetClock()
-        self.jobs.held = True
-        self.runner = Runner(steps(self), self.jobs, self.clock)
+        self.executor, self.clock = HandExecutor(), SetClock()
+        self.executor.held = True
+        self.runner = Runner(steps(self), self.executor, self.clock)
 
 
-def test_a_job_gives_its_value_to_the_step_that_asked() -> None:
+def test_a_call_gives_its_value_to_the_step_that_asked() -> None:
     def steps(stage: Stage) -> Steps[None]:
         stage.said.append((yield RunInThread(lambda: 6 * 7)))
 
     stage = Stage(steps)
     assert stage.runner.advance()
     assert stage.said == []
-    assert not stage.runner.advance(), "it waits for the job"
-    stage.jobs.run()
+    assert not stage.runner.advance(), "it waits for the call"
+    stage.executor.run()
     assert stage.runner.advance()
     assert stage.said == [42]
     assert stage.runner.ended
     assert not stage.runner.advance()
 
 
-def test_a_jobs_error_is_raised_where_it_was_asked() -> None:
+def test_an_error_of_a_call_is_raised_where_it_was_asked() -> None:
     def steps(stage: Stage) -> Steps[None]:
         try:
             yield RunInThread(lambda: 1 / 0)
@@ -58,7 +56,7 @@ def test_a_jobs_error_is_raised_where_it_was_asked() -> None:
 
     stage = Stage(steps)
     stage.runner.advance()
-    stage.jobs.run()
+    stage.executor.run()
     stage.runner.advance()
     assert stage.said == ["caught"]
 
@@ -70,6 +68,26 @@ def test_what_the_steps_raise_comes_out_of_advance() -> None:
 
     with pytest.raises(ValueError, match="mistake"):
         Stage(steps).runner.advance()
+
+
+def test_an_error_thrown_in_takes_the_place_of_what_is_waited_for() -> None:
+    def steps(stage: Stage) -> Steps[None]:
+        try:
+            yield RunInThread(lambda: "late")
+        except KeyError as error:
+            stage.said.append(error.args[0])
+            yield Sleep(5)
+            stage.said.append("after")
+
+    stage = Stage(steps)
+    stage.runner.advance()
+    stage.runner.throw(KeyError("thrown"))
+    stage.executor.run()
+    assert not stage.runner.advance(), "what it waited for before is dropped"
+    stage.clock.advance(5)
+    stage.runner.advance()
+    assert stage.said == ["thrown", "after"]
+    assert stage.runner.ended
 
 
 def test_until_waits_for_its_condition() -> None:
@@ -126,7 +144,7 @@ def test_closing_ends_the_steps_where_they_stand_and_drops_what_is_under_way() -
     stage = Stage(steps)
     stage.runner.advance()
     stage.runner.close()
-    stage.jobs.run()
+    stage.executor.run()
     assert not stage.runner.advance()
     assert stage.said == ["closed"]
     assert stage.runner.ended
@@ -143,12 +161,17 @@ def test_closing_what_never_began() -> None:
     assert stage.said == []
 
 
-# Patience
+# Backoff
+
+
+def sure() -> float:
+    """No jitter."""
+    return 0.0
 
 
 def story(call: Callable[[], Any]) -> Callable[[Stage], Steps[None]]:
     def steps(stage: Stage) -> Steps[None]:
-        stage.said.append((yield from with_backoff(call, lambda error: stage.said.append(str(error)), lambda: 0.0)))
+        stage.said.append((yield from with_backoff(call, lambda error: stage.said.append(str(error)), sure)))
 
     return steps
 
@@ -163,7 +186,7 @@ def test_an_outage_is_told_and_waited_out() -> None:
         return answer
 
     stage = Stage(story(call))
-    stage.jobs.held = False
+    stage.executor.held = False
     stage.runner.advance()
     assert stage.said == ["down"]
     stage.clock.advance(FIRST_PAUSE)
@@ -178,7 +201,7 @@ def test_an_outage_is_told_and_waited_out() -> None:
 
 def test_the_pause_doubles_up_to_a_limit() -> None:
     def pauses() -> Generator[float, None, None]:
-        steps = with_backoff(lambda: None, lambda error: None, lambda: 0.0)
+        steps = with_backoff(lambda: None, lambda error: None, sure)
         step: Any = next(steps)
         while True:
             assert isinstance(step, RunInThread)
@@ -198,50 +221,7 @@ def test_other_errors_are_not_waited_out(error: Exception) -> None:
         raise error
 
     stage = Stage(story(call))
-    stage.jobs.held = False
+    stage.executor.held = False
     with pytest.raises(type(error)):
         stage.runner.advance()
     assert stage.said == []
-
-
-# Jobs
-
-
-def test_a_job_keeps_what_came_of_it() -> None:
-    done = Job(lambda: 42)
-    assert not done.done
-    done.run()
-    assert (done.done, done.value, done.error) == (True, 42, None)
-    failed = Job(lambda: 1 / 0)
-    failed.run()
-    assert (failed.done, failed.value) == (True, None)
-    assert isinstance(failed.error, ZeroDivisionError)
-
-
-def test_threads_run_jobs_beside_the_caller_and_wake_it_after_each() -> None:
-    woken, go = Event(), Event()
-    jobs = ThreadExecutor(2, woken.set)
-    slow, quick, broken = Job(lambda: go.wait(10)), Job(lambda: "quick"), Job(lambda: 1 / 0)
-    jobs.submit(slow)
-    jobs.submit(quick)
-    assert woken.wait(10)
-    assert quick.done
-    assert not slow.done
-    woken.clear()
-    jobs.submit(broken)
-    assert woken.wait(10)
-    assert broken.done
-    woken.clear()
-    go.set()
-    assert woken.wait(10)
-    assert slow.value is True
-    jobs.close()
-    for thread in jobs._threads:
-        thread.join(10)
-        assert not thread.is_alive()
-
-
-def test_threads_of_jobs_do_not_hold_up_the_end_of_the_process() -> None:
-    jobs = ThreadExecutor(1, lambda: None)
-    assert all(thread.daemon for thread in jobs._threads)
-    jobs.close()

@@ -14,6 +14,7 @@ from consumer.seal.gap import gap_objection, gap_record, lowest_needed
 from consumer.seal.keys import record_key
 from consumer.seal.recover import commit_for
 from consumer.spool.checkpoint import opened_text, sealed_text
+from consumer.worker.events import ObjectUploaded
 from consumer.worker.lifecycle import HALT_SECONDS
 from consumer.worker.phase import Activity
 from consumer.worker.recovery_input import read_recovery_input
@@ -88,7 +89,7 @@ def test_it_is_finished_from_the_spool_that_wrote_it() -> None:
     member.until(lambda: left.world.published() == [-1, 0])
     assert left.world.objects() == ROWS
     assert asked == [6], "nothing is read again"
-    assert member.told.all("recovered")[0] == "seal 1 pending"
+    assert member.notes()[0] == "seal 1 pending"
     assert left.world.committed() == commit_for(left.world.chain())
     assert [file.rows for file in member.partition.spool.files] == [2]
     left.world.due(1)
@@ -104,7 +105,7 @@ def test_a_spool_that_says_other_rows_is_set_aside_and_the_log_read_again() -> N
     member = left.again(spool=True)
     member.until(lambda: left.world.published() == [-1, 0])
     assert left.world.objects() == ROWS
-    assert any("holds other rows than seal 1" in note for note in member.told.all("recovered"))
+    assert any("holds other rows than seal 1" in note for note in member.notes())
     assert left.disk.aside
 
 
@@ -141,7 +142,7 @@ def test_without_the_spool_its_rows_are_read_again_and_nothing_else() -> None:
     member.until(lambda: left.world.published() == [-1, 0])
     assert left.world.objects() == ROWS
     assert asked == [0, 1], "the seal's rows, then on from its resume offset"
-    assert "seal 1 pending, its rows are read again" in member.told.all("recovered")
+    assert "seal 1 pending, its rows are read again" in member.notes()
     left.world.due(1)
     member.until(lambda: left.world.published() == [-1, 0, 1])
     assert left.world.objects() == {
@@ -267,7 +268,7 @@ def test_objects_that_stand_already_are_left() -> None:
     left.world.store.before = lambda call, key: None
     third = left.again(spool=False)
     third.until(lambda: left.world.published() == [-1, 0])
-    assert [written for _, _, written in third.told.all("uploaded")] == [False, True]
+    assert [event.written for event in third.heard(ObjectUploaded)] == [False, True]
     assert left.world.objects() == ROWS
 
 
@@ -482,7 +483,7 @@ def test_a_finished_seal_under_a_gap_is_not_rebuilt_by_the_next_worker() -> None
     left.world.group.committed.clear()
     third = left.again(spool=False)
     third.calm()
-    assert not any("pending" in note for note in third.told.all("recovered"))
+    assert not any("pending" in note for note in third.notes())
 
 
 def test_retention_that_overtakes_a_rebuild_halts() -> None:

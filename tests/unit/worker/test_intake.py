@@ -14,8 +14,8 @@ from consumer.seal.chain import Chain
 from consumer.source.port import Broker, EndReached, Lease, OutOfRange, Records
 from consumer.spool.checkpoint import Basis, Progress
 from consumer.spool.files import PartitionSpool
+from consumer.worker.events import BatchTaken
 from consumer.worker.intake import STALL_SECONDS, Intake
-from consumer.worker.lookahead import AtOnce
 from consumer.worker.offset_rules import OffsetRules
 from tests.builders.bench import Member, Moods, MoodyTransformer, World
 from tests.builders.chains import ONE, at, chain_of, day
@@ -55,7 +55,8 @@ class StreamContext:
         self.world = World()
         self.disk = RoughDisk()
         self.member = Member(self.world, disk=self.disk)
-        self.told, self.moods = self.member.told, self.member.moods
+        self.moods = self.member.moods
+        self.heard, self.outages, self.pauses = self.member.heard, self.member.outages, self.member.pauses
         self.orders = Orders()
         self.context = self.member.contexts["s"]
         self.context.broker = cast("Broker", self.orders)
@@ -206,8 +207,8 @@ def test_rows_that_a_seal_took_are_passed_and_counted() -> None:
     context.open()
     context.receive(0, 1, 0, 0)
     assert context.held() == {0: "r3,2026-03-01\n", 1: "r1,2026-03-02\n"}
-    told = [(judged.span, sealed) for judged, sealed in context.told.all("judged")]
-    assert told == [(Span(0, 3), 2), (Span(3, 4), 0)]
+    taken = [(event.batch.span, event.already_sealed) for event in context.heard(BatchTaken)]
+    assert taken == [(Span(0, 3), 2), (Span(3, 4), 0)]
 
 
 def test_only_what_no_record_covers_is_counted_for_the_next() -> None:
@@ -223,82 +224,6 @@ def test_known_schemas_are_remembered_with_the_offset_of_the_first_record(contex
         value = rows.value("x", "a", day(0), schema)
         context.intake.receive(Records(LEASE, RawBatch(ONE, Span(offset, offset + 1), [offset], [0], [value], [None])))
     assert context.spool.progress.known_schemas == {17: 0, 18: 2}
-
-
-# Judged ahead
-
-
-@pytest.fixture
-def ahead(context: StreamContext) -> StreamContext:
-    context.context.ahead = AtOnce(depth=1)
-    return context
-
-
-def test_the_newest_batch_is_left_while_more_comes(ahead: StreamContext) -> None:
-    ahead.receive(0)
-    assert (ahead.intake.position, ahead.intake.ready) == (0, True)
-    ahead.receive(0, start=1)
-    assert ahead.intake.position == 1
-    assert not ahead.intake.drain(), "something came since the last time"
-    assert ahead.intake.drain(), "nothing came since"
-    assert (ahead.intake.position, ahead.intake.ready) == (2, False)
-    assert ahead.held() == {0: "r0,2026-03-01\nr1,2026-03-01\n"}
-
-
-def test_what_waits_was_judged_when_it_came(ahead: StreamContext) -> None:
-    ahead.receive(0)
-    ahead.moods.trouble = AssertionError("judged again")
-    ahead.intake.drain()
-    assert ahead.intake.drain()
-    assert ahead.intake.position == 1
-
-
-def test_a_judgement_by_a_lens_that_is_gone_does_not_count(ahead: StreamContext) -> None:
-    ahead.receive(0, 0, 0)
-    ahead.intake.shut()
-    ahead.chain = chain_of({"settings": RULES.digest, "through": 2})
-    ahead.intake.reopen(ahead.offset_rules())
-    ahead.intake.drain()
-    ahead.intake.drain()
-    assert ahead.held() == {0: "r2,2026-03-01\n"}
-
-
-def test_a_judgement_from_before_room_was_made_does_not_count(ahead: StreamContext) -> None:
-    ahead.receive(0, 1)
-    ahead.intake.make_room(day(0))
-    ahead.intake.drain()
-    ahead.intake.drain()
-    assert ahead.held() == {0: "r0,2026-03-01\n"}
-    assert ahead.spool.progress.dropped == {day(1): 1}
-
-
-def test_what_overlaps_is_judged_again_without_it(ahead: StreamContext) -> None:
-    ahead.receive(0, 0)
-    ahead.receive(0, 0, start=1)
-    ahead.intake.drain()
-    ahead.intake.drain()
-    assert ahead.held() == {0: "r0,2026-03-01\nr1,2026-03-01\nr2,2026-03-01\n"}
-
-
-def test_an_outage_met_ahead_is_over_for_all_that_waits(ahead: StreamContext) -> None:
-    ahead.moods.trouble = DOWN
-    for start in range(3):
-        ahead.receive(0, start=start)
-    assert ahead.stalled() is DOWN
-    assert not ahead.intake.ready
-    ahead.moods.trouble = None
-    ahead.world.clock.advance(STALL_SECONDS)
-    ahead.intake.drain()
-    ahead.intake.drain()
-    assert (ahead.stalled(), ahead.intake.position) == (None, 3)
-
-
-def test_opened_elsewhere_it_forgets_what_was_judged(ahead: StreamContext) -> None:
-    ahead.receive(0)
-    ahead.open(40)
-    ahead.intake.drain()
-    ahead.intake.drain()
-    assert (ahead.intake.position, ahead.held()) == (40, {})
 
 
 # Shut, held
@@ -349,7 +274,7 @@ def test_opening_again_after_it_was_shut_delivers(context: StreamContext) -> Non
     context.intake.shut()
     context.open(5)
     assert context.orders.delivers()
-    assert context.told.all("paused")[-1] is None
+    assert context.pauses()[-1] is None
 
 
 def test_opening_while_held_waits(context: StreamContext) -> None:
@@ -372,7 +297,7 @@ def test_why_it_is_paused_is_told(context: StreamContext) -> None:
     context.intake.drain()
     context.disk.capacity = 0
     context.receive(0)
-    assert [reason for reason in context.told.all("paused") if reason] == ["spool", "sealing", "outage", "spool"]
+    assert [reason for reason in context.pauses() if reason] == ["spool", "sealing", "outage", "spool"]
 
 
 # Outages
@@ -393,7 +318,7 @@ def test_a_registry_out_of_reach_stalls_and_is_asked_again(context: StreamContex
     assert context.intake.position == 2
     assert context.stalled() is None
     assert context.orders.delivers()
-    assert context.told.all("outage") == [DOWN, None]
+    assert context.outages() == [DOWN, None]
 
 
 def test_an_outage_that_lasts_is_asked_about_once_a_second(context: StreamContext) -> None:
@@ -402,7 +327,7 @@ def test_an_outage_that_lasts_is_asked_about_once_a_second(context: StreamContex
     for _ in range(10):
         context.world.clock.advance(STALL_SECONDS / 2)
         assert not context.intake.drain()
-    assert len(context.told.all("outage")) == 1 + 5
+    assert len(context.outages()) == 1 + 5
     assert context.intake.position == 0
 
 
@@ -426,7 +351,7 @@ def test_nothing_of_a_batch_is_taken_before_all_of_it_is_judged() -> None:
     context.receive(1, 1, 1, 1)
     assert context.intake.position == 0
     assert context.held() == {}
-    assert context.told.all("judged") == [], "counted once, when it is taken"
+    assert context.heard(BatchTaken) == [], "counted once, when it is taken"
 
 
 # A full disk

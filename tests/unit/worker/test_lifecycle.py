@@ -12,8 +12,9 @@ from consumer.seal.recover import commit_for
 from consumer.source.port import Commit
 from consumer.spool.files import SpoolFullError
 from consumer.store.port import Store
+from consumer.worker.events import BatchTaken
 from consumer.worker.lifecycle import HALT_SECONDS, LEASE_SECONDS, RETRY_SECONDS
-from consumer.worker.loop import Pace
+from consumer.worker.loop import Intervals
 from tests.builders.bench import Member, World, settled
 from tests.builders.chains import ONE, day
 from tests.builders.rough import RoughDisk, failing, fails
@@ -26,7 +27,7 @@ def world() -> World:
 
 
 def notes(member: Member) -> str:
-    return " | ".join(member.told.all("recovered"))
+    return " | ".join(member.notes())
 
 
 # Beginning
@@ -72,7 +73,7 @@ def test_reading_goes_on_from_the_spool(world: World) -> None:
     again = Member(world, disk=disk).start()
     again.calm()
     assert "spool kept" in notes(again)
-    assert sum(len(judged.span and [judged]) for judged, _ in again.told.all("judged")) == 1
+    assert len(again.heard(BatchTaken)) == 1
     assert [file.rows for file in again.partition.spool.files] == [3, 1]
     world.due(0)
     again.until(lambda: world.published() == [-1, 0])
@@ -115,7 +116,7 @@ def test_a_spool_that_cannot_be_emptied_is_an_outage(world: World) -> None:
     assert isinstance(member.partition.phase.outage, SpoolFullError)
     disk.at = lambda call: None
     member.until(lambda: member.partition.phase.recovered)
-    assert member.partition.phase.outage is None or member.told.all("outage")[-1] is None
+    assert member.partition.phase.outage is None or member.outages()[-1] is None
     assert disk.names("t-0") == []
 
 
@@ -159,7 +160,7 @@ def test_a_half_written_file_that_cannot_be_cut_back_does_not_end_the_worker(wor
 
 def test_a_disk_that_fails_while_the_spool_is_restored_is_waited_for(world: World) -> None:
     disk = RoughDisk()
-    first = settled(world, -1, disk=disk, pace=Pace(1e9, 0.0))
+    first = settled(world, -1, disk=disk, intervals=Intervals(1e9, 0.0))
     world.write(0, "r0")
     first.calm()
     first.partition.checkpoint()
@@ -276,7 +277,7 @@ def test_an_unsafe_store_halts_before_anything_is_read_or_written(world: World) 
     assert member.halts() == [HaltReason.UNSAFE_STORE]
     assert world.store.names() == []
     assert world.committed() is None
-    assert member.told.all("judged") == []
+    assert member.heard(BatchTaken) == []
 
 
 def test_another_reason_is_told_anew(world: World) -> None:
@@ -320,7 +321,7 @@ def test_an_outage_at_the_start_is_waited_out(world: World) -> None:
     member.start()
     member.until(lambda: member.worker.partitions and member.partition.phase.recovered, pause=5)
     assert member.partition.phase.outage is None
-    assert member.told.all("outage")[-1] is None
+    assert member.outages()[-1] is None
     assert member.halts() == []
 
 
@@ -376,7 +377,7 @@ def test_an_outage_of_the_store_while_waiting_does_not_stop_reading(world: World
 
 def test_the_end_of_a_lease_leaves_a_checkpoint(world: World) -> None:
     disk = RoughDisk()
-    member = settled(world, -1, disk=disk, pace=Pace(1e9, 0.0))
+    member = settled(world, -1, disk=disk, intervals=Intervals(1e9, 0.0))
     world.write(0)
     member.calm()
     assert b'"position":0' in disk.documents["t-0"]

@@ -11,8 +11,9 @@ from consumer.domain.errors import HaltError, HaltReason, TransientError
 from consumer.domain.offsets import TopicPartition
 from consumer.source.port import EndReached, Event, Lease, OutOfRange
 from consumer.worker.backpressure import Limits
+from consumer.worker.events import DaysPublished, PartitionLeft, PublishingHalted, Rebalanced, SpoolMeasured
 from consumer.worker.intake import PENDING_SECONDS, Intake
-from consumer.worker.loop import UNOWNED_SECONDS, Pace
+from consumer.worker.loop import UNOWNED_SECONDS, Intervals
 from consumer.worker.phase import Activity
 from tests.builders.bench import Member, World, settled
 from tests.builders.chains import ONE, TWO, day
@@ -31,15 +32,15 @@ def test_partitions_live_while_they_are_assigned(world: World) -> None:
     one = Member(world).start()
     one.calm()
     assert sorted(one.partitions()) == [ONE, TWO]
-    assert one.told.all("rebalanced") == [{"t": 2}]
+    assert [event.assigned for event in one.heard(Rebalanced)] == [{"t": 2}]
     two = Member(world).start()
     for _ in range(20):
         one.turn(seconds=0.5)
         two.turn(seconds=0.5)
     assert sorted([*one.partitions(), *two.partitions()]) == [ONE, TWO]
-    assert one.told.all("rebalanced")[-1] == {"t": 1}
-    assert two.told.all("rebalanced")[-1] == {"t": 1}
-    ((gone, reason),) = one.told.all("cleared")
+    assert [event.assigned for event in one.heard(Rebalanced)][-1] == {"t": 1}
+    assert [event.assigned for event in two.heard(Rebalanced)][-1] == {"t": 1}
+    ((gone, reason),) = [(event.partition, event.reason) for event in one.heard(PartitionLeft)]
     assert [gone] == list(two.partitions())
     assert reason is None
 
@@ -65,11 +66,9 @@ def test_a_partition_that_moved_is_sealed_by_its_new_worker(world: World) -> Non
     assert world.manifest(0)["seals"] == {"0": 1, "1": 1}
 
 
-@pytest.mark.parametrize(
-    ("ready", "pending", "timeout"), [(True, False, 0.0), (False, True, PENDING_SECONDS), (False, False, 5.0)]
-)
-def test_nobody_waits_for_events_while_something_can_be_taken_in(
-    world: World, monkeypatch: pytest.MonkeyPatch, ready: bool, pending: bool, timeout: float
+@pytest.mark.parametrize(("pending", "timeout"), [(True, PENDING_SECONDS), (False, 5.0)])
+def test_nobody_waits_long_for_events_while_an_answer_is_under_way(
+    world: World, monkeypatch: pytest.MonkeyPatch, pending: bool, timeout: float
 ) -> None:
     member = Member(world).start()
     member.calm()
@@ -80,7 +79,6 @@ def test_nobody_waits_for_events_while_something_can_be_taken_in(
         return []
 
     monkeypatch.setattr(member.broker, "poll", poll)
-    monkeypatch.setattr(Intake, "ready", ready)
     monkeypatch.setattr(Intake, "pending", pending)
     member.worker.step(5.0)
     assert waited == [timeout]
@@ -93,7 +91,7 @@ def test_a_halted_partition_that_leaves_takes_its_halt_along(world: World) -> No
     member = Member(world).start()
     member.calm()
     member.worker.stop()
-    assert sorted(member.told.all("cleared")) == [
+    assert sorted([(event.partition, event.reason) for event in member.heard(PartitionLeft)]) == [
         (ONE, HaltReason.COMPACTED_TOPIC),
         (TWO, HaltReason.COMPACTED_TOPIC),
     ]
@@ -222,7 +220,7 @@ def test_other_partitions_each_time_are_a_group_at_work(world: World) -> None:
 
 def test_checkpoints_are_made_at_their_pace(world: World) -> None:
     disk = RoughDisk()
-    member = Member(world, disk=disk, pace=Pace(5.0, 0.0)).start()
+    member = Member(world, disk=disk, intervals=Intervals(5.0, 0.0)).start()
     member.calm()
     saves: list[str] = []
     disk.at = lambda call: saves.append(call) if call == "after save" else None
@@ -238,7 +236,7 @@ def test_a_checkpoint_that_finds_no_room_is_told_and_tried_again(world: World) -
     disk.at = fails("before save", error=errno.ENOSPC)
     world.write(0)
     member.turn(2)
-    assert "takes no checkpoint" in str(member.told.all("outage")[-1])
+    assert "takes no checkpoint" in str(member.outages()[-1])
     disk.at = lambda call: None
     member.turn(2)
     assert b'"position":1' in disk.documents["t-0"]
@@ -272,13 +270,13 @@ def test_a_backlog_larger_than_the_spool_goes_through_in_parts() -> None:
     assert world.manifest(0)["rows"] == 40
     assert [record.caught_up for record in world.chain().records[:-1]].count(False) >= 3
     assert max(member.partition.spool.size, 0) == 0
-    assert True in member.told.all("pressed")
-    assert member.told.all("pressed")[-1] is False
+    assert True in [event.held for event in member.heard(SpoolMeasured)]
+    assert [event.held for event in member.heard(SpoolMeasured)][-1] is False
 
 
 @pytest.mark.parametrize(("limit", "spilled"), [(100, True), (1 << 20, False)])
 def test_a_spool_that_fills_faster_than_the_clock_looks_is_looked_after(*, limit: int, spilled: bool) -> None:
-    world, member = backlog(limits=Limits(limit, 0), pace=Pace(5.0, 60.0))
+    world, member = backlog(limits=Limits(limit, 0), intervals=Intervals(5.0, 60.0))
     for number in range(40):
         world.write(0, f"r{number}")
     member.start()
@@ -319,7 +317,7 @@ def test_reading_waits_where_nothing_is_due() -> None:
     assert position < 20
     member.calm()
     assert member.partition.intake.position == position
-    assert "spool" in member.told.all("paused")
+    assert "spool" in member.pauses()
     world.due(1)
     member.until(lambda: world.published() == [0, 1])
     assert len(all_rows(world)) == 20
@@ -395,16 +393,9 @@ def test_strays_that_cannot_be_removed_do_not_end_the_worker() -> None:
 
 
 def test_room_is_looked_at_at_its_pace(world: World) -> None:
-    member = Member(world, pace=Pace(1e9, 0.5)).start()
-    looks = 0
-
-    def count(used: int, free: int, *, held: bool) -> None:
-        nonlocal looks
-        looks += 1
-
-    member.told.pressed = count  # type: ignore[method-assign]
+    member = Member(world, intervals=Intervals(1e9, 0.5)).start()
     member.turn(20, seconds=0.1)
-    assert looks == 4
+    assert len(member.heard(SpoolMeasured)) == 4
 
 
 # Several streams
@@ -416,9 +407,9 @@ def test_streams_live_side_by_side() -> None:
     world.write(0, "of t")
     world.write(0, "of u", partition=TopicPartition("u", 0))
     member.calm()
-    assert member.told.all("rebalanced")[-1] == {"t": 1, "u": 1}
+    assert [event.assigned for event in member.heard(Rebalanced)][-1] == {"t": 1, "u": 1}
     world.due(0)
-    member.until(lambda: len(member.told.all("published")) >= 4)
+    member.until(lambda: len(member.heard(DaysPublished)) >= 4)
     member.calm()
     assert world.lines("s/dt=2026-03-01/t-0-00000000000000000001.csv") == ["of t,2026-03-01"]
     assert world.lines("z/dt=2026-03-01/u-0-00000000000000000001.csv") == ["of u,2026-03-01"]
@@ -455,7 +446,7 @@ def test_a_damaged_chain_of_a_foreign_partition_delays_the_streams_days(world: W
     world.store._objects["_seals/t/1/00000007.json"] = kept
     world.due(0)
     member.turn(30, seconds=0.5)
-    assert member.told.all("delayed") == [HaltReason.CHAIN_DAMAGED]
+    assert [event.halt.reason for event in member.heard(PublishingHalted)] == [HaltReason.CHAIN_DAMAGED]
     assert isinstance(publication.halted, HaltError)
     assert not publication.running
     assert world.published() == [-1]
@@ -465,7 +456,7 @@ def test_publishing_is_asked_for_at_the_start_so_that_a_missing_topic_shows() ->
     world = World(topics=())
     member = Member(world).start()
     member.turn(5)
-    assert member.told.all("delayed") == [HaltReason.MISSING_TOPIC]
+    assert [event.halt.reason for event in member.heard(PublishingHalted)] == [HaltReason.MISSING_TOPIC]
 
 
 def test_an_outage_of_publishing_is_told_and_over(world: World) -> None:
@@ -484,35 +475,35 @@ def test_an_outage_of_publishing_is_told_and_over(world: World) -> None:
     world.store.before = lambda call, key: None
     member.until(lambda: publication.idle)
     assert publication.outage is None
-    assert [str(error) for error in member.told.all("publish_outage")] == ["down", "None"]
+    assert [str(error) for error in member.outages("publishing s")] == ["down", "None"]
 
 
 def test_a_request_while_publishing_publishes_once_more(world: World) -> None:
     member = settled(world, -1)
     publication = member.worker.publish_tasks["s"]
-    before = len(member.told.all("published"))
-    member.jobs.held = True
+    before = len(member.heard(DaysPublished))
+    member.executor.held = True
     publication.request()
     member.turn()
     assert publication.running
     for _ in range(3):
         publication.request()
-    member.jobs.held = False
-    member.jobs.run()
+    member.executor.held = False
+    member.executor.run()
     member.calm()
-    assert len(member.told.all("published")) == before + 2
+    assert len(member.heard(DaysPublished)) == before + 2
     assert publication.idle
 
 
 def test_publishing_waits_until_no_partition_of_the_stream_is_sealing(world: World) -> None:
     member = settled(world, -1)
     partition = member.partitions()[ONE]
-    before = len(member.told.all("published"))
+    before = len(member.heard(DaysPublished))
     partition.enter(Activity.CATCHING_UP)
     partition.enter(Activity.SEALING)
     member.worker.request_publishing_everywhere()
     member.calm()
-    assert len(member.told.all("published")) == before
+    assert len(member.heard(DaysPublished)) == before
     partition.enter(Activity.READING)
     member.calm()
-    assert len(member.told.all("published")) == before + 1
+    assert len(member.heard(DaysPublished)) == before + 1

@@ -12,6 +12,7 @@ from consumer.domain.offsets import TopicPartition
 from consumer.seal.decide import Schedule
 from consumer.seal.recover import commit_for
 from consumer.store.port import Store
+from consumer.worker.events import DaysPublished
 from consumer.worker.one_shot import LOOK_SECONDS, Ended, OneShot
 from tests.builders.bench import Member, World
 from tests.builders.chains import ONE, SEAL_AT, TWO, day
@@ -133,11 +134,11 @@ def test_the_bucket_is_looked_at_now_and_then_while_another_works(world: World) 
     shot.member.start()
     shot.member.calm()
     shot.once = OneShot(shot.member.worker, world.clock, day(9), PATIENCE)
-    before = len(shot.member.told.all("published"))
+    before = len(shot.member.heard(DaysPublished))
     for _ in range(100):
         shot.member.turn(seconds=LOOK_SECONDS / 10)
         assert shot.once.look() is None
-    assert 9 <= len(shot.member.told.all("published")) - before <= 11
+    assert 9 <= len(shot.member.heard(DaysPublished)) - before <= 11
 
 
 def test_a_worker_without_partitions_waits_for_the_others(world: World) -> None:

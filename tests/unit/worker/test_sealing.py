@@ -16,6 +16,7 @@ from consumer.seal.keys import record_key, schema_key, settings_key
 from consumer.seal.recover import commit_for
 from consumer.source.port import Commit
 from consumer.store import compression as packing
+from consumer.worker.events import CommitOutcome, ObjectUploaded, SealObeyed, UploadFailed
 from consumer.worker.lifecycle import HALT_SECONDS
 from consumer.worker.phase import Activity
 from tests.builders.bench import Member, World, settled
@@ -39,20 +40,20 @@ def test_what_arrives_during_a_seal_waits_for_its_end(world: World) -> None:
     world.write(0, "r0")
     member = settled(world, -1)
     world.due(0)
-    member.jobs.held = True
+    member.executor.held = True
     seen: list[tuple[int, int]] = []
     while len(member.sealed()) < 2:
         world.write(0, f"w{world.log().high}")
         member.turn(2)
         if member.partition.phase.in_a_seal:
             seen.append((member.partition.intake.position, sum(file.rows for file in member.partition.spool.files)))
-        member.jobs.waiting.popleft().run()
+        member.executor.run_one()
     through = member.sealed()[-1].through
     assert len(seen) > 3, "more than one turn passed in the middle of it"
     assert set(seen) == {(through, through)}
     assert len(world.objects()[f"0/{through}"]) == through
-    member.jobs.held = False
-    member.jobs.run()
+    member.executor.held = False
+    member.executor.run()
     member.calm()
     assert member.partition.intake.position == world.log().high
     assert [file.rows for file in member.partition.spool.files] == [world.log().high - through]
@@ -73,7 +74,7 @@ def test_a_day_is_sealed_at_its_hour(world: World) -> None:
     assert (record.start, record.through, record.resume) == (0, 3, 1)
     assert world.objects() == {"0/3": ["r0,2026-03-01", "r0,2026-03-01"]}
     assert world.committed() == commit_for(world.chain())
-    assert member.told.all("sealing") == ["caught up", "caught up"]
+    assert member.reasons() == ["caught up", "caught up"]
 
 
 def test_settings_then_record_then_objects_then_commit_then_manifests(world: World) -> None:
@@ -178,7 +179,7 @@ def test_compressed_objects_are_packed_in_the_scratch_folder(world: World, monke
     world.due(0)
     member.calm()
     assert member.halts() == []
-    outage = [error for error in member.told.all("outage") if error]
+    outage = [error for error in member.outages() if error]
     assert "cannot pack into /nowhere" in str(outage[0]), "quarantine and days without rows need no packing"
 
 
@@ -266,7 +267,7 @@ def test_a_clock_ahead_of_the_stores_waits(world: World) -> None:
     world.store._clock = type("Slow", (), {"now": lambda self: world.clock.now() - ahead})()
     member.turn(20, seconds=1)
     assert member.sealed()[-1].cutoff == day(-1)
-    assert any("ahead of the store's" in reason for reason in member.told.all("sealing"))
+    assert any("ahead of the store's" in reason for reason in member.reasons())
     assert not member.partition.phase.in_a_seal, "the stream's other days are published meanwhile"
     world.write(0, "meanwhile")
     member.turn(5, seconds=1)
@@ -333,7 +334,8 @@ def test_another_workers_record_is_obeyed(world: World) -> None:
     world.due(0)
     other.until(other.sealed)
     zombie.turn(20, seconds=0.1)
-    assert "another worker decided seal 1 of t:0" in zombie.told.all("recovered")
+    assert "another worker decided seal 1 of t:0" in zombie.notes()
+    assert zombie.heard(SealObeyed) == [SealObeyed(ONE, 1)]
     assert world.objects() == {"0/1": ["r0,2026-03-01"]}
     assert world.chain().head.n == 1
 
@@ -373,7 +375,7 @@ def test_a_lease_that_is_gone_commits_nothing_and_changes_nothing(world: World) 
     zombie.turn(30, seconds=0.5)
     assert world.objects() == {"0/2": ["r0,2026-03-01"]}, "it still decided, and the record stands"
     assert world.committed() == before
-    assert (-1, "refused") in zombie.told.all("committed")
+    assert (-1, CommitOutcome.LEASE_LOST) in zombie.commits()
     other = Member(world).start()
     other.until(lambda: world.published() == [-1, 0])
     assert world.committed() == commit_for(world.chain())
@@ -385,17 +387,17 @@ def test_results_of_jobs_under_a_void_lease_are_dropped(world: World) -> None:
     world.write(0, "r0")
     member.calm()
     world.due(0)
-    member.jobs.held = True
+    member.executor.held = True
     member.turn(3)
     while not any("r0" in line for line in world.objects().get("0/1", [])):
-        member.jobs.waiting.popleft().run()
+        member.executor.run_one()
         if not world.objects():
             member.turn()
     member.broker.evict()
     member.turn(2)
     assert len(member.sealed()) == 1, "the upload ended, and nobody is there to hear of it"
-    member.jobs.held = False
-    member.jobs.run()
+    member.executor.held = False
+    member.executor.run()
     member.until(lambda: world.published() == [-1, 0])
     assert world.committed() == commit_for(world.chain())
 
@@ -409,8 +411,8 @@ def test_an_outage_while_uploading_is_waited_out(world: World) -> None:
     world.store.before = failing(TransientError("down"), times=3, call="put", key=".csv")
     world.due(0)
     member.until(lambda: world.published() == [-1, 0])
-    assert len(member.told.all("upload_failed")) == 3
-    assert [str(error) for error in member.told.all("outage")] == ["down", "down", "down", "None"]
+    assert len(member.heard(UploadFailed)) == 3
+    assert [str(error) for error in member.outages()] == ["down", "down", "down", "None"]
 
 
 def test_a_lost_answer_to_an_upload_is_accepted_as_ours(world: World) -> None:
@@ -419,7 +421,7 @@ def test_a_lost_answer_to_an_upload_is_accepted_as_ours(world: World) -> None:
     world.store.after = failing(UnknownOutcomeError("lost"), call="put", key=".csv")
     world.due(0)
     member.until(lambda: world.published() == [-1, 0])
-    assert [written for _, _, written in member.told.all("uploaded")] == [False]
+    assert [event.written for event in member.heard(ObjectUploaded)] == [False]
 
 
 def test_a_stranger_under_an_objects_key_halts_until_it_is_gone(world: World) -> None:
@@ -449,7 +451,7 @@ def test_a_spool_file_that_rotted_is_read_again_from_the_log(world: World) -> No
     world.due(0)
     member.until(lambda: world.published() == [-1, 0])
     assert world.objects() == {"0/1": ["r0,2026-03-01"]}
-    assert any("set aside, the log is read again" in note for note in member.told.all("recovered"))
+    assert any("set aside, the log is read again" in note for note in member.notes())
     assert disk.aside
 
 
@@ -464,7 +466,7 @@ def test_a_spool_file_that_rotted_before_a_restart_is_found_too(world: World) ->
     world.due(0)
     again = Member(world, disk=disk).start()
     again.until(lambda: world.published() == [-1, 0])
-    assert any("spool kept" in note for note in again.told.all("recovered"))
+    assert any("spool kept" in note for note in again.notes())
     assert world.objects() == {"0/1": ["r0,2026-03-01"]}
     assert disk.aside
 
@@ -485,7 +487,10 @@ def test_an_unknown_commit_is_read_back_and_tried_again(world: World) -> None:
 
     member.hooks.on_before = lose
     member.until(lambda: len(member.sealed()) == 2)
-    assert member.told.all("committed")[-2:] == [(0, "unknown"), (0, "ok")]
+    assert member.commits()[-2:] == [
+        (0, CommitOutcome.UNKNOWN),
+        (0, CommitOutcome.DONE),
+    ]
     assert world.committed() == commit_for(world.chain())
 
 
@@ -500,9 +505,9 @@ def test_an_unknown_commit_that_took_effect_is_not_made_again(world: World) -> N
             raise UnknownOutcomeError("no answer, but it took effect")
 
     member.hooks.on_after = lose
-    before = len(member.told.all("committed"))
+    before = len(member.commits())
     member.until(lambda: len(member.sealed()) == 2)
-    assert [outcome for _, outcome in member.told.all("committed")[before:]] == ["unknown"]
+    assert [outcome for _, outcome in member.commits()[before:]] == [CommitOutcome.UNKNOWN]
     assert member.partition.phase.outage is None
     assert world.committed() == commit_for(world.chain())
 
@@ -519,9 +524,9 @@ def test_a_commit_that_failed_is_tried_again(world: World) -> None:
             raise TransientError("coordinator moved")
 
     member.hooks.on_before = fail
-    before = len(member.told.all("committed"))
+    before = len(member.commits())
     member.until(lambda: len(member.sealed()) == 2)
-    assert [outcome for _, outcome in member.told.all("committed")[before:]] == ["failed"] * 3 + ["ok"]
+    assert [outcome for _, outcome in member.commits()[before:]] == [CommitOutcome.FAILED] * 3 + [CommitOutcome.DONE]
     assert member.partition.phase.outage is None
 
 
@@ -543,13 +548,13 @@ def test_a_groups_offset_moved_by_hand_is_set_right_on_assignment(world: World) 
     again = Member(world).start()
     again.calm()
     assert world.committed() == commit_for(world.chain())
-    assert any("the group's offset is 7" in note for note in again.told.all("recovered"))
+    assert any("the group's offset is 7" in note for note in again.notes())
     world.group.committed.clear()
     again.crash()
     third = Member(world).start()
     third.calm()
     assert world.committed() == commit_for(world.chain())
-    assert any("the group's offset is absent" in note for note in third.told.all("recovered"))
+    assert any("the group's offset is absent" in note for note in third.notes())
 
 
 # A crash anywhere
@@ -632,7 +637,7 @@ def test_a_spill_makes_room_and_completes_no_day(world: World) -> None:
     assert (spill.cutoff, spill.caught_up, [entry.day for entry in spill.objects]) == (day(-1), False, [day(-1)])
     # a day that was closed is open again until a caught-up record with the same cutoff closes it
     assert (closing.cutoff, closing.caught_up, closing.through) == (day(-1), True, spill.through)
-    assert member.told.all("sealing")[-2:] == ["spill: the spool needs room", "caught up"]
+    assert member.reasons()[-2:] == ["spill: the spool needs room", "caught up"]
     assert world.committed() == commit_for(world.chain())
     assert member.partition.phase.activity is not Activity.SPILLING
     member.until(lambda: world.manifest(-1)["revision"] == 2)
@@ -642,7 +647,7 @@ def test_a_spill_with_nothing_new_is_no_seal(world: World) -> None:
     member = settled(world, -1)
     member.partition.request_spill()
     member.turn(3)
-    assert member.told.all("sealing")[-1] == "nothing new since the last seal"
+    assert member.reasons()[-1] == "nothing new since the last seal"
     assert member.partition.phase.activity is not Activity.SPILLING
     member.calm()
     assert len(member.sealed()) == 1
@@ -676,7 +681,7 @@ def test_rows_dropped_and_due_by_now_are_read_again_before_the_seal(world: World
     assert member.partition.spool.progress.dropped == {day(1): 1}
     world.due(1)
     member.until(lambda: world.published() == [-1, 0, 1])
-    assert any("were dropped from the spool and are due now" in reason for reason in member.told.all("sealing"))
+    assert any("were dropped from the spool and are due now" in reason for reason in member.reasons())
     assert world.objects() == {"0/2": ["r0,2026-03-01"], "1/2": ["r1,2026-03-02"]}
     assert world.chain().head.n == 1
 

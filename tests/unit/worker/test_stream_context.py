@@ -24,7 +24,7 @@ def world() -> World:
 
 def test_a_missing_topic_halts(world: World) -> None:
     context = Member(world, rules=rows.rules("none")).contexts["s"]
-    with pytest.raises(HaltError, match=r"topic none does not exist: create it, or mend streams\.s\.topic") as caught:
+    with pytest.raises(HaltError, match=r"topic none does not exist: create it, or fix streams\.s\.topic") as caught:
         context.ask_topic()
     assert caught.value.reason is HaltReason.MISSING_TOPIC
 
