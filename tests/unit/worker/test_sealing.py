@@ -117,7 +117,7 @@ def test_two_workers_with_other_settings_give_the_folder_one_order() -> None:
     first.until(first.sealed)
     assert folder_columns(world.store, "s").names == ("id", "schema", "at", "kind")
     assert world.objects() == {"-1/1": ["r0,,2026-02-28,a"]}
-    assert any("gave the folder of s other columns" in note for note in first.told.all("recovered"))
+    assert any("gave the folder of s other columns" in note for note in first.notes())
     assert first.halts() == []
 
 
