@@ -1,6 +1,6 @@
 """`adapty-sink`: every command with its options. What a command needs is imported when it runs, and nowhere else late.
 
-So `--help`, `--version` and `completion` load neither polars nor a client of Kafka or S3. `docs/commands.md` is made
+So `--help`, `--version` and `completion` load no client of Kafka or S3. `docs/commands.md` is made
 from these signatures.
 """
 
@@ -145,7 +145,7 @@ def _export(
     of a file says if a day in it is not complete. The same export again has nothing to do.
     """
     settings = session_of(context).settings
-    tune()  # before what follows loads polars
+    tune()  # before what follows takes memory
     from consumer.commands.export.command import Wish, export
 
     export(settings, Wish(first, last, day, stream or (), output, columns, compression, force, as_json))
