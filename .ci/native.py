@@ -1,7 +1,8 @@
 """The native engine: `.ci/native.py install` builds and installs its wheel where cargo is, `wheel` puts one in dist/.
 
 A wheel that was built from the same content stays in the user's cache folder: a second clone takes no build. Where
-there is no cargo, one line says what that costs, and all goes on with the exact engine. `lock` writes crates.lock anew.
+there is no cargo, one line says what that costs, and all goes on with the exact engine. `test` runs the crate's own
+tests, `lock` writes crates.lock anew.
 """
 
 from __future__ import annotations
@@ -81,10 +82,15 @@ def fresh_lock(env: dict[str, str]) -> str:
         return (Path(folder) / "Cargo.lock").read_text()
 
 
-def build(env: dict[str, str], out: Path, *options: str) -> Path:
-    """The wheel, in `out`. Cargo refuses a crate whose checksum is not the locked one."""
+def write_lock(env: dict[str, str]) -> None:
+    """The lock as cargo takes it, with the address of this machine's registry."""
     source = next(line for line in fresh_lock(env).splitlines(keepends=True) if line.startswith("source = "))
     (NATIVE / "Cargo.lock").write_text(locked(LOCK.read_text(), source))
+
+
+def build(env: dict[str, str], out: Path, *options: str) -> Path:
+    """The wheel, in `out`. Cargo refuses a crate whose checksum is not the locked one."""
+    write_lock(env)
     command = ["maturin", "build", "--release", "--locked", "-q", "-i", sys.executable, "-o", str(out), *options]
     subprocess.run(command, check=True, cwd=NATIVE, env=env)
     return next(out.glob("*.whl"))
@@ -130,7 +136,7 @@ def main(words: list[str]) -> int:
     found = cargo()
     if found is None:
         print(WITHOUT)
-        return int(words != ["install"])
+        return int(words not in (["install"], ["test"]))
     env = environment(found)
     match words:
         case ["install"]:
@@ -139,6 +145,12 @@ def main(words: list[str]) -> int:
             with alone():
                 print(build(env, ROOT / "dist"))
             return 0
+        case ["test"]:
+            with alone():
+                write_lock(env)
+                return subprocess.run(
+                    ["cargo", "test", "-q", "--lib", "--locked"], check=False, cwd=NATIVE, env=env
+                ).returncode
         case ["lock"]:
             LOCK.write_text(unlocked(fresh_lock(env)))
             return 0
