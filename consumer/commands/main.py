@@ -214,6 +214,7 @@ def _verify(
     *,
     first: Annotated[str | None, typer.Option("--from", help="First day to read.", metavar="DAY")] = None,
     last: Annotated[str | None, typer.Option("--to", help="Last day to read.", metavar="DAY")] = None,
+    deep: Annotated[bool, typer.Option("--deep", help="Compare every row with what Kafka still holds.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Re-read bucket and seal logs: every object, its digest, header, rows and offsets; every manifest.
@@ -223,7 +224,7 @@ def _verify(
     settings = session_of(context).settings
     from consumer.commands.verify import verify
 
-    verify(settings, first, last, as_json=as_json)
+    verify(settings, first, last, deep=deep, as_json=as_json)
 
 
 def _replay(

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 
 import typer
 from rich.console import Console
@@ -16,12 +17,14 @@ from consumer.commands.arguments import day_of
 from consumer.commands.exit_codes import ExitCode
 from consumer.commands.output import print_json, print_table, say, size_text
 from consumer.commands.retry import RetryBudget
-from consumer.commands.wiring import store_of
+from consumer.commands.wiring import replace_services_of, store_of
 from consumer.domain.clock import SystemClock
-from consumer.domain.errors import HaltError, UsageError
+from consumer.domain.errors import HaltError, RefusedError, UsageError
+from consumer.replace.replay import Replay
+from consumer.replace.services import Scope, Services
 from consumer.settings.model import Settings, StreamSettings
 from consumer.streams.columns import column_names
-from consumer.verify.findings import Finding, Problem, Report
+from consumer.verify.findings import RESTORE_OBJECT, Finding, Problem, Report, once
 from consumer.verify.snapshot import Days
 from consumer.verify.stream import VerifyContext, VerifyTarget, verify_stream
 
@@ -31,15 +34,18 @@ REST_SECONDS = 2.0
 """Between two looks at what does not fit: a worker may be just writing it."""
 
 
-def verify(settings: Settings, first: str | None, last: str | None, *, as_json: bool) -> None:
+def verify(settings: Settings, first: str | None, last: str | None, *, deep: bool, as_json: bool) -> None:
     """Verify every stream and print what was found. Raises UsageError, GaveUpError, and Exit where something is wrong.
 
-    `first` and `last` are the days that were asked for, as they were written.
+    `first` and `last` are the days that were asked for, as they were written; `deep` reads Kafka, too.
     """
     days = _days(first, last)
     patience = RetryBudget(settings.schedule.give_up_after, SystemClock())
     with _progress() as advance:
         reports = [_verified(stream, days, patience, advance) for stream in settings.streams]
+        if deep:
+            pairs = zip(settings.streams, reports, strict=True)
+            reports = [_compared(settings, stream, report, days, patience) for stream, report in pairs]
     _show(reports, as_json=as_json)
     if not all(report.sound for report in reports):
         raise typer.Exit(ExitCode.FOUND)
@@ -79,6 +85,48 @@ def _verified(stream: StreamSettings, days: Days, patience: RetryBudget, advance
         raise
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _compared(settings: Settings, stream: StreamSettings, report: Report, days: Days, patience: RetryBudget) -> Report:
+    """The report, and what comparing every row with Kafka's records finds."""
+    if any(finding.problem is Problem.UNREACHABLE for finding in report.findings):
+        return report
+    with ThreadPoolExecutor(THREADS_LOCAL) as pool:
+        try:
+            return compare_rows(replace_services_of(settings, stream, patience.ask, pool), report, days)
+        except BaseException:
+            patience.stop()
+            raise
+
+
+def compare_rows(services: Services, report: Report, days: Days) -> Report:
+    """The report with a finding for each object whose rows are not those that Kafka's records give."""
+    try:
+        stored = {entry.day for chain in services.chains().values() for one in chain.records for entry in one.objects}
+        if not stored:
+            return report
+        scope = Scope(days.first or min(stored), days.last or max(stored))
+        found = Replay(services, scope, keep_old="never").compare()
+    except RefusedError as error:
+        return replace(report, pending=(*report.pending, f"rows were not compared with Kafka: {error}"))
+    except HaltError as error:
+        finding = Finding(
+            "", Problem.ROWS, error.message, "rows were not compared with Kafka: see what the message says"
+        )
+        return replace(report, findings=once([*report.findings, finding]))
+    findings = [
+        Finding(key, Problem.ROWS, what, RESTORE_OBJECT.format(day=_day_of(key))) for key, what in found.other.items()
+    ]
+    if found.gone:
+        what = (
+            f"{len(found.gone)} days from {found.gone[0]} to {found.gone[-1]} were not compared: Kafka has lost records"
+        )
+        findings.append(Finding("", Problem.ROWS, what, "nothing: retention was faster", note=True))
+    return replace(report, findings=once([*report.findings, *findings]))
+
+
+def _day_of(key: str) -> str:
+    return key.split("/dt=", 1)[1][:10]
 
 
 # -- telling ---------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -16,7 +17,16 @@ from consumer.domain.offsets import LogEnds, Span
 from consumer.replace.basis import Basis
 from consumer.replace.bodies import Bodies, working_folder
 from consumer.replace.partition_view import PartitionView, view_partition
-from consumer.replace.plan import ObjectPlan, Plan, Planner, batches_of, refuse_crossing, refuse_gone, refuse_other_rows
+from consumer.replace.plan import (
+    ObjectPlan,
+    Plan,
+    Planner,
+    Tally,
+    batches_of,
+    refuse_crossing,
+    refuse_gone,
+    refuse_other_rows,
+)
 from consumer.replace.protocol import finish, finished, former_of, record_new, refuse_overlap, stands
 from consumer.replace.services import Scope, Services
 from consumer.replace.treatments import Treat, erasing, rewriting, treat_batch
@@ -32,6 +42,7 @@ from consumer.seal.record import ObjectEntry, Record
 from consumer.seal.replacements.log import Replacements
 from consumer.seal.replacements.record import NewObject, Replacement, ReplacementKind
 from consumer.shape.privacy import key_of
+from consumer.store.contents import plain_blocks
 from consumer.streams.rules import DayBy
 
 KeepOld = Literal["auto", "always", "never"]
@@ -47,6 +58,15 @@ class Partition:
     view: PartitionView
     ends: LogEnds
     start: int
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Objects whose rows are other ones, by key, how many were compared, and the days that Kafka has lost."""
+
+    other: Mapping[str, str]
+    compared: int
+    gone: tuple[date, ...]
 
 
 class Replay:
@@ -223,6 +243,61 @@ class Replay:
             since = self._since(day)
             if self._services.ask(lambda: admin.offset_at(view.partition, since)) == first:  # noqa: B023 - at once
                 yield day
+
+    # -- comparing ---------------------------------------------------------------------------------------------------
+
+    def compare(self) -> Comparison:
+        """Every row of the stored days against what Kafka's records give by the rules that made them. Writes nothing.
+
+        Raises RefusedError where a seal is pending, and HaltError.
+        """
+        self._replacements = self._services.ask(self._services.log.read)
+        partitions = self._partitions(self._replacements)
+        gone = sorted({day for one in partitions for day in self._gone(one)})
+        if gone:
+            self._scope = replace(self._scope, without=frozenset(gone))
+            partitions = self._partitions(self._replacements)
+        other: dict[str, str] = {}
+        compared = 0
+        for one in partitions:
+            for columns, keys in self._by_columns(one.view).items():
+                tallies = self._tallies(one, columns, keys)
+                compared += len(tallies)
+                for key, tally in tallies.items():
+                    if what := self._unlike(key, tally):
+                        other[key] = what
+        return Comparison(other, compared, tuple(gone))
+
+    def _by_columns(self, view: PartitionView) -> dict[tuple[str, ...], set[str]]:
+        found: dict[tuple[str, ...], set[str]] = {}
+        for key, stored in view.objects.items():
+            found.setdefault(self._services.columns(stored.settings), set()).add(key)
+        return found
+
+    def _tallies(self, one: Partition, columns: tuple[str, ...], keys: set[str]) -> dict[str, Tally]:
+        tallies = {key: Tally() for key in keys}
+        judge = self._judge(one.view, columns)
+        for batch, record in self._read(one):
+            for key, rows in judge.rows(batch, record, anew=False).items():
+                if key in tallies:
+                    tallies[key].add(rows)
+        return tallies
+
+    def _unlike(self, key: str, tally: Tally) -> str:
+        """How the rows that are stored differ from these; "" where they do not."""
+        services = self._services
+        reader = services.ask(lambda: services.store.open(key))
+        if reader is None:
+            return ""  # missing objects are found without Kafka
+        digest, header = hashlib.sha256(), False
+        with reader:
+            for block in plain_blocks(key, reader):
+                rest = block if header else block.partition(b"\n")[2]
+                header = header or b"\n" in block
+                digest.update(rest)
+        if digest.digest() == tally.digest.digest():
+            return ""
+        return f"its rows are not the {tally.rows} that Kafka's records from {tally.first} to {tally.last} give"
 
     # -- reading -----------------------------------------------------------------------------------------------------
 

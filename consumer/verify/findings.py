@@ -23,6 +23,7 @@ class Problem(StrEnum):
     STRAY = "stray"
     REPLAY = "half_done_replay"
     UNREACHABLE = "destination"
+    ROWS = "rows"
 
 
 RESTORE = (
