@@ -19,6 +19,7 @@ from consumer.commands.parsing import Command, Group, PrintingCommand, set_up_lo
 from consumer.commands.process import PROGRAM, Stop, exit_code_of
 from consumer.commands.session import LogFormatName, LogLevelName, Session, session_of
 from consumer.commands.tuning import tune
+from consumer.domain.compression import Compression
 from consumer.domain.errors import UsageError
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -133,7 +134,7 @@ def _export(
         str | None, typer.Option(help="Only these columns, by comma, in this order.", metavar="NAMES")
     ] = None,
     compression: Annotated[
-        Literal["none", "gzip", "zstd"] | None,
+        Compression | None,
         typer.Option(help="Compression of the file. Else the destination's; none for stdout."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace another export of the same name.")] = False,

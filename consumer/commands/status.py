@@ -20,9 +20,8 @@ from consumer.commands.waiting import Waiting, call_once, worker_halts
 from consumer.commands.wiring import store_of
 from consumer.domain.clock import Clock, SystemClock
 from consumer.domain.errors import HaltError, HaltReason, UsageError
-from consumer.monitor.snapshot_builder import last_sealed, next_seal
 from consumer.observe.status import Halted, PartitionStatus, Status
-from consumer.seal.decide import Schedule
+from consumer.seal.decide import Schedule, last_sealed, next_seal
 from consumer.seal.inspection import Ask, Outlook, Outside
 from consumer.settings.model import Settings, StreamSettings
 from consumer.settings.values import duration

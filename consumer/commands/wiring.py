@@ -22,7 +22,6 @@ from consumer.replace.services import Services
 from consumer.seal.decide import Schedule
 from consumer.seal.inspection import Ask, Outside
 from consumer.seal.log import SealLog, get_rules
-from consumer.seal.objects import ObjectChecker, count_rows, size_and_digest
 from consumer.seal.publisher import Publisher
 from consumer.seal.replacements.log import ReplacementLog
 from consumer.settings.model import DestinationSettings, Settings, StreamSettings
@@ -158,9 +157,6 @@ def publisher_of(context: StreamContext) -> Publisher:
         context.config.name,
         columns_of=lambda digest: column_names(context.ask_rules(digest, first)),
         today=lambda: column_names(context.config.rules),
-        object_checker=lambda: ObjectChecker(context.store, count_rows),
-        count_rows=count_rows,
-        digest=lambda key: size_and_digest(context.store, key),
         replaced=ReplacementLog(context.store, context.config.name).read,
         now=context.clock.now,
     )
@@ -189,9 +185,6 @@ def replace_services_of(settings: Settings, stream: StreamSettings, ask: Ask, po
             stream.name,
             columns_of=lambda digest: column_names(rules_of(digest)),
             today=lambda: column_names(stream.rules),
-            object_checker=lambda: ObjectChecker(store, count_rows),
-            count_rows=count_rows,
-            digest=lambda key: size_and_digest(store, key),
             replaced=ReplacementLog(store, stream.name).read,
             now=clock.now,
         ),

@@ -1,4 +1,4 @@
-"""Partitions and half-open spans of offsets. An offset is always the NEXT to read."""
+"""Partitions, leases on them, half-open spans of offsets, commits. An offset is always the NEXT to read."""
 
 from __future__ import annotations
 
@@ -47,3 +47,19 @@ class LogEnds:
     def transaction_open(self) -> bool:
         """A producer's transaction holds the stable end below the log's end."""
         return self.lso < self.high
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to work on a partition, from one assignment to its revocation. Never valid again after that."""
+
+    partition: TopicPartition
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """A committed offset (the NEXT to read) and its metadata text ("" where there is none)."""
+
+    offset: int
+    metadata: str = ""

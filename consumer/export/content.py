@@ -20,7 +20,7 @@ from consumer.seal.day_plan import GAP
 from consumer.seal.inspection import Ask
 from consumer.shape.csv_text import line
 from consumer.store.body import local_disk
-from consumer.store.contents import plain_blocks
+from consumer.store.compression import plain_blocks
 from consumer.store.port import Store
 
 DAY_TRIES = 3

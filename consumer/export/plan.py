@@ -8,11 +8,11 @@ from datetime import date
 from enum import StrEnum
 from typing import Any
 
+from consumer.domain.compression import SUFFIXES, Compression
 from consumer.domain.days import FIRST_DAY, days_between
 from consumer.domain.errors import UsageError
 from consumer.domain.offsets import Span
 from consumer.seal.day_plan import PartitionState, plan_days, sealed_everywhere, started_in_mid_log
-from consumer.seal.keys import SUFFIXES
 
 SIDECAR_VERSION = 1
 NOT_SEALED = "not_sealed"
@@ -122,7 +122,7 @@ def base_name(days: Sequence[PlannedDay]) -> str:
     return f"{days[0].day}_{days[-1].day}{'' if whole else INCOMPLETE}"
 
 
-def file_name(base: str, compression: str) -> str:
+def file_name(base: str, compression: Compression) -> str:
     """The name of the rows."""
     return f"{base}.csv{SUFFIXES[compression]}"
 

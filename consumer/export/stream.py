@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from consumer.domain.clock import Clock
+from consumer.domain.compression import Compression
 from consumer.domain.errors import HaltError, HaltReason, UsageError
 from consumer.export import plan as plans
 from consumer.export.content import Content, DayChangedError, Progress, Source, Tries, known_columns
@@ -20,7 +21,7 @@ from consumer.export.survey import OpenPartition, Survey, Surveyor
 from consumer.export.targets import Sidecar, TakenError, Target
 from consumer.seal.folder_columns import folder_columns
 from consumer.seal.inspection import Outside
-from consumer.store.compression import Compression, packer_for
+from consumer.store.compression import CODECS
 from consumer.streams.rules import RowRules
 
 OVERTAKEN_TRIES = 3
@@ -213,11 +214,12 @@ class Packed:
 
     def blocks(self, plain: Iterable[bytes]) -> Iterator[bytes]:
         """The blocks as they are stored."""
-        if self.compression == "none":
+        make = CODECS[self.compression].packer
+        if make is None:
             for block in plain:
                 yield self._counted(block)
             return
-        packer = packer_for(self.compression)
+        packer = make()
         for block in plain:
             yield self._counted(packer.compress(block))
         yield self._counted(packer.flush())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from consumer.source.port import Lease
+from consumer.domain.offsets import Lease
 
 LOOK_SECONDS = 15.0
 """How long a rate is measured, and how often it is logged."""

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from datetime import date
 
 from consumer.domain.clock import Clock
-from consumer.domain.offsets import LogEnds, TopicPartition
+from consumer.domain.offsets import Commit, LogEnds, TopicPartition
 from consumer.observe.calendar import PublishedDay
 from consumer.seal.keys import days_key
 from consumer.seal.manifest import listing_from
-from consumer.source.port import ClusterAdmin, Commit, TopicFacts
+from consumer.source.port import ClusterAdmin, TopicFacts
 from consumer.store.port import Store
 
 LATE_SECONDS = 30.0

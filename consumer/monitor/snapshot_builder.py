@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 
-from consumer.domain.days import ONE_DAY, due_at
 from consumer.domain.errors import HaltError
 from consumer.domain.offsets import TopicPartition
 from consumer.monitor.probes import ClusterState, DaysState, Health
 from consumer.observe.calendar import calendar, last_complete
 from consumer.observe.snapshot import Snapshot, SpoolView, StreamView
 from consumer.observe.status import Halted, PartitionStatus, Status
-from consumer.seal.chain import Chain
-from consumer.seal.decide import Schedule, cutoff_to_close
+from consumer.seal.decide import last_sealed, next_seal
 from consumer.source.retention import Headroom
 from consumer.worker.loop import Worker
 from consumer.worker.partition import Partition
@@ -29,19 +27,6 @@ class Observations:
     cluster: ClusterState = field(default_factory=ClusterState)
     days: dict[str, DaysState] = field(default_factory=dict)
     headroom: dict[TopicPartition, Headroom] = field(default_factory=dict)
-
-
-def last_sealed(chain: Chain) -> date | None:
-    """The last day that a caught-up seal closed."""
-    return next((record.cutoff for record in reversed(chain.records) if record.caught_up and record.cutoff), None)
-
-
-def next_seal(chain: Chain, schedule: Schedule, now: datetime) -> datetime:
-    """When the next seal of this chain is due; in the past where it is overdue."""
-    cutoff = cutoff_to_close(chain, schedule, now)
-    if cutoff is None:
-        cutoff = max(schedule.cutoff(now), chain.reach.cutoff or date.min) + ONE_DAY
-    return due_at(cutoff, schedule.seal_at)
 
 
 def snapshot_of(worker: Worker, observations: Observations, now: datetime, *, joined: bool) -> Snapshot:

@@ -211,7 +211,7 @@ class Replay:
         return found
 
     def _refuse_pending(self, chains: Mapping[int, Chain]) -> None:
-        checker = ObjectChecker(self._services.store, count_rows)
+        checker = ObjectChecker(self._services.store)
         for chain in chains.values():
             seal = chain.last_seal
             if seal is None:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
 from consumer.domain.batches import Counts, SealedSchemas
-from consumer.domain.days import ONE_DAY, last_due, midnight
+from consumer.domain.compression import Compression
+from consumer.domain.days import ONE_DAY, due_at, last_due, midnight
 from consumer.domain.errors import HaltReason
 from consumer.domain.offsets import LogEnds, TopicPartition
 from consumer.seal.chain import Chain
@@ -94,7 +95,7 @@ class Situation:
     group: str
     writer: str
     settings: str
-    compression: str
+    compression: Compression
     max_ratio: float
     schedule: Schedule
     chain: Chain
@@ -238,3 +239,16 @@ def _seal(at: Situation) -> Seal:
         columns=at.columns,
     )
     return Seal(record, "caught up" if at.caught_up else "spill: the spool needs room")
+
+
+def last_sealed(chain: Chain) -> date | None:
+    """The last day that a caught-up seal closed."""
+    return next((record.cutoff for record in reversed(chain.records) if record.caught_up and record.cutoff), None)
+
+
+def next_seal(chain: Chain, schedule: Schedule, now: datetime) -> datetime:
+    """When the next seal of this chain is due; in the past where it is overdue."""
+    cutoff = cutoff_to_close(chain, schedule, now)
+    if cutoff is None:
+        cutoff = max(schedule.cutoff(now), chain.reach.cutoff or date.min) + ONE_DAY
+    return due_at(cutoff, schedule.seal_at)

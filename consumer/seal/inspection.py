@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from consumer.domain.errors import HaltError, HaltReason
-from consumer.domain.offsets import LogEnds, TopicPartition
+from consumer.domain.offsets import Commit, LogEnds, TopicPartition
 from consumer.seal.log import SealLog, get_rules
-from consumer.seal.objects import ObjectChecker, count_rows
+from consumer.seal.objects import ObjectChecker
 from consumer.seal.recover import Found, Stop, commit_proves, recover
 from consumer.settings.model import Settings, StreamSettings
-from consumer.source.port import ClusterAdmin, Commit, TopicFacts
+from consumer.source.port import ClusterAdmin, TopicFacts
 from consumer.store.port import Store
 from consumer.streams.rules import RowRules
 
@@ -88,7 +88,7 @@ class Outside:
             finished = commit_proves(chain, commit)
             if not finished and seal is not None:
                 lossy = chain.head.n > seal.n
-                finished = self.ask(lambda: ObjectChecker(self.store, count_rows).finished(seal, lossy=lossy))
+                finished = self.ask(lambda: ObjectChecker(self.store).finished(seal, lossy=lossy))
             head_rules = None if chain.empty else self._rules_of(chain.head.settings, place)
         except HaltError as halt:
             return halt

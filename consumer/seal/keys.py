@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from datetime import date
 
+from consumer.domain.compression import SUFFIXES, Compression
 from consumer.domain.offsets import TopicPartition
 
-SETTINGS_PREFIX = "_seals/_settings/"
-"""The folder of the row rules of all streams."""
-SUFFIXES = {"none": "", "gzip": ".gz", "zstd": ".zst"}
-"""File name endings by `compression`."""
 SETTINGS_PREFIX = "_seals/_settings/"
 """The folder of row rules."""
 
@@ -19,7 +16,7 @@ def day_folder(stream: str, day: date) -> str:
     return f"{stream}/dt={day.isoformat()}/"
 
 
-def data_key(stream: str, day: date, partition: TopicPartition, through: int, compression: str) -> str:
+def data_key(stream: str, day: date, partition: TopicPartition, through: int, compression: Compression) -> str:
     """The data object of one seal of one partition for one day."""
     name = f"{partition.topic}-{partition.partition}-{through:020d}.csv{SUFFIXES[compression]}"
     return day_folder(stream, day) + name

@@ -10,7 +10,7 @@ from consumer.seal.chain import Chain
 from consumer.seal.day_plan import PartitionState
 from consumer.seal.keys import manifest_key
 from consumer.seal.manifest import objects_from
-from consumer.seal.objects import CountRows
+from consumer.seal.objects import count_rows
 from consumer.seal.record import ObjectEntry, Record, RecordKind
 from consumer.store.port import Store
 
@@ -22,18 +22,18 @@ def seals_under_gaps(chain: Chain) -> Iterator[Record]:
             yield chain.records[gap.unfinished]
 
 
-def lossy_objects(store: Store, states: Iterable[PartitionState], count_rows: CountRows) -> dict[str, ObjectEntry]:
+def lossy_objects(store: Store, states: Iterable[PartitionState]) -> dict[str, ObjectEntry]:
     """The objects of such seals as they are stored, by key; one that was moved away, as its day's manifest has it."""
     found: dict[str, ObjectEntry] = {}
     for state in states:
         for seal in seals_under_gaps(state.published):
             for entry in seal.objects:
                 if not entry.quarantine:
-                    found[entry.key] = _stored(store, entry, count_rows)
+                    found[entry.key] = _stored(store, entry)
     return found
 
 
-def _stored(store: Store, entry: ObjectEntry, count_rows: CountRows) -> ObjectEntry:
+def _stored(store: Store, entry: ObjectEntry) -> ObjectEntry:
     facts = store.head(entry.key)
     if facts is None:
         return _listed(store, entry)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import date
+from typing import BinaryIO
 
 from consumer.domain import json_fields
 from consumer.domain.errors import HaltError, HaltReason, TransientError
@@ -12,11 +13,8 @@ from consumer.seal.keys import manifest_key
 from consumer.seal.manifest import objects_from
 from consumer.seal.record import ObjectEntry, Record
 from consumer.seal.replacements.log import ReplacementLog
-from consumer.store.contents import BLOCK, count_lines
+from consumer.store.compression import BLOCK, plain_blocks
 from consumer.store.port import Absent, Body, ObjectInfo, Store, Written
-
-CountRows = Callable[[Store, ObjectEntry], int]
-"""Counts the rows of a stored object by reading it: for stores that keep no metadata."""
 
 
 def object_metadata(record: Record, entry: ObjectEntry, body: Body) -> dict[str, str]:
@@ -31,9 +29,7 @@ def object_metadata(record: Record, entry: ObjectEntry, body: Body) -> dict[str,
     }
 
 
-def put_object(
-    store: Store, record: Record, entry: ObjectEntry, body: Body, count_rows: CountRows, *, lossy: bool = False
-) -> bool:
+def put_object(store: Store, record: Record, entry: ObjectEntry, body: Body, *, lossy: bool = False) -> bool:
     """Put one object of a seal: True where this call wrote it, False where the same rows stood there already.
 
     `lossy` takes what stands there with as many rows as the record says or fewer: a gap may have taken some, and
@@ -48,10 +44,7 @@ def put_object(
     if facts is None:  # S3 refuses so for a write or a deletion that was under way, too
         raise TransientError(f"{store.location}/{entry.key} was refused as standing there, and nothing stands there")
     said = next((one for one in record.objects if one.key == entry.key), entry)
-    if not (
-        _same_rows(store, facts, metadata, entry, count_rows)
-        or (lossy and _holds(store, facts, record, said, count_rows, lossy=True))
-    ):
+    if not (_same_rows(store, facts, metadata, entry) or (lossy and _holds(store, facts, record, said, lossy=True))):
         raise HaltError(
             HaltReason.OBJECT_MISMATCH,
             f"{store.location}/{entry.key} holds other rows than seal {record.n} of {record.partition} says "
@@ -61,9 +54,7 @@ def put_object(
     return False
 
 
-def _same_rows(
-    store: Store, facts: ObjectInfo, wanted: Mapping[str, str], entry: ObjectEntry, count_rows: CountRows
-) -> bool:
+def _same_rows(store: Store, facts: ObjectInfo, wanted: Mapping[str, str], entry: ObjectEntry) -> bool:
     if not store.keeps_metadata:
         return count_rows(store, entry) == entry.rows
     names = ("topic", "partition", "rows", "first-offset", "last-offset")
@@ -76,9 +67,8 @@ class ObjectChecker:
     `lossy` allows an object of fewer rows: a gap took the others before the seal was finished.
     """
 
-    def __init__(self, store: Store, count_rows: CountRows) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
-        self._count_rows = count_rows
         self._listed: dict[tuple[str, date], set[str]] = {}
 
     def finished(self, record: Record, *, lossy: bool = False) -> bool:
@@ -90,7 +80,7 @@ class ObjectChecker:
         facts = self._store.head(entry.key)
         if facts is None:
             return not entry.quarantine and entry.key in self._published(entry)
-        if _holds(self._store, facts, record, entry, self._count_rows, lossy=lossy):
+        if _holds(self._store, facts, record, entry, lossy=lossy):
             return True
         # without metadata the body cannot say that a replacement wrote it, over the seal's own that was finished
         return not self._store.keeps_metadata and entry.key in ReplacementLog(self._store, entry.stream).read().newest
@@ -104,9 +94,7 @@ class ObjectChecker:
         return self._listed[place]
 
 
-def _holds(
-    store: Store, facts: ObjectInfo, record: Record, entry: ObjectEntry, count_rows: CountRows, *, lossy: bool
-) -> bool:
+def _holds(store: Store, facts: ObjectInfo, record: Record, entry: ObjectEntry, *, lossy: bool) -> bool:
     """Whether a stored object is the one of this entry; `lossy` as in `ObjectChecker`."""
     if not store.keeps_metadata:
         rows = count_rows(store, entry)
@@ -150,3 +138,30 @@ def size_and_digest(store: Store, key: str) -> tuple[int, str]:
             digest.update(block)
             size += len(block)
     return size, digest.hexdigest()
+
+
+class RowCounter:
+    """Counts CSV rows block by block: line ends outside quotes. The header counts as one."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self._quoted = False
+
+    def add(self, block: bytes) -> None:
+        """Count what this block adds."""
+        pieces = block.split(b'"')
+        for index, piece in enumerate(pieces):
+            if index:
+                self._quoted = not self._quoted
+            if not self._quoted:
+                self.rows += piece.count(b"\n")
+
+
+def count_lines(key: str, reader: BinaryIO) -> int:
+    """Rows of a data object without its header, or lines of a quarantine object."""
+    if key.endswith(".jsonl"):
+        return sum(block.count(b"\n") for block in plain_blocks(key, reader))
+    counter = RowCounter()
+    for block in plain_blocks(key, reader):
+        counter.add(block)
+    return counter.rows - 1

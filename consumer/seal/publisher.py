@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
+from functools import partial
 from typing import Any
 
 import orjson
@@ -26,9 +27,9 @@ from consumer.seal.keys import days_key, manifest_key, success_key
 from consumer.seal.log import SealLog
 from consumer.seal.lossy import lossy_objects
 from consumer.seal.manifest import listing_from, manifest_from
-from consumer.seal.objects import CountRows, ObjectChecker
+from consumer.seal.objects import ObjectChecker, size_and_digest
 from consumer.seal.record import ObjectEntry
-from consumer.seal.replacements.held import Digest, as_it_lies, by_record
+from consumer.seal.replacements.held import as_it_lies, by_record
 from consumer.seal.replacements.log import Replacements
 from consumer.store.port import Absent, BytesBody, Condition, Match, ObjectInfo, Refused, Store, Stored
 
@@ -89,9 +90,6 @@ class Publisher:
         *,
         columns_of: ColumnsOf,
         today: Callable[[], tuple[str, ...]],
-        object_checker: Callable[[], ObjectChecker],
-        digest: Digest,
-        count_rows: CountRows,
         replaced: Replaced,
         now: Callable[[], datetime],
     ) -> None:
@@ -99,9 +97,6 @@ class Publisher:
         self._stream = stream
         self._columns_of = columns_of
         self._today = today
-        self._standing = object_checker
-        self._digest = digest
-        self._count_rows = count_rows
         self._replaced = replaced
         self._now = now
         self._finished: set[tuple[int, int]] = set()
@@ -185,7 +180,7 @@ class Publisher:
             stored = old.get(listed[-1].new.entry.day, _UNASKED)
             if stored is _UNASKED:
                 continue
-            found = as_it_lies(self._store, key, sealed.get(key), listed, self._digest)
+            found = as_it_lies(self._store, key, sealed.get(key), listed, partial(size_and_digest, self._store))
             if found is not None:
                 held[key] = found
             elif key not in _keys_of(stored):  # else a downstream job moved it
@@ -218,7 +213,7 @@ class Publisher:
         self._write(days_key(self._stream), _json(document), listing.condition)
 
     def _states(self, logs: Logs) -> list[PartitionState]:
-        object_checker = self._standing()
+        object_checker = ObjectChecker(self._store)
         states = []
         for partition, log in enumerate(logs()):
             chain = log.read()
@@ -236,7 +231,7 @@ class Publisher:
     def _planned(
         self, states: Sequence[PartitionState], replacements: Replacements, held: Mapping[str, Held] | None = None
     ) -> list[DayPlan]:
-        lossy = {key: Held(entry) for key, entry in lossy_objects(self._store, states, self._count_rows).items()}
+        lossy = {key: Held(entry) for key, entry in lossy_objects(self._store, states).items()}
         return plan_days(states, {**lossy, **(by_record(replacements) if held is None else held)})
 
     def _publish_day(self, plan: DayPlan, old: Stored | None, ending: Ending | None) -> tuple[dict[str, Any], bool]:
@@ -290,7 +285,7 @@ class Publisher:
             return {}
         before = (known or {}).get("pins", {}).get("objects", {})
         object_checker = [key for key in plan.unlisted if self._store.head(key) is not None]
-        return {key: before.get(key) or self._digest(key)[1] for key in object_checker}
+        return {key: before.get(key) or size_and_digest(self._store, key)[1] for key in object_checker}
 
     def _objects(
         self, plan: DayPlan, before: Mapping[str, Mapping[str, Any]], newest: tuple[str, ...]
@@ -341,7 +336,7 @@ class Publisher:
             return {name: known[name] for name in ("bytes", "sha256", "etag", "version_id") if name in known}
         if facts.metadata.get("sha256"):
             return {"bytes": facts.size, "sha256": facts.metadata["sha256"], **_names(facts)}
-        size, sha256 = self._digest(entry.key)
+        size, sha256 = size_and_digest(self._store, entry.key)
         return {"bytes": size, "sha256": sha256, **(_names(facts) if self._store.keeps_metadata else {})}
 
 

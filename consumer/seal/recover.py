@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import orjson
 
 from consumer.domain.errors import HaltReason
-from consumer.domain.offsets import LogEnds, TopicPartition
+from consumer.domain.offsets import Commit, LogEnds, TopicPartition
 from consumer.seal.chain import Chain
 from consumer.seal.record import Record, RecordKind
-from consumer.source.port import Commit
 from consumer.streams.rules import RowRules
 
 NO_RECORD = -1

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, urlsplit
 
+from consumer.domain.location import location_of
 from consumer.settings.values import text
 
 _HOST = re.compile(r"(?:\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9._-]+)")
-_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
-_LONGEST_FOLDER = 500
 _LAST_PORT = 65535
 
 
@@ -18,7 +16,7 @@ def servers(value: object) -> str:
     """Bootstrap servers: `host:port`, by comma."""
     names = [part.strip() for part in text(value).split(",")]
     if not all(_server(name) for name in names):
-        raise ValueError('is no list of brokers; write host:port, more by comma, e.g. "kafka-1:9092,kafka-2:9092"')
+        raise ValueError('is not a list of brokers; write host:port, more by comma, e.g. "kafka-1:9092,kafka-2:9092"')
     return ",".join(names)
 
 
@@ -45,7 +43,7 @@ def listen(value: object) -> str:
         return ""
     full = f"0.0.0.0{address}" if address.startswith(":") else address  # noqa: S104 - the user asks for all
     if _host_and_port(full, needs_port=True) is None:
-        raise ValueError('is no address to listen on; write host:port, e.g. "0.0.0.0:8080", or "" to switch it off')
+        raise ValueError('is not an address to listen on; write host:port, e.g. "0.0.0.0:8080", or "" to switch it off')
     return full
 
 
@@ -54,7 +52,7 @@ def _parts(url: str) -> SplitResult:
         parts = urlsplit(url)
         parts.port  # noqa: B018 - raises where it is no number
     except ValueError:
-        raise ValueError("is no URL") from None
+        raise ValueError("is not a URL") from None
     return parts
 
 
@@ -66,7 +64,7 @@ def http_url(value: object) -> str:
     parts = _parts(url)
     host = _host_and_port(parts.netloc.rpartition("@")[2], needs_port=False)
     if parts.scheme not in {"http", "https"} or host is None or parts.query or parts.fragment:
-        raise ValueError('is no URL of a server; write e.g. "https://host:9000"')
+        raise ValueError('is not the URL of a server; write e.g. "https://host:9000"')
     return url
 
 
@@ -82,40 +80,10 @@ def registry_urls(value: object) -> str:
     """The URL of a schema registry, more by comma."""
     urls = [http_url(part) for part in text(value).split(",")]
     if not all(urls):
-        raise ValueError('is no URL of a schema registry; write e.g. "http://localhost:8081"')
+        raise ValueError('is not the URL of a schema registry; write e.g. "http://localhost:8081"')
     return ",".join(urls)
 
 
 def destination_url(value: object) -> str:
     """`s3://bucket/folder` or `file:///folder`, without a slash at the end."""
-    url = text(value).strip()
-    parts = _parts(url)
-    if "@" in parts.netloc:
-        raise ValueError("holds a user or password; put them into access_key_id and secret_access_key")
-    if parts.query or parts.fragment:
-        raise ValueError("holds '?' or '#'; a folder may not")
-    if parts.scheme == "s3":
-        return _s3_url(parts)
-    if parts.scheme == "file":
-        return _file_url(parts)
-    raise ValueError('is no destination; write "s3://bucket/folder" or "file:///folder"')
-
-
-def _s3_url(parts: SplitResult) -> str:
-    if not _BUCKET.fullmatch(parts.netloc):
-        raise ValueError('names no bucket; write "s3://bucket/folder"')
-    folder = parts.path.strip("/")
-    if len(folder.encode()) > _LONGEST_FOLDER:
-        raise ValueError(f"is too long; a folder has {_LONGEST_FOLDER} bytes at most")
-    if folder and any(part in {"", ".", ".."} for part in folder.split("/")):
-        raise ValueError("has an empty, '.' or '..' part in its folder; leave it out")
-    return f"s3://{parts.netloc}/{folder}" if folder else f"s3://{parts.netloc}"
-
-
-def _file_url(parts: SplitResult) -> str:
-    path = unquote(parts.path)
-    if parts.netloc or not path.strip("/"):
-        raise ValueError('names no full path; write three slashes, e.g. "file:///var/lib/sink/out"')
-    if ".." in path.split("/") or not path.isprintable():
-        raise ValueError("has a '..' or a control character in its path; write the full path")
-    return Path("/", path.strip("/")).as_uri()
+    return location_of(text(value).strip()).url

@@ -70,7 +70,7 @@ def read_kafka(raw: object, problems: Problems) -> KafkaSettings:
 def _refuse_fixed(options: Mapping[str, OptionValue], path: Path, problems: Problems) -> None:
     for name in options:
         if name in FIXED_OPTIONS:
-            problems.add((*path, name), f"is not yours to set: {FIXED_OPTIONS[name]}")
+            problems.add((*path, name), f"cannot be overridden: {FIXED_OPTIONS[name]}")
         if name in REFUSED_OPTIONS:
             problems.add((*path, name), f"cannot be set: {REFUSED_OPTIONS[name]}")
     protocol = options.get("group.protocol", "classic")
@@ -91,7 +91,7 @@ def read_registry(raw: object, problems: Problems) -> RegistrySettings | None:
     table = read_table(RegistrySettings, given, path, problems)
     require("url", table, path, problems)
     if "url" in options:
-        problems.add((*path, "options", "url"), "is not yours to set: write schema_registry.url instead")
+        problems.add((*path, "options", "url"), "cannot be overridden: write schema_registry.url instead")
     urls, users = _without_users(table.url)
     if users and "basic.auth.user.info" in options:
         problems.add((*path, "url"), "holds a user, and so does the option basic.auth.user.info; leave one of them out")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import date
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 from pydantic import SecretStr
@@ -23,37 +23,29 @@ def masked(settings: Settings) -> dict[str, Any]:
     return shown
 
 
+_SCHEMAS = ("schema", "writer_schema")
+"""What is left out of the rules: pages of text, which their digest stands for."""
+
+
 def _rules(rules: RowRules) -> dict[str, Any]:
-    part = rules.filter
-    return {
-        "digest": rules.digest,
-        "format": rules.format.value,
-        "time_field": rules.time_field,
-        "day_by": rules.day_by.value,
-        "event_types": {"default": part.event_type_default, **part.event_types},
-        "include_without_profile": part.include_without_profile,
-        "exclude_historical": part.exclude_historical,
-        "historical_before": part.historical_before.isoformat() if part.historical_before else None,
-        "environments": list(part.environments) if part.environments is not None else None,
-        "send_user_attributes": rules.send_user_attributes,
-        "send_integration_ids": rules.send_integration_ids,
-        "event_names": dict(rules.event_names),
-        "line_breaks": rules.line_breaks.value,
-        "privacy": {
-            "columns": {name: method.value for name, method in rules.privacy.columns.items()},
-            "key": rules.privacy.key,
-            "fingerprint": rules.privacy.fingerprint,
-        },
-        "oldest_day": rules.oldest_day.isoformat() if isinstance(rules.oldest_day, date) else rules.oldest_day,
-    }
+    """Every field of the rules, also one that is added tomorrow."""
+    shown = {each.name: getattr(rules, each.name) for each in fields(rules) if each.name not in _SCHEMAS}
+    return {"digest": rules.digest, **shown}
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list):
+        return {
+            str(key): MASK if item and isinstance(item, str) and is_secret_name(str(key)) else _plain(item)
+            for key, item in value.items()
+        }
+    if isinstance(value, (list, tuple, set, frozenset)):
         return [_plain(item) for item in value]
-    return without_userinfo(value) if isinstance(value, str) else value
+    if is_dataclass(value) and not isinstance(value, type):
+        return {each.name: _plain(getattr(value, each.name)) for each in fields(value)}
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    return without_userinfo(str(value))
 
 
 def secret_values(settings: Settings) -> set[str]:

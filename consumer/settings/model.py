@@ -7,16 +7,18 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Literal
-from urllib.parse import unquote, urlsplit
+from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, InstanceOf, SecretStr
 
+from consumer.domain.compression import Compression
+from consumer.domain.location import Location, location_of
 from consumer.settings import addresses, values
 from consumer.settings.table import GIB, MIB, Duration, OptionValue, Size, Table, Text, key, revealed
 from consumer.streams.privacy import key_from
 from consumer.streams.rules import RowRules
 
+_COMPRESSIONS = ", ".join(f"`{name}`" for name in get_args(Compression))
 _STORAGE_CLASS = r"(?!GLACIER$|DEEP_ARCHIVE$)[A-Z0-9_-]{1,64}"
 
 
@@ -110,9 +112,7 @@ class DestinationSettings(Table):
     ] = key(
         '""', "Role to assume on top of the credentials.", default="", example='"arn:aws:iam::123456789012:role/sink"'
     )
-    compression: Literal["none", "gzip", "zstd"] = key(
-        '"none"', "Compression of data objects: `none`, `gzip` (`.csv.gz`) or `zstd` (`.csv.zst`).", default="none"
-    )
+    compression: Compression = key('"none"', f"Compression of data objects: {_COMPRESSIONS}.", default="none")
     server_side_encryption: Literal["", "AES256", "aws:kms"] = key(
         '""',
         "Encryption to ask for: `AES256` or `aws:kms`. Empty: the bucket's default.",
@@ -154,24 +154,29 @@ class DestinationSettings(Table):
     )
 
     @property
+    def location(self) -> Location:
+        """Where it is; an empty one where no url is given."""
+        return location_of(self.url) if self.url else Location()
+
+    @property
     def scheme(self) -> str:
         """`s3` or `file`."""
-        return urlsplit(self.url).scheme
+        return self.location.scheme
 
     @property
     def bucket(self) -> str:
         """The bucket's name; empty for a local folder."""
-        return urlsplit(self.url).netloc
+        return self.location.bucket
 
     @property
     def folder(self) -> str:
         """The folder inside the bucket, without slashes at its ends; empty at the bucket's root."""
-        return urlsplit(self.url).path.strip("/") if self.scheme == "s3" else ""
+        return self.location.folder if self.bucket else ""
 
     @property
     def directory(self) -> Path:
         """The local folder of a `file://` destination."""
-        return Path(unquote(urlsplit(self.url).path))
+        return self.location.directory
 
     @property
     def effective_checksums(self) -> Literal["auto", "when_supported", "when_required"]:

@@ -30,11 +30,11 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # exported th
 
 from consumer.domain.backoff import pauses
 from consumer.domain.errors import TransientError, UsageError
-from consumer.domain.offsets import LogEnds, TopicPartition
+from consumer.domain.offsets import Commit, LogEnds, TopicPartition
 from consumer.settings.model import KafkaSettings
 from consumer.source.client_config import admin_config
 from consumer.source.errors import NO_COORDINATOR, NOTHING_SAID, cause
-from consumer.source.port import Commit, TopicFacts, millis_from
+from consumer.source.port import TopicFacts, millis_from
 
 ANSWER_SECONDS = 5.0
 """How long one request may take."""

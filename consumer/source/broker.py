@@ -8,12 +8,13 @@ from concurrent.futures import Future
 
 from consumer.domain.clock import Clock, SystemClock
 from consumer.domain.errors import LeaseLostError, TransientError, UnknownOutcomeError
+from consumer.domain.offsets import Commit, Lease
 from consumer.settings.model import KafkaSettings
 from consumer.source.client_config import consumer_config, try_options
 from consumer.source.health import Health
 from consumer.source.inbox import MEMORY_LIMIT, Inbox
 from consumer.source.member import Member
-from consumer.source.port import Commit, Event, Lease
+from consumer.source.port import Event
 from consumer.source.reader import Reader
 from consumer.source.stats import SourceStats
 

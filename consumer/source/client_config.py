@@ -9,6 +9,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaException
 
 from consumer.domain.errors import UsageError
+from consumer.settings.kafka import FIXED_OPTIONS
 from consumer.settings.model import KafkaSettings
 from consumer.source.errors import cause
 
@@ -21,7 +22,6 @@ FIXED: Mapping[str, Any] = {
 }
 """What nobody overrides: offsets move by seals only, a lost position is never skipped."""
 
-_OURS = {*FIXED, "bootstrap.servers", "metadata.broker.list", "group.id", "group.instance.id"}
 _ASSIGNOR = "partition.assignment.strategy"
 
 CONSUMER_DEFAULTS: Mapping[str, Any] = {
@@ -51,12 +51,13 @@ _CONSUMER_ONLY = ("auto.", "check.crcs", "enable.auto.", "enable.partition.eof",
 def consumer_config(settings: KafkaSettings, *, static: bool = True) -> dict[str, Any]:
     """What a group member is made from. `static` False leaves the instance id out (one-shot commands).
 
-    Raises UsageError that names every option which is not the user's to set.
+    The settings have refused every option that is not the user's to set (`FIXED_OPTIONS`): a mistake of ours is
+    caught here.
     """
     options = settings.plain_options()
     modern = speaks_consumer_protocol(options)
-    if wrong := sorted(_OURS.union({_ASSIGNOR}).intersection(options)):
-        raise UsageError(f"kafka.options: not yours to set: {', '.join(wrong)}")
+    if wrong := sorted(FIXED_OPTIONS.keys() & options.keys()):
+        raise UsageError(f"kafka.options: cannot be overridden: {', '.join(wrong)}")
     return {
         **CONSUMER_DEFAULTS,
         **_larger_fetch(options),

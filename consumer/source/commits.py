@@ -8,9 +8,8 @@ from confluent_kafka import Consumer, KafkaError, KafkaException
 from confluent_kafka import TopicPartition as Place
 
 from consumer.domain.errors import LeaseLostError, SinkError, UnknownOutcomeError
-from consumer.domain.offsets import TopicPartition
+from consumer.domain.offsets import Commit, Lease, TopicPartition
 from consumer.source.errors import cause, commit_error
-from consumer.source.port import Commit, Lease
 
 Answer = Future[None]
 

@@ -23,9 +23,9 @@ from dataclasses import dataclass
 from confluent_kafka import Consumer, KafkaError, KafkaException
 from confluent_kafka import TopicPartition as Place
 
+from consumer.domain.offsets import Lease
 from consumer.source.errors import cause
 from consumer.source.inbox import Target
-from consumer.source.port import Lease
 
 PARKED_AT = 0
 RETRY_SECONDS = 0.1

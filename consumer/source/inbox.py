@@ -9,9 +9,9 @@ from itertools import count
 from threading import Condition
 
 from consumer.domain.errors import TransientError
-from consumer.domain.offsets import TopicPartition
+from consumer.domain.offsets import Lease, TopicPartition
 from consumer.source.partition_queue import PartitionQueue
-from consumer.source.port import Assigned, Event, Lease, Revoked
+from consumer.source.port import Assigned, Event, Revoked
 from consumer.source.record_columns import Columns
 
 MEMORY_LIMIT = 16 * 1024 * 1024

@@ -10,14 +10,13 @@ from confluent_kafka import TopicPartition as Place
 
 from consumer.domain.clock import Clock
 from consumer.domain.errors import LeaseLostError, TransientError, UsageError
-from consumer.domain.offsets import TopicPartition
+from consumer.domain.offsets import Commit, Lease, TopicPartition
 from consumer.source import errors as kafka_errors
 from consumer.source.commits import Answer, Commits
 from consumer.source.errors import Verdict
 from consumer.source.fetch import PARKED_AT, PartitionFetch
 from consumer.source.health import Health
 from consumer.source.inbox import Inbox
-from consumer.source.port import Commit, Lease
 
 RENEW_SECONDS = 2.0
 """Between a client that was given up and the next."""

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from itertools import chain
 
 from consumer.domain.batches import RawBatch
-from consumer.domain.offsets import Span
-from consumer.source.port import EndReached, Event, Lease, OutOfRange, Records
+from consumer.domain.offsets import Lease, Span
+from consumer.source.port import EndReached, Event, OutOfRange, Records
 from consumer.source.record_columns import Columns
 
 MERGE_RECORDS = 20_000

@@ -11,23 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol, Self
 
 from consumer.domain.batches import RawBatch
-from consumer.domain.offsets import LogEnds, Span, TopicPartition
-
-
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """The right to work on a partition, from one assignment to its revocation. Never valid again after that."""
-
-    partition: TopicPartition
-    generation: int
-
-
-@dataclass(frozen=True, slots=True)
-class Commit:
-    """A committed offset (the NEXT to read) and its metadata text ("" where there is none)."""
-
-    offset: int
-    metadata: str = ""
+from consumer.domain.offsets import Commit, Lease, LogEnds, Span, TopicPartition
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self, cast
 
+from consumer.domain.compression import Compression
 from consumer.domain.errors import TransientError
-from consumer.store.compression import Compression, Place, packer_for
+from consumer.store.compression import CODECS, Packer, Place
 from consumer.store.port import Body
 
 BLOCK = 1024 * 1024
@@ -81,8 +82,9 @@ def freeze(
     compression a large result lies in a temporary file in `folder`. The same bytes in give the same bytes out. Raises
     TransientError where the local disk fails or is full.
     """
-    with local_disk("read the spool" if compression == "none" else f"pack into {folder}"):
-        return _plain(pieces, header) if compression == "none" else _packed(pieces, header, compression, folder)
+    packer = CODECS[compression].packer
+    with local_disk("read the spool" if packer is None else f"pack into {folder}"):
+        return _plain(pieces, header) if packer is None else _packed(pieces, header, packer(), folder)
 
 
 def framed(piece: Piece, length: int, *, header: bytes, sha256: str) -> FileBody:
@@ -240,9 +242,8 @@ def _plain(pieces: Sequence[Piece], header: bytes) -> FileBody:
     return FileBody(size, digest.hexdigest(), lambda: _chained(header, frozen), self_checking=checking)
 
 
-def _packed(pieces: Sequence[Piece], header: bytes, compression: Compression, folder: Path) -> FileBody:
+def _packed(pieces: Sequence[Piece], header: bytes, packer: Packer, folder: Path) -> FileBody:
     digest, size = hashlib.sha256(), 0
-    packer = packer_for(compression)
     with Place(folder) as place, _Chain(header, pieces) as reader:
         for block in iter(lambda: reader.read(BLOCK), b""):
             packed = packer.compress(block)

@@ -1,4 +1,4 @@
-"""Packing: gzip and zstd, and the place where packed bytes wait for their upload."""
+"""Compression: how each one packs and unpacks, in one table; and the place where packed bytes wait for their upload."""
 
 from __future__ import annotations
 
@@ -7,15 +7,20 @@ import io
 import re
 import tempfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Literal, Protocol, Self, cast
+from typing import BinaryIO, Protocol, Self, cast
 
 import zstandard
 
-Compression = Literal["none", "gzip", "zstd"]
+from consumer.domain.compression import Compression, compression_of
 
+BLOCK = 1 << 20
+MOST_WINDOW = 1 << 23
+"""Memory that a zstd frame may ask for; ours ask for less."""
 IN_MEMORY = 8 * 1024 * 1024
 """Packed bytes up to this stay off the disk."""
 TEMPORARY = "packed-"
@@ -35,11 +40,80 @@ class Packer(Protocol):
         """The end."""
 
 
-def packer_for(compression: Compression) -> Packer:
-    """A fresh packer. The same bytes in give the same bytes out."""
-    if compression == "gzip":
-        return zlib.compressobj(GZIP_LEVEL, wbits=31)  # a gzip header without name and time
+@dataclass(frozen=True, slots=True)
+class Codec:
+    """One compression. The same bytes in give the same bytes out.
+
+    `packer` is None where nothing is packed. `unpack` gives the plain bytes in
+    blocks, and raises ValueError where the packed ones are damaged.
+    """
+
+    content_type: str
+    packer: Callable[[], Packer] | None
+    unpack: Callable[[BinaryIO], Iterator[bytes]]
+
+
+# -- none, gzip, zstd ------------------------------------------------------------------------------------------------
+
+
+def _read(reader: BinaryIO) -> Iterator[bytes]:
+    yield from iter(lambda: reader.read(BLOCK), b"")
+
+
+def _gzip() -> Packer:
+    return zlib.compressobj(GZIP_LEVEL, wbits=31)  # a gzip header without name and time
+
+
+def _gunzipped(reader: BinaryIO) -> Iterator[bytes]:
+    unpacker = zlib.decompressobj(wbits=31)
+    try:
+        for block in iter(lambda: reader.read(BLOCK), b""):
+            while block:  # one block may hold a thousand times as much
+                yield unpacker.decompress(block, BLOCK)
+                block = unpacker.unconsumed_tail  # noqa: PLW2901 - what is left of it
+        yield unpacker.flush()
+    except zlib.error as error:
+        raise ValueError(f"damaged gzip: {error}") from error
+    if not unpacker.eof:
+        raise ValueError("damaged gzip: it ends early")
+
+
+def _zstd() -> Packer:
     return zstandard.ZstdCompressor(level=ZSTD_LEVEL, write_checksum=True).compressobj()
+
+
+def _unzstd(reader: BinaryIO) -> Iterator[bytes]:
+    try:
+        with closing(
+            zstandard.ZstdDecompressor(max_window_size=MOST_WINDOW).stream_reader(reader, closefd=False)
+        ) as stream:
+            yield from iter(lambda: stream.read(BLOCK), b"")
+    except zstandard.ZstdError as error:
+        raise ValueError(f"damaged zstd: {error}") from error
+
+
+CODECS: Mapping[Compression, Codec] = {
+    "none": Codec("text/csv", None, _read),
+    "gzip": Codec("application/gzip", _gzip, _gunzipped),
+    "zstd": Codec("application/zstd", _zstd, _unzstd),
+}
+_PLAIN_TYPES = {".jsonl": "application/x-ndjson", ".json": "application/json"}
+
+
+def content_type(key: str) -> str | None:
+    """The Content-Type of an object; None where its name says nothing of it."""
+    for ending, kind in _PLAIN_TYPES.items():
+        if key.endswith(ending):
+            return kind
+    return CODECS[compression_of(key)].content_type if ".csv" in key.rpartition("/")[2] else None
+
+
+def plain_blocks(key: str, reader: BinaryIO) -> Iterator[bytes]:
+    """The object's text in blocks, unpacked by the ending of its key. Raises ValueError where it is damaged."""
+    yield from CODECS[compression_of(key)].unpack(reader)
+
+
+# -- where packed bytes wait -----------------------------------------------------------------------------------------
 
 
 class Place:

@@ -21,6 +21,7 @@ import structlog
 from consumer.domain.errors import HaltError, TransientError, UsageError
 from consumer.store import s3_errors
 from consumer.store.body import BodyReader, blocks, into_buffers, regrouped
+from consumer.store.compression import content_type
 from consumer.store.conditional_writes.barrier import held_back
 from consumer.store.port import (
     MOST_WHOLE,
@@ -355,6 +356,7 @@ class S3Store:
         """Where the object lies, what is said of it, and how it is kept."""
         wanted = {
             "Metadata": dict(metadata or {}),
+            "ContentType": content_type(key),
             "ServerSideEncryption": self._options.server_side_encryption,
             "SSEKMSKeyId": self._options.kms_key_id,
             "StorageClass": self._options.storage_class,

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 
 from consumer.domain.batches import Counts
+from consumer.domain.compression import SUFFIXES
 from consumer.domain.days import ONE_DAY, midnight
 from consumer.domain.errors import HaltError, HaltReason
 from consumer.domain.offsets import Span, TopicPartition
 from consumer.seal.chain import Chain
-from consumer.seal.keys import SUFFIXES, data_key, quarantine_key, record_key
+from consumer.seal.keys import data_key, quarantine_key, record_key
 from consumer.seal.log import parse_record
 from consumer.seal.record import ObjectEntry, Reach, Record, RecordKind, due_by
 from consumer.store.port import Stored

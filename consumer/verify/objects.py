@@ -10,8 +10,9 @@ from typing import BinaryIO, cast
 import orjson
 
 from consumer.domain.json_fields import number_in
+from consumer.seal.objects import RowCounter
 from consumer.seal.record import ObjectEntry
-from consumer.store.contents import BLOCK, RowCounter, plain_blocks
+from consumer.store.compression import BLOCK, plain_blocks
 from consumer.store.port import ObjectInfo, Store
 from consumer.verify.columns import ColumnsLook
 from consumer.verify.findings import RESTORE_OBJECT, RESTORE_QUARANTINE, Finding, Problem

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 
+from consumer.domain.compression import SUFFIXES
 from consumer.domain.offsets import TopicPartition
 from consumer.seal.chain import Chain
 from consumer.seal.record import ObjectEntry, Record, RecordKind
@@ -15,7 +16,8 @@ from consumer.verify.chain import ChainLook
 from consumer.verify.findings import RESTORE, Finding, Problem
 from consumer.verify.replays import ReplayLook
 
-_NAME = re.compile(r".*/(?P<topic>[^/]+)-(?P<partition>\d+)-(?P<through>\d{20})\.csv(\.gz|\.zst)?")
+_ENDINGS = "|".join(re.escape(suffix) for suffix in SUFFIXES.values())
+_NAME = re.compile(rf".*/(?P<topic>[^/]+)-(?P<partition>\d+)-(?P<through>\d{{20}})\.csv(?:{_ENDINGS})")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,9 @@ from datetime import date
 from consumer.domain.batches import DayRows, RawBatch, TransformedBatch
 from consumer.domain.days import ABSURD_DAYS
 from consumer.domain.errors import PendingError, TooVariousError, TransientError
-from consumer.domain.offsets import Span
+from consumer.domain.offsets import Lease, Span
 from consumer.seal.record import Record
-from consumer.source.port import EndReached, Lease, OutOfRange, Records
+from consumer.source.port import EndReached, OutOfRange, Records
 from consumer.spool.checkpoint import Progress
 from consumer.spool.files import PartitionSpool, SpoolDamagedError, SpoolFullError
 from consumer.worker.events import BatchTaken, OutageMet, OutageOver, ReadingPaused, ReadingResumed

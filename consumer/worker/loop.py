@@ -15,8 +15,8 @@ from typing import TypeVar
 
 from consumer.domain.clock import Clock
 from consumer.domain.errors import GraceError, TransientError
-from consumer.domain.offsets import TopicPartition
-from consumer.source.port import Assigned, Broker, EndReached, Event, Lease, OutOfRange, Records, Revoked
+from consumer.domain.offsets import Lease, TopicPartition
+from consumer.source.port import Assigned, Broker, EndReached, Event, OutOfRange, Records, Revoked
 from consumer.spool.checkpoint import is_name
 from consumer.spool.disk import Disk
 from consumer.worker.backpressure import Action, DiskUsage, Limits, PartitionUsage, plan_backpressure

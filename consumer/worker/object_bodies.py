@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from consumer.domain.compression import Compression
 from consumer.shape.quarantine import without_value
 from consumer.spool.checkpoint import SpoolFile
 from consumer.spool.disk import Disk
 from consumer.spool.files import Running, SpoolDamagedError
 from consumer.store.body import FileBody, Piece, framed, freeze
-from consumer.store.compression import Compression
 
 _BLOCK = 1 << 20
 
@@ -88,7 +88,7 @@ class ObjectBodies:
         self,
         file: SpoolFile | None,
         columns: tuple[str, ...],
-        compression: str,
+        compression: Compression,
         digest: Running | None = None,
         *,
         quarantine: bool = False,
@@ -100,7 +100,7 @@ class ObjectBodies:
         """
         quarantine = quarantine or (file is not None and file.quarantine)
         top = b"" if quarantine else header(columns)
-        packing = "none" if quarantine else cast("Compression", compression)
+        packing: Compression = "none" if quarantine else compression
         as_it_is = packing == "none" and not (quarantine and self.omit_values)
         if file is not None and as_it_is and digest is not None and digest.top == top:
             whole = Piece(lambda: self._open(file), self_checking=True, unchecked=lambda: self._bare(file))

@@ -9,11 +9,11 @@ from typing import TypeVar
 
 from consumer.domain.batches import RowTransformer
 from consumer.domain.errors import HaltError, TransientError
+from consumer.domain.offsets import Lease
 from consumer.seal.chain import Chain
 from consumer.seal.decide import cutoff_to_close
 from consumer.seal.record import Record, due_by
 from consumer.seal.recover import NO_RECORD
-from consumer.source.port import Lease
 from consumer.spool.checkpoint import Basis, SpoolFile
 from consumer.spool.files import PartitionSpool, SpoolFullError
 from consumer.worker.coroutines import Steps, with_backoff

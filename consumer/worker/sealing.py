@@ -20,15 +20,15 @@ from datetime import date, datetime
 from functools import partial
 
 from consumer.domain.backoff import pauses
+from consumer.domain.compression import compression_of
 from consumer.domain.errors import HaltError, SinkError, TransientError, UnknownOutcomeError
-from consumer.domain.offsets import LogEnds
+from consumer.domain.offsets import Commit, LogEnds
 from consumer.seal.decide import Decision, Held, NotYet, Reread, Situation, Stop, Target, decide
 from consumer.seal.folder_columns import claim_columns
 from consumer.seal.log import put_rules
-from consumer.seal.objects import count_rows, put_object
+from consumer.seal.objects import put_object
 from consumer.seal.record import ObjectEntry, Record
 from consumer.seal.recover import commit_for
-from consumer.source.port import Commit
 from consumer.spool.checkpoint import SpoolFile
 from consumer.spool.files import SpoolDamagedError, SpoolFullError
 from consumer.store.body import ChangedError
@@ -236,10 +236,10 @@ def _put(
 ) -> None:
     began = partition.context.clock.monotonic()
     digest = None if file is None else partition.spool.digest(file)
-    packing = _compression(entry.key)
+    packing = compression_of(entry.key)
     with partition.context.bodies.freeze(file, columns, packing, digest, quarantine=entry.quarantine) as body:
         try:
-            written = put_object(partition.context.store, record, entry, body, count_rows, lossy=lossy)
+            written = put_object(partition.context.store, record, entry, body, lossy=lossy)
         except HaltError as halt:
             if len(partition.context.log(partition.name).read().records) > len(partition.chain.records):
                 raise LookAgainError(f"the seal log of {partition.name} went on meanwhile") from halt
@@ -252,12 +252,6 @@ def _put(
             raise
         seconds = partition.context.clock.monotonic() - began
         partition.context.listener(ObjectUploaded(entry, body.size, written, seconds))
-
-
-def _compression(key: str) -> str:
-    if key.endswith(".gz"):
-        return "gzip"
-    return "zstd" if key.endswith(".zst") else "none"
 
 
 def commit(partition: Partition, wanted: Commit) -> Steps[None]:

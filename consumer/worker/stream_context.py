@@ -11,13 +11,14 @@ from threading import Lock
 from consumer.domain.backoff import Jitter
 from consumer.domain.batches import RowTransformer
 from consumer.domain.clock import Clock
+from consumer.domain.compression import Compression
 from consumer.domain.errors import HaltError, HaltReason
 from consumer.domain.offsets import LogEnds, TopicPartition
 from consumer.seal.decide import QUARANTINE_FLOOR, Schedule
 from consumer.seal.folder_columns import header_of
 from consumer.seal.keys import settings_key
 from consumer.seal.log import SealLog, get_rules
-from consumer.seal.objects import ObjectChecker, count_rows
+from consumer.seal.objects import ObjectChecker
 from consumer.seal.record import Record
 from consumer.source.port import Broker, ClusterAdmin, TopicFacts, begin_at
 from consumer.spool.disk import Disk
@@ -37,7 +38,7 @@ class StreamConfig:
     rules: RowRules
     group: str
     begin: str | datetime = "earliest"
-    compression: str = "none"
+    compression: Compression = "none"
     max_ratio: float = 0.05
     min_records: int = QUARANTINE_FLOOR
 
@@ -81,7 +82,7 @@ class StreamContext:
 
     def object_checker(self) -> ObjectChecker:
         """Says which objects are in the bucket, from a fresh look at it."""
-        return ObjectChecker(self.store, count_rows)
+        return ObjectChecker(self.store)
 
     def ask_safe(self) -> None:
         """Have the store tested once. Raises HaltError `unsafe_store` where its conditional writes do not hold."""

@@ -19,11 +19,9 @@ from consumer.domain.offsets import TopicPartition
 from consumer.seal.chain import Chain
 from consumer.seal.decide import Schedule
 from consumer.seal.log import SealLog
-from consumer.seal.objects import count_rows, size_and_digest
 from consumer.seal.publisher import Publisher
 from consumer.seal.record import Record
 from consumer.seal.replacements.log import ReplacementLog
-from consumer.source.port import Commit
 from consumer.store.port import Store
 from consumer.streams.rules import RowRules
 from consumer.worker.backpressure import Limits
@@ -265,9 +263,6 @@ class Member:
             context.config.name,
             columns_of=lambda digest: self._transform(context.ask_rules(digest, ONE)).columns,
             today=lambda: self._transform(context.config.rules).columns,
-            object_checker=context.object_checker,
-            count_rows=count_rows,
-            digest=lambda key: size_and_digest(context.store, key),
             replaced=ReplacementLog(context.store, context.config.name).read,
             now=context.clock.now,
         )

@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from consumer.domain.compression import Compression
 from consumer.domain.days import days_between
 from consumer.domain.offsets import TopicPartition
 from consumer.export.judges import RuleJudges
@@ -19,7 +20,6 @@ from consumer.export.stream import Ended, Order, StreamExport
 from consumer.export.survey import Survey
 from consumer.export.targets import BucketTarget, FolderTarget, Target
 from consumer.shape.transform import make_transformer
-from consumer.store.compression import Compression
 from consumer.store.port import StreamingStore
 from consumer.streams.columns import column_names
 from tests.builders.outside import P0, Scene

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from consumer.domain.clock import Clock
-from consumer.domain.offsets import TopicPartition
+from consumer.domain.offsets import Commit, TopicPartition
 from consumer.seal.inspection import Outside
 from consumer.settings.load import settings_from
-from consumer.source.port import Commit
 from tests.builders.sealed import GROUP, RULES, STREAM, TOPIC, Bucket
 from tests.fakes.kafka.admin import MemoryAdmin, MemoryCluster
 from tests.fakes.store import MemoryStore

@@ -16,6 +16,8 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from consumer.store.contents import plain_blocks
+
 from consumer.domain.batches import Counts, RawBatch, TransformOptions
 from consumer.domain.offsets import Span, TopicPartition
 from consumer.replace.bodies import working_folder
@@ -25,7 +27,7 @@ from consumer.replace.services import Scope, Services
 from consumer.replace.undo import Undo
 from consumer.seal.keys import data_key, quarantine_key
 from consumer.seal.log import SealLog, get_rules, put_rules
-from consumer.seal.objects import ObjectChecker, count_rows, put_object, size_and_digest
+from consumer.seal.objects import put_object
 from consumer.seal.publisher import Publisher
 from consumer.seal.record import ObjectEntry, Record, RecordKind, due_by
 from consumer.seal.replacements.log import ReplacementLog
@@ -33,7 +35,6 @@ from consumer.seal.replacements.record import Replacement
 from consumer.shape.transform import make_transformer
 from consumer.store.body import Piece, freeze
 from consumer.store.compression import Compression
-from consumer.store.contents import plain_blocks
 from consumer.store.port import Store
 from consumer.streams.columns import columns_of
 from consumer.streams.kinds import KINDS
@@ -163,7 +164,7 @@ class Past:
         piece = Piece(lambda: io.BytesIO(rows))
         packing: Compression = "none" if entry.quarantine else self.compression
         with freeze([piece], header=header, compression=packing, folder=self.folder) as body:
-            assert put_object(self.store, record, entry, body, count_rows)
+            assert put_object(self.store, record, entry, body)
 
     def _entry(
         self, place: TopicPartition, through: int, of: date, quarantine: bool, found: list[tuple[int, bytes]]
@@ -199,9 +200,6 @@ class Past:
             STREAM,
             columns_of=self._columns,
             today=lambda: self._columns(self.today.digest),
-            object_checker=lambda: ObjectChecker(self.store, count_rows),
-            count_rows=count_rows,
-            digest=lambda key: size_and_digest(self.store, key),
             replaced=ReplacementLog(self.store, STREAM).read,
             now=lambda: self.now,
         )

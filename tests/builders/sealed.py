@@ -15,10 +15,11 @@ import orjson
 import zstandard
 
 from consumer.domain.batches import Counts
+from consumer.domain.compression import Compression
 from consumer.domain.offsets import Span, TopicPartition
 from consumer.seal.keys import data_key, quarantine_key, record_key
 from consumer.seal.log import SealLog, put_rules
-from consumer.seal.objects import ObjectChecker, count_rows, put_object, size_and_digest
+from consumer.seal.objects import put_object, size_and_digest
 from consumer.seal.publisher import Publisher
 from consumer.seal.record import ObjectEntry, Record, RecordKind
 from consumer.seal.replacements.log import ReplacementLog
@@ -79,7 +80,7 @@ class Bucket:
 
     store: Store
     rules: RowRules = RULES
-    compression: str = "none"
+    compression: Compression = "none"
     partitions: int = 1
     now: datetime = field(default_factory=lambda: at(DAY))
     seen: dict[int, int] = field(default_factory=dict)
@@ -171,7 +172,7 @@ class Bucket:
             have = offsets.get((entry.day, entry.quarantine), ())
             first, last = (have[0], have[-1]) if have else (None, None)
             real = replace(entry, rows=len(have), first_offset=first, last_offset=last)
-            put_object(self.store, record, real, body_of(entry.day, have, entry.key), count_rows)
+            put_object(self.store, record, real, body_of(entry.day, have, entry.key))
 
     def _entries(
         self, place: TopicPartition, rows: Rows, through: int, *, quarantine: bool = False
@@ -204,9 +205,6 @@ class Bucket:
             STREAM,
             columns_of=lambda _: COLUMNS,
             today=lambda: COLUMNS,
-            object_checker=lambda: ObjectChecker(self.store, count_rows),
-            count_rows=count_rows,
-            digest=lambda key: size_and_digest(self.store, key),
             replaced=ReplacementLog(self.store, STREAM).read,
             now=lambda: self.now,
         )
@@ -296,7 +294,7 @@ class Bucket:
         self.overwrite(key, orjson.dumps(raw, option=orjson.OPT_INDENT_2))
 
 
-def three_days(store: Store, compression: str = "none") -> Bucket:
+def three_days(store: Store, compression: Compression = "none") -> Bucket:
     """Two partitions, three days sealed and published: late rows, quarantine, a spill, a day far ahead, a lazy one."""
     bucket = Bucket(store, partitions=2, compression=compression)
     far = next_day(DAY, 30)

@@ -11,8 +11,8 @@ import pytest
 
 from consumer.domain.batches import RawBatch
 from consumer.domain.errors import LeaseLostError
-from consumer.domain.offsets import TopicPartition
-from consumer.source.port import Commit, EndReached, Records
+from consumer.domain.offsets import Commit, TopicPartition
+from consumer.source.port import EndReached, Records
 from tests.contract.worlds import KafkaWorld, MemoryWorld, Watcher, World, poll_all, texts, watching
 
 

@@ -15,7 +15,7 @@ from confluent_kafka.cimpl import NewPartitions
 
 from consumer.domain.batches import RawBatch
 from consumer.domain.errors import TransientError
-from consumer.domain.offsets import TopicPartition
+from consumer.domain.offsets import Lease, TopicPartition
 from consumer.settings.model import KafkaSettings
 from consumer.source.admin import KafkaAdmin
 from consumer.source.broker import KafkaBroker
@@ -25,7 +25,6 @@ from consumer.source.port import (
     ClusterAdmin,
     EndReached,
     Event,
-    Lease,
     OutOfRange,
     RangeReader,
     Records,

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from consumer.domain.errors import LeaseLostError, TransientError, UnknownOutcomeError, UsageError
-from consumer.domain.offsets import LogEnds, TopicPartition
+from consumer.domain.offsets import Commit, LogEnds, TopicPartition
 from consumer.settings.model import KafkaSettings
 from consumer.source import broker as kafka_module
 from consumer.source.admin import KafkaAdmin
 from consumer.source.broker import KafkaBroker
-from consumer.source.port import Commit, Event
+from consumer.source.port import Event
 from tests.conftest import KafkaFactory, ProxiedKafka, TopicFactory
 from tests.contract.worlds import KafkaWorld, Watcher, poll_all, texts, until
 from tests.services.kafka import KafkaAddress

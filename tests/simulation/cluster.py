@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from consumer.domain.errors import TransientError, UnknownOutcomeError
-from consumer.domain.offsets import TopicPartition
-from consumer.source.port import Commit, Event
+from consumer.domain.offsets import Commit, TopicPartition
+from consumer.source.port import Event
 from tests.fakes.kafka.admin import MemoryCluster
 from tests.fakes.kafka.broker import MemoryBroker
 from tests.fakes.kafka.group import MemoryGroup

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 
-from consumer.domain.offsets import TopicPartition
+from consumer.domain.offsets import Commit, TopicPartition
 from consumer.seal.record import Record, RecordKind, record_from
-from consumer.source.port import Commit
 from consumer.streams.rules import RowRules, rules_from_document
 from tests.fakes.store import MemoryStore
 from tests.simulation.cluster import Cluster, Entry

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from consumer.domain.errors import HaltReason
+from consumer.domain.offsets import Commit
 from consumer.seal.decide import Schedule
-from consumer.source.port import Commit
 from consumer.worker.events import (
     PartitionHalted,
     PartitionRecovered,

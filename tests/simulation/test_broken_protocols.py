@@ -10,13 +10,13 @@ from typing import Any
 import orjson
 import pytest
 
+from consumer.domain.offsets import Commit
 from consumer.seal import day_plan as publication
 from consumer.seal import decide, keys, recover
 from consumer.seal import objects as finish
 from consumer.seal.chain import Chain
 from consumer.seal.publisher import Publisher
 from consumer.seal.record import Record
-from consumer.source.port import Commit
 from consumer.store.port import Absent
 from consumer.worker import partition as partition_module
 from consumer.worker import recovery_input as survey_module

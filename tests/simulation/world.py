@@ -15,7 +15,6 @@ from consumer.domain.clock import Clock
 from consumer.domain.errors import TransientError, UnknownOutcomeError
 from consumer.domain.offsets import TopicPartition
 from consumer.seal.decide import Schedule
-from consumer.seal.objects import ObjectChecker, count_rows
 from consumer.seal.publisher import Publisher
 from consumer.seal.replacements.log import ReplacementLog
 from consumer.source.port import Broker, ClusterAdmin
@@ -269,9 +268,6 @@ class World:
             "sim",
             columns_of=lambda digest: context.ask_transformer(digest, TopicPartition(TOPIC, 0)).columns,
             today=lambda: context.ask_transformer(context.today, TopicPartition(TOPIC, 0)).columns,
-            object_checker=lambda: ObjectChecker(store, count_rows),
-            count_rows=count_rows,
-            digest=lambda key: (0, ""),
             replaced=ReplacementLog(store, "sim").read,
             now=clock.now,
         )

@@ -14,11 +14,11 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from consumer.commands.demo.data import Sent
 from consumer.domain.errors import TransientError, UsageError
-from consumer.domain.offsets import LogEnds, TopicPartition
+from consumer.domain.offsets import Commit, LogEnds, TopicPartition
 from consumer.settings.model import KafkaSettings
 from consumer.source.admin import KafkaAdmin
 from consumer.source.errors import cause, outage
-from consumer.source.port import Commit, TopicFacts
+from consumer.source.port import TopicFacts
 
 SECONDS = 10.0
 """How long the mock cluster may take for anything."""

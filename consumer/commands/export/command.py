@@ -17,6 +17,7 @@ from consumer.commands.output import print_json, say, size_text
 from consumer.commands.retry import RetryBudget
 from consumer.commands.wiring import registry_of, store_of, transformer_factory, writer_name
 from consumer.domain.clock import Clock, SystemClock
+from consumer.domain.compression import Compression
 from consumer.domain.errors import GaveUpError, HaltError, SinkError, UsageError
 from consumer.export.judges import RuleJudges
 from consumer.export.plan import checked_days
@@ -26,7 +27,6 @@ from consumer.seal.inspection import Outside
 from consumer.settings.model import Settings, StreamSettings
 from consumer.source.admin import KafkaAdmin
 from consumer.source.range_reader import KafkaRangeReader
-from consumer.store.compression import Compression
 from consumer.streams.columns import column_names
 
 THREADS = 16

@@ -14,8 +14,8 @@ from threading import RLock
 from typing import Protocol
 
 from consumer.domain.errors import TransientError
-from consumer.domain.offsets import LogEnds, TopicPartition
-from consumer.source.port import Commit, TopicFacts, millis_from
+from consumer.domain.offsets import Commit, LogEnds, TopicPartition
+from consumer.source.port import TopicFacts, millis_from
 from tests.fakes.kafka.group import MemoryGroup
 from tests.fakes.kafka.log import MemoryLog, Transaction
 

@@ -10,8 +10,8 @@ from threading import Event as Bell
 from consumer.domain.batches import RawBatch
 from consumer.domain.clock import Clock, SystemClock
 from consumer.domain.errors import LeaseLostError, UsageError
-from consumer.domain.offsets import Span, TopicPartition
-from consumer.source.port import Assigned, Commit, EndReached, Event, Lease, OutOfRange, Records, Revoked
+from consumer.domain.offsets import Commit, Lease, Span, TopicPartition
+from consumer.source.port import Assigned, EndReached, Event, OutOfRange, Records, Revoked
 from tests.fakes.kafka.admin import Hooks, MemoryCluster, NoHooks
 from tests.fakes.kafka.log import StoredRecord
 

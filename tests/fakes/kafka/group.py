@@ -11,8 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from consumer.domain.offsets import TopicPartition
-from consumer.source.port import Commit
+from consumer.domain.offsets import Commit, TopicPartition
 
 
 @dataclass(slots=True)

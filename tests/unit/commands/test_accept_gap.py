@@ -11,13 +11,12 @@ import pytest
 from consumer.commands import main
 from consumer.commands.accept_gap import record_gap
 from consumer.domain.errors import HaltError, HaltReason, UsageError
-from consumer.domain.offsets import LogEnds, Span, TopicPartition
+from consumer.domain.offsets import Commit, LogEnds, Span, TopicPartition
 from consumer.seal.gap import gap_objection
 from consumer.seal.keys import record_key, settings_key
 from consumer.seal.log import SealLog
 from consumer.seal.record import Record, RecordKind
 from consumer.seal.recover import commit_for
-from consumer.source.port import Commit
 from tests.builders.outside import P0, Scene
 from tests.builders.outside import scene as make_scene
 from tests.builders.sealed import DAY, TOPIC, Bucket, StoppedClock, next_day

@@ -12,11 +12,10 @@ import pytest
 from consumer.commands import status as command
 from consumer.commands.status import status_of
 from consumer.domain.errors import UsageError
-from consumer.domain.offsets import TopicPartition
+from consumer.domain.offsets import Commit, TopicPartition
 from consumer.observe.status import Halted, PartitionStatus, Status
 from consumer.seal.keys import record_key
 from consumer.seal.recover import commit_for
-from consumer.source.port import Commit
 from tests.builders.outside import P0, Scene
 from tests.builders.outside import scene as make_scene
 from tests.builders.sealed import DAY, STREAM, TOPIC, StoppedClock, at, next_day

@@ -14,10 +14,10 @@ from typing import BinaryIO, TypeVar
 import pytest
 import zstandard
 
+from consumer.domain.compression import Compression
 from consumer.domain.errors import HaltError, TransientError, UsageError
-from consumer.domain.offsets import Span, TopicPartition
+from consumer.domain.offsets import Commit, Span, TopicPartition
 from consumer.export.plan import ExportedDay
-from consumer.source.port import Commit
 from consumer.store.port import BytesBody, Match
 from consumer.streams.rules import Method, Privacy
 from tests.builders.exports import Exporter, Heard, row, send, to_folder
@@ -129,7 +129,7 @@ def test_another_content_under_the_name_needs_force(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("packing", ["gzip", "zstd"])
-def test_packed_objects_and_packed_files(tmp_path: Path, packing: str) -> None:
+def test_packed_objects_and_packed_files(tmp_path: Path, packing: Compression) -> None:
     with make_scene(tmp_path, partitions=2) as scene:
         scene.bucket.compression = packing
         sealed(scene)

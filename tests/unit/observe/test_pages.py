@@ -9,13 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.domain.offsets import TopicPartition
+from consumer.domain.offsets import Lease, TopicPartition
 from consumer.monitor.catch_up import LOOK_SECONDS, CatchUp
 from consumer.observe.accept import prefers_html
 from consumer.observe.calendar import DAYS_SHOWN, DayState, PublishedDay, calendar, last_complete
 from consumer.observe.status import Halted, PartitionStatus, Status
 from consumer.observe.status_page import bytes_text, page, short, style
-from consumer.source.port import Lease
 from tests.builders.snapshots import NOW, YESTERDAY, published, snapshot
 
 PLACE = TopicPartition("adapty.events", 3)

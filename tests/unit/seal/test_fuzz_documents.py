@@ -14,19 +14,17 @@ from hypothesis import strategies as st
 
 from consumer.decode.registry import MemoryRegistry
 from consumer.domain.errors import HaltError, HaltReason, TransientError
-from consumer.domain.offsets import LogEnds, Span, TopicPartition
+from consumer.domain.offsets import Commit, LogEnds, Span, TopicPartition
 from consumer.monitor.probes import DaysState, check_days_listing
-from consumer.monitor.snapshot_builder import next_seal
-from consumer.seal.decide import Schedule, cutoff_to_close
+from consumer.seal.decide import Schedule, cutoff_to_close, next_seal
 from consumer.seal.gap import lowest_needed
 from consumer.seal.keys import days_key, manifest_key, record_key, replacement_prefix, settings_key
 from consumer.seal.log import SealLog, get_rules
-from consumer.seal.objects import ObjectChecker, count_rows
+from consumer.seal.objects import ObjectChecker
 from consumer.seal.record import Record, RecordError, record_from
 from consumer.seal.recover import Found, Plan, Stop, commit_proves, recover
 from consumer.seal.replacements.log import ReplacementLog
 from consumer.shape.transform import make_transformer
-from consumer.source.port import Commit
 from consumer.store.port import Absent, BytesBody
 from consumer.verify.findings import Report
 from tests.builders.mutations import FEW, JUNK, mangled
@@ -127,7 +125,7 @@ def whole_life(bucket: Bucket) -> None:
     """All that a worker and the commands ask of a chain."""
     chain = SealLog(bucket.store, PLACE).read()
     seal = chain.last_seal
-    finished = seal is None or ObjectChecker(bucket.store, count_rows).finished(seal, lossy=chain.head.n > seal.n)
+    finished = seal is None or ObjectChecker(bucket.store).finished(seal, lossy=chain.head.n > seal.n)
     commit = Commit(chain.head.resume, "{}")
     rules = get_rules(bucket.store, chain.head.settings, PLACE)
     make_transformer(rules)
@@ -175,7 +173,7 @@ def test_a_manifest(text: bytes, number: int) -> None:
     bucket.remove(days_key(STREAM))  # so that every day is looked at
     one_way_or_halted(*DAMAGED, MISMATCH, do=bucket.publish)
     record = bucket.head()
-    one_way_or_halted(MISMATCH, do=lambda: ObjectChecker(bucket.store, count_rows).finished(record, lossy=True))
+    one_way_or_halted(MISMATCH, do=lambda: ObjectChecker(bucket.store).finished(record, lossy=True))
     assert isinstance(bucket.verify(), Report)
 
 

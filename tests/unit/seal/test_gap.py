@@ -7,12 +7,11 @@ from dataclasses import replace
 import pytest
 
 from consumer.domain.errors import HaltReason
-from consumer.domain.offsets import LogEnds, Span
+from consumer.domain.offsets import Commit, LogEnds, Span
 from consumer.seal.chain import Chain
 from consumer.seal.gap import gap_objection, gap_record, lowest_needed
 from consumer.seal.record import Record, RecordKind, record_from
 from consumer.seal.recover import Found, Plan, Stop, commit_for, recover
-from consumer.source.port import Commit
 from tests.builders.chains import ONE, RULES, at, chain_of, data, day, ends, gap
 
 EMPTY = Chain()

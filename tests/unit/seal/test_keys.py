@@ -4,6 +4,7 @@ from datetime import date
 
 import pytest
 
+from consumer.domain.compression import Compression
 from consumer.domain.offsets import TopicPartition
 from consumer.seal import keys
 
@@ -28,7 +29,7 @@ def test_the_layout() -> None:
 
 
 @pytest.mark.parametrize(("compression", "ending"), [("none", ""), ("gzip", ".gz"), ("zstd", ".zst")])
-def test_data_objects(compression: str, ending: str) -> None:
+def test_data_objects(compression: Compression, ending: str) -> None:
     assert (
         keys.data_key("events", DAY, PLACE, 5_230_011, compression)
         == f"events/dt=2026-11-21/adapty.events-3-00000000000005230011.csv{ending}"

@@ -12,7 +12,7 @@ from consumer.seal.chain import Chain
 from consumer.seal.day_plan import PartitionState
 from consumer.seal.keys import manifest_key
 from consumer.seal.lossy import lossy_objects, seals_under_gaps
-from consumer.seal.objects import count_rows, object_metadata
+from consumer.seal.objects import object_metadata
 from consumer.seal.record import ObjectEntry
 from consumer.store.folder import FolderStore
 from consumer.store.port import Absent, BytesBody, Store
@@ -26,7 +26,7 @@ LEFT = replace(ENTRY, rows=2, first_offset=135, last_offset=140)
 
 
 def found(store: Store, chain: Chain = UNDER, *, finished: bool = True) -> dict[str, ObjectEntry]:
-    return lossy_objects(store, [PartitionState(0, chain, finished)], count_rows)
+    return lossy_objects(store, [PartitionState(0, chain, finished)])
 
 
 def stored(store: RoughStore, entry: ObjectEntry) -> None:

@@ -10,10 +10,10 @@ import pytest
 
 from consumer.domain.errors import HaltError, HaltReason, TransientError, UnknownOutcomeError
 from consumer.seal.keys import manifest_key
-from consumer.seal.objects import ObjectChecker, count_rows, object_metadata, put_object
-from consumer.seal.record import ObjectEntry, Record
+from consumer.seal.objects import ObjectChecker, object_metadata, put_object
+from consumer.seal.record import Record
 from consumer.store.folder import FolderStore
-from consumer.store.port import Absent, BytesBody, Store
+from consumer.store.port import Absent, BytesBody
 from tests.builders.chains import bad, chain_of, data, day, put
 from tests.builders.rough import RoughStore, failing
 
@@ -32,8 +32,11 @@ METADATA = {
 }
 
 
-def uncounted(store: Store, entry: ObjectEntry) -> int:
-    pytest.fail("a store with metadata is not read")
+@pytest.fixture(autouse=True)
+def _uncounted(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store with metadata is not read; a folder has to be."""
+    if "folder" not in request.fixturenames:
+        monkeypatch.setattr("consumer.seal.objects.count_rows", lambda *_: pytest.fail("the store was read"))
 
 
 # Putting
@@ -41,7 +44,7 @@ def uncounted(store: Store, entry: ObjectEntry) -> int:
 
 def test_an_object_carries_its_row_facts() -> None:
     store = RoughStore()
-    assert put_object(store, SEAL, ENTRY, ROWS, uncounted)
+    assert put_object(store, SEAL, ENTRY, ROWS)
     facts = store.head(ENTRY.key)
     assert facts is not None
     assert facts.metadata == METADATA == object_metadata(SEAL, ENTRY, ROWS)
@@ -62,7 +65,7 @@ def test_offset_zero_is_an_offset() -> None:
 def test_the_same_rows_standing_there_are_accepted_whatever_their_bytes() -> None:
     store = RoughStore()
     put(store, ENTRY.key, b"packed another way", {**METADATA, "sha256": "0" * 64})
-    assert not put_object(store, SEAL, ENTRY, ROWS, uncounted)
+    assert not put_object(store, SEAL, ENTRY, ROWS)
     assert store.content(ENTRY.key) == b"packed another way"
 
 
@@ -75,7 +78,7 @@ def test_other_rows_under_the_key_halt(other: dict[str, str]) -> None:
     store = RoughStore()
     put(store, ENTRY.key, b"", {**METADATA, **other})
     with pytest.raises(HaltError) as caught:
-        put_object(store, SEAL, ENTRY, ROWS, uncounted)
+        put_object(store, SEAL, ENTRY, ROWS)
     assert caught.value.reason is HaltReason.OBJECT_MISMATCH
     for words in (ENTRY.key, "seal 0 of t:0", repr(next(iter(other))), "move it out of the folder"):
         assert words in caught.value.message
@@ -85,7 +88,7 @@ def test_an_object_without_metadata_halts() -> None:
     store = RoughStore()
     put(store, ENTRY.key, ROWS.data)
     with pytest.raises(HaltError, match=r"found \{\}"):
-        put_object(store, SEAL, ENTRY, ROWS, uncounted)
+        put_object(store, SEAL, ENTRY, ROWS)
 
 
 def test_a_refusal_with_nothing_under_the_key_is_tried_again() -> None:
@@ -94,25 +97,25 @@ def test_a_refusal_with_nothing_under_the_key_is_tried_again() -> None:
     put(store, ENTRY.key, b"", METADATA)
     store.before = lambda call, key: store.delete(key) if call == "head" else None
     with pytest.raises(TransientError, match="nothing stands there"):
-        put_object(store, SEAL, ENTRY, ROWS, uncounted)
-    assert put_object(store, SEAL, ENTRY, ROWS, uncounted)
+        put_object(store, SEAL, ENTRY, ROWS)
+    assert put_object(store, SEAL, ENTRY, ROWS)
 
 
 def test_an_object_without_rows_is_accepted_again() -> None:
     store, empty = RoughStore(), replace(ENTRY, rows=0, first_offset=None, last_offset=None)
-    assert put_object(store, SEAL, empty, ROWS, uncounted)
-    assert not put_object(store, SEAL, empty, ROWS, uncounted)
+    assert put_object(store, SEAL, empty, ROWS)
+    assert not put_object(store, SEAL, empty, ROWS)
 
 
 def test_an_outage_and_a_lost_answer_are_the_callers_matter() -> None:
     store = RoughStore()
     store.before = failing(TransientError("down"), call="put")
     with pytest.raises(TransientError, match="down"):
-        put_object(store, SEAL, ENTRY, ROWS, uncounted)
+        put_object(store, SEAL, ENTRY, ROWS)
     store.after = failing(UnknownOutcomeError("lost"), call="put")
     with pytest.raises(UnknownOutcomeError):
-        put_object(store, SEAL, ENTRY, ROWS, uncounted)
-    assert not put_object(store, SEAL, ENTRY, ROWS, uncounted), "it took effect: the next try finds it"
+        put_object(store, SEAL, ENTRY, ROWS)
+    assert not put_object(store, SEAL, ENTRY, ROWS), "it took effect: the next try finds it"
 
 
 # A folder keeps no metadata: a recount serves
@@ -124,31 +127,31 @@ def folder(tmp_path: Path) -> FolderStore:
 
 
 def test_in_a_folder_the_rows_are_counted(folder: FolderStore) -> None:
-    assert put_object(folder, SEAL, ENTRY, ROWS, count_rows)
-    assert not put_object(folder, SEAL, ENTRY, ROWS, count_rows)
-    assert put_object(folder, SEAL, BAD, LINES, count_rows)
-    assert not put_object(folder, SEAL, BAD, LINES, count_rows)
+    assert put_object(folder, SEAL, ENTRY, ROWS)
+    assert not put_object(folder, SEAL, ENTRY, ROWS)
+    assert put_object(folder, SEAL, BAD, LINES)
+    assert not put_object(folder, SEAL, BAD, LINES)
 
 
 @pytest.mark.parametrize("content", [b"id,at\n1,a\n", b"id,at\n1,a\n2,b\n3,c\n", b""])
 def test_in_a_folder_other_numbers_of_rows_halt(folder: FolderStore, content: bytes) -> None:
     folder.put(ENTRY.key, BytesBody(content), condition=Absent())
     with pytest.raises(HaltError) as caught:
-        put_object(folder, SEAL, ENTRY, ROWS, count_rows)
+        put_object(folder, SEAL, ENTRY, ROWS)
     assert caught.value.reason is HaltReason.OBJECT_MISMATCH
 
 
 def test_in_a_folder_a_seal_is_finished_when_the_rows_are_there(folder: FolderStore) -> None:
-    assert not ObjectChecker(folder, count_rows).finished(SEAL)
-    put_object(folder, SEAL, ENTRY, ROWS, count_rows)
-    assert not ObjectChecker(folder, count_rows).finished(SEAL)
-    put_object(folder, SEAL, BAD, LINES, count_rows)
-    assert ObjectChecker(folder, count_rows).finished(SEAL)
+    assert not ObjectChecker(folder).finished(SEAL)
+    put_object(folder, SEAL, ENTRY, ROWS)
+    assert not ObjectChecker(folder).finished(SEAL)
+    put_object(folder, SEAL, BAD, LINES)
+    assert ObjectChecker(folder).finished(SEAL)
 
 
 def test_in_a_folder_fewer_rows_will_do_under_a_gap(folder: FolderStore) -> None:
     folder.put(ENTRY.key, BytesBody(b"id,at\n1,a\n"), condition=Absent())
-    object_checker = ObjectChecker(folder, count_rows)
+    object_checker = ObjectChecker(folder)
     assert not object_checker.stands(SEAL, ENTRY)
     assert object_checker.stands(SEAL, ENTRY, lossy=True)
     assert not object_checker.stands(SEAL, replace(ENTRY, rows=0), lossy=True)
@@ -158,15 +161,15 @@ def test_in_a_folder_fewer_rows_will_do_under_a_gap(folder: FolderStore) -> None
 
 
 def finished(store: RoughStore, *, lossy: bool = False) -> bool:
-    return ObjectChecker(store, uncounted).finished(SEAL, lossy=lossy)
+    return ObjectChecker(store).finished(SEAL, lossy=lossy)
 
 
 @pytest.fixture
 def full() -> RoughStore:
     """Both objects stand."""
     store = RoughStore()
-    put_object(store, SEAL, ENTRY, ROWS, uncounted)
-    put_object(store, SEAL, BAD, LINES, uncounted)
+    put_object(store, SEAL, ENTRY, ROWS)
+    put_object(store, SEAL, BAD, LINES)
     return store
 
 
@@ -177,7 +180,7 @@ def test_a_seal_is_finished_when_each_object_stands(full: RoughStore) -> None:
 
 
 def test_a_seal_without_objects_is_finished() -> None:
-    assert ObjectChecker(RoughStore(), uncounted).finished(chain_of({}).head)
+    assert ObjectChecker(RoughStore()).finished(chain_of({}).head)
 
 
 @pytest.mark.parametrize(
@@ -210,7 +213,7 @@ def test_an_object_without_metadata_is_not_the_seals(full: RoughStore) -> None:
 def test_without_a_gap_all_rows_are_wanted_unless_told_otherwise(full: RoughStore) -> None:
     full.delete(ENTRY.key)
     put(full, ENTRY.key, b"", {**METADATA, "rows": "1"})
-    object_checker = ObjectChecker(full, uncounted)
+    object_checker = ObjectChecker(full)
     assert not object_checker.finished(SEAL)
     assert not object_checker.stands(SEAL, ENTRY)
 
@@ -263,7 +266,7 @@ def test_a_manifest_is_read_once_for_all_objects_of_a_day() -> None:
     manifest(store, *(entry.key for entry in entries))
     asked: list[str] = []
     store.before = lambda call, key: asked.append(key) if call == "get" else None
-    assert ObjectChecker(store, uncounted).finished(chain_of({"objects": entries}).head)
+    assert ObjectChecker(store).finished(chain_of({"objects": entries}).head)
     assert asked == [manifest_key("s", day(0))]
 
 

@@ -16,7 +16,7 @@ from consumer.seal.chain import Chain
 from consumer.seal.day_plan import manifest_digest
 from consumer.seal.keys import days_key, manifest_key, quarantine_key, record_key, success_key
 from consumer.seal.log import SealLog
-from consumer.seal.objects import ObjectChecker, count_rows, size_and_digest
+from consumer.seal.objects import size_and_digest
 from consumer.seal.publisher import ROUNDS, Ending, Published, Publisher
 from consumer.seal.record import ObjectEntry
 from consumer.seal.replacements.log import ReplacementLog
@@ -45,9 +45,6 @@ class Bucket:
             "s",
             columns_of=COLUMNS.__getitem__,
             today=lambda: today,
-            object_checker=lambda: ObjectChecker(self.store, count_rows),
-            count_rows=count_rows,
-            digest=lambda key: size_and_digest(self.store, key),
             replaced=ReplacementLog(self.store, "s").read,
             now=self.store.now,
         )

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.domain.errors import HaltReason
+from consumer.domain.offsets import Commit
 from consumer.seal.chain import Chain
 from consumer.seal.recover import NO_RECORD, Found, Plan, SpoolReach, Stop, commit_for, commit_proves, recover
-from consumer.source.port import Commit
 from consumer.streams.rules import DayBy
 from tests.builders.chains import ONE, RULES, chain_of, data, ends, gap
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -123,8 +124,9 @@ def test_the_banner_is_plain_and_says_what_decides_rows(loaded: Settings) -> Non
     rules = banner["streams"][0]["rules"]
     assert rules["digest"] == loaded.streams[0].rules.digest
     assert rules["time_field"] == "event_datetime"
-    assert rules["event_types"] == {"default": True}
-    assert "schema" not in rules
+    assert (rules["filter"]["event_types"], rules["filter"]["event_type_default"]) == ({}, True)
+    every = {each.name for each in fields(loaded.streams[0].rules)}
+    assert rules.keys() == {"digest", *every} - {"schema", "writer_schema"}, "a field that is new is shown as well"
     assert banner["streams"][0]["destination"]["secret_access_key"] == MASK
 
 

@@ -107,7 +107,7 @@ CASES: dict[str, tuple[str, str]] = {
     "broker without port": (
         LEAST.replace("localhost:9092", "a:1,b"),
         (
-            'kafka.bootstrap_servers: "a:1,b" is no list of brokers; write host:port, more by comma, e.g.'
+            'kafka.bootstrap_servers: "a:1,b" is not a list of brokers; write host:port, more by comma, e.g.'
             ' "kafka-1:9092,kafka-2:9092"'
         ),
     ),
@@ -151,7 +151,7 @@ CASES: dict[str, tuple[str, str]] = {
     ),
     "bad registry url": (
         f"{LEAST}[schema_registry]\nurl = 'http://a:8081,ftp://b'",
-        'schema_registry.url: "http://a:8081,ftp://b" is no URL of a server; write e.g. "https://host:9000"',
+        'schema_registry.url: "http://a:8081,ftp://b" is not the URL of a server; write e.g. "https://host:9000"',
     ),
     "two users": (
         f"{LEAST}[schema_registry]\nurl = 'http://a:b@h'\noptions = {{'basic.auth.user.info' = 'c:d'}}",
@@ -163,7 +163,7 @@ CASES: dict[str, tuple[str, str]] = {
     ),
     "url among the options": (
         f"{LEAST}[schema_registry]\nurl = 'http://a'\noptions = {{url = 'http://b'}}",
-        "schema_registry.options.url: is not yours to set: write schema_registry.url instead",
+        "schema_registry.options.url: cannot be overridden: write schema_registry.url instead",
     ),
     "registry format without a registry": (
         f'{LEAST}format = "avro-registry"',
@@ -177,14 +177,14 @@ CASES: dict[str, tuple[str, str]] = {
     "destination without a scheme": (
         LEAST.replace("s3://", ""),
         (
-            'destination.url: "adapty-events/com.sample-app" is no destination; write "s3://bucket/folder" or'
+            'destination.url: "adapty-events/com.sample-app" is not a destination; write "s3://bucket/folder" or'
             ' "file:///folder"'
         ),
     ),
     "destination of another scheme": (
         LEAST.replace("s3://", "gs://"),
         (
-            'destination.url: "gs://adapty-events/com.sample-app" is no destination; write "s3://bucket/folder" or'
+            'destination.url: "gs://adapty-events/com.sample-app" is not a destination; write "s3://bucket/folder" or'
             ' "file:///folder"'
         ),
     ),
@@ -228,11 +228,11 @@ CASES: dict[str, tuple[str, str]] = {
     ),
     "bad endpoint": (
         base("endpoint_url = 'minio:9000'"),
-        'destination.endpoint_url: "minio:9000" is no URL of a server; write e.g. "https://host:9000"',
+        'destination.endpoint_url: "minio:9000" is not the URL of a server; write e.g. "https://host:9000"',
     ),
     "bad port": (
         base("endpoint_url = 'http://minio:99999'"),
-        'destination.endpoint_url: "http://minio:99999" is no URL',
+        'destination.endpoint_url: "http://minio:99999" is not a URL',
     ),
     "compression": (
         base("compression = 'lz4'"),
@@ -367,7 +367,10 @@ CASES: dict[str, tuple[str, str]] = {
     ),
     "no address": (
         f"{LEAST}[http]\nlisten = '8080'",
-        'http.listen: "8080" is no address to listen on; write host:port, e.g. "0.0.0.0:8080", or "" to switch it off',
+        (
+            'http.listen: "8080" is not an address to listen on; write host:port, e.g. "0.0.0.0:8080",'
+            ' or "" to switch it off'
+        ),
     ),
     "ratio above one": (f"{LEAST}[quarantine]\nmax_ratio = 5", "quarantine.max_ratio: 5 must lie between 0 and 1"),
     "ratio that is no number": (
@@ -628,7 +631,7 @@ def test_one_mistake_is_told_once_with_its_key_and_the_way_out(case: str, told: 
 @pytest.mark.parametrize("value", ['"x"', "true", "1"])
 def test_options_that_the_seal_log_rests_on_are_refused(option: str, value: str, told: Told) -> None:
     (line,) = told(kafka(f'options = {{ "{option}" = {value} }}'))
-    assert line == f'kafka.options."{option}": is not yours to set: {FIXED_OPTIONS[option]}'
+    assert line == f'kafka.options."{option}": cannot be overridden: {FIXED_OPTIONS[option]}'
 
 
 def test_the_refused_options_are_those_of_the_design() -> None:
@@ -648,7 +651,7 @@ def test_the_refused_options_are_those_of_the_design() -> None:
 
 def test_a_dotted_option_is_refused_like_a_quoted_one(told: Told) -> None:
     (line,) = told(f"{LEAST}[kafka.options]\nenable.auto.commit = true")
-    assert line.startswith('kafka.options."enable.auto.commit": is not yours to set')
+    assert line.startswith('kafka.options."enable.auto.commit": cannot be overridden')
 
 
 @pytest.mark.parametrize("name", ["unknown.avsc", "enum.avsc"])
@@ -675,7 +678,7 @@ def test_a_number_too_long_to_print_is_a_mistake(told: Told) -> None:
 
 def test_a_registry_list_with_a_hole_is_a_mistake(told: Told) -> None:
     assert told(f"{LEAST}[schema_registry]\nurl = 'http://a,'") == [
-        'schema_registry.url: "http://a," is no URL of a schema registry; write e.g. "http://localhost:8081"'
+        'schema_registry.url: "http://a," is not the URL of a schema registry; write e.g. "http://localhost:8081"'
     ]
 
 

@@ -12,11 +12,10 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka import TopicPartition as Place
 
 from consumer.domain.errors import TransientError
-from consumer.domain.offsets import LogEnds, TopicPartition
+from consumer.domain.offsets import Commit, LogEnds, TopicPartition
 from consumer.settings.model import KafkaSettings
 from consumer.source import admin as logview
 from consumer.source.admin import KafkaAdmin
-from consumer.source.port import Commit
 
 ONE = TopicPartition("topic", 0)
 

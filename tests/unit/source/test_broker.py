@@ -8,10 +8,9 @@ from threading import Timer
 import pytest
 
 from consumer.domain.errors import LeaseLostError, TransientError
-from consumer.domain.offsets import TopicPartition
+from consumer.domain.offsets import Commit, Lease, TopicPartition
 from consumer.settings.model import KafkaSettings
 from consumer.source.broker import COMMIT_SECONDS, KafkaBroker
-from consumer.source.port import Commit, Lease
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.domain.errors import LeaseLostError, TransientError, UnknownOutcomeError, UsageError
-from consumer.domain.offsets import LogEnds, TopicPartition
-from consumer.source.port import Assigned, Commit, EndReached, Lease, OutOfRange, Records, Revoked, millis_from
+from consumer.domain.offsets import Commit, Lease, LogEnds, TopicPartition
+from consumer.source.port import Assigned, EndReached, OutOfRange, Records, Revoked, millis_from
 from tests.fakes.kafka.admin import MemoryAdmin, MemoryCluster
 from tests.fakes.kafka.broker import MemoryBroker
 from tests.fakes.kafka.group import share_out

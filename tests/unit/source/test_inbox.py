@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from consumer.domain.errors import TransientError, UsageError
-from consumer.domain.offsets import Span, TopicPartition
+from consumer.domain.offsets import Lease, Span, TopicPartition
 from consumer.source import partition_queue as queue_module
 from consumer.source.inbox import Inbox
 from consumer.source.partition_queue import PartitionQueue
-from consumer.source.port import Assigned, EndReached, Lease, OutOfRange, Records, Revoked
+from consumer.source.port import Assigned, EndReached, OutOfRange, Records, Revoked
 from consumer.source.record_columns import Columns
 
 ONE, TWO = TopicPartition("topic", 0), TopicPartition("topic", 1)

@@ -12,14 +12,14 @@ from confluent_kafka import KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as Place
 
 from consumer.domain.errors import LeaseLostError, TransientError, UnknownOutcomeError, UsageError
-from consumer.domain.offsets import TopicPartition
+from consumer.domain.offsets import Commit, Lease, TopicPartition
 from consumer.source import fetch as fetch_module
 from consumer.source import member as member_module
 from consumer.source import reader as reader_module
 from consumer.source.health import Health
 from consumer.source.inbox import Inbox
 from consumer.source.member import Member
-from consumer.source.port import Assigned, Commit, EndReached, Event, Lease, OutOfRange, Records, Revoked
+from consumer.source.port import Assigned, EndReached, Event, OutOfRange, Records, Revoked
 from consumer.source.reader import Reader
 
 ONE, TWO = TopicPartition("topic", 0), TopicPartition("topic", 1)

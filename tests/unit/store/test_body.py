@@ -12,10 +12,11 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
+from consumer.domain.compression import Compression
 from consumer.domain.errors import TransientError
 from consumer.store import compression as packing
 from consumer.store.body import BLOCK, BodyReader, ChangedError, Piece, blocks, freeze, into_buffers
-from consumer.store.compression import Compression, remove_leftovers
+from consumer.store.compression import remove_leftovers
 from consumer.store.port import BytesBody
 
 COMPRESSIONS: tuple[Compression, ...] = ("none", "gzip", "zstd")

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from consumer.domain.errors import UsageError
-from consumer.store.factory import folder_of, open_store, split_s3
+from consumer.domain.location import SCHEMES, location_of
+from consumer.store.factory import STORES, open_store
 from consumer.store.folder import FolderStore
 from consumer.store.s3 import S3Store
 from consumer.store.s3_clients import LEAST_PART, MOST_AT_ONCE, MOST_PART, S3Options
@@ -21,7 +22,9 @@ from consumer.store.s3_clients import LEAST_PART, MOST_AT_ONCE, MOST_PART, S3Opt
     ],
 )
 def test_bucket_and_nested_folder(url: str, expected: tuple[str, str]) -> None:
-    assert split_s3(url) == expected
+    location = location_of(url)
+    assert (location.bucket, location.folder) == expected
+    assert location.url == url.rstrip("/")
 
 
 def test_an_s3_store() -> None:
@@ -46,10 +49,14 @@ def test_the_endpoint_is_told_without_its_secrets() -> None:
     ],
 )
 def test_a_folder(url: str, path: str) -> None:
-    assert folder_of(url) == Path(path)
+    assert location_of(url).directory == Path(path)
     store = open_store(url)
     assert isinstance(store, FolderStore)
     assert store.location == Path(path).as_uri()
+
+
+def test_every_scheme_has_its_store() -> None:
+    assert SCHEMES.keys() == STORES.keys()
 
 
 @pytest.mark.parametrize(
@@ -70,7 +77,7 @@ def test_a_folder(url: str, path: str) -> None:
         "file://relative",
     ],
 )
-def test_other_urls_are_mistakes(url: str) -> None:
+def test_other_urls_are_problems(url: str) -> None:
     with pytest.raises(UsageError):
         open_store(url)
 

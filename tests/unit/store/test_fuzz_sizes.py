@@ -15,8 +15,9 @@ import zstandard
 
 from consumer.decode.json_decoder import parse
 from consumer.domain.errors import BadRecordError, HaltError, HaltReason
+from consumer.seal.objects import count_lines
 from consumer.store import folder, port
-from consumer.store.contents import BLOCK, count_lines, plain_blocks
+from consumer.store.compression import BLOCK, plain_blocks
 from consumer.store.folder import FolderStore
 from consumer.store.port import Absent, BytesBody
 from consumer.streams.rules import RowRules

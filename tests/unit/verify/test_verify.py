@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 import pytest
 
+from consumer.domain.compression import Compression
 from consumer.domain.offsets import Span, TopicPartition
 from consumer.seal.day_plan import manifest_digest
 from consumer.seal.folder_columns import claim_columns
@@ -68,7 +69,7 @@ def only(report: Report) -> Finding:
 
 
 @pytest.mark.parametrize("compression", ["none", "gzip", "zstd"])
-def test_what_was_written_is_sound(store: Store, compression: str) -> None:
+def test_what_was_written_is_sound(store: Store, compression: Compression) -> None:
     report = three_days(store, compression).verify()
     assert (report.findings, report.pending) == ((), ())
     assert (report.partitions, report.records, report.settings, report.days) == (2, 7, 1, 4)
@@ -102,7 +103,7 @@ def test_every_object_that_is_removed_is_missed(store: Store) -> None:
 
 
 @pytest.mark.parametrize("compression", ["none", "gzip"])
-def test_every_object_of_which_one_byte_changes_is_found(store: Store, compression: str) -> None:
+def test_every_object_of_which_one_byte_changes_is_found(store: Store, compression: Compression) -> None:
     bucket, dice = three_days(store, compression), random.Random(7)
     for key in bucket.all_keys():
         data = bucket.read(key)
@@ -227,7 +228,7 @@ def test_rows_header_and_form_are_looked_at_even_where_no_digest_is_known(tmp_pa
 
 
 @pytest.mark.parametrize("compression", ["gzip", "zstd"])
-def test_damaged_compression_is_told_as_such(compression: str) -> None:
+def test_damaged_compression_is_told_as_such(compression: Compression) -> None:
     bucket = three_days(MemoryStore(), compression)
     key = data_key(STREAM, DAY, P0, 6, compression)
     good = bucket.read(key)

@@ -9,9 +9,9 @@ import pytest
 
 from consumer.domain.batches import Counts, RawBatch
 from consumer.domain.errors import TransientError
-from consumer.domain.offsets import Span
+from consumer.domain.offsets import Lease, Span
 from consumer.seal.chain import Chain
-from consumer.source.port import Broker, EndReached, Lease, OutOfRange, Records
+from consumer.source.port import Broker, EndReached, OutOfRange, Records
 from consumer.spool.checkpoint import Basis, Progress
 from consumer.spool.files import PartitionSpool
 from consumer.worker.events import BatchTaken

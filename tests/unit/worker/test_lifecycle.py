@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from consumer.domain.errors import HaltError, HaltReason, TransientError
+from consumer.domain.offsets import Commit
 from consumer.seal.keys import record_key
 from consumer.seal.recover import commit_for
-from consumer.source.port import Commit
 from consumer.spool.files import SpoolFullError
 from consumer.store.port import Store
 from consumer.worker.events import BatchTaken

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from consumer.domain.errors import HaltError, HaltReason, TransientError
-from consumer.domain.offsets import TopicPartition
-from consumer.source.port import EndReached, Event, Lease, OutOfRange
+from consumer.domain.offsets import Lease, TopicPartition
+from consumer.source.port import EndReached, Event, OutOfRange
 from consumer.worker.backpressure import Limits
 from consumer.worker.events import DaysPublished, PartitionLeft, PublishingHalted, Rebalanced, SpoolMeasured
 from consumer.worker.intake import PENDING_SECONDS, Intake

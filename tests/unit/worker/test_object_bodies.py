@@ -13,6 +13,7 @@ import orjson
 import pytest
 import zstandard
 
+from consumer.domain.compression import Compression
 from consumer.domain.errors import TransientError
 from consumer.seal.objects import count_rows, size_and_digest
 from consumer.shape.quarantine import without_value
@@ -111,7 +112,7 @@ def test_packed_bodies_hold_the_same_and_leave_nothing_behind(bodies: ObjectBodi
 
 
 @pytest.mark.parametrize("compression", ["none", "gzip", "zstd"])
-def test_a_flipped_bit_is_found(bodies: ObjectBodies, disk: MemoryDisk, compression: str) -> None:
+def test_a_flipped_bit_is_found(bodies: ObjectBodies, disk: MemoryDisk, compression: Compression) -> None:
     disk.files[FILE.name][3] ^= 1
     with pytest.raises(SpoolDamagedError, match=r"t-0/x\.csv is not what was written to it"):
         bodies.freeze(FILE, COLUMNS, compression)
@@ -119,7 +120,7 @@ def test_a_flipped_bit_is_found(bodies: ObjectBodies, disk: MemoryDisk, compress
 
 @pytest.mark.parametrize("compression", ["none", "gzip"])
 @pytest.mark.parametrize("length", [0, 1, len(ROWS) - 1])
-def test_a_short_file_is_found(bodies: ObjectBodies, disk: MemoryDisk, compression: str, length: int) -> None:
+def test_a_short_file_is_found(bodies: ObjectBodies, disk: MemoryDisk, compression: Compression, length: int) -> None:
     disk.truncate(FILE.name, length)
     with pytest.raises(SpoolDamagedError, match=f"ends {len(ROWS) - length} bytes early"):
         bodies.freeze(FILE, COLUMNS, compression)

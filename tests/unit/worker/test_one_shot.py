@@ -185,7 +185,7 @@ def test_a_halted_partition_lets_the_others_of_its_stream_seal_first(world: Worl
 
 
 def _far() -> Any:
-    from consumer.source.port import Commit  # noqa: PLC0415 - only here
+    from consumer.domain.offsets import Commit  # noqa: PLC0415 - only here
 
     return Commit(99)
 

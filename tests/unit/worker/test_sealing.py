@@ -10,11 +10,11 @@ import pytest
 
 from consumer.domain.batches import Counts, SealedSchemas
 from consumer.domain.errors import HaltReason, TransientError, UnknownOutcomeError
+from consumer.domain.offsets import Commit
 from consumer.seal.decide import Schedule
 from consumer.seal.folder_columns import claim_columns, folder_columns
 from consumer.seal.keys import record_key, schema_key, settings_key
 from consumer.seal.recover import commit_for
-from consumer.source.port import Commit
 from consumer.store import compression as packing
 from consumer.worker.events import CommitOutcome, ObjectUploaded, SealObeyed, UploadFailed
 from consumer.worker.lifecycle import HALT_SECONDS

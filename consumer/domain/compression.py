@@ -1,0 +1,21 @@
+"""Which compressions there are, and how names of objects show them. How each works stands in `store/compression.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+Compression = Literal["none", "gzip", "zstd"]
+
+SUFFIXES: Mapping[Compression, str] = {"none": "", "gzip": ".gz", "zstd": ".zst"}
+"""What a name ends with, after `.csv`."""
+
+
+def compression_of(key: str) -> Compression:
+    """How the body of this key is packed, by the ending of its name. Raises ValueError for an ending that none has."""
+    name = key.rpartition("/")[2]
+    ending = name[name.rindex(".csv") + len(".csv") :] if ".csv" in name else ""
+    for compression, suffix in SUFFIXES.items():
+        if suffix == ending:
+            return compression
+    raise ValueError(f"{key} ends like no compression that is known here")
