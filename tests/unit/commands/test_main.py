@@ -37,6 +37,7 @@ LIGHT = {
         f"consumer.commands.{name}"
         for name in ("crash", "exit_codes", "main", "parsing", "process", "session", "tuning")
     ),
+    "consumer.domain.compression",
     "consumer.domain.errors",
     "consumer.domain.redaction",
 }
