@@ -35,10 +35,7 @@ def _rules(rules: RowRules) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {
-            str(key): MASK if item and isinstance(item, str) and is_secret_name(str(key)) else _plain(item)
-            for key, item in value.items()
-        }
+        return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
         return [_plain(item) for item in value]
     if is_dataclass(value) and not isinstance(value, type):
