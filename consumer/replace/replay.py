@@ -37,7 +37,7 @@ from consumer.seal.keys import manifest_key
 from consumer.seal.log import put_rules
 from consumer.seal.lossy import lossy_objects
 from consumer.seal.manifest import manifest_from
-from consumer.seal.objects import ObjectChecker, count_rows
+from consumer.seal.objects import ObjectChecker
 from consumer.seal.record import ObjectEntry, Record
 from consumer.seal.replacements.log import Replacements
 from consumer.seal.replacements.record import NewObject, Replacement, ReplacementKind
@@ -182,7 +182,7 @@ class Replay:
         self._refuse_pending({number: chains[number] for number in wanted})
         ends = services.ask(lambda: services.admin.ends([chains[number].head.partition for number in wanted]))
         states = [PartitionState(number, chains[number], finished=True) for number in wanted]
-        lossy = services.ask(lambda: lossy_objects(services.store, states, count_rows))
+        lossy = services.ask(lambda: lossy_objects(services.store, states))
         found = []
         for number in wanted:
             chain = chains[number]
