@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
+from consumer.domain.compression import Compression
 from consumer.domain.json_fields import number_in
 from consumer.domain.offsets import Span, TopicPartition
 from consumer.replace.basis import Basis, basis_of, erasures
 from consumer.replace.services import Scope
 from consumer.seal.chain import Chain
-from consumer.seal.keys import SUFFIXES, data_key
+from consumer.seal.keys import data_key
 from consumer.seal.record import ObjectEntry, Record, RecordKind
 from consumer.seal.replacements.log import Listed, Replacements
 
@@ -37,7 +38,7 @@ class PartitionView:
     keys: Mapping[tuple[int, date], str]
     replacements: Replacements
     today: str
-    compression: str
+    compression: Compression
 
     def key(self, offset: int, day: date) -> str | None:
         """The object that holds, or would hold, a row of this day; None for one that no seal took, or none in scope."""
@@ -78,7 +79,7 @@ def view_partition(
     *,
     lossy: Mapping[str, ObjectEntry],
     today: str,
-    compression: str,
+    compression: Compression,
 ) -> PartitionView:
     """One partition by its chain and the replacement log. `lossy` are objects that a gap left with fewer rows."""
     partition = chain.head.partition
@@ -112,8 +113,3 @@ def _seal_of(chain: Chain, key: str) -> Record | None:
     through = number_in(name)
     seals = (record for record in chain.records if record.kind is RecordKind.SEAL)
     return next((record for record in seals if record.through == through), None)
-
-
-def compression_of(key: str) -> str:
-    """How the body under this key is packed, by its ending."""
-    return next((name for name, ending in SUFFIXES.items() if ending and key.endswith(ending)), "none")

@@ -10,6 +10,7 @@ from typing import Protocol, TypeVar
 
 from consumer.domain.batches import RowTransformer
 from consumer.domain.clock import Clock
+from consumer.domain.compression import Compression
 from consumer.domain.offsets import TopicPartition
 from consumer.seal.chain import Chain
 from consumer.seal.keys import settings_key
@@ -17,7 +18,6 @@ from consumer.seal.log import SealLog, get_rules
 from consumer.seal.publisher import Publisher
 from consumer.seal.replacements.log import ReplacementLog
 from consumer.source.port import ClusterAdmin, RangeReader
-from consumer.store.compression import Compression
 from consumer.store.port import Store
 from consumer.streams.columns import columns_of
 from consumer.streams.rules import RowRules

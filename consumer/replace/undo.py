@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import BinaryIO, cast
 
+from consumer.domain.compression import Compression
 from consumer.domain.errors import RefusedError, UsageError
 from consumer.replace.partition_view import compression_of
 from consumer.replace.protocol import finish, finished, former_of, record_new, refuse_overlap
@@ -14,7 +15,6 @@ from consumer.seal.record import ObjectEntry
 from consumer.seal.replacements.log import Replacements
 from consumer.seal.replacements.record import NewObject, Replacement, ReplacementKind
 from consumer.store.body import BLOCK, FileBody, freeze
-from consumer.store.compression import Compression
 from consumer.store.port import Body
 
 

@@ -10,11 +10,12 @@ from typing import TypeVar
 import orjson
 
 from consumer.domain import json_fields
+from consumer.domain.compression import SUFFIXES
 from consumer.domain.days import ABSURD_DAYS
 from consumer.domain.errors import HaltError, HaltReason, TransientError, UnknownOutcomeError
 from consumer.domain.offsets import TopicPartition
 from consumer.seal.chain import Chain
-from consumer.seal.keys import SUFFIXES, chain_prefix, data_key, quarantine_key, record_key, settings_key
+from consumer.seal.keys import chain_prefix, data_key, quarantine_key, record_key, settings_key
 from consumer.seal.record import NewerRecordError, ObjectEntry, Record, RecordError, record_from
 from consumer.store.port import Absent, BytesBody, Store, Written
 from consumer.streams.rules import ROWS_VERSION, RowRules, rules_from_document

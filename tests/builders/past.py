@@ -19,6 +19,7 @@ from typing import Any
 from consumer.store.contents import plain_blocks
 
 from consumer.domain.batches import Counts, RawBatch, TransformOptions
+from consumer.domain.compression import Compression
 from consumer.domain.offsets import Span, TopicPartition
 from consumer.replace.bodies import working_folder
 from consumer.replace.plan import Plan
