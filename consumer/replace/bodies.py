@@ -11,8 +11,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import cast
 
-from consumer.domain.compression import Compression
-from consumer.replace.partition_view import compression_of
+from consumer.domain.compression import Compression, compression_of
 from consumer.seal.record import ObjectEntry
 from consumer.spool.mark import claim
 from consumer.store.body import FileBody, Piece, freeze, local_disk

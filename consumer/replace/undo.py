@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import BinaryIO, cast
 
-from consumer.domain.compression import Compression
+from consumer.domain.compression import Compression, compression_of
 from consumer.domain.errors import RefusedError, UsageError
-from consumer.replace.partition_view import compression_of
 from consumer.replace.protocol import finish, finished, former_of, record_new, refuse_overlap
 from consumer.replace.services import Services
 from consumer.seal.keys import kept_key
