@@ -9,9 +9,8 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import cast
 
-from consumer.domain.compression import Compression, compression_of
+from consumer.domain.compression import compression_of
 from consumer.seal.record import ObjectEntry
 from consumer.spool.mark import claim
 from consumer.store.body import FileBody, Piece, freeze, local_disk
@@ -79,7 +78,7 @@ class Bodies:
             path = self._paths[key]
             with local_disk(f"write into {self._folder}"):
                 path.touch()
-            packing = cast("Compression", compression_of(key))
+            packing = compression_of(key)
             body = freeze(
                 [Piece(lambda: path.open("rb"))], header=self._headers[key], compression=packing, folder=self._folder
             )

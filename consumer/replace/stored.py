@@ -20,12 +20,11 @@ from consumer.replace.treatments import ERASED, Treat, chained, erasing
 from consumer.seal.day_plan import PartitionState
 from consumer.seal.log import put_rules
 from consumer.seal.lossy import lossy_objects
-from consumer.seal.objects import count_rows
 from consumer.seal.record import ObjectEntry
 from consumer.seal.replacements.log import Replacements
 from consumer.seal.replacements.record import Erasure, NewObject, Replacement, ReplacementKind
 from consumer.shape.csv_text import line
-from consumer.store.contents import plain_blocks
+from consumer.store.compression import plain_blocks
 
 TreatOf = Callable[[Sequence[str]], Treat]
 """What becomes of rows under a header with these columns."""
@@ -71,7 +70,7 @@ class Restatement:
         chains = {number: chain for number, chain in services.chains().items() if not chain.empty}
         wanted = sorted(chains if scope.partitions is None else set(scope.partitions) & set(chains))
         states = [PartitionState(number, chains[number], finished=True) for number in wanted]
-        lossy = services.ask(lambda: lossy_objects(services.store, states, count_rows))
+        lossy = services.ask(lambda: lossy_objects(services.store, states))
         found: list[ObjectPlan] = []
         for number in wanted:
             view = view_partition(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
-from consumer.domain.compression import Compression, compression_of
+from consumer.domain.compression import compression_of
 from consumer.domain.errors import RefusedError, UsageError
 from consumer.replace.protocol import finish, finished, former_of, record_new, refuse_overlap
 from consumer.replace.services import Services
@@ -167,5 +167,5 @@ class Undo:
 
     def _empty(self, one: NewObject) -> Body:
         header = (",".join(self._services.columns(one.settings)) + "\n").encode()
-        packing = cast("Compression", compression_of(one.entry.key))
+        packing = compression_of(one.entry.key)
         return freeze([], header=header, compression=packing, folder=self._services.folder)
