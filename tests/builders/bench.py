@@ -15,7 +15,7 @@ import pytest
 
 from consumer.domain.batches import RawBatch, RowTransformer, TransformedBatch, TransformOptions
 from consumer.domain.errors import HaltReason, TransientError
-from consumer.domain.offsets import TopicPartition
+from consumer.domain.offsets import Commit, TopicPartition
 from consumer.seal.chain import Chain
 from consumer.seal.decide import Schedule
 from consumer.seal.log import SealLog

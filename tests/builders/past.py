@@ -16,8 +16,6 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from consumer.store.contents import plain_blocks
-
 from consumer.domain.batches import Counts, RawBatch, TransformOptions
 from consumer.domain.compression import Compression
 from consumer.domain.offsets import Span, TopicPartition
@@ -35,7 +33,7 @@ from consumer.seal.replacements.log import ReplacementLog
 from consumer.seal.replacements.record import Replacement
 from consumer.shape.transform import make_transformer
 from consumer.store.body import Piece, freeze
-from consumer.store.compression import Compression
+from consumer.store.compression import plain_blocks
 from consumer.store.port import Store
 from consumer.streams.columns import columns_of
 from consumer.streams.kinds import KINDS
