@@ -42,7 +42,7 @@ from consumer.seal.record import ObjectEntry, Record
 from consumer.seal.replacements.log import Replacements
 from consumer.seal.replacements.record import NewObject, Replacement, ReplacementKind
 from consumer.shape.privacy import key_of
-from consumer.store.contents import plain_blocks
+from consumer.store.compression import plain_blocks
 from consumer.streams.rules import DayBy
 
 KeepOld = Literal["auto", "always", "never"]
