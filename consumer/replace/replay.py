@@ -41,6 +41,7 @@ from consumer.seal.objects import ObjectChecker
 from consumer.seal.record import ObjectEntry, Record
 from consumer.seal.replacements.log import Replacements
 from consumer.seal.replacements.record import NewObject, Replacement, ReplacementKind
+from consumer.shape.csv_text import line as csv_line
 from consumer.shape.privacy import key_of
 from consumer.store.compression import plain_blocks
 from consumer.streams.rules import DayBy
@@ -419,7 +420,7 @@ class Replay:
         replacements: Replacements | None = None,
     ) -> Bodies:
         """The rows of these objects by the rules of `settings`, on the local disk."""
-        header = (",".join(columns) + "\n").encode()
+        header = csv_line(columns)
         bodies = Bodies(folder, dict.fromkeys(entries, header))
         try:
             for one in self._partitions(replacements or self._replacements):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from consumer.domain.compression import Compression
+from consumer.shape.csv_text import line as csv_line
 from consumer.shape.quarantine import without_value
 from consumer.spool.checkpoint import SpoolFile
 from consumer.spool.disk import Disk
@@ -20,8 +21,8 @@ _BLOCK = 1 << 20
 
 
 def header(columns: tuple[str, ...]) -> bytes:
-    """The header line of a CSV object. Column names are Avro names: they need no quotes."""
-    return (",".join(columns) + "\n").encode()
+    """The header line of a CSV object, written as rows are: a name may hold a comma."""
+    return csv_line(columns)
 
 
 class _Checked(io.RawIOBase):

@@ -51,6 +51,7 @@ def read(body: FileBody) -> bytes:
 
 def test_the_header_is_one_line() -> None:
     assert header(COLUMNS) == b"id,at\n"
+    assert header(("price, usd", 'a"b', "x\ny")) == b'"price, usd","a""b","x\ny"\n'
 
 
 def test_a_body_is_the_header_and_the_rows(bodies: ObjectBodies) -> None:
