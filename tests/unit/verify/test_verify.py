@@ -389,7 +389,7 @@ def test_settings_that_change_what_never_changes() -> None:
 def test_settings_of_a_newer_release(store: Store) -> None:
     bucket = three_days(store)
     key = settings_key(RULES.digest)
-    bucket.overwrite(key, bucket.read(key).replace(b'"version": 1', b'"version": 2'))
+    bucket.overwrite(key, bucket.read(key).replace(b'"version": 2', b'"version": 3'))
     assert (key, Problem.NEWER) in problems(bucket.verify())
 
 
