@@ -1,5 +1,7 @@
-"""`replay` on real servers: against a folder sealed under the new settings from the start, and undone."""
+"""`replay` on real servers: against a folder sealed under the new settings from the start, undone, and killed."""
 
+import os
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import timedelta
@@ -17,6 +19,8 @@ from tests.services.s3 import S3Address
 
 FIRST = today() - timedelta(days=4)
 DAYS = [FIRST + timedelta(days=n) for n in range(3)]
+KILLS = int(os.environ.get("REPLACE_KILLS", "4"))
+"""How often the kill test kills; 100 take some minutes: `REPLACE_KILLS=100`."""
 WIDER: Mapping[str, Any] = {
     "streams": {
         "events": {
@@ -83,3 +87,24 @@ def test_a_replay_gives_what_the_new_settings_would_have_sealed(world: World, tw
     assert undone.code == 0, undone.err
     assert data(world) == before
     assert command(wide, "verify").code == 0
+
+
+def test_a_replay_that_is_killed_ends_like_one_that_is_not(world: World, twin: World) -> None:
+    """Back and forth between two filters, each time killed somewhere on the way and then finished."""
+    filled(world, twin)
+    ends = {"narrow": data(world), "wide": data(twin)}
+    days = whole_range(twin)
+    begun = time.monotonic()
+    assert command(world.settings(over=WIDER), "replay", *days, "--yes").code == 0
+    took = time.monotonic() - begun
+    for number in range(KILLS):
+        name, over = ("narrow", {}) if number % 2 == 0 else ("wide", WIDER)
+        killed = world.start("replay", *days, "--yes", over=over)
+        time.sleep(took * (0.4 + 0.6 * (number + 1) / (KILLS + 1)))  # no condition: any moment is one to be killed at
+        killed.kill()
+        settings = world.settings(over=over)
+        finished = command(settings, "replay", *days, "--yes")
+        assert finished.code == 0, finished.err
+        assert data(world) == ends[name]
+        checked = command(settings, "verify")
+        assert checked.code == 0, checked.out
