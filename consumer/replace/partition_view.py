@@ -19,10 +19,11 @@ from consumer.seal.replacements.log import Listed, Replacements
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """An object as it is by the logs: its rows, the settings that give its header, how its rows were made."""
+    """An object as it is by the logs: its rows, `settings` and `columns` for its header, how its rows were made."""
 
     entry: ObjectEntry
     settings: str
+    columns: int | None
     basis: Basis
 
 
@@ -104,8 +105,9 @@ def view_partition(
 
 def _stored(record: Record, entry: ObjectEntry, listed: Sequence[Listed], replacements: Replacements) -> StoredObject:
     if not listed:
-        return StoredObject(entry, record.settings, Basis())
-    return StoredObject(listed[-1].new.entry, listed[-1].new.settings, basis_of(listed, replacements))
+        return StoredObject(entry, record.settings, record.columns, Basis())
+    new = listed[-1].new
+    return StoredObject(new.entry, new.settings, new.columns, basis_of(listed, replacements))
 
 
 def _seal_of(chain: Chain, key: str) -> Record | None:

@@ -122,7 +122,10 @@ class Planner:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All of a replay before it is done. `skipped` are days left out because Kafka has lost records of them."""
+    """All of a replay before it is done. `skipped` are days left out because Kafka has lost records of them.
+
+    `columns` are those of new bodies; none where each object keeps its own.
+    """
 
     stream: str
     first: date
@@ -133,6 +136,7 @@ class Plan:
     heads: Mapping[int, int]
     skipped: tuple[date, ...] = ()
     kept_old: bool = True
+    columns: tuple[str, ...] = ()
 
     @property
     def days(self) -> tuple[date, ...]:

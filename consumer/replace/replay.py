@@ -33,6 +33,7 @@ from consumer.replace.treatments import Treat, erasing, rewriting, treat_batch
 from consumer.replace.verdicts import Judge
 from consumer.seal.chain import Chain
 from consumer.seal.day_plan import PartitionState
+from consumer.seal.folder_columns import claim_columns, folder_columns, merged
 from consumer.seal.keys import manifest_key
 from consumer.seal.log import put_rules
 from consumer.seal.lossy import lossy_objects
@@ -118,7 +119,7 @@ class Replay:
             refuse_gone(gone, skip=skip_gone)
             self._scope = replace(scope, without=frozenset(gone))
             partitions = self._partitions(self._replacements)
-        columns = services.columns(services.today.digest)
+        columns = self._new_columns()
         planners = [Planner(one.view, self._judge(one.view, columns), columns) for one in partitions]
         for one, planner in zip(partitions, planners, strict=True):
             for batch, record in self._read(one):
@@ -137,7 +138,14 @@ class Replay:
             heads={one.view.partition.partition: one.view.chain.head.n for one in partitions},
             skipped=tuple(gone),
             kept_old=self._keeps(changed),
+            columns=columns,
         )
+
+    def _new_columns(self) -> tuple[str, ...]:
+        """The header of new bodies: the folder's columns, then what today's settings add, as a worker would write."""
+        services = self._services
+        listed = services.ask(lambda: folder_columns(services.store, services.stream)).names
+        return merged(listed, services.columns(services.today.digest))
 
     def _look(self, one: ObjectPlan, columns: tuple[str, ...]) -> bool:
         """Look at the body that lies there; whether it would be another one."""
@@ -145,7 +153,7 @@ class Replay:
         one.former, one.size = found or (None, 0)
         if one.stored is not None and found is not None:
             self._refuse_other_body(one)
-        header = self._services.columns(one.stored.settings) if one.stored else ()
+        header = self._services.header(one.stored.settings, one.stored.columns) if one.stored else ()
         return not one.same(columns, header)
 
     def _refuse_other_body(self, one: ObjectPlan) -> None:
@@ -272,7 +280,7 @@ class Replay:
     def _by_columns(self, view: PartitionView) -> dict[tuple[str, ...], set[str]]:
         found: dict[tuple[str, ...], set[str]] = {}
         for key, stored in view.objects.items():
-            found.setdefault(self._services.columns(stored.settings), set()).add(key)
+            found.setdefault(self._services.header(stored.settings, stored.columns), set()).add(key)
         return found
 
     def _tallies(self, one: Partition, columns: tuple[str, ...], keys: set[str]) -> dict[str, Tally]:
@@ -348,6 +356,7 @@ class Replay:
     def apply(self, plan: Plan, folder: Path) -> list[Replacement]:
         """Do what was planned, in batches of whole days. Raises RefusedError where the world is not as it was."""
         services = self._services
+        self._claim(plan)  # before the settings: a folder without a list would get them into its first one otherwise
         services.ask(lambda: put_rules(services.store, services.today))
         done = []
         for days in batches_of(plan, services.most_bytes):
@@ -355,18 +364,27 @@ class Replay:
             done.append(self._apply(plan, days, folder))
         return done
 
+    def _claim(self, plan: Plan) -> None:
+        """See to it that the folder's list begins with the new header: from then on it always does."""
+        services, first = self._services, plan.days[0]
+        if not services.ask(lambda: claim_columns(services.store, services.stream, plan.columns, first, first)):
+            raise RefusedError(
+                f"a worker gave the folder of {services.stream} other columns since the plan was made: run the command"
+                " again"
+            )
+
     def _apply(self, plan: Plan, days: tuple[date, ...], folder: Path) -> Replacement:
         services = self._services
         wanted = [one for one in plan.objects if one.day in days]
-        columns = services.columns(plan.settings)
         entries = {one.key: one.after.entry(one.key, plan.stream, one.day) for one in wanted}
         numbers = {one.key: one.partition for one in wanted}
-        with closing(self._bodies(entries, numbers, plan.settings, columns, folder)) as bodies:
+        with closing(self._bodies(entries, numbers, plan.settings, plan.columns, folder)) as bodies:
             objects = []
             for one in wanted:
-                body = bodies.body(entries[one.key])
+                entry = entries[one.key]
+                body, count = bodies.body(entry), len(plan.columns)
                 objects.append(
-                    NewObject(entries[one.key], one.partition, plan.settings, body.size, body.sha256, one.former)
+                    NewObject(entry, one.partition, plan.settings, body.size, body.sha256, one.former, count)
                 )
             self._refuse_moved(plan, days)
             record = record_new(
@@ -397,7 +415,7 @@ class Replay:
     def _finish(self, record: Replacement) -> None:
         """Make the bodies of a half-done replay again, and finish it."""
         services = self._services
-        columns = services.columns(record.settings)
+        columns = services.header(record.settings, next((one.columns for one in record.objects), None))
         left = [one for one in record.objects if not stands(services, record.n, one)]
         self._replacements = services.ask(services.log.read)
         before = self._replacements.before(record.n)

@@ -13,6 +13,7 @@ from consumer.domain.clock import Clock
 from consumer.domain.compression import Compression
 from consumer.domain.offsets import TopicPartition
 from consumer.seal.chain import Chain
+from consumer.seal.folder_columns import header_of
 from consumer.seal.keys import settings_key
 from consumer.seal.log import SealLog, get_rules
 from consumer.seal.publisher import Publisher
@@ -73,6 +74,7 @@ class Services:
     logs: Mapping[int, SealLog]
     _rules: dict[str, RowRules] = field(default_factory=dict)
     _transformers: dict[str, RowTransformer] = field(default_factory=dict)
+    _listed: tuple[str, ...] = ()
     log: ReplacementLog = field(init=False)
 
     def __post_init__(self) -> None:
@@ -92,8 +94,16 @@ class Services:
             self._transformers[digest] = self.make_transformer(self.rules(digest))
         return self._transformers[digest]
 
+    def header(self, settings: str, columns: int | None) -> tuple[str, ...]:
+        """The columns of an object whose record says this: as many of the folder's list, or those of its settings."""
+        if columns is None:
+            return self.columns(settings)
+        if columns > len(self._listed):
+            self._listed = self.ask(lambda: header_of(self.store, self.stream, columns))
+        return self._listed[:columns]
+
     def columns(self, digest: str) -> tuple[str, ...]:
-        """The CSV columns that the rules of this digest write."""
+        """The CSV columns that the rules of this digest name, without regard to the folder's list."""
         return tuple(column.name for column in columns_of(self.rules(digest)))
 
     def key_names(self) -> set[str]:

@@ -171,8 +171,8 @@ class Restatement:
                 assert one.stored is not None
                 entry = self._entry(one)
                 body = bodies.body(entry)
-                settings = one.stored.settings
-                objects.append(NewObject(entry, one.partition, settings, body.size, body.sha256, one.former))
+                settings, columns = one.stored.settings, one.stored.columns
+                objects.append(NewObject(entry, one.partition, settings, body.size, body.sha256, one.former, columns))
             record = record_new(
                 services,
                 self._replacements,

@@ -13,8 +13,12 @@ from consumer.seal.keys import kept_key
 from consumer.seal.record import ObjectEntry
 from consumer.seal.replacements.log import Replacements
 from consumer.seal.replacements.record import NewObject, Replacement, ReplacementKind
+from consumer.shape.csv_text import line as csv_line
 from consumer.store.body import BLOCK, FileBody, freeze
 from consumer.store.port import Body
+
+_Before = tuple[ObjectEntry, str, int | None]
+"""An object before a replacement: its rows, and what its header is by: settings, columns of the folder's list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,20 +126,21 @@ class Undo:
         if one.former is None:
             body = self._empty(one)
             empty = replace(one.entry, rows=0, first_offset=None, last_offset=None)
-            return NewObject(empty, one.partition, one.settings, body.size, body.sha256, current[0])
+            return replace(one, entry=empty, size=body.size, sha256=body.sha256, former=current[0])
         source = self._source(undone, one)
-        entry, settings = self._held_before(found, undone, one)
-        return NewObject(entry, one.partition, settings, self._size(*source), one.former.sha256, current[0])
+        entry, settings, columns = self._held_before(found, undone, one)
+        size, sha256 = self._size(*source), one.former.sha256
+        return NewObject(entry, one.partition, settings, size, sha256, current[0], columns)
 
-    def _held_before(self, found: Replacements, undone: Replacement, one: NewObject) -> tuple[ObjectEntry, str]:
-        earlier = [listed for listed in found.listed[one.entry.key] if listed.n < undone.n]
+    def _held_before(self, found: Replacements, undone: Replacement, one: NewObject) -> _Before:
+        earlier = [listed.new for listed in found.listed[one.entry.key] if listed.n < undone.n]
         if earlier:
-            return earlier[-1].new.entry, earlier[-1].new.settings
+            return earlier[-1].entry, earlier[-1].settings, earlier[-1].columns
         for chain in self._services.chains().values():
             for record in chain.records:
                 for entry in record.objects:
                     if entry.key == one.entry.key:
-                        return entry, record.settings
+                        return entry, record.settings, record.columns
         raise RefusedError(f"no seal names {one.entry.key}: adapty-sink verify says what is wrong")
 
     def _source(self, undone: Replacement, one: NewObject) -> tuple[str, str]:
@@ -166,6 +171,6 @@ class Undo:
         return FileBody(one.size, one.sha256, lambda: self._opened(key, version))
 
     def _empty(self, one: NewObject) -> Body:
-        header = (",".join(self._services.columns(one.settings)) + "\n").encode()
+        header = csv_line(self._services.header(one.settings, one.columns))
         packing = compression_of(one.entry.key)
         return freeze([], header=header, compression=packing, folder=self._services.folder)

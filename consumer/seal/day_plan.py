@@ -46,12 +46,13 @@ class PartitionState:
 class Held:
     """What an object holds that is not as its seal put it: `replay` is the replacement that wrote it.
 
-    `settings` is the digest of the settings that give its columns; "" for those of its seal.
+    `settings` and `columns` give its header, as in a seal record; "" for those of its seal.
     """
 
     entry: ObjectEntry
     replay: int | None = None
     settings: str = ""
+    columns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +166,7 @@ def _parts(state: PartitionState, held: Mapping[str, Held]) -> Iterable[Part]:
 
 
 def _part(state: PartitionState, record: Record, held: Held) -> Part:
-    settings, columns = (held.settings, None) if held.settings else (record.settings, record.columns)
+    settings, columns = (held.settings, held.columns) if held.settings else (record.settings, record.columns)
     return Part(state.partition, record.n, record.sealed_at, settings, held.entry, held.replay, columns)
 
 

@@ -102,12 +102,12 @@ def claim_columns(store: Store, stream: str, names: Sequence[str], since: date, 
 
 
 def header_of(store: Store, stream: str, count: int) -> tuple[str, ...]:
-    """The first `count` columns of the folder: the header of a seal whose record says so. Raises HaltError."""
+    """The first `count` columns of the folder: the header of objects whose record says so. Raises HaltError."""
     names = folder_columns(store, stream).names
     if len(names) < count:
         raise HaltError(
             HaltReason.OBJECT_MISMATCH,
-            f"{schema_key(stream)} has {len(names)} columns, and a seal record names {count}: restore it from a backup"
+            f"{schema_key(stream)} has {len(names)} columns, and a record names {count}: restore it from a backup"
             " or an older object version",
         )
     return names[:count]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from consumer.domain.errors import HaltError, HaltReason
 from consumer.seal.folder_columns import begins_with, list_from
 from consumer.seal.keys import schema_key, settings_key
-from consumer.seal.record import Record
 from consumer.store.port import Stored
 from consumer.verify.documents import unlike_written, without_metadata
 from consumer.verify.findings import Finding, Problem
@@ -36,7 +35,7 @@ class ColumnsLook:
         return max(len(header(names)) for names in known)
 
     def of_record(self, digest: str, columns: int | None) -> tuple[str, ...] | None:
-        """The columns of a seal's objects; None where they cannot be known."""
+        """The columns of an object by its record; None where they cannot be known."""
         if columns is None:
             return (self.settings or {}).get(digest)
         return self.listed[:columns] if self.listed is not None and columns <= len(self.listed) else None
@@ -45,7 +44,7 @@ class ColumnsLook:
         """What is wrong with an object's first line; "" where nothing is, or nothing can be said."""
         expected = self.of_record(wanted.settings, wanted.columns)
         shown = line[:200].decode(errors="replace")
-        if wanted.replay is not None:
+        if wanted.replay is not None and wanted.columns is None:
             if (expected is None or line != header(expected)) and not self._is_prefix(line):
                 return f"its header is not one of the folder: {shown!r}"
         elif expected is not None and line != header(expected):
@@ -60,17 +59,16 @@ class ColumnsLook:
 def check_columns(
     stream: str,
     stored: Stored | None,
-    records: Iterable[Record],
+    headers: Collection[tuple[str, int | None]],
     settings: Mapping[str, tuple[str, ...]],
     *,
     keeps_metadata: bool,
 ) -> ColumnsLook:
-    """Check the list against the records that say how much of it their objects have."""
-    seals = [record for record in records if record.objects]
-    most = max((record.columns for record in seals if record.columns is not None), default=0)
+    """Check the list against `headers`: settings of objects, and how much of the list their records say they have."""
+    most = max((columns for _, columns in headers if columns is not None), default=0)
     key = schema_key(stream)
     if stored is None:
-        what = f"the folder's list of columns is missing, and seal records name {most} of them"
+        what = f"the folder's list of columns is missing, and records name {most} of them"
         missing = (Finding(key, Problem.MISSING, what, RESTORE_LIST),) if most else ()
         return ColumnsLook(None, settings, missing)
     try:
@@ -80,27 +78,27 @@ def check_columns(
         return ColumnsLook(None, settings, (Finding(key, problem, halt.message, RESTORE_LIST),))
     whats = [unlike_written(stored), without_metadata(stored, keeps_metadata=keeps_metadata)]
     if most > len(listed):
-        whats.append(f"it has {len(listed)} columns, and a seal record names {most}")
-    whats.extend(_other_settings(listed, seals, settings))
+        whats.append(f"it has {len(listed)} columns, and a record names {most}")
+    whats.extend(_other_settings(listed, headers, settings))
     findings = [Finding(key, Problem.INCONSISTENT, what, RESTORE_LIST) for what in whats if what]
-    return ColumnsLook(listed, settings, (*findings, *_other_orders(listed, seals, settings)))
+    return ColumnsLook(listed, settings, (*findings, *_other_orders(listed, headers, settings)))
 
 
 def _other_settings(
-    listed: tuple[str, ...], seals: Iterable[Record], settings: Mapping[str, tuple[str, ...]]
+    listed: tuple[str, ...], headers: Iterable[tuple[str, int | None]], settings: Mapping[str, tuple[str, ...]]
 ) -> Iterator[str]:
     """Columns that a record's settings write and its header lacks."""
-    for digest, columns in {(record.settings, record.columns) for record in seals if record.columns is not None}:
+    for digest, columns in {(digest, columns) for digest, columns in headers if columns is not None}:
         lacking = set(settings.get(digest, ())) - set(listed[:columns])
         if lacking:
             yield f"its first {columns} columns lack {', '.join(sorted(lacking))} of {settings_key(digest)}"
 
 
 def _other_orders(
-    listed: tuple[str, ...], seals: Iterable[Record], settings: Mapping[str, tuple[str, ...]]
+    listed: tuple[str, ...], headers: Iterable[tuple[str, int | None]], settings: Mapping[str, tuple[str, ...]]
 ) -> Iterator[Finding]:
     """Objects older than the list whose header is no prefix of it: nobody can mend what is written."""
-    for digest in sorted({record.settings for record in seals if record.columns is None}):
+    for digest in sorted({digest for digest, columns in headers if columns is None}):
         if not begins_with(listed, settings.get(digest, ())):
             what = "objects of these settings, older than the folder's list of columns, have them in another order"
             yield Finding(settings_key(digest), Problem.INCONSISTENT, what, OTHER_ORDER, note=True)

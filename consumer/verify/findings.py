@@ -31,6 +31,11 @@ RESTORE = (
     " its objects stand; go on in a new folder with a new group"
 )
 RESTORE_OBJECT = "restore it from a backup or an older object version; the day of this object is {day}"
+REPLAY_DAY = (
+    "if a downstream job moved it, bring it back; else restore it from a backup or an older object version. Or, while"
+    " Kafka has its records, adapty-sink replay --from {day} --to {day} --stream {stream} makes it again under today's"
+    " settings"
+)
 RESTORE_QUARANTINE = "restore it from a backup or an older object version; its records stand in Kafka until retention"
 START_WORKER = "start the worker: it finishes what is pending and publishes on every assignment"
 REPUBLISH = (

@@ -15,7 +15,7 @@ from consumer.seal.record import ObjectEntry
 from consumer.store.compression import BLOCK, plain_blocks
 from consumer.store.port import ObjectInfo, Store
 from consumer.verify.columns import ColumnsLook
-from consumer.verify.findings import RESTORE_OBJECT, RESTORE_QUARANTINE, Finding, Problem
+from consumer.verify.findings import REPLAY_DAY, RESTORE_OBJECT, RESTORE_QUARANTINE, Finding, Problem
 from consumer.verify.replays import RUN_AGAIN
 from consumer.verify.wanted import Wanted
 
@@ -100,8 +100,10 @@ def missing(wanted: Wanted) -> Finding:
     """The finding about an object that is not there."""
     entry = wanted.entry
     what = f"the object is missing; seal {wanted.seal} of {wanted.partition} put {entry.rows} rows into it"
-    todo = RESTORE_QUARANTINE if entry.quarantine else RESTORE_OBJECT.format(day=entry.day)
-    return Finding(entry.key, Problem.MISSING, what, f"if a downstream job moved it, bring it back; else {todo}")
+    todo = REPLAY_DAY.format(day=entry.day, stream=entry.stream)
+    if entry.quarantine:
+        todo = f"if a downstream job moved it, bring it back; else {RESTORE_QUARANTINE}"
+    return Finding(entry.key, Problem.MISSING, what, todo)
 
 
 # -- reading ---------------------------------------------------------------------------------------------------------

@@ -33,6 +33,11 @@ class ReplayLook:
         of_objects = {one.settings for record in self.records.values() for one in record.objects}
         return frozenset({record.settings for record in self.records.values()} | of_objects)
 
+    @property
+    def headers(self) -> frozenset[tuple[str, int | None]]:
+        """Settings of all objects that were ever put, and how much of the folder's list they have."""
+        return frozenset((one.settings, one.columns) for record in self.records.values() for one in record.objects)
+
 
 def replacement_number(stream: str, key: str) -> int | None:
     """The number of the record under this key; None for the old bodies that lie beside the records."""

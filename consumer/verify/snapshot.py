@@ -102,7 +102,7 @@ class Reader:
         schema = self.ask(lambda: self.store.get(schema_key(self.stream)))  # it has all that these chains name
         named = {record.settings for look in chains for record in look.records} | replays.settings
         settings = check_settings(dict(zip(sorted(named), self._get(map(settings_key, sorted(named))), strict=True)))
-        records = [record for look in chains for record in look.records]
+        sealed = {(record.settings, record.columns) for look in chains for record in look.records if record.objects}
         return Snapshot(
             listing=listing,
             data=data,
@@ -112,7 +112,11 @@ class Reader:
             chains=chains,
             settings=settings,
             columns=check_columns(
-                self.stream, schema, records, settings.columns, keeps_metadata=self.store.keeps_metadata
+                self.stream,
+                schema,
+                sealed | replays.headers,
+                settings.columns,
+                keeps_metadata=self.store.keeps_metadata,
             ),
             keeps_metadata=self.store.keeps_metadata,
             strangers=strangers,

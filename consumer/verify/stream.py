@@ -143,7 +143,7 @@ def _told(
         for look in snapshot.chains
     ]
     replaced = {
-        one.entry.key: Held(one.entry, one.replay, one.settings)
+        one.entry.key: Held(one.entry, one.replay, one.settings, one.columns)
         for one in wanted
         if one.replay is not None and _sealed(one, unfinished)
     }

@@ -27,7 +27,7 @@ class Wanted:
     `replay` is the newest replacement that lists it, `sealed` what its seal says of it then, `former` the sha256 of
     what that replacement found. `size` and `sha256` are the replacement's, else those of the manifest that lists it.
     `floor`: a gap may have cost it the rows below this offset. `pending`: its seal is under way. `columns` are as many
-    of the folder's as its record names; None: those of its settings.
+    of the folder's as the record names that tells of it, seal's or replacement's; None: those of its settings.
     """
 
     entry: ObjectEntry
@@ -99,6 +99,7 @@ def _replaced(look: ChainLook, seal: int, listed: Listed, sealed: ObjectEntry | 
         former=new.former.sha256 if new.former else "",
         size=new.size,
         sha256=new.sha256,
+        columns=new.columns,
     )
 
 

@@ -24,6 +24,7 @@ from consumer.replace.plan import Plan
 from consumer.replace.replay import KeepOld, Replay
 from consumer.replace.services import Scope, Services
 from consumer.replace.undo import Undo
+from consumer.seal.folder_columns import claim_columns, folder_columns, merged
 from consumer.seal.keys import data_key, quarantine_key
 from consumer.seal.log import SealLog, get_rules, put_rules
 from consumer.seal.objects import put_object
@@ -31,6 +32,7 @@ from consumer.seal.publisher import Publisher
 from consumer.seal.record import ObjectEntry, Record, RecordKind, due_by
 from consumer.seal.replacements.log import ReplacementLog
 from consumer.seal.replacements.record import Replacement
+from consumer.shape.csv_text import line as csv_line
 from consumer.shape.transform import make_transformer
 from consumer.store.body import Piece, freeze
 from consumer.store.compression import plain_blocks
@@ -69,7 +71,10 @@ def millis(number: int, hour: float = 12) -> int:
 
 @dataclass(slots=True)
 class Past:
-    """One stream. `today` are the rules that seals and replays use from now on."""
+    """One stream. `today` are the rules that seals and replays use from now on.
+
+    With `listed`, seals have the folder's columns as workers write them; without, their settings' as before the list.
+    """
 
     store: Store
     folder: Path
@@ -80,6 +85,7 @@ class Past:
     now: datetime = datetime(2026, 3, 2, 4, tzinfo=UTC)
     most_bytes: int = 1 << 30
     keys: Mapping[str, bytes] = field(default_factory=dict)
+    listed: bool = False
 
     def __post_init__(self) -> None:
         if self.cluster.topic(TOPIC) is None:
@@ -90,6 +96,13 @@ class Past:
         topic = self.cluster.topic(TOPIC)
         assert topic is not None
         return topic.topic_id
+
+    @property
+    def header(self) -> tuple[str, ...]:
+        """What a worker would write today; none before the folder's list."""
+        if not self.listed:
+            return ()
+        return merged(folder_columns(self.store, STREAM).names, self._columns(self.today.digest))
 
     # -- records -----------------------------------------------------------------------------------------------------
 
@@ -149,8 +162,11 @@ class Past:
             writer="test",
             objects=tuple(self._entry(place, end, *key, found) for key, found in sorted(taken.items())),
             counts=counts,
+            columns=len(self.header) if self.header else None,
             previous_sha256="" if chain.empty else chain.digests[-1],
         )
+        if self.header:
+            assert claim_columns(self.store, STREAM, self.header, day(number), day(number))
         put_rules(self.store, self.today)
         assert self.log(partition).append(record)
         for entry in record.objects if upload else ():
@@ -159,7 +175,7 @@ class Past:
         return record
 
     def _put(self, record: Record, entry: ObjectEntry, rows: bytes) -> None:
-        header = b"" if entry.quarantine else (",".join(self._columns(record.settings)) + "\n").encode()
+        header = b"" if entry.quarantine else csv_line(self.header or self._columns(record.settings))
         piece = Piece(lambda: io.BytesIO(rows))
         packing: Compression = "none" if entry.quarantine else self.compression
         with freeze([piece], header=header, compression=packing, folder=self.folder) as body:
@@ -184,7 +200,7 @@ class Past:
                     yield offset, batch.clip(Span(offset, offset + 1))
 
     def _transform(self, by: RowRules, batch: RawBatch) -> Any:
-        return make_transformer(by).transform(batch, TransformOptions(self._columns(self.today.digest)))
+        return make_transformer(by).transform(batch, TransformOptions(self.header or self._columns(self.today.digest)))
 
     def _rules(self, digest: str) -> RowRules:
         return get_rules(self.store, digest, TopicPartition(TOPIC, 0))

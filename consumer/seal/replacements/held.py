@@ -48,4 +48,4 @@ def written_by(facts: ObjectInfo, listed: Sequence[Listed], digest: Digest | Non
 
 
 def _held(listed: Listed) -> Held:
-    return Held(listed.new.entry, listed.n, listed.new.settings)
+    return Held(listed.new.entry, listed.n, listed.new.settings, listed.new.columns)

@@ -44,9 +44,10 @@ class Former:
 
 @dataclass(frozen=True, slots=True)
 class NewObject:
-    """One object after the replacement: its rows, its body, the settings that give its header.
+    """One object after the replacement: its rows, its body, its header.
 
-    `former` is None for an object that is added.
+    The header is the first `columns` of the folder's list; None: the columns of `settings`, as in objects older than
+    the list. `former` is None for an object that is added.
     """
 
     entry: ObjectEntry
@@ -55,6 +56,7 @@ class NewObject:
     size: int
     sha256: str
     former: Former | None
+    columns: int | None = None
 
     def document(self) -> dict[str, Any]:
         """The object as it stands in a record."""
@@ -62,6 +64,7 @@ class NewObject:
             **self.entry.document(),
             "partition": self.partition,
             "settings": self.settings,
+            **({} if self.columns is None else {"columns": self.columns}),
             "bytes": self.size,
             "sha256": self.sha256,
             "replaced": asdict(self.former) if self.former else None,
@@ -207,7 +210,7 @@ def _list(raw: Mapping[str, Any], name: str) -> list[Any]:
 
 
 def _object(raw: Mapping[str, Any]) -> NewObject:
-    former = raw["replaced"]
+    former, optional = raw["replaced"], {"columns": None, **raw}
     return NewObject(
         entry_from(raw),
         json_fields.whole(raw, "partition"),
@@ -215,6 +218,7 @@ def _object(raw: Mapping[str, Any]) -> NewObject:
         json_fields.whole(raw, "bytes"),
         json_fields.text(raw, "sha256"),
         None if former is None else _former(json_fields.table(former, "replaced")),
+        json_fields.whole_or_none(optional, "columns", least=1),
     )
 
 

@@ -130,7 +130,9 @@ def written() -> dict[str, list[Any]]:
     erasure = Erasure("id", "cells", "k1", "0a1b2c3d", frozenset({"d"}), ("id",))
     found["Replacement"] += [
         json.loads(replacement(kind=ReplacementKind.ERASE, erasure=erasure).document()),
-        json.loads(replacement(kind=ReplacementKind.UNDO, undoes=0, objects=(anew(data(0, 9, 1)),)).document()),
+        json.loads(
+            replacement(kind=ReplacementKind.UNDO, undoes=0, objects=(anew(data(0, 9, 1), columns=2),)).document()
+        ),
     ]
     file = SpoolFile("t-0/2026-11-21.1.csv", DAY, False, 1, 0, 0, 9, 7)
     checkpoint = Checkpoint(1, Basis("id", later.settings, "", -1, 0), Progress(1), [file])

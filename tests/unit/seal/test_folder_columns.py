@@ -180,7 +180,7 @@ def test_the_header_of_a_record() -> None:
     store = MemoryStore()
     claim(store, "abc")
     assert header_of(store, STREAM, 2) == ("a", "b")
-    with pytest.raises(HaltError, match="has 3 columns, and a seal record names 4"):
+    with pytest.raises(HaltError, match="has 3 columns, and a record names 4"):
         header_of(store, STREAM, 4)
 
 
