@@ -34,6 +34,8 @@ impl Timed {
             (_, Slot::Null) => None,
             (Timed::Micros, Slot::Long(micros)) => Some(micros),
             (Timed::Days, Slot::Long(days)) => Some(days * DAY_MICROS),
+            // eight digits came perhaps as text, and are a date then
+            (Timed::Epoch, Slot::Long(10_000_000..=99_999_999)) => return None,
             (Timed::Epoch, Slot::Long(number)) => Some(timestamps::epoch(number)?),
             (Timed::Text, Slot::Text(text)) => Some(timestamps::instant_from(text)?),
             _ => return None,

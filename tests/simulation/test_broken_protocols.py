@@ -12,7 +12,7 @@ import pytest
 
 from consumer.domain.offsets import Commit
 from consumer.seal import day_plan as publication
-from consumer.seal import decide, keys, recover
+from consumer.seal import decide, keys, publisher, recover
 from consumer.seal import objects as finish
 from consumer.seal.chain import Chain
 from consumer.seal.publisher import Publisher
@@ -113,16 +113,14 @@ def spill_never_closed(patch: pytest.MonkeyPatch) -> None:
 
 def published_on_records_alone(patch: pytest.MonkeyPatch) -> None:
     class Blind:
+        def __init__(self, _store: Any) -> None:
+            pass
+
         def finished(self, record: Record, *, lossy: bool = False) -> bool:
             return True
 
-    init = Publisher.__init__
-
-    def blind(self: Publisher, *args: Any, **kwargs: Any) -> None:
-        init(self, *args, **{**kwargs, "object_checker": Blind})
-        self._stored = lambda entry, known: {"bytes": 0, "sha256": ""}  # type: ignore[method-assign]
-
-    patch.setattr(Publisher, "__init__", blind)
+    patch.setattr(publisher, "ObjectChecker", Blind)
+    patch.setattr(Publisher, "_stored", lambda self, entry, known: {"bytes": 0, "sha256": ""})
 
 
 def cutoff_later_than_end(patch: pytest.MonkeyPatch) -> None:

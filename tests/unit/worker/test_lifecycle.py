@@ -109,7 +109,7 @@ def test_days_dropped_from_a_spool_are_read_again_after_a_restart(world: World) 
 
 def test_a_spool_that_cannot_be_emptied_is_an_outage(world: World) -> None:
     disk = RoughDisk()
-    disk.append("t-0/old.csv", b"left over")
+    disk.append("t-0/2026-01-01.1.csv", b"left over")
     disk.at = fails("before remove")
     member = Member(world, disk=disk).start()
     member.turn(4, seconds=RETRY_SECONDS)

@@ -375,7 +375,7 @@ def test_spools_of_partitions_that_left_make_room_when_it_is_short() -> None:
 def test_strays_that_cannot_be_removed_do_not_end_the_worker() -> None:
     disk = RoughDisk()
     world, member = backlog(disk=disk)
-    disk.append("gone-0/x.csv", b"x")
+    disk.append("gone-0/2026-01-01.1.csv", b"x")
     disk.save("gone-0", b"document")
     member.start()
     member.calm()
@@ -385,7 +385,7 @@ def test_strays_that_cannot_be_removed_do_not_end_the_worker() -> None:
     member.calm()
     assert disk.names("gone-0") == [], "the files go though the checkpoint does not: void it is without them"
     disk.at = fails("before remove")
-    disk.append("gone-1/x.csv", b"x")
+    disk.append("gone-1/2026-01-01.1.csv", b"x")
     member.calm()
     disk.at = lambda call: None
     member.calm()
