@@ -233,6 +233,10 @@ ROWS: Mapping[str, Sequence[Graph]] = {
             },
         ),
         Graph(
+            "Unexpected errors", "Within an hour: a fault of the program, retried every minute.", "short",
+            {"{{stream}}": f"sum by (stream) (increase(adapty_sink_unexpected_errors_total{{{STREAM}}}[1h]))"},
+        ),
+        Graph(
             "Batches off the fast path", "Per second, by reason: slower, not wrong.", "cps",
             {"{{stream}} {{reason}}": rate("adapty_sink_exact_path_batches_total", "stream, reason")},
         ),
