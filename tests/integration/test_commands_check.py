@@ -68,7 +68,7 @@ def test_a_poor_world(world: World) -> None:
     assert ended.code == 1
     failed, warned = bad(ended.document), bad(ended.document, "warning")
     assert set(failed) == {"retention", "exists", "room", "reachable"}
-    assert set(warned) == {
+    assert set(warned) == {"plain text", 
         "retention.bytes",
         "message.timestamp.after.max.ms",
         "event_types",
