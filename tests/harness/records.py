@@ -292,7 +292,7 @@ def _promoted(n: int, schema: Any) -> Any:
     """The types that a producer may write for it, and a reader takes."""
     shape = _kind_of(schema)
     other: Any = {
-        "text": "bytes" if n % 2 else "string",
+        "text": "string",
         "real": ["int", "long", "float"][n % 3],
         "int": "long",
         "long": "int",
@@ -307,8 +307,7 @@ def _promoted_pool(column: str, n: int, schema: Any, rng: random.Random) -> list
     if shape == "text":
         pairs = _avro_pool(column, "text", rng)
         whole = [(v, c) for v, c in pairs if v is None or MARK not in v]
-        as_bytes = [(None if v is None else v.encode(), c) for v, c in whole]
-        return [*(as_bytes if n % 2 else whole), *[(None, "")] * _POOL][:_POOL]
+        return [*whole, *[(None, "")] * _POOL][:_POOL]
     if shape == "real":
         numbers: list[float] = [1, 0, -7, 1000] if n % 3 < 2 else [0.5, -2.25, 1e20, 0.0]
         return _filled([(x, cells.real(float(_float32(x) if n % 3 == 2 else x))) for x in numbers], [(None, "")], rng)
@@ -491,8 +490,7 @@ class Maker:
         self, writer: Writer, values: dict[str, Any], texts: dict[str, str], name: str, value: Any, text: str
     ) -> None:
         """A text column by the type that this producer has for it."""
-        as_bytes = any(isinstance(pair[0], bytes) for pair in writer.pools[name])
-        self._put(values, texts, name, value.encode() if as_bytes and value is not None else value, text)
+        self._put(values, texts, name, value, text)
 
     @staticmethod
     def _put(values: dict[str, Any], texts: dict[str, str], name: str, value: Any, text: str) -> None:

@@ -169,7 +169,7 @@ class World:
             "streams": {stream.name: stream.tables for stream in self.streams.values()},
         }
         if self.registry:
-            tables["schema_registry"] = {"url": self.registry}
+            tables["schema_registry"] = {"url": self.registry, "grace": "2s"}
         path = self.home / f"{worker}-{self._started}.toml"
         path.write_text(toml(merged(merged(tables, self.over), over or {})))
         return path

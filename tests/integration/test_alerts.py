@@ -94,6 +94,7 @@ def test_an_alert_fires_while_the_bucket_is_away_and_resolves_after(
             return {alert["labels"]["alertname"] for alert in found if alert["state"] == state}
 
         until(lambda: prometheus.query("adapty_sink_store_reachable == 1"), "it is scraped and in order")
+        until(lambda: prometheus.query("adapty_sink_last_complete_day_timestamp_seconds"), "the day is seen")
         until(lambda: not alerts(), "nothing fires")
         proxied_minio.proxy.cut()
         until(lambda: "AdaptySinkStoreUnreachable" in alerts(), "the alert fires")

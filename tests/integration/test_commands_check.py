@@ -68,7 +68,8 @@ def test_a_poor_world(world: World) -> None:
     assert ended.code == 1
     failed, warned = bad(ended.document), bad(ended.document, "warning")
     assert set(failed) == {"retention", "exists", "room", "reachable"}
-    assert set(warned) == {"plain text", 
+    assert set(warned) == {
+        "plain text",
         "retention.bytes",
         "message.timestamp.after.max.ms",
         "event_types",

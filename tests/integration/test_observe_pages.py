@@ -79,6 +79,7 @@ def test_programs_get_json_and_people_get_a_page(worker: Worker) -> None:
 def test_every_declared_metric_is_exported(worker: Worker) -> None:
     until(lambda: published(worker), "a day is published")
     until(lambda: "retention_headroom_seconds{" in worker.get("/metrics", OPEN)[1], "headroom")
+    until(lambda: "last_complete_day_timestamp_seconds{" in worker.get("/metrics", OPEN)[1], "the day is seen")
     until(lambda: "broker_round_trip_seconds 0.0\n" not in worker.get("/metrics", OPEN)[1], "statistics")
     text = worker.get("/metrics", OPEN)[1]
     families = {found.name: found for found in text_string_to_metric_families(text)}  # type: ignore[no-untyped-call]
