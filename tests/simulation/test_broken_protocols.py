@@ -169,7 +169,7 @@ BREAKS: dict[Break, int] = {
     published_on_records_alone: 1,
     cutoff_later_than_end: 27,
     gap_without_its_days: 3,
-    gap_up_to_the_next_cutoff_alone: 3,
+    gap_up_to_the_next_cutoff_alone: 62,
     columns_in_the_settings_order: 0,
 }
 """Each break, and the first schedule that showed it when this was written: a place to begin."""
