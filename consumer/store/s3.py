@@ -109,7 +109,7 @@ class S3Store:
         computed here, and what changed on the disk or on the way is refused there. Elsewhere boto signs the digest of
         what it reads, which is compared with what the body says.
         """
-        if not self._compares():
+        if not self.sends_checksums:
             with BodyReader(body, checked=True) as reader:
                 plain: dict[str, Any] = {"Body": reader, **about}
                 return self._call(s3_errors.PUT, key, lambda client: client.put_object(**plain))["ETag"]
@@ -123,8 +123,9 @@ class S3Store:
                 pass
             raise
 
-    def _compares(self) -> bool:
-        """Whether the store refuses bytes that do not have the checksum that goes with them. Asked once."""
+    @property
+    def sends_checksums(self) -> bool:
+        """Whether large bodies go up with their sha256 for the store to compare: as `checksums` says, or asked once."""
         if self._options.checksums != "auto":
             return self._options.checksums == "when_supported"
         with self._asking:

@@ -668,7 +668,14 @@ def test_a_store_that_compares_no_checksums_gets_a_signed_digest(options: S3Opti
     assert isinstance(store.put("large", BytesBody(data), condition=Absent()), Refused)
 
 
-@pytest.mark.parametrize("checksums", ["auto", "when_supported", "when_required"])
+KINDS_OF_CHECKSUM: tuple[Literal["auto", "when_supported", "when_required"], ...] = (
+    "auto",
+    "when_supported",
+    "when_required",
+)
+
+
+@pytest.mark.parametrize("checksums", KINDS_OF_CHECKSUM)
 def test_a_body_that_changed_on_the_disk_is_refused(
     options: S3Options, checksums: Literal["auto", "when_supported", "when_required"], tmp_path: Path
 ) -> None:
@@ -746,6 +753,29 @@ def test_the_folder_is_part_of_the_key(options: S3Options, minio: S3Address) -> 
     assert item["Key"] == f"{FOLDER}/{KEY}"
     bare = S3Store(replace(options, prefix=""))
     assert [facts.key for facts in bare.list("")] == [f"{FOLDER}/{KEY}"]
+
+
+def test_another_store_refuses_a_changed_body_too(
+    versitygw: VersityGW, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By what it says of itself, or by what the settings say; over HTTP and TLS."""
+    versitygw.make_bucket("bucket")
+    authority, options = Authority(tmp_path), options_of(versitygw.address, "bucket")
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(authority.file))
+    data, path = many(MEGA + MEGA // 8), tmp_path / "rows"
+    assert S3Store(options).compares_checksums()
+    with tls_proxy(versitygw.upstream, authority.issue("store")) as address:
+        ways = [*((options.endpoint_url, said) for said in KINDS_OF_CHECKSUM), (f"https://{address}", "when_supported")]
+        for endpoint, said in ways:
+            store, key = by_checksum(replace(options, endpoint_url=endpoint), said), f"{endpoint[:5]}/{said}"
+            path.write_bytes(data)
+            with freeze([Piece(lambda: path.open("rb"))], folder=tmp_path) as body:
+                path.write_bytes(data[:-1] + b"x")
+                with pytest.raises(ChangedError):
+                    store.put(key, body, condition=Absent())
+            assert store.head(key) is None
+            add(store, key, data)
+            assert content(store, key) == data
 
 
 def test_a_store_that_lets_two_win_is_refused(versitygw: VersityGW) -> None:

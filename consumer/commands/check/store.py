@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from functools import partial
+from typing import Protocol, runtime_checkable
 from uuid import uuid4
 
 from consumer.commands.check.line import Line, failed, ok, warning
@@ -27,6 +28,18 @@ class _WrongError(Exception):
     """The store did not do what it said."""
 
 
+@runtime_checkable
+class Checksummed(Protocol):
+    """A store that may get a digest beside the bytes."""
+
+    @property
+    def sends_checksums(self) -> bool:
+        """Whether large bodies go up with their sha256 for the store to compare. The store may be asked."""
+
+    def compares_checksums(self) -> bool:
+        """Whether the store refuses bytes that do not have the checksum that goes with them."""
+
+
 def store_lines(store: Store, clock: Clock, *, races: int = RACES, writers: int = WRITERS) -> Iterator[Line]:
     """One destination. Leaves small objects below `_checks/`: nothing is ever deleted in a bucket."""
     subject = f"destination {store.location}"
@@ -39,6 +52,8 @@ def store_lines(store: Store, clock: Clock, *, races: int = RACES, writers: int 
         yield failed(subject, "conditional writes", "not tried, as the store refuses what they need", MEND)
         return
     yield _clock_line(subject, store, clock)
+    if isinstance(store, Checksummed):
+        yield _checksum_line(subject, store)
     yield from _race_lines(subject, store, races, writers)
 
 
@@ -127,6 +142,26 @@ def _clock_line(subject: str, store: Store, clock: Clock) -> Line:
         return failed(subject, "clock", detail, "set this machine's clock (NTP)")
     behind = -min(ahead, timedelta())
     return ok(subject, "clock", f"at most {max(ahead, behind).total_seconds():.0f} s away from the store's")
+
+
+def _checksum_line(subject: str, store: Checksummed) -> Line:
+    """Whether bytes that change between the digest and the bucket are refused, and by what."""
+    check = "checksums"
+    try:
+        compares, sends = store.compares_checksums(), store.sends_checksums
+    except (TransientError, HaltError) as error:
+        return failed(subject, check, str(error), MEND)
+    if sends and not compares:
+        return failed(
+            subject,
+            check,
+            'a body with a wrong sha256 was taken, and checksums = "when_supported" relies on the store to refuse it',
+            'set checksums = "auto" or "when_required"',
+        )
+    if sends:
+        return ok(subject, check, "a body with a wrong sha256 is refused: objects go up with theirs")
+    why = 'compared, but checksums = "when_required"' if compares else "not compared"
+    return ok(subject, check, f"{why}: what goes up is compared with its sha256 here, and signed")
 
 
 def _race_lines(subject: str, store: Store, races: int, writers: int) -> Iterator[Line]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -271,6 +271,40 @@ def test_a_clock_that_is_ahead_of_the_stores() -> None:
     assert (line.outcome, "61 s ahead" in line.detail) == (Outcome.FAILED, True)
     behind = store_checks(MemoryStore(StoppedClock(NOW)), NOW - timedelta(hours=1))["clock"]
     assert behind.outcome is Outcome.OK
+
+
+@dataclass
+class Summing(MemoryStore):
+    """A store that may get checksums."""
+
+    compares: bool = True
+    sends_checksums: bool = True
+
+    def __post_init__(self) -> None:
+        super().__init__(StoppedClock(NOW))
+
+    def compares_checksums(self) -> bool:
+        return self.compares
+
+
+class Unreachable(Summing):
+    def compares_checksums(self) -> bool:
+        raise TransientError("PutObject did not get through")
+
+
+@pytest.mark.parametrize(
+    ("store", "outcome", "words"),
+    [
+        (Summing(), Outcome.OK, "a wrong sha256 is refused"),
+        (Summing(sends_checksums=False), Outcome.OK, 'checksums = "when_required"'),
+        (Summing(compares=False, sends_checksums=False), Outcome.OK, "not compared: what goes up is compared"),
+        (Summing(compares=False), Outcome.FAILED, "a wrong sha256 was taken"),
+        (Unreachable(), Outcome.FAILED, "did not get through"),
+    ],
+)
+def test_whether_a_store_refuses_wrong_bytes_is_told(store: Summing, outcome: Outcome, words: str) -> None:
+    line = store_checks(store)["checksums"]
+    assert (line.outcome, words in line.detail) == (outcome, True)
 
 
 class NoWrites(MemoryStore):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 
@@ -57,6 +59,31 @@ def test_the_address_goes_in_and_out(script: ModuleType) -> None:
     with_address = script.locked(LOCK, source)
     assert with_address.count(source) == LOCK.count("checksum = ")
     assert script.unlocked(with_address) == LOCK
+
+
+@pytest.mark.parametrize(
+    ("environment", "status"),
+    [({}, 0), ({"CI": "true"}, 1), ({"CI": "true", extension.VARIABLE: "exact"}, 0)],
+    ids=["a developer", "CI", "CI without it"],
+)
+def test_only_ci_insists_on_it(
+    script: ModuleType, monkeypatch: pytest.MonkeyPatch, environment: Mapping[str, str], status: int
+) -> None:
+    for name in ("CI", extension.VARIABLE):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(script, "cargo", lambda: None)
+    assert script.main(["install"]) == script.main(["test"]) == status
+    assert script.main(["wheel"]) == 1
+
+
+@pytest.mark.skipif(
+    os.environ.get("CI") != "true" or os.environ.get(extension.VARIABLE) == "exact", reason="only CI insists on it"
+)
+def test_ci_runs_with_it() -> None:
+    """Its tests are skipped where it is missing."""
+    assert extension.find().engine == extension.NATIVE, extension.find().reason
 
 
 def test_nothing_in_it_is_unsafe() -> None:
