@@ -18,6 +18,7 @@ class RawBatch:
 
     `span` is what was consumed: it may begin before the first record and end after the last one (compaction,
     transaction markers). `timestamps` are epoch ms, -1 where the record has none. A value of None is a tombstone.
+    `headers` are the bytes of each record's headers, or nothing where none of them has any.
     """
 
     partition: TopicPartition
@@ -26,9 +27,16 @@ class RawBatch:
     timestamps: Sequence[int]
     values: Sequence[bytes | None]
     keys: Sequence[bytes | None]
+    headers: Sequence[int] = ()
 
     def __len__(self) -> int:
         return len(self.offsets)
+
+    def size(self, place: int) -> int:
+        """Bytes of one record: value, key and headers."""
+        return (
+            len(self.values[place] or b"") + len(self.keys[place] or b"") + (self.headers[place] if self.headers else 0)
+        )
 
     def clip(self, span: Span) -> RawBatch:
         """The part of this batch that lies in `span`."""
@@ -43,6 +51,7 @@ class RawBatch:
             self.timestamps[low:high],
             self.values[low:high],
             self.keys[low:high],
+            self.headers[low:high],
         )
 
     def halves(self) -> tuple[RawBatch, RawBatch]:

@@ -66,7 +66,8 @@ def settings_from(written: Mapping[str, Any], folder: File, environ: Mapping[str
     privacy = read_keys(given.get("privacy"), problems)
     spool = spool.model_copy(update={"directory": File(normpath(folder / spool.directory))})
     base = as_table(given.get("destination"), ("destination",), problems)
-    streams = _streams(given.get("streams"), Around(folder, base, registry is not None, privacy), problems)
+    around = Around(folder, base, registry is not None, privacy, quarantine.max_record)
+    streams = _streams(given.get("streams"), around, problems)
     check_apart(streams, spool.directory, problems)
     problems.raise_if_any(label)
     return Settings(

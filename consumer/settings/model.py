@@ -16,7 +16,7 @@ from consumer.domain.location import Location, location_of
 from consumer.settings import addresses, values
 from consumer.settings.table import GIB, MIB, Duration, OptionValue, Size, Table, Text, key, revealed
 from consumer.streams.privacy import key_from
-from consumer.streams.rules import RowRules
+from consumer.streams.rules import MAX_RECORD, RowRules
 
 _COMPRESSIONS = ", ".join(f"`{name}`" for name in get_args(Compression))
 _STORAGE_CLASS = r"(?!GLACIER$|DEEP_ARCHIVE$)[A-Z0-9_-]{1,64}"
@@ -250,6 +250,13 @@ class QuarantineSettings(Table):
     min_records: Annotated[
         int, BeforeValidator(values.whole), AfterValidator(values.within(1, 1 << 31, "must be 1 or more"))
     ] = key("10", "Records in quarantine that it takes at least to halt.", default=10)
+    max_record: Annotated[Size, AfterValidator(values.within(1, 128 * MIB, "must lie between 1 byte and 128MiB"))] = (
+        key(
+            '"16MiB"',
+            "Value, key and headers of a record that is looked into; a larger one goes to quarantine as `too_large`.",
+            default=MAX_RECORD,
+        )
+    )
     value: Literal["keep", "omit"] = key(
         '"keep"',
         "Key and value of quarantined records: `keep` them, or write null and the value's sha256 (`omit`).",

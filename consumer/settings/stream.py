@@ -34,12 +34,16 @@ T = TypeVar("T", bool, str)
 
 @dataclass(frozen=True, slots=True)
 class Around:
-    """What a stream's table is read against: the file's folder, the base destination, whether a registry is named."""
+    """What a stream's table is read against: the file's folder, the base destination, what other tables say of it.
+
+    `registry`: whether one is named.
+    """
 
     folder: Folder
     destination: Mapping[str, Any]
     registry: bool
     privacy: PrivacySettings
+    max_record: int
 
 
 def read_stream(name: str, raw: object, around: Around, problems: Problems) -> StreamSettings:
@@ -115,6 +119,7 @@ def _rules(
         line_breaks=LineBreaks(table.line_breaks),
         privacy=privacy,
         oldest_day=table.oldest_day,
+        max_record=around.max_record,
     )
 
 

@@ -11,7 +11,11 @@ import orjson
 from consumer.domain.batches import DayRows, RawBatch, TransformOptions
 from consumer.domain.days import day_of_millis
 
+TOO_LARGE = "too_large"
+HEAD = 1_024
+"""Bytes that are kept of the value of a record that is too large."""
 REASONS: Mapping[str, str] = {
+    TOO_LARGE: "value, key and headers together are larger than `quarantine.max_record`",
     "empty_value": "the value has no bytes, or is the null of a union at the top; it is no tombstone",
     "undecodable": "the value is not what its format and schema say, down to its last byte",
     "schema_id_before_json": 'a zero byte and a schema id stand before the JSON: write format = "json-registry"',
@@ -24,21 +28,36 @@ REASONS: Mapping[str, str] = {
 """Why a record is in quarantine, in words."""
 
 
+def too_large(batch: RawBatch, limit: int) -> dict[int, str]:
+    """The places of records with a value that have more than `limit` bytes: they are not looked into."""
+    most = max(map(len, filter(None, batch.values)), default=0) + max(map(len, filter(None, batch.keys)), default=0)
+    if most + max(batch.headers, default=0) <= limit:
+        return {}
+    large = [place for place, value in enumerate(batch.values) if value is not None and batch.size(place) > limit]
+    return dict.fromkeys(large, TOO_LARGE)
+
+
 def quarantine_line(batch: RawBatch, place: int, reason: str) -> bytes:
-    """The line for the record at `place` of the batch. A timestamp is null where the record has none."""
+    """The line for the record at `place` of the batch. A timestamp is null where the record has none.
+
+    What is too large is not kept: the line has the record's size, and digest and first bytes of its value.
+    """
     timestamp = batch.timestamps[place]
-    return orjson.dumps(
-        {
-            "reason": reason,
-            "topic": batch.partition.topic,
-            "partition": batch.partition.partition,
-            "offset": batch.offsets[place],
-            "timestamp": timestamp if timestamp >= 0 else None,
-            "key": _base64(batch.keys[place]),
-            "value": _base64(batch.values[place]),
-        },
-        option=orjson.OPT_APPEND_NEWLINE,
-    )
+    large = reason == TOO_LARGE
+    fields = {
+        "reason": reason,
+        "topic": batch.partition.topic,
+        "partition": batch.partition.partition,
+        "offset": batch.offsets[place],
+        "timestamp": timestamp if timestamp >= 0 else None,
+        "key": None if large else _base64(batch.keys[place]),
+        "value": None if large else _base64(batch.values[place]),
+    }
+    if large:
+        value = batch.values[place] or b""
+        digest = hashlib.sha256(value).hexdigest()
+        fields |= {"size": batch.size(place), "sha256": digest, "head": _base64(value[:HEAD])}
+    return orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def without_value(line: bytes) -> bytes:

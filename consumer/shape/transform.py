@@ -13,9 +13,10 @@ record) says of its schema id. Which engine judges it changes only the time that
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from consumer.decode.decoders import Decoders, Split, decoders_for
 from consumer.decode.primitives import EMPTY_VALUE
@@ -28,7 +29,7 @@ from consumer.shape.filters import filters_of
 from consumer.shape.native import extension
 from consumer.shape.native.engine import NativeEngine, supports
 from consumer.shape.privacy import key_of
-from consumer.shape.quarantine import quarantine_days
+from consumer.shape.quarantine import quarantine_days, too_large
 from consumer.shape.row_day import to_date
 from consumer.streams.columns import columns_of
 from consumer.streams.rules import ROWS_VERSION, RowRules
@@ -90,6 +91,7 @@ class StreamTransformer:
         self._columns = columns_of(rules)
         self._decoders = decoders
         self._native = native
+        self._max_record = rules.max_record if rules.version > 1 else sys.maxsize
         self._exact = ExactRules(rules, self._columns, filters_of(rules, self._columns), keys)
 
     @property
@@ -97,7 +99,9 @@ class StreamTransformer:
         return tuple(column.name for column in self._columns)
 
     def transform(self, batch: RawBatch, how: TransformOptions) -> TransformedBatch:
-        split = self._decoders.split(batch, how.schemas)
+        large = too_large(batch, self._max_record)
+        split = self._decoders.split(_without(batch, large), how.schemas)
+        split.refused |= large
         if self._native is not None:
             found = self._native.judge(batch, split.refused, split.writers, how)
             exact_path = Counter(found.left.values())
@@ -134,6 +138,13 @@ class StreamTransformer:
                 rows.oddities += oddities
             rows.days.setdefault(row.day, {})[place] = line
         return rows
+
+
+def _without(batch: RawBatch, places: Mapping[int, str]) -> RawBatch:
+    """The batch as if the values at these places were none: they are not looked into."""
+    if not places:
+        return batch
+    return replace(batch, values=[None if place in places else value for place, value in enumerate(batch.values)])
 
 
 def _days(batch: RawBatch, how: TransformOptions, found: Found, rows: _ExactRows) -> list[DayRows]:

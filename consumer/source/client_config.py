@@ -27,10 +27,12 @@ _ASSIGNOR = "partition.assignment.strategy"
 CONSUMER_DEFAULTS: Mapping[str, Any] = {
     "client.id": "adapty-sink",
     # Memory: librdkafka's queue and one fetch under way stay small beside the inbox (see inbox.py).
+    # It is bounded in messages, too, for librdkafka counts the bytes of values and not those of headers.
     "queued.max.messages.kbytes": 16 * 1024,
+    "queued.min.messages": 500,
     "fetch.max.bytes": 8 * 1024 * 1024,
     # A full queue is looked at again soon: with the default of a second it would run dry between two fetches.
-    "fetch.queue.backoff.ms": 20,
+    "fetch.queue.backoff.ms": 2,
     # Rows are needed at 04:00, not at once: fewer and larger fetches. An end of partition shows after one such wait.
     "fetch.min.bytes": 64 * 1024,
     "fetch.wait.max.ms": 250,

@@ -134,10 +134,10 @@ class Inbox:
             self._end = error
             self._changed.notify_all()
 
-    def is_full(self) -> bool:
-        """Whether reading must wait."""
+    def is_full(self, times: int = 1) -> bool:
+        """Whether reading must wait: what waits has as many bytes as the limit, or `times` as many."""
         with self._changed:
-            return not self._has_room()
+            return self._waiting_bytes() >= times * self._limit
 
     def wait_for_room(self, timeout: float) -> None:
         """Wait until the worker has taken enough."""
@@ -146,8 +146,11 @@ class Inbox:
 
     # Under the lock
 
+    def _waiting_bytes(self) -> int:
+        return sum(queue.size for queue in self._queues.values())
+
     def _has_room(self) -> bool:
-        return sum(queue.size for queue in self._queues.values()) < self._limit
+        return self._waiting_bytes() < self._limit
 
     def _has_news(self) -> bool:
         waiting = self._notices or any(queue.has_news for queue in self._queues.values())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from itertools import chain
+from itertools import chain, repeat
 
 from consumer.domain.batches import RawBatch
 from consumer.domain.offsets import Lease, Span
@@ -78,7 +78,7 @@ class PartitionQueue:
             return
         for part, size in fresh.parts(MERGE_BYTES):
             span = Span(self.received, part.offsets[-1] + 1)
-            batch = RawBatch(self.lease.partition, span, part.offsets, part.timestamps, part.values, part.keys)
+            batch = part.batch(self.lease.partition, span)
             self.received = span.end
             self._add(Records(self.lease, batch), size)
 
@@ -130,6 +130,9 @@ def merged(batches: Sequence[RawBatch]) -> RawBatch:
     """Batches of one partition that follow each other, as one."""
     if len(batches) == 1:
         return batches[0]
+    headers: list[int] = []
+    if any(batch.headers for batch in batches):
+        headers += chain.from_iterable(batch.headers or repeat(0, len(batch)) for batch in batches)
     return RawBatch(
         batches[0].partition,
         Span(batches[0].span.start, batches[-1].span.end),
@@ -137,4 +140,5 @@ def merged(batches: Sequence[RawBatch]) -> RawBatch:
         list(chain.from_iterable(b.timestamps for b in batches)),
         list(chain.from_iterable(b.values for b in batches)),
         list(chain.from_iterable(b.keys for b in batches)),
+        headers,
     )

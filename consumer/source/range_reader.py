@@ -138,10 +138,9 @@ class KafkaRange:
             span = Span(position, self._end_of_log(run, position))
             return RawBatch(self._partition, span, (), (), (), ()).clip(Span(position, self._end))
         found = run[1]
-        self._number = max(1, min(MOST_PER_CALL, MERGE_BYTES * len(found.offsets) // found.size))
+        self._number = max(1, min(MOST_PER_CALL, MERGE_BYTES * len(found.offsets) // found.fetched))
         span = Span(position, found.offsets[-1] + 1)
-        batch = RawBatch(self._partition, span, found.offsets, found.timestamps, found.values, found.keys)
-        return batch.clip(Span(position, self._end))
+        return found.batch(self._partition, span).clip(Span(position, self._end))
 
     def _end_of_log(self, trouble: Trouble, position: int) -> int:
         """Where the stable end of the log was met. Raises what else it is."""

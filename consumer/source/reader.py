@@ -16,16 +16,21 @@ from consumer.source.fetch import PartitionFetch
 from consumer.source.health import Health
 from consumer.source.inbox import Inbox
 from consumer.source.member import Member
+from consumer.source.partition_queue import MERGE_BYTES
 from consumer.source.record_columns import Columns, Trouble, runs
 
 BATCH = 2_000
 """Messages of one `consume` call at most: it makes them without letting other threads run meanwhile."""
+BATCH_BYTES = MERGE_BYTES
+"""And as many as have about these bytes, by the size of those seen last: the client copies each."""
 SLICE_SECONDS = 0.03
 """How long one `consume` call waits: what is asked of this thread waits no longer than that."""
 HURRY_SECONDS = 0.005
 """The same while the worker waits for a commit."""
 STALL_SECONDS = 2.0
 """Inbox full for that long: fetching is paused. Until then librdkafka's own full queue holds the brokers back."""
+OVERFULL = 2
+"""Inbox so many times at its limit: the same at once, for the next record may be as large as the last."""
 HOLD_SECONDS = 1.0
 """A partition that gave an error is read on after that."""
 
@@ -47,6 +52,7 @@ class Reader:
         self._commands: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._closing = Event()
         self._full_since: float | None = None
+        self._number = BATCH
         self.alive_at = clock.monotonic()
 
     def ask(self, command: Callable[[], None]) -> None:
@@ -89,15 +95,21 @@ class Reader:
             self._failed("Kafka", kafka_errors.cause(error))
         finally:
             self.alive_at = self._clock.monotonic()
+        records = size = 0
         for run in runs(messages):
             if isinstance(run, Trouble):
                 self._heed(run)
             else:
                 self._deliver(*run)
+                records, size = records + len(run[1].offsets), size + run[1].fetched
+        if records:
+            self._number = max(1, min(BATCH, BATCH_BYTES * records // size))
 
     def _move_taps(self, consumer: Consumer) -> None:
         now = self._clock.monotonic()
-        stalled = self._full_since is not None and now - self._full_since >= STALL_SECONDS
+        stalled = self._full_since is not None and (
+            now - self._full_since >= STALL_SECONDS or self._inbox.is_full(OVERFULL)
+        )
         for target in self._inbox.targets():
             fetch = self._member.fetches.get(target.lease.partition)
             if fetch is not None and fetch.lease == target.lease:
@@ -108,7 +120,7 @@ class Reader:
         seconds = HURRY_SECONDS if self._member.commits.pending else SLICE_SECONDS
         if not self._inbox.is_full():
             self._full_since = None
-            return consumer.consume(BATCH, seconds)
+            return consumer.consume(self._number, seconds)
         if self._full_since is None:
             self._full_since = self._clock.monotonic()
         self._inbox.wait_for_room(seconds)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, islice
 from operator import lt
 from typing import Any
 
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, KafkaError, Message
 
-from consumer.domain.offsets import TopicPartition
+from consumer.domain.batches import RawBatch
+from consumer.domain.offsets import Span, TopicPartition
 
 RECORD_OVERHEAD = 200
 """Bytes that Python needs for one record beside its key and value, roughly."""
@@ -18,18 +19,28 @@ RECORD_OVERHEAD = 200
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Records of one partition in offset order, offsets strictly growing."""
+    """Records of one partition in offset order, offsets strictly growing. `headers` as in `RawBatch`."""
 
     offsets: Sequence[int]
     timestamps: Sequence[int]
     values: Sequence[bytes | None]
     keys: Sequence[bytes | None]
+    headers: Sequence[int] = ()
 
     @property
     def size(self) -> int:
-        """Bytes that these records take in memory, roughly."""
+        """Bytes that these records take in memory, roughly. Their headers are let go of."""
         payload = sum(map(len, filter(None, self.values))) + sum(map(len, filter(None, self.keys)))
         return payload + RECORD_OVERHEAD * len(self.offsets)
+
+    @property
+    def fetched(self) -> int:
+        """Bytes that they took until their headers were let go of."""
+        return self.size + sum(self.headers)
+
+    def batch(self, partition: TopicPartition, span: Span) -> RawBatch:
+        """These records as what was consumed of `span`."""
+        return RawBatch(partition, span, self.offsets, self.timestamps, self.values, self.keys, self.headers)
 
     def parts(self, limit: int) -> Iterator[tuple[Columns, int]]:
         """The same in parts of at most `limit` bytes, with their sizes; a larger record is a part of its own."""
@@ -41,7 +52,13 @@ class Columns:
             yield from self._between(middle, len(self.offsets)).parts(limit)
 
     def _between(self, low: int, high: int) -> Columns:
-        return Columns(self.offsets[low:high], self.timestamps[low:high], self.values[low:high], self.keys[low:high])
+        return Columns(
+            self.offsets[low:high],
+            self.timestamps[low:high],
+            self.values[low:high],
+            self.keys[low:high],
+            self.headers[low:high],
+        )
 
     def from_offset(self, low: int) -> Columns:
         """The records at or above `low`, each offset once and in order."""
@@ -55,6 +72,7 @@ class Columns:
             [self.timestamps[i] for i in keep],
             [self.values[i] for i in keep],
             [self.keys[i] for i in keep],
+            [self.headers[i] for i in keep] if self.headers else (),
         )
 
 
@@ -100,8 +118,25 @@ def columns(run: Sequence[Message[Any, Any]]) -> Columns:
     """The records of one partition by columns. A record without a timestamp has -1."""
     offsets: list[int] = list(map(Message.offset, run))  # type: ignore[arg-type]  # a record has one
     stamps = [-1 if kind == TIMESTAMP_NOT_AVAILABLE else stamp for kind, stamp in map(Message.timestamp, run)]
-    found = Columns(offsets, stamps, list(map(Message.value, run)), list(map(Message.key, run)))
+    found = Columns(offsets, stamps, list(map(Message.value, run)), list(map(Message.key, run)), header_sizes(run))
     return found if all(map(lt, offsets, offsets[1:])) else found.from_offset(0)
+
+
+def header_sizes(run: Sequence[Message[Any, Any]]) -> Sequence[int]:
+    """Bytes of each record's headers; nothing where none has any, as is nearly always so.
+
+    A name that is not UTF-8 makes the client library fail (SystemError), and such a message must not be asked twice: it
+    would hand out what it could not build. Its headers count as nothing.
+    """
+    found: list[list[tuple[str, bytes | None]] | None] = []
+    while len(found) < len(run):
+        try:
+            found.extend(map(Message.headers, islice(run, len(found), None)))  # type: ignore[arg-type]  # or None
+        except SystemError:
+            found.append(None)
+    if found.count(None) == len(run):
+        return ()
+    return [sum(len(name) + len(value or b"") for name, value in headers or ()) for headers in found]
 
 
 def _trouble(message: Message[Any, Any]) -> Trouble:

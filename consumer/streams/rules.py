@@ -19,6 +19,9 @@ Version 1 (release 0.1): `bytes` are text, numbers of JSON are doubles, epoch nu
 the schema's defaults play no part, a date is the UTC day of its instant, names are Avro names, no union at the top.
 """
 
+MAX_RECORD = 16 * 1024 * 1024
+"""Bytes of the largest record that becomes a row, unless the settings say otherwise."""
+
 
 class Format(StrEnum):
     """How a record's value is written."""
@@ -79,7 +82,8 @@ class RowRules:
     `kind` is one of the shipped kinds or "custom". `schema` is the Avro schema text that names the columns,
     `writer_schema` the one that producers of bare Avro write (None: the same). `oldest_day` is an age in days, counted
     from the record's day, or a date; None for neither. `event_names` maps an event type, as it is compared, to what
-    stands for it in the CSV.
+    stands for it in the CSV. `max_record` bounds the bytes of a record (value, key and headers) that is looked into;
+    version 1 knows no bound.
     """
 
     stream: str
@@ -97,6 +101,7 @@ class RowRules:
     line_breaks: LineBreaks = LineBreaks.KEEP
     privacy: Privacy = Privacy()
     oldest_day: int | date | None = None
+    max_record: int = MAX_RECORD
     version: int = ROWS_VERSION
 
     def document(self) -> bytes:
@@ -112,7 +117,7 @@ class RowRules:
         return hashlib.sha256(self.document()).hexdigest()[:16]
 
 
-_SINCE_2 = frozenset({"send_integration_ids", "event_names", "line_breaks", "privacy", "oldest_day"})
+_SINCE_2 = frozenset({"send_integration_ids", "event_names", "line_breaks", "privacy", "oldest_day", "max_record"})
 """What documents of version 1 do not have."""
 
 
@@ -171,4 +176,5 @@ def _entries_typed(rules: RowRules) -> bool:
         all(isinstance(name, str) and isinstance(on, bool) for name, on in switches.items())
         and all(isinstance(name, str) and isinstance(text, str) for name, text in names.items())
         and not isinstance(rules.oldest_day, bool)
+        and not isinstance(rules.max_record, bool)
     )

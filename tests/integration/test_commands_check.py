@@ -23,7 +23,7 @@ from tests.services.kafka import KafkaAddress
 from tests.services.policy import policy_for, session
 from tests.services.s3 import S3Address, VersityGW
 
-FINE = {"retention.ms": "604800000", "message.timestamp.after.max.ms": "3600000"}
+FINE = {"retention.ms": "604800000", "message.timestamp.after.max.ms": "3600000", "compression.type": "lz4"}
 
 
 @pytest.fixture

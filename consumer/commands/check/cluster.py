@@ -17,6 +17,10 @@ LEAST_RETENTION = timedelta(hours=48)
 MOST_AHEAD = timedelta(days=1)
 NO_SCHEMA = 2**31 - 1
 """A schema id that no registry has given out: asking for it needs no right on any subject."""
+GZIP_RATIO = 1_029
+"""How many times a gzip batch can grow when it is unpacked."""
+MESSAGE_BYTES = 1_048_588
+"""What brokers take for a batch unless they are told otherwise."""
 RETENTION = "set retention.ms to 604800000 (7 days): a day is read until it is sealed, and an outage takes its time"
 
 Rights = Callable[[str], bool]
@@ -75,6 +79,7 @@ def topic_lines(stream: StreamSettings, admin: ClusterAdmin, may_read: Rights) -
     yield _policy_line(subject, facts)
     yield from _retention_lines(subject, facts)
     yield from _stamp_lines(subject, facts)
+    yield from _compression_lines(subject, facts)
 
 
 def _policy_line(subject: str, facts: TopicFacts) -> Line:
@@ -118,6 +123,21 @@ def _stamp_lines(subject: str, facts: TopicFacts) -> Iterator[Line]:
             "message.timestamp.after.max.ms",
             f"it is {text}: a record stamped years ahead lands in a day years ahead",
             "set it to 3600000 (an hour): the brokers refuse such records then",
+        )
+
+
+def _compression_lines(subject: str, facts: TopicFacts) -> Iterator[Line]:
+    """Librdkafka unpacks a gzip batch whatever it comes to; `quarantine.max_record` is looked after behind that."""
+    how = facts.settings.get("compression.type")
+    if how in {"producer", "gzip"}:
+        largest = int(facts.settings.get("max.message.bytes", str(MESSAGE_BYTES)))
+        yield warning(
+            subject,
+            "compression.type",
+            f"it is {how}: a gzip batch of {largest:,} bytes, which the topic takes, may unpack to"
+            f" {largest * GZIP_RATIO >> 20:,} MiB in the worker's memory",
+            "where producers are not all trusted, set compression.type to lz4 or uncompressed, or lower"
+            " max.message.bytes",
         )
 
 

@@ -36,6 +36,7 @@ _JSON = frozenset({Format.JSON, Format.JSON_REGISTRY})
 _RULES = frozenset(
     {"stream", "kind", "topic", "format", "schema", "time_field", "writer_schema", "day_by", "filter", "version"}
     | {"send_user_attributes", "send_integration_ids", "event_names", "line_breaks", "oldest_day", "privacy"}
+    | {"max_record"}  # looked after before any engine
 )
 _FILTER_FIELDS = frozenset(
     {"event_types", "event_type_default", "include_without_profile", "exclude_historical", "historical_before"}

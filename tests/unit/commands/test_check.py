@@ -196,6 +196,17 @@ def topic_checks(tmp_path: Path, config: Mapping[str, str] | None, *, allowed: b
     return by_check(topic_lines(settings(tmp_path).streams[0], view_of(config), lambda _: allowed))
 
 
+@pytest.mark.parametrize(
+    ("how", "warned"), [("producer", True), ("gzip", True), ("lz4", False), ("uncompressed", False)]
+)
+def test_topics_that_take_gzip_batches(tmp_path: Path, how: str, warned: bool) -> None:
+    found = topic_checks(tmp_path, {**GOOD, "compression.type": how, "max.message.bytes": "2000000"})
+    assert ("compression.type" in found) is warned
+    if warned:
+        assert found["compression.type"].outcome is Outcome.WARNING
+        assert "1,962 MiB" in found["compression.type"].detail
+
+
 def test_a_topic_that_is_fine(tmp_path: Path) -> None:
     lines = topic_checks(tmp_path, GOOD)
     assert {line.outcome for line in lines.values()} == {Outcome.OK}

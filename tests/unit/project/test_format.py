@@ -19,7 +19,7 @@ from consumer.seal.manifest import listing_from, manifest_from
 from consumer.seal.record import record_from
 from consumer.seal.recover import Found
 from consumer.seal.replacements.record import Erasure, ReplacementKind, replacement_from
-from consumer.shape.quarantine import quarantine_line
+from consumer.shape.quarantine import TOO_LARGE, quarantine_line
 from consumer.spool.checkpoint import Basis, Checkpoint, Progress, SpoolFile, opened_text, read, sealed_text
 from consumer.store.port import ObjectInfo, Stored
 from consumer.streams.rules import rules_from_document
@@ -112,7 +112,7 @@ def written() -> dict[str, list[Any]]:
     bucket.rewrite(changed, [2], 0)
     bucket.publish()
     bucket.publisher().mark(DAY, 1)
-    found: dict[str, list[Any]] = {"Seal record": [json.loads(_gap(bucket))], "Quarantine line": [_quarantined()]}
+    found: dict[str, list[Any]] = {"Seal record": [json.loads(_gap(bucket))], "Quarantine line": _quarantined()}
     for info in bucket.store.list(""):
         item = bucket.store.get(info.key)
         assert item is not None
@@ -150,9 +150,9 @@ def _gap(bucket: Bucket) -> bytes:
     return gap_record(found, Span(4, 9), settings=head.settings, now=at(DAY), writer="test").document()
 
 
-def _quarantined() -> Any:
+def _quarantined() -> list[Any]:
     batch = RawBatch(TopicPartition("t", 0), Span(7, 8), [7], [1], [b"x"], [None])
-    return json.loads(quarantine_line(batch, 0, "undecodable"))
+    return [json.loads(quarantine_line(batch, 0, reason)) for reason in ("undecodable", TOO_LARGE)]
 
 
 @pytest.mark.parametrize("section", [*PARSERS, "Quarantine line"])

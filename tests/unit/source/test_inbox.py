@@ -279,3 +279,13 @@ class AnySeat(RuleBasedStateMachine):
 
 
 TestAnySeat = AnySeat.TestCase
+
+
+def test_headers_are_told_where_only_some_of_what_waits_has_any() -> None:
+    inbox = Inbox()
+    lease = started(inbox)
+    inbox.put_records(lease, epoch(inbox), columns(0, 1))
+    inbox.put_records(lease, epoch(inbox), Columns([2], [1], [b"v"], [None], [9]))
+    (event,) = inbox.poll(0)
+    assert isinstance(event, Records)
+    assert event.batch.headers == [0, 0, 9]

@@ -76,3 +76,13 @@ def test_a_record_is_no_trouble() -> None:
 
     with pytest.raises(TypeError):
         _trouble(message("a", 0, 1))
+
+
+def test_headers_are_measured_and_let_go_of() -> None:
+    bare, rich = message("a", 0, 1), message("a", 0, 2, headers=[("né", b"1234"), ("n", None)])
+    ((_, found),) = [run for run in runs([bare, rich]) if not isinstance(run, Trouble)]
+    assert found.headers == [0, len("né") + 4 + 1]
+    assert (found.size, found.fetched) == (2 + 2 * RECORD_OVERHEAD, 2 + 2 * RECORD_OVERHEAD + 7)
+    assert found.from_offset(2).headers == [7]
+    ((_, plain),) = [run for run in runs([bare]) if not isinstance(run, Trouble)]
+    assert plain.headers == ()
