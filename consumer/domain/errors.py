@@ -1,7 +1,8 @@
-"""Errors by what the operator does about them: wait, look at one record, decide, or mend the settings."""
+"""Errors by what the operator does about them: wait, look at one record, decide, or fix the settings."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 
 
@@ -71,6 +72,19 @@ class HaltError(SinkError):
         super().__init__(f"{reason}: {message}")
         self.reason = reason
         self.message = message
+
+
+@dataclass(frozen=True, slots=True)
+class Halt:
+    """A halt as a value: what functions that decide return, and whoever acts on them raises as `error`."""
+
+    reason: HaltReason
+    message: str
+
+    @property
+    def error(self) -> HaltError:
+        """The halt to raise."""
+        return HaltError(self.reason, self.message)
 
 
 class RefusedError(SinkError):

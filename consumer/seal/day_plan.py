@@ -43,7 +43,7 @@ class PartitionState:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class StoredContent:
     """What an object holds that is not as its seal put it: `replay` is the replacement that wrote it.
 
     `settings` and `columns` give its header, as in a seal record; "" for those of its seal.
@@ -113,7 +113,7 @@ def sealed_everywhere(states: Sequence[PartitionState]) -> date | None:
     return min(reached) if reached and len(reached) == len(sealed) else None
 
 
-def plan_days(states: Sequence[PartitionState], held: Mapping[str, Held]) -> list[DayPlan]:
+def plan_days(states: Sequence[PartitionState], held: Mapping[str, StoredContent]) -> list[DayPlan]:
     """Every day to be published, oldest first. `held` are objects that are not as their seals put them, by key."""
     last = sealed_everywhere(states)
     if last is None:
@@ -151,13 +151,13 @@ def _ordered(parts: Iterable[Part]) -> tuple[Part, ...]:
     return tuple(sorted(parts, key=lambda part: (part.partition, part.seal)))
 
 
-def _parts(state: PartitionState, held: Mapping[str, Held]) -> Iterable[Part]:
+def _parts(state: PartitionState, held: Mapping[str, StoredContent]) -> Iterable[Part]:
     seen = set()
     for record in state.published.records:
         for entry in record.objects:
             seen.add(entry.key)
             if not entry.quarantine:
-                yield _part(state, record, held.get(entry.key) or Held(entry))
+                yield _part(state, record, held.get(entry.key) or StoredContent(entry))
     topic = state.chain.head.partition
     for key, one in held.items():
         added = key not in seen and f"/{topic.topic}-{topic.partition}-" in key
@@ -165,7 +165,7 @@ def _parts(state: PartitionState, held: Mapping[str, Held]) -> Iterable[Part]:
             yield _part(state, seal, one)
 
 
-def _part(state: PartitionState, record: Record, held: Held) -> Part:
+def _part(state: PartitionState, record: Record, held: StoredContent) -> Part:
     settings, columns = (held.settings, held.columns) if held.settings else (record.settings, record.columns)
     return Part(state.partition, record.n, record.sealed_at, settings, held.entry, held.replay, columns)
 

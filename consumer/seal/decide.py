@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta
 from consumer.domain.batches import Counts, SealedSchemas
 from consumer.domain.compression import Compression
 from consumer.domain.days import ONE_DAY, due_at, last_due, midnight
-from consumer.domain.errors import HaltReason
+from consumer.domain.errors import Halt, HaltReason
 from consumer.domain.offsets import LogEnds, TopicPartition
 from consumer.seal.chain import Chain
 from consumer.seal.keys import data_key, quarantine_key
@@ -70,7 +70,7 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class SpooledRows:
     """Rows of one day in the spool. Offsets are those of the first and last row."""
 
     day: date
@@ -101,7 +101,7 @@ class Situation:
     chain: Chain
     start: int
     position: int
-    held: Sequence[Held]
+    held: Sequence[SpooledRows]
     now: datetime
     store_now: datetime
     ends: LogEnds
@@ -137,15 +137,7 @@ class Reread:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """An operator must decide."""
-
-    halt: HaltReason
-    message: str
-
-
-Decision = Seal | NotYet | Reread | Stop
+Decision = Seal | NotYet | Reread | Halt
 
 
 def decide(at: Situation) -> Decision:
@@ -183,7 +175,7 @@ def _quarantine_objection(at: Situation) -> Decision | None:
     bad, read = at.counts.quarantined, at.counts.read
     if bad < at.min_records or bad / read <= at.max_ratio:  # a product would round 0.29 * 100 down
         return None
-    return Stop(
+    return Halt(
         HaltReason.QUARANTINE_RATIO,
         f"{bad} of {read} records since offset {at.chain.reach.through} cannot become rows, more than "
         f"quarantine.max_ratio = {at.max_ratio}: mend format, schema or time_field of stream {at.stream}, or raise "
@@ -196,7 +188,7 @@ def _sealed_at(at: Situation) -> datetime:
     return max(at.now, at.chain.head.sealed_at) if not at.chain.empty else at.now
 
 
-def _entry(at: Situation, held: Held) -> ObjectEntry:
+def _entry(at: Situation, held: SpooledRows) -> ObjectEntry:
     key = (
         quarantine_key(at.stream, held.day, at.partition, at.position)
         if held.quarantine

@@ -7,11 +7,11 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
-from consumer.domain.errors import HaltError, HaltReason
+from consumer.domain.errors import Halt, HaltError, HaltReason
 from consumer.domain.offsets import Commit, LogEnds, TopicPartition
 from consumer.seal.log import SealLog, get_rules
 from consumer.seal.objects import ObjectChecker
-from consumer.seal.recover import Found, Stop, commit_proves, recover
+from consumer.seal.recover import Found, commit_proves, recover
 from consumer.settings.model import Settings, StreamSettings
 from consumer.source.port import ClusterAdmin, TopicFacts
 from consumer.store.port import Store
@@ -117,7 +117,7 @@ class Outside:
             return Outlook(place, ends, commit, None, read)
         found = _with_ends(read, ends)
         outcome = recover(found)
-        halt = HaltError(outcome.halt, outcome.message) if isinstance(outcome, Stop) else None
+        halt = outcome.error if isinstance(outcome, Halt) else None
         return Outlook(place, ends, commit, found, halt)
 
 

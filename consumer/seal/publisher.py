@@ -14,9 +14,9 @@ from consumer.domain.errors import TransientError
 from consumer.seal.day_plan import (
     DAYS_LISTED,
     DayPlan,
-    Held,
     Part,
     PartitionState,
+    StoredContent,
     list_days,
     manifest_digest,
     plan_days,
@@ -29,7 +29,7 @@ from consumer.seal.lossy import lossy_objects
 from consumer.seal.manifest import listing_from, manifest_from
 from consumer.seal.objects import ObjectChecker, size_and_digest
 from consumer.seal.record import ObjectEntry
-from consumer.seal.replacements.held import as_it_lies, by_record
+from consumer.seal.replacements.contents import as_it_lies, by_record
 from consumer.seal.replacements.log import Replacements
 from consumer.store.port import Absent, BytesBody, Condition, Match, ObjectInfo, Refused, Store, Stored
 
@@ -229,9 +229,12 @@ class Publisher:
         return states
 
     def _planned(
-        self, states: Sequence[PartitionState], replacements: Replacements, held: Mapping[str, Held] | None = None
+        self,
+        states: Sequence[PartitionState],
+        replacements: Replacements,
+        held: Mapping[str, StoredContent] | None = None,
     ) -> list[DayPlan]:
-        lossy = {key: Held(entry) for key, entry in lossy_objects(self._store, states).items()}
+        lossy = {key: StoredContent(entry) for key, entry in lossy_objects(self._store, states).items()}
         return plan_days(states, {**lossy, **(by_record(replacements) if held is None else held)})
 
     def _publish_day(self, plan: DayPlan, old: Stored | None, ending: Ending | None) -> tuple[dict[str, Any], bool]:

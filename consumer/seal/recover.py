@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import orjson
 
-from consumer.domain.errors import HaltReason
+from consumer.domain.errors import Halt, HaltReason
 from consumer.domain.offsets import Commit, LogEnds, TopicPartition
 from consumer.seal.chain import Chain
 from consumer.seal.record import Record, RecordKind
@@ -52,14 +52,6 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Stop:
-    """An operator must decide."""
-
-    halt: HaltReason
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
 class Plan:
     """How to go on.
 
@@ -98,23 +90,23 @@ def commit_proves(chain: Chain, commit: Commit | None) -> bool:
         return False
 
 
-def recover(found: Found) -> Plan | Stop:
+def recover(found: Found) -> Plan | Halt:
     """The recovery table."""
     return _refusal(found) or (_unsealed(found) if found.chain.empty else _sealed(found))
 
 
-def _refusal(found: Found) -> Stop | None:
+def _refusal(found: Found) -> Halt | None:
     if found.chain.empty:
         return None
     head = found.chain.head
     if head.stream != found.stream:
-        return Stop(
+        return Halt(
             HaltReason.FOREIGN_CHAIN,
             f"the seal log of {found.partition} belongs to stream {head.stream}, not {found.stream}: "
             "give this stream a destination folder of its own",
         )
     if head.topic_id != found.topic_id:
-        return Stop(
+        return Halt(
             HaltReason.TOPIC_RECREATED,
             f"{found.partition} is not the topic that was sealed (id {found.topic_id}, sealed {head.topic_id}): "
             "its offsets mean other records. Seal the new topic into a new folder",
@@ -124,22 +116,22 @@ def _refusal(found: Found) -> Stop | None:
     return _conflict(found)
 
 
-def _truncated(found: Found, what: str) -> Stop:
-    return Stop(
+def _truncated(found: Found, what: str) -> Halt:
+    return Halt(
         HaltReason.LOG_TRUNCATED,
         f"the log of {found.partition} ends at {found.ends.high}, but {what}: new records would reuse offsets. "
         "Seal into a new folder with a new group",
     )
 
 
-def _conflict(found: Found) -> Stop | None:
+def _conflict(found: Found) -> Halt | None:
     old, new = found.head_rules, found.rules
     if old is None:
         return None
     for name in ("topic", "day_by", "time_field"):
         before, now = getattr(old, name), getattr(new, name)
         if before != now:
-            return Stop(
+            return Halt(
                 HaltReason.SETTINGS_CONFLICT,
                 f"{name} of stream {found.stream} was {before} when its chain began and is {now} now: put it back, or "
                 "seal into a new folder with a new group",
@@ -147,7 +139,7 @@ def _conflict(found: Found) -> Stop | None:
     return None
 
 
-def _unsealed(found: Found) -> Plan | Stop:
+def _unsealed(found: Found) -> Plan | Halt:
     start = found.begin if found.commit is None else found.commit.offset
     if start > found.ends.high:
         return _truncated(found, f"the group has committed {start}")
@@ -160,7 +152,7 @@ def _unsealed(found: Found) -> Plan | Stop:
     return Plan(start, start, spool=False, commit=commit, notes=("nothing sealed in this folder yet",))
 
 
-def _sealed(found: Found) -> Plan | Stop:
+def _sealed(found: Found) -> Plan | Halt:
     chain = found.chain
     seal = chain.last_seal
     notes = [f"the chain was written by group {chain.head.group}"] if chain.head.group != found.group else []
@@ -178,7 +170,7 @@ def _sealed(found: Found) -> Plan | Stop:
     return Plan(head.resume, head.resume, spool=False, commit=commit, notes=tuple(notes))
 
 
-def _pending(found: Found, seal: Record, notes: tuple[str, ...]) -> Plan | Stop:
+def _pending(found: Found, seal: Record, notes: tuple[str, ...]) -> Plan | Halt:
     gap = found.chain.head if found.chain.head.kind is RecordKind.GAP else None
     if gap is None and seal.settings == found.rules.digest and _spool_fits(found, seal.n - 1, seal.start):
         assert found.spool is not None
@@ -214,9 +206,9 @@ def _header_fits(today: tuple[str, ...], spooled: tuple[str, ...]) -> bool:
     return today[: len(spooled)] == spooled and (bool(spooled) or not today)
 
 
-def _hole(found: Found, needed: int) -> Stop:
+def _hole(found: Found, needed: int) -> Halt:
     low = found.ends.low
-    return Stop(
+    return Halt(
         HaltReason.RETENTION_HOLE,
         f"{found.partition}: offsets {needed} to {low} were deleted from Kafka before they were sealed, and the spool "
         f"does not hold them. To go on without them: adapty-sink accept-gap {found.partition} {needed} {low}",

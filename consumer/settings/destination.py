@@ -8,7 +8,7 @@ from typing import Any
 
 from consumer.settings.model import DestinationSettings, StreamSettings
 from consumer.settings.problems import Path, Problems
-from consumer.settings.reading import read_table, require
+from consumer.settings.tables import read_table, require
 
 Place = Callable[[str], Path]
 BASE: Path = ("destination",)

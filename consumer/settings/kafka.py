@@ -10,9 +10,8 @@ from pydantic import SecretStr
 
 from consumer.settings.model import KafkaSettings, RegistrySettings
 from consumer.settings.problems import Path, Problems
-from consumer.settings.reading import as_table, read_options, read_table, require
 from consumer.settings.registry_options import checked_registry_options
-from consumer.settings.table import OptionValue
+from consumer.settings.tables import OptionValue, as_table, read_options, read_table, require
 
 _COMMITS = "the sink commits by itself, after the objects of a seal stand; leave it out"
 _ASSIGNOR = 'the group is cooperative-sticky; leave it out, or write "group.protocol" = "consumer"'

@@ -23,9 +23,8 @@ from consumer.settings.model import (
 )
 from consumer.settings.privacy import read_keys
 from consumer.settings.problems import Problems, suggestion
-from consumer.settings.reading import as_table, read_table
 from consumer.settings.stream import Around, read_stream
-from consumer.settings.table import Table
+from consumer.settings.tables import Table, as_table, read_table
 
 T = TypeVar("T", bound=Table)
 TABLES = ("kafka", "schema_registry", "destination", "spool", "schedule", "http", "quarantine", "privacy", "streams")

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Ins
 from consumer.domain.compression import Compression
 from consumer.domain.location import Location, location_of
 from consumer.settings import addresses, values
-from consumer.settings.table import GIB, MIB, Duration, OptionValue, Size, Table, Text, key, revealed
+from consumer.settings.tables import GIB, MIB, Duration, OptionValue, Size, Table, Text, key, revealed
 from consumer.streams.privacy import key_from
 from consumer.streams.rules import MAX_RECORD, RowRules
 

@@ -8,8 +8,8 @@ from pydantic import SecretStr
 
 from consumer.settings.model import PrivacySettings
 from consumer.settings.problems import Path, Problems, suggestion
-from consumer.settings.reading import as_table
 from consumer.settings.stream_table import PrivacyTable
+from consumer.settings.tables import as_table
 from consumer.streams.columns import Column, personal_columns
 from consumer.streams.privacy import KEY_NAME, fingerprint, key_from
 from consumer.streams.rules import Method, Privacy, RowRules

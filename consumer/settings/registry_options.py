@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path as File
 
 from consumer.settings.problems import Path, Problems, suggestion
-from consumer.settings.table import OptionValue, revealed
+from consumer.settings.tables import OptionValue, revealed
 
 CREDENTIALS_SOURCE = "basic.auth.credentials.source"
 """What the registry's vendor has users write; the client library does not know it."""

@@ -12,9 +12,9 @@ from consumer.settings.destination import read_destination
 from consumer.settings.model import PrivacySettings, StreamSettings
 from consumer.settings.privacy import personal_of, privacy_of
 from consumer.settings.problems import Path, Problems, suggestion
-from consumer.settings.reading import as_table, read_table, require
 from consumer.settings.schema_files import normal, read_schema
 from consumer.settings.stream_table import FilterTable, PrivacyTable, StreamTable
+from consumer.settings.tables import as_table, read_table, require
 from consumer.streams.columns import columns_of
 from consumer.streams.kinds import CUSTOM, KINDS
 from consumer.streams.rules import DayBy, Filter, Format, LineBreaks, Privacy, RowRules

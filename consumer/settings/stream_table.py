@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator
 
 from consumer.settings import values
-from consumer.settings.table import Flag, Table, Text, key
-from consumer.settings.table import key as key_of
+from consumer.settings.tables import Flag, Table, Text, key
+from consumer.settings.tables import key as key_of
 from consumer.streams.rules import Method
 
 

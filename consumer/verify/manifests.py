@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
-from consumer.seal.day_plan import DayPlan, Held, Part, PartitionState, manifest_digest, plan_days
+from consumer.seal.day_plan import DayPlan, Part, PartitionState, StoredContent, manifest_digest, plan_days
 from consumer.seal.folder_columns import begins_with, merged
 from consumer.seal.keys import manifest_key, record_key
 from consumer.seal.publisher import MANIFEST_VERSION, REPLAYING
@@ -104,7 +104,7 @@ class Told:
 
     states: Sequence[PartitionState]
     plans: Mapping[date, DayPlan]
-    replaced: Mapping[str, Held]
+    replaced: Mapping[str, StoredContent]
     replays: ReplayLook
     columns: ColumnsLook
     today: tuple[str, ...]

@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta
 
 from consumer.domain.clock import Clock
 from consumer.domain.offsets import TopicPartition
-from consumer.seal.day_plan import Held, PartitionState, plan_days
+from consumer.seal.day_plan import PartitionState, StoredContent, plan_days
 from consumer.seal.record import Record
 from consumer.store.port import Store
 from consumer.verify.days import PUBLISHED_AFTER, check_days, strays
@@ -143,7 +143,7 @@ def _told(
         for look in snapshot.chains
     ]
     replaced = {
-        one.entry.key: Held(one.entry, one.replay, one.settings, one.columns)
+        one.entry.key: StoredContent(one.entry, one.replay, one.settings, one.columns)
         for one in wanted
         if one.replay is not None and _sealed(one, unfinished)
     }

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from consumer.domain.errors import HaltError, LeaseLostError, TransientError
-from consumer.seal.recover import Plan, Stop
+from consumer.domain.errors import Halt, HaltError, LeaseLostError, TransientError
+from consumer.seal.recover import Plan
 from consumer.spool.files import SpoolDamagedError, SpoolFullError
 from consumer.worker.coroutines import Sleep, Steps
 from consumer.worker.events import CommitOutcome, CommitTried, PartitionRecovered
@@ -87,8 +87,8 @@ def _recover(partition: Partition) -> Steps[tuple[Plan, int]]:
     found = yield from partition.ask(
         lambda: read_recovery_input(partition.context, partition.name, spool_reach(partition.spool))
     )
-    if isinstance(found.outcome, Stop):
-        raise HaltError(found.outcome.halt, found.outcome.message)
+    if isinstance(found.outcome, Halt):
+        raise found.outcome.error
     partition.chain, partition.topic_id, partition.transformers = (
         found.found.chain,
         found.found.topic_id,

@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from consumer.domain.batches import RowTransformer
+from consumer.domain.errors import Halt
 from consumer.domain.offsets import Span, TopicPartition
 from consumer.seal.folder_columns import folder_columns, merged
-from consumer.seal.recover import Found, Plan, SpoolReach, Stop, commit_proves, recover
+from consumer.seal.recover import Found, Plan, SpoolReach, commit_proves, recover
 from consumer.spool.files import PartitionSpool
 from consumer.worker.stream_context import StreamContext
 
@@ -23,7 +24,7 @@ class RecoveryInput:
     """What was found, what follows from it, and the transformers for what will be read. `columns`: of its rows."""
 
     found: Found
-    outcome: Plan | Stop
+    outcome: Plan | Halt
     transformers: Mapping[str, RowTransformer]
     columns: tuple[str, ...]
 
@@ -74,7 +75,7 @@ def read_recovery_input(context: StreamContext, partition: TopicPartition, spool
     outcome = recover(found)
     # rows in the spool have the columns that the folder had when they were read: those stay the first ones of its list
     columns = spool.columns if spool and isinstance(outcome, Plan) and outcome.spool else found.columns
-    transformers = {} if isinstance(outcome, Stop) else _transformers(context, found, outcome)
+    transformers = {} if isinstance(outcome, Halt) else _transformers(context, found, outcome)
     return RecoveryInput(found, outcome, transformers, columns)
 
 

@@ -21,9 +21,9 @@ from functools import partial
 
 from consumer.domain.backoff import pauses
 from consumer.domain.compression import compression_of
-from consumer.domain.errors import HaltError, SinkError, TransientError, UnknownOutcomeError
+from consumer.domain.errors import Halt, HaltError, SinkError, TransientError, UnknownOutcomeError
 from consumer.domain.offsets import Commit, LogEnds
-from consumer.seal.decide import Decision, Held, NotYet, Reread, Situation, Stop, Target, decide
+from consumer.seal.decide import Decision, NotYet, Reread, Situation, SpooledRows, Target, decide
 from consumer.seal.folder_columns import claim_columns
 from consumer.seal.log import put_rules
 from consumer.seal.objects import put_object
@@ -162,15 +162,15 @@ def _situation(
     )
 
 
-def _held(file: SpoolFile) -> Held:
-    return Held(file.day, file.quarantine, file.rows, file.first_offset, file.last_offset)
+def _held(file: SpoolFile) -> SpooledRows:
+    return SpooledRows(file.day, file.quarantine, file.rows, file.first_offset, file.last_offset)
 
 
 def obey(partition: Partition, decision: Decision) -> Steps[Record | None]:
     """Step 2: the record to write, or None after having done what the decision says instead."""
     match decision:
-        case Stop(halt, message):
-            raise HaltError(halt, message)
+        case Halt():
+            raise decision.error
         case NotYet(reason):
             partition.context.listener(SealConsidered(partition.name, reason))
             partition.intake.reopen(partition.offset_rules())

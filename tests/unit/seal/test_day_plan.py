@@ -16,8 +16,8 @@ from consumer.seal.chain import Chain
 from consumer.seal.day_plan import (
     DAYS_LISTED,
     DayPlan,
-    Held,
     PartitionState,
+    StoredContent,
     list_days,
     manifest_digest,
     plan_days,
@@ -38,7 +38,7 @@ def plans(
     *chains: Chain, unfinished: Sequence[int] = (), replaced: Mapping[str, ObjectEntry] | None = None
 ) -> dict[int, DayPlan]:
     """The plans by the number of their day."""
-    held = {key: Held(entry, 0) for key, entry in (replaced or {}).items()}
+    held = {key: StoredContent(entry, 0) for key, entry in (replaced or {}).items()}
     found = plan_days(states(*chains, unfinished=unfinished), held)
     assert [plan.day for plan in found] == sorted({plan.day for plan in found})
     return {(plan.day - FIRST).days: plan for plan in found}

@@ -11,19 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.domain.batches import Counts, SealedSchemas
-from consumer.domain.errors import HaltReason
+from consumer.domain.errors import Halt, HaltReason
 from consumer.seal.chain import Chain
 from consumer.seal.decide import (
     CLOCK_TOLERANCE,
     QUARANTINE_FLOOR,
     TRANSACTION_PATIENCE,
-    Held,
     NotYet,
     Reread,
     Schedule,
     Seal,
     Situation,
-    Stop,
+    SpooledRows,
     Target,
     cutoff_to_close,
     decide,
@@ -36,8 +35,8 @@ SECOND = timedelta(seconds=1)
 MICROSECOND = timedelta(microseconds=1)
 
 
-def held(number: int, first: int = 10, last: int = 19, *, quarantine: bool = False, rows: int = 10) -> Held:
-    return Held(day(number), quarantine, rows, first, last)
+def held(number: int, first: int = 10, last: int = 19, *, quarantine: bool = False, rows: int = 10) -> SpooledRows:
+    return SpooledRows(day(number), quarantine, rows, first, last)
 
 
 def situation(chain: Chain = EMPTY, **changes: Any) -> Situation:
@@ -167,7 +166,7 @@ def test_the_clock_objects_first_then_progress_then_quarantine() -> None:
     assert "clock" in objection(situation(counts=bad, now=at(0) + timedelta(hours=1)))
     behind = situation(chain_of({}), counts=bad, position=50)
     assert "reading again below 100" in objection(behind)
-    assert isinstance(decide(situation(counts=bad)), Stop)
+    assert isinstance(decide(situation(counts=bad)), Halt)
 
 
 # Objections of the progress
@@ -245,20 +244,20 @@ def test_dropped_days_absurdly_far_ahead_are_due() -> None:
 )
 def test_more_than_the_ratio_and_at_least_ten_stop(bad: int, read: int, ratio: float, stops: bool) -> None:
     decision = decide(situation(max_ratio=ratio, counts=Counts(read=read, quarantined=bad)))
-    assert isinstance(decision, Stop) is stops
+    assert isinstance(decision, Halt) is stops
 
 
 def test_the_quarantine_halt_says_what_was_seen_and_the_way_out() -> None:
     decision = decide(situation(chain_of({}), counts=counts(read=40, quarantined=12)))
-    assert isinstance(decision, Stop)
-    assert decision.halt is HaltReason.QUARANTINE_RATIO
+    assert isinstance(decision, Halt)
+    assert decision.reason is HaltReason.QUARANTINE_RATIO
     for word in ("12 of 40", "since offset 100", "quarantine.max_ratio = 0.05", "stream s", "raise the ratio"):
         assert word in decision.message
     assert "nothing was sealed or lost" in decision.message
 
 
 def test_a_spill_is_judged_by_its_quarantine_as_well() -> None:
-    assert isinstance(decide(situation(caught_up=False, counts=counts(read=40, quarantined=12))), Stop)
+    assert isinstance(decide(situation(caught_up=False, counts=counts(read=40, quarantined=12))), Halt)
 
 
 # The record
@@ -442,10 +441,10 @@ def test_no_seal_resumes_beyond_a_row_not_taken_nor_shrinks_the_chain(
             chain = chain.then(decision.record, decision.record.document())
 
 
-def _files(files: list[tuple[int, bool, int, int]], chain: Chain) -> list[Held]:
+def _files(files: list[tuple[int, bool, int, int]], chain: Chain) -> list[SpooledRows]:
     start = 0 if chain.empty else chain.head.resume
     found = {(number, bad): (start + first, start + first + more) for number, bad, first, more in files}
-    return [Held(day(n), bad, 1 + last - first, first, last) for (n, bad), (first, last) in found.items()]
+    return [SpooledRows(day(n), bad, 1 + last - first, first, last) for (n, bad), (first, last) in found.items()]
 
 
 def _check(record: Record, seen: Situation, chain: Chain) -> None:

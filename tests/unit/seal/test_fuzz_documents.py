@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.decode.registry import MemoryRegistry
-from consumer.domain.errors import HaltError, HaltReason, TransientError
+from consumer.domain.errors import Halt, HaltError, HaltReason, TransientError
 from consumer.domain.offsets import Commit, LogEnds, Span, TopicPartition
 from consumer.monitor.probes import DaysState, check_days_listing
 from consumer.seal.decide import Schedule, cutoff_to_close, next_seal
@@ -22,7 +22,7 @@ from consumer.seal.keys import days_key, manifest_key, record_key, replacement_p
 from consumer.seal.log import SealLog, get_rules
 from consumer.seal.objects import ObjectChecker
 from consumer.seal.record import Record, RecordError, record_from
-from consumer.seal.recover import Found, Plan, Stop, commit_proves, recover
+from consumer.seal.recover import Found, Plan, commit_proves, recover
 from consumer.seal.replacements.log import ReplacementLog
 from consumer.shape.transform import make_transformer
 from consumer.store.port import Absent, BytesBody
@@ -131,7 +131,7 @@ def whole_life(bucket: Bucket) -> None:
     make_transformer(rules)
     ends = LogEnds(0, 1 << 40, 1 << 40)
     found = Found(PLACE, STREAM, GROUP, RULES, chain, rules, finished, commit, "topic-0001", ends, spool=None, begin=0)
-    assert isinstance(recover(found), Plan | Stop)
+    assert isinstance(recover(found), Plan | Halt)
     lowest_needed(found)
     schedule = Schedule(timedelta(hours=4))
     cutoff_to_close(chain, schedule, bucket.now)

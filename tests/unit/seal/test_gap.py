@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from consumer.domain.errors import HaltReason
+from consumer.domain.errors import Halt, HaltReason
 from consumer.domain.offsets import Commit, LogEnds, Span
 from consumer.seal.chain import Chain
 from consumer.seal.gap import gap_objection, gap_record, lowest_needed
 from consumer.seal.record import Record, RecordKind, record_from
-from consumer.seal.recover import Found, Plan, Stop, commit_for, recover
+from consumer.seal.recover import Found, Plan, commit_for, recover
 from tests.builders.chains import ONE, RULES, at, chain_of, data, day, ends, gap
 
 EMPTY = Chain()
@@ -74,8 +74,8 @@ def test_the_command_that_the_halt_names_is_accepted_and_lets_it_go_on(
 ) -> None:
     seen = found(chain, 165, finished=finished, commit=commit)
     halted = recover(seen)
-    assert isinstance(halted, Stop)
-    assert halted.halt is HaltReason.RETENTION_HOLE
+    assert isinstance(halted, Halt)
+    assert halted.reason is HaltReason.RETENTION_HOLE
     start, end = (int(word) for word in halted.message.split()[-2:])
     lost = Span(start, end)
     assert gap_objection(lost, lowest_needed(seen), seen.ends) == ""

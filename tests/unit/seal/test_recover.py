@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.domain.errors import HaltReason
+from consumer.domain.errors import Halt, HaltReason
 from consumer.domain.offsets import Commit
 from consumer.seal.chain import Chain
-from consumer.seal.recover import NO_RECORD, Found, Plan, SpoolReach, Stop, commit_for, commit_proves, recover
+from consumer.seal.recover import NO_RECORD, Found, Plan, SpoolReach, commit_for, commit_proves, recover
 from consumer.streams.rules import DayBy
 from tests.builders.chains import ONE, RULES, chain_of, data, ends, gap
 
@@ -56,9 +56,9 @@ def plan(seen: Found) -> Plan:
     return outcome
 
 
-def stop(seen: Found) -> Stop:
+def stop(seen: Found) -> Halt:
     outcome = recover(seen)
-    assert isinstance(outcome, Stop), outcome
+    assert isinstance(outcome, Halt), outcome
     return outcome
 
 
@@ -111,13 +111,13 @@ def test_a_commit_at_the_logs_end_is_fine() -> None:
 
 def test_a_commit_above_the_logs_end_halts() -> None:
     outcome = stop(found(commit=Commit(1001)))
-    assert outcome.halt is HaltReason.LOG_TRUNCATED
+    assert outcome.reason is HaltReason.LOG_TRUNCATED
     assert "t:0 ends at 1000, but the group has committed 1001" in outcome.message
 
 
 def test_a_commit_below_the_logs_start_halts_with_the_command() -> None:
     outcome = stop(found(commit=Commit(70), ends=ends(low=90)))
-    assert outcome.halt is HaltReason.RETENTION_HOLE
+    assert outcome.reason is HaltReason.RETENTION_HOLE
     assert "offsets 70 to 90 were deleted" in outcome.message
     assert outcome.message.endswith("adapty-sink accept-gap t:0 70 90")
 
@@ -126,7 +126,7 @@ def test_before_the_first_record_a_spool_covers_the_hole() -> None:
     seen = found(commit=Commit(70), ends=ends(low=90), spool=spool(EMPTY, 90, start=70))
     assert plan(seen) == Plan(70, 90, spool=True, notes=("spool kept",))
     short = found(commit=Commit(70), ends=ends(low=91), spool=spool(EMPTY, 90, start=70))
-    assert stop(short).halt is HaltReason.RETENTION_HOLE
+    assert stop(short).reason is HaltReason.RETENTION_HOLE
 
 
 def test_a_new_partition_whose_log_begins_later_starts_there() -> None:
@@ -193,7 +193,7 @@ def test_a_spool_that_does_not_build_on_the_head_is_left(change: dict[str, Any])
 
 def test_a_hole_below_the_resume_offset_halts_with_the_command() -> None:
     outcome = stop(found(TWO_SEALS, ends=ends(low=160)))
-    assert outcome.halt is HaltReason.RETENTION_HOLE
+    assert outcome.reason is HaltReason.RETENTION_HOLE
     assert outcome.message.endswith("adapty-sink accept-gap t:0 150 160")
 
 
@@ -205,7 +205,7 @@ def test_the_spool_covers_a_hole_if_its_position_is_in_the_log() -> None:
     kept = plan(found(TWO_SEALS, ends=ends(low=230), spool=spool(TWO_SEALS, 230)))
     assert (kept.start, kept.position, kept.spool) == (150, 230, True)
     beyond = stop(found(TWO_SEALS, ends=ends(low=231), spool=spool(TWO_SEALS, 230)))
-    assert beyond.halt is HaltReason.RETENTION_HOLE
+    assert beyond.reason is HaltReason.RETENTION_HOLE
     assert "150 231" in beyond.message
 
 
@@ -262,14 +262,14 @@ def test_without_a_spool_its_rows_are_read_again_and_nothing_is_committed_yet() 
 
 def test_a_hole_over_a_pending_seal_halts_from_its_start() -> None:
     outcome = stop(found(PENDING, finished=False, ends=ends(low=90)))
-    assert outcome.halt is HaltReason.RETENTION_HOLE
+    assert outcome.reason is HaltReason.RETENTION_HOLE
     assert outcome.message.endswith("adapty-sink accept-gap t:0 80 90")
 
 
 def test_the_spool_covers_a_hole_over_a_pending_seal() -> None:
     before = SpoolReach("id-1", TODAY, PENDING.identity, 0, 80, 200)
     assert plan(found(PENDING, finished=False, ends=ends(low=200), spool=before)).spool
-    assert stop(found(PENDING, finished=False, ends=ends(low=201), spool=before)).halt is HaltReason.RETENTION_HOLE
+    assert stop(found(PENDING, finished=False, ends=ends(low=201), spool=before)).reason is HaltReason.RETENTION_HOLE
 
 
 def test_a_pending_seal_without_offsets_needs_nothing_of_the_log() -> None:
@@ -337,7 +337,7 @@ def test_a_gap_as_the_first_record() -> None:
 
 def test_another_stream_has_the_chain() -> None:
     outcome = stop(found(chain_of({"stream": "other"})))
-    assert outcome.halt is HaltReason.FOREIGN_CHAIN
+    assert outcome.reason is HaltReason.FOREIGN_CHAIN
     assert "belongs to stream other, not s" in outcome.message
     assert "a destination folder of its own" in outcome.message
 
@@ -352,7 +352,7 @@ def test_another_groups_chain_is_gone_on_with_and_worth_a_line() -> None:
 
 def test_a_recreated_topic_halts() -> None:
     outcome = stop(found(TWO_SEALS, topic_id="id-2"))
-    assert outcome.halt is HaltReason.TOPIC_RECREATED
+    assert outcome.reason is HaltReason.TOPIC_RECREATED
     for words in ("id id-2", "sealed id-1", "into a new folder"):
         assert words in outcome.message
 
@@ -364,7 +364,7 @@ def test_a_recreated_topic_without_a_chain_is_a_new_one() -> None:
 def test_the_log_may_end_where_it_was_sealed_but_not_before() -> None:
     assert plan(found(TWO_SEALS, ends=ends(high=200))).start == 150
     outcome = stop(found(TWO_SEALS, ends=ends(high=199)))
-    assert outcome.halt is HaltReason.LOG_TRUNCATED
+    assert outcome.reason is HaltReason.LOG_TRUNCATED
     for words in ("ends at 199", "sealed through 200", "into a new folder"):
         assert words in outcome.message
 
@@ -383,7 +383,7 @@ def test_the_stable_end_below_the_head_is_no_truncation() -> None:
 )
 def test_what_never_changes_in_a_chain(name: str, now: dict[str, Any], said: str) -> None:
     outcome = stop(found(TWO_SEALS, rules=replace(RULES, **now)))
-    assert outcome.halt is HaltReason.SETTINGS_CONFLICT
+    assert outcome.reason is HaltReason.SETTINGS_CONFLICT
     assert said in outcome.message
     assert "put it back, or seal into a new folder" in outcome.message
     assert isinstance(recover(found(rules=replace(RULES, **now))), Plan), "without a chain nothing is fixed yet"
@@ -397,11 +397,11 @@ def test_other_settings_change_at_any_time() -> None:
 
 def test_what_is_worse_is_said_first() -> None:
     worst = found(chain_of({"stream": "other"}), topic_id="id-2", ends=ends(high=1), rules=replace(RULES, topic="u"))
-    assert stop(worst).halt is HaltReason.FOREIGN_CHAIN
+    assert stop(worst).reason is HaltReason.FOREIGN_CHAIN
     recreated = replace(worst, stream="other")
-    assert stop(recreated).halt is HaltReason.TOPIC_RECREATED
-    assert stop(replace(recreated, topic_id="id-1")).halt is HaltReason.LOG_TRUNCATED
-    assert stop(replace(recreated, topic_id="id-1", ends=ends())).halt is HaltReason.SETTINGS_CONFLICT
+    assert stop(recreated).reason is HaltReason.TOPIC_RECREATED
+    assert stop(replace(recreated, topic_id="id-1")).reason is HaltReason.LOG_TRUNCATED
+    assert stop(replace(recreated, topic_id="id-1", ends=ends())).reason is HaltReason.SETTINGS_CONFLICT
 
 
 STOPS = {
@@ -508,7 +508,7 @@ def test_no_plan_reads_what_the_log_does_not_have_or_skips_a_row_not_taken(
     done = finished or chain.last_seal is None
     seen = found(chain, finished=done, commit=commit, ends=ends(low, high), spool=reach, begin=low)
     outcome = recover(seen)
-    if isinstance(outcome, Stop):
+    if isinstance(outcome, Halt):
         return
     assert outcome.position >= outcome.start
     if outcome.pending is None or outcome.start < outcome.pending.through:

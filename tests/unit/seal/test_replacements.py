@@ -9,10 +9,10 @@ import orjson
 import pytest
 
 from consumer.domain.errors import HaltError, HaltReason, TransientError, UnknownOutcomeError
-from consumer.seal.day_plan import Held
+from consumer.seal.day_plan import StoredContent
 from consumer.seal.keys import kept_key, replacement_key
 from consumer.seal.objects import size_and_digest
-from consumer.seal.replacements.held import as_it_lies, by_record
+from consumer.seal.replacements.contents import as_it_lies, by_record
 from consumer.seal.replacements.log import ReplacementLog
 from consumer.seal.replacements.record import (
     Erasure,
@@ -192,7 +192,7 @@ def test_what_lies_under_a_key_is_told_by_the_body(keeps_metadata: bool) -> None
     first, second = replace(sealed, rows=4), replace(sealed, rows=3)
     texts = [b"as sealed", b"as replayed", b"as replayed again"]
 
-    def lies() -> Held | None:
+    def lies() -> StoredContent | None:
         return as_it_lies(store, sealed.key, sealed, listed, lambda key: size_and_digest(store, key))
 
     digests = []

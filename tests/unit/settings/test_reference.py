@@ -19,9 +19,8 @@ from consumer.settings.model import (
     ScheduleSettings,
     SpoolSettings,
 )
-from consumer.settings.reading import known_keys
 from consumer.settings.stream_table import FilterTable, PrivacyTable, StreamTable
-from consumer.settings.table import Table
+from consumer.settings.tables import Table, known_keys
 from consumer.streams.kinds import KINDS
 
 DOCS = Path(__file__).parents[3] / "docs"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from consumer.domain.json_fields import number_in
-from consumer.seal.day_plan import Held
+from consumer.seal.day_plan import StoredContent
 from consumer.seal.record import ObjectEntry
 from consumer.seal.replacements.log import Listed, Replacements
 from consumer.store.port import ObjectInfo, Store
@@ -14,14 +14,14 @@ Digest = Callable[[str], tuple[int, str]]
 """Size and sha256 of a stored object, by reading it: for stores that keep no metadata."""
 
 
-def by_record(replacements: Replacements) -> dict[str, Held]:
+def by_record(replacements: Replacements) -> dict[str, StoredContent]:
     """What each object holds once no replacement is half done: the newest that lists it says so."""
     return {key: _held(listed) for key, listed in replacements.newest.items()}
 
 
 def as_it_lies(
     store: Store, key: str, sealed: ObjectEntry | None, listed: Sequence[Listed], digest: Digest
-) -> Held | None:
+) -> StoredContent | None:
     """What the body under the key is at this moment; None where nothing lies there.
 
     `sealed` is what its seal says of it (None: a replacement added it), `listed` what replacements say, oldest first.
@@ -32,7 +32,7 @@ def as_it_lies(
     written = written_by(facts, listed, digest if not store.keeps_metadata else None)
     if written is not None:
         return _held(written)
-    return Held(sealed) if sealed is not None else None
+    return StoredContent(sealed) if sealed is not None else None
 
 
 def written_by(facts: ObjectInfo, listed: Sequence[Listed], digest: Digest | None) -> Listed | None:
@@ -47,5 +47,5 @@ def written_by(facts: ObjectInfo, listed: Sequence[Listed], digest: Digest | Non
     return next((one for one in listed if one.n == n), None)
 
 
-def _held(listed: Listed) -> Held:
-    return Held(listed.new.entry, listed.n, listed.new.settings, listed.new.columns)
+def _held(listed: Listed) -> StoredContent:
+    return StoredContent(listed.new.entry, listed.n, listed.new.settings, listed.new.columns)
