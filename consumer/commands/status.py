@@ -18,11 +18,12 @@ from consumer.commands.output import print_json, print_table, say
 from consumer.commands.retry import RetryBudget
 from consumer.commands.waiting import Waiting, call_once, worker_halts
 from consumer.commands.wiring import store_of
+from consumer.domain.backoff import Ask
 from consumer.domain.clock import Clock, SystemClock
 from consumer.domain.errors import HaltError, HaltReason, UsageError
 from consumer.observe.status import Halted, PartitionStatus, Status
 from consumer.seal.decide import Schedule, last_sealed, next_seal
-from consumer.seal.inspection import Ask, Outlook, Outside
+from consumer.seal.inspection import Outlook, Outside
 from consumer.settings.model import Settings, StreamSettings
 from consumer.settings.values import duration
 from consumer.source.admin import KafkaAdmin

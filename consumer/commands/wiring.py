@@ -15,12 +15,13 @@ from consumer import __version__
 from consumer.decode import schema_lookup
 from consumer.decode.registry import Registry, SchemaSource
 from consumer.decode.schema_lookup import SchemaLookup
+from consumer.domain.backoff import Ask
 from consumer.domain.batches import RowTransformer
 from consumer.domain.clock import Clock, SystemClock
 from consumer.domain.offsets import TopicPartition
 from consumer.replace.services import Services
 from consumer.seal.decide import Schedule
-from consumer.seal.inspection import Ask, Outside
+from consumer.seal.inspection import Outside
 from consumer.seal.log import SealLog, get_rules
 from consumer.seal.publisher import Publisher
 from consumer.seal.replacements.log import ReplacementLog

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import BinaryIO, Protocol, cast
 
+from consumer.domain.backoff import Ask
 from consumer.domain.errors import HaltError, HaltReason, TransientError
 from consumer.export.csv_rows import CellRule, fitted
 from consumer.export.open_days import OpenRows, lacks_rows, stored_objects
 from consumer.export.plan import NOT_SEALED, UNKNOWN, DayKind, ExportedDay, PlannedDay
 from consumer.export.survey import Manifest, OpenPartition, Survey
 from consumer.seal.day_plan import GAP
-from consumer.seal.inspection import Ask
 from consumer.shape.csv_text import line
 from consumer.store.body import local_disk
 from consumer.store.compression import plain_blocks

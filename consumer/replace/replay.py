@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -225,8 +226,7 @@ class Replay:
             seal = chain.last_seal
             if seal is None:
                 continue
-            lossy = chain.head.n > seal.n
-            if not self._services.ask(lambda: checker.finished(seal, lossy=lossy)):  # noqa: B023 - called at once
+            if not self._services.ask(partial(checker.finished, seal, lossy=chain.lossy)):
                 raise RefusedError(
                     f"seal {seal.n} of {seal.partition} is pending: start the worker, or let it end, then try again"
                 )

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import Protocol, TypeVar
 
+from consumer.domain.backoff import Ask
 from consumer.domain.batches import RowTransformer
 from consumer.domain.clock import Clock
 from consumer.domain.compression import Compression
@@ -23,15 +23,7 @@ from consumer.store.port import Store
 from consumer.streams.columns import columns_of
 from consumer.streams.rules import RowRules
 
-_T = TypeVar("_T")
 SETTINGS_PREFIX = settings_key("").removesuffix(".json")
-
-
-class Ask(Protocol):
-    """Calls, and calls again while an outage lasts."""
-
-    def __call__(self, call: Callable[[], _T], /) -> _T:
-        """What the call returns."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,11 @@ class Chain:
         """The newest record of kind seal: the only one that can be unfinished."""
         return next((record for record in reversed(self.records) if record.kind is RecordKind.SEAL), None)
 
+    @property
+    def lossy(self) -> bool:
+        """Whether a gap follows the last seal: it may have taken rows of a seal that was pending."""
+        return self.last_seal is not None and self.head.n > self.last_seal.n
+
     def before(self, n: int) -> Chain:
         """The chain as it was when record `n` was decided."""
         return Chain(self.records[:n], self.digests[:n])

@@ -1,14 +1,21 @@
-"""What a worker would find on assignment, looked at from outside: no group membership, no spool, nothing written."""
+"""Looking at partitions: the order of questions that everyone keeps, and what a worker would find on assignment.
+
+Other workers go on while somebody looks. The group's offset is asked for before the chain: one that was committed after
+the chain was read would look as if somebody had moved it by hand. The log's ends come after the chain: a log only
+grows, so ends older than the chain could make a sealed range look truncated. Only `in_order` asks for all three.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import Generic, TypeVar
 
+from consumer.domain.backoff import Ask, ask_once
 from consumer.domain.errors import Halt, HaltError, HaltReason
 from consumer.domain.offsets import Commit, LogEnds, TopicPartition
+from consumer.seal.chain import Chain
 from consumer.seal.log import SealLog, get_rules
 from consumer.seal.objects import ObjectChecker
 from consumer.seal.recover import Found, commit_proves, recover
@@ -20,11 +27,52 @@ from consumer.streams.rules import RowRules
 _T = TypeVar("_T")
 
 
-class Ask(Protocol):
-    """Calls, and calls again while an outage lasts."""
+@dataclass(frozen=True, slots=True)
+class Look(Generic[_T]):
+    """One partition: the group's offset, then what was read of its seal log, then the log's ends."""
 
-    def __call__(self, call: Callable[[], _T], /) -> _T:
-        """What the call returns."""
+    commit: Commit | None
+    sealed: _T
+    ends: LogEnds
+
+
+def in_order(
+    admin: ClusterAdmin,
+    group: str,
+    partitions: Sequence[TopicPartition],
+    read: Callable[[TopicPartition, Commit | None], _T],
+    ask: Ask = ask_once,
+) -> dict[TopicPartition, Look[_T]]:
+    """Commits, then what `read` reads of each chain, then the ends. It waits. Raises what they raise."""
+    commits = ask(lambda: admin.committed(group, partitions))
+    sealed = {partition: read(partition, commits[partition]) for partition in partitions}
+    ends = ask(lambda: admin.ends(partitions))
+    return {partition: Look(commits[partition], sealed[partition], ends[partition]) for partition in partitions}
+
+
+def last_seal_finished(chain: Chain, commit: Commit | None, objects: ObjectChecker, ask: Ask = ask_once) -> bool:
+    """Whether all objects of the chain's last seal are in the bucket: the commit proves it, or a look at each does."""
+    seal = chain.last_seal
+    if seal is None or commit_proves(chain, commit):
+        return True
+    return ask(lambda: objects.finished(seal, lossy=chain.lossy))
+
+
+def topic_facts(admin: ClusterAdmin, topic: str, stream: str) -> TopicFacts:
+    """The facts of the stream's topic. Raises HaltError where it is missing or compacted."""
+    facts = admin.topic(topic)
+    if facts is None:
+        raise HaltError(
+            HaltReason.MISSING_TOPIC, f"topic {topic} does not exist: create it, or fix streams.{stream}.topic"
+        )
+    policy = facts.settings.get("cleanup.policy", "")
+    if "compact" in policy:
+        raise HaltError(
+            HaltReason.COMPACTED_TOPIC,
+            f"topic {topic} has cleanup.policy={policy}: compaction deletes rows before they are sealed."
+            " Set cleanup.policy=delete",
+        )
+    return facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +84,15 @@ class Outlook:
     commit: Commit | None
     found: Found | None
     halt: HaltError | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Sealed:
+    """What a partition's seal log says. `rules` are those of its head."""
+
+    chain: Chain
+    finished: bool
+    rules: RowRules | None
 
 
 @dataclass(slots=True)
@@ -52,88 +109,45 @@ class Outside:
 
     def topic(self) -> TopicFacts:
         """The topic's facts. Raises HaltError where it is missing or compacted."""
-        name = self.stream.topic
-        facts = self.ask(lambda: self.admin.topic(name))
-        if facts is None:
-            raise HaltError(
-                HaltReason.MISSING_TOPIC,
-                f"topic {name} does not exist: create it, or mend streams.{self.stream.name}.topic",
-            )
-        policy = facts.settings.get("cleanup.policy", "")
-        if "compact" in policy:
-            raise HaltError(
-                HaltReason.COMPACTED_TOPIC,
-                f"topic {name} has cleanup.policy={policy}: compaction deletes rows before they are sealed."
-                " Set cleanup.policy=delete",
-            )
-        return facts
+        return self.ask(lambda: topic_facts(self.admin, self.stream.topic, self.stream.name))
 
     def partitions(self, facts: TopicFacts, numbers: Iterable[int] | None = None) -> list[Outlook]:
         """The outlook of every partition, or of those named."""
         wanted = range(facts.partitions) if numbers is None else numbers
         places = [TopicPartition(facts.name, number) for number in wanted]
-        group = self.settings.kafka.group_id
-        commits = self.ask(lambda: self.admin.committed(group, places))  # before the chains, as on assignment
-        read = [self._read(place, facts, commits[place]) for place in places]
-        ends = self.ask(lambda: self.admin.ends(places))  # after them: a log only grows
-        return [
-            self._outlook(place, found, ends[place], commits[place]) for place, found in zip(places, read, strict=True)
-        ]
+        looks = in_order(self.admin, self.settings.kafka.group_id, places, self._read, self.ask)
+        return [self._outlook(place, facts, look) for place, look in looks.items()]
 
-    def _read(self, place: TopicPartition, facts: TopicFacts, commit: Commit | None) -> Found | HaltError:
+    def _read(self, place: TopicPartition, commit: Commit | None) -> _Sealed | HaltError:
         log = SealLog(self.store, place, fetch=lambda calls: list(self.pool.map(self.ask, calls)))
         try:
             chain = self.ask(log.read)
-            seal = chain.last_seal
-            finished = commit_proves(chain, commit)
-            if not finished and seal is not None:
-                lossy = chain.head.n > seal.n
-                finished = self.ask(lambda: ObjectChecker(self.store).finished(seal, lossy=lossy))
-            head_rules = None if chain.empty else self._rules_of(chain.head.settings, place)
+            finished = last_seal_finished(chain, commit, ObjectChecker(self.store), self.ask)
+            return _Sealed(chain, finished, None if chain.empty else self._rules_of(chain.head.settings, place))
         except HaltError as halt:
             return halt
-        return Found(
-            partition=place,
-            stream=self.stream.name,
-            group=self.settings.kafka.group_id,
-            rules=self.stream.rules,
-            chain=chain,
-            head_rules=head_rules,
-            finished=finished,
-            commit=commit,
-            topic_id=facts.topic_id,
-            ends=LogEnds(0, 0, 0),
-            spool=None,
-            begin=0,
-        )
 
     def _rules_of(self, digest: str, place: TopicPartition) -> RowRules:
         if digest not in self._rules:
             self._rules[digest] = self.ask(lambda: get_rules(self.store, digest, place))
         return self._rules[digest]
 
-    def _outlook(self, place: TopicPartition, read: Found | HaltError, ends: LogEnds, commit: Commit | None) -> Outlook:
-        if isinstance(read, HaltError):
-            return Outlook(place, ends, commit, None, read)
-        found = _with_ends(read, ends)
+    def _outlook(self, place: TopicPartition, facts: TopicFacts, look: Look[_Sealed | HaltError]) -> Outlook:
+        if isinstance(look.sealed, HaltError):
+            return Outlook(place, look.ends, look.commit, None, look.sealed)
+        found = Found(
+            partition=place,
+            stream=self.stream.name,
+            group=self.settings.kafka.group_id,
+            rules=self.stream.rules,
+            chain=look.sealed.chain,
+            head_rules=look.sealed.rules,
+            finished=look.sealed.finished,
+            commit=look.commit,
+            topic_id=facts.topic_id,
+            ends=look.ends,
+            spool=None,
+            begin=look.ends.low,  # where a new stream would begin decides no halt: any offset of the log will do
+        )
         outcome = recover(found)
-        halt = outcome.error if isinstance(outcome, Halt) else None
-        return Outlook(place, ends, commit, found, halt)
-
-
-def _with_ends(found: Found, ends: LogEnds) -> Found:
-    """Where a new stream would begin decides no halt: any offset of the log will do."""
-    return Found(
-        found.partition,
-        found.stream,
-        found.group,
-        found.rules,
-        found.chain,
-        found.head_rules,
-        found.finished,
-        found.commit,
-        found.topic_id,
-        ends,
-        None,
-        ends.low,
-    )
+        return Outlook(place, look.ends, look.commit, found, outcome.error if isinstance(outcome, Halt) else None)

@@ -220,7 +220,7 @@ class Publisher:
             seal = chain.last_seal
             finished = seal is None or (partition, seal.n) in self._finished
             if not finished and seal is not None:
-                finished = object_checker.finished(seal, lossy=chain.head.n > seal.n)
+                finished = object_checker.finished(seal, lossy=chain.lossy)
             if finished and seal is not None:
                 self._finished.add((partition, seal.n))
             states.append(PartitionState(partition, chain, finished))

@@ -7,12 +7,12 @@ of a record that is read later. So a worker at its work makes things look unfini
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Protocol, TypeVar
 
+from consumer.domain.backoff import Ask
 from consumer.domain.offsets import TopicPartition
 from consumer.seal.keys import days_key, manifest_key, replacement_prefix, schema_key, settings_key
 from consumer.store.port import ObjectInfo, Store, Stored
@@ -23,14 +23,6 @@ from consumer.verify.replays import ReplayLook, check_replays, replacement_numbe
 from consumer.verify.settings import SettingsLook, check_settings
 
 _RECORD = re.compile(r"(\d+)/(\d{8,})\.json")
-_T = TypeVar("_T")
-
-
-class Ask(Protocol):
-    """Calls, and calls again while an outage lasts."""
-
-    def __call__(self, call: Callable[[], _T], /) -> _T:
-        """What the call returns."""
 
 
 @dataclass(frozen=True, slots=True)

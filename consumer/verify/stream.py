@@ -7,6 +7,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
+from consumer.domain.backoff import Ask
 from consumer.domain.clock import Clock
 from consumer.domain.offsets import TopicPartition
 from consumer.seal.day_plan import PartitionState, StoredContent, plan_days
@@ -17,7 +18,7 @@ from consumer.verify.findings import RESTORE, START_WORKER, Finding, Problem, Re
 from consumer.verify.manifests import ManifestLook, Told, check_manifest
 from consumer.verify.objects import Inspected, Progress, inspect, missing
 from consumer.verify.settings import conflicts
-from consumer.verify.snapshot import Ask, Days, Reader, Snapshot
+from consumer.verify.snapshot import Days, Reader, Snapshot
 from consumer.verify.wanted import Wanted, floor_of, range_problems, wanted_objects
 
 LOOKS = 5

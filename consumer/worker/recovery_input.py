@@ -1,20 +1,18 @@
-"""What recovery is decided from: the group's offset, the chain, its objects, the log's ends, and the spool.
-
-The order of the questions matters, as other workers go on meanwhile. The offset is asked for before the chain: one that
-was committed after the chain was read would look as if somebody had moved it by hand. The log's ends come after the
-chain: the log only grows, so ends older than the chain could make a sealed range look truncated.
-"""
+"""What recovery is decided from: the group's offset, the chain, its objects, the log's ends, and the spool."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from consumer.domain.batches import RowTransformer
 from consumer.domain.errors import Halt
-from consumer.domain.offsets import Span, TopicPartition
+from consumer.domain.offsets import Commit, Span, TopicPartition
+from consumer.seal.chain import Chain
 from consumer.seal.folder_columns import folder_columns, merged
-from consumer.seal.recover import Found, Plan, SpoolReach, commit_proves, recover
+from consumer.seal.inspection import in_order, last_seal_finished
+from consumer.seal.recover import Found, Plan, SpoolReach, recover
 from consumer.spool.files import PartitionSpool
 from consumer.worker.stream_context import StreamContext
 
@@ -49,13 +47,8 @@ def read_recovery_input(context: StreamContext, partition: TopicPartition, spool
     """Look at Kafka and the bucket. It may wait: run it on the executor. Raises TransientError and HaltError."""
     topic = context.ask_topic()
     context.ask_safe()
-    commit = context.admin.committed(context.config.group, [partition])[partition]
-    chain = context.log(partition).read()
-    seal = chain.last_seal
-    finished = commit_proves(chain, commit)
-    if not finished and seal is not None:
-        finished = context.object_checker().finished(seal, lossy=chain.head.n > seal.n)
-    ends = context.ask_ends(partition)
+    look = in_order(context.admin, context.config.group, [partition], partial(_sealed, context))[partition]
+    chain, finished = look.sealed
     own = context.ask_transformer(context.today, partition).columns
     found = Found(
         partition=partition,
@@ -65,11 +58,11 @@ def read_recovery_input(context: StreamContext, partition: TopicPartition, spool
         chain=chain,
         head_rules=None if chain.empty else context.ask_rules(chain.head.settings, partition),
         finished=finished,
-        commit=commit,
+        commit=look.commit,
         topic_id=topic.topic_id,
-        ends=ends,
+        ends=look.ends,
         spool=spool,
-        begin=context.ask_begin(partition, ends),
+        begin=context.ask_begin(partition, look.ends),
         columns=merged(folder_columns(context.store, context.config.name).names, own),
     )
     outcome = recover(found)
@@ -77,6 +70,12 @@ def read_recovery_input(context: StreamContext, partition: TopicPartition, spool
     columns = spool.columns if spool and isinstance(outcome, Plan) and outcome.spool else found.columns
     transformers = {} if isinstance(outcome, Halt) else _transformers(context, found, outcome)
     return RecoveryInput(found, outcome, transformers, columns)
+
+
+def _sealed(context: StreamContext, partition: TopicPartition, commit: Commit | None) -> tuple[Chain, bool]:
+    """The chain, and whether its last seal is finished."""
+    chain = context.log(partition).read()
+    return chain, last_seal_finished(chain, commit, context.object_checker())
 
 
 def _transformers(context: StreamContext, found: Found, plan: Plan) -> dict[str, RowTransformer]:

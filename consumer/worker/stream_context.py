@@ -16,6 +16,7 @@ from consumer.domain.errors import HaltError, HaltReason
 from consumer.domain.offsets import LogEnds, TopicPartition
 from consumer.seal.decide import QUARANTINE_FLOOR, Schedule
 from consumer.seal.folder_columns import header_of
+from consumer.seal.inspection import topic_facts
 from consumer.seal.keys import settings_key
 from consumer.seal.log import SealLog, get_rules
 from consumer.seal.objects import ObjectChecker
@@ -93,20 +94,7 @@ class StreamContext:
 
     def ask_topic(self) -> TopicFacts:
         """The topic's facts. Raises HaltError where it is missing or compacted."""
-        name = self.config.rules.topic
-        facts = self.admin.topic(name)
-        if facts is None:
-            raise HaltError(
-                HaltReason.MISSING_TOPIC,
-                f"topic {name} does not exist: create it, or fix streams.{self.config.name}.topic",
-            )
-        if "compact" in facts.settings.get("cleanup.policy", ""):
-            raise HaltError(
-                HaltReason.COMPACTED_TOPIC,
-                f"topic {name} has cleanup.policy={facts.settings['cleanup.policy']}: compaction deletes rows before "
-                "they are sealed. Set cleanup.policy=delete",
-            )
-        return facts
+        return topic_facts(self.admin, self.config.rules.topic, self.config.name)
 
     def ask_ends(self, partition: TopicPartition) -> LogEnds:
         """Where the partition's log begins and ends now."""

@@ -12,7 +12,7 @@ import pytest
 
 from consumer.domain.offsets import Commit
 from consumer.seal import day_plan as publication
-from consumer.seal import decide, keys, publisher, recover
+from consumer.seal import decide, inspection, keys, publisher, recover
 from consumer.seal import objects as finish
 from consumer.seal.chain import Chain
 from consumer.seal.publisher import Publisher
@@ -79,7 +79,7 @@ def offset_proves_finished(patch: pytest.MonkeyPatch) -> None:
         seal = chain.last_seal
         return seal is None or (commit is not None and commit.offset >= seal.resume)
 
-    patch.setattr(survey_module, "commit_proves", proves)
+    patch.setattr(inspection, "commit_proves", proves)
     patch.setattr(finish.ObjectChecker, "finished", lambda self, record, lossy=False: False)
 
 
@@ -90,7 +90,7 @@ def metadata_without_identity(patch: pytest.MonkeyPatch) -> None:
             return seal is None
         return int(orjson.loads(commit.metadata)["seal"]) >= seal.n
 
-    patch.setattr(survey_module, "commit_proves", proves)
+    patch.setattr(inspection, "commit_proves", proves)
 
 
 def todays_settings_below_head(patch: pytest.MonkeyPatch) -> None:
