@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path as Folder
 from typing import Any, TypeVar
 
@@ -108,10 +108,7 @@ def _rules(
         filter=Filter(
             event_types={name: on for name, on in switches.items() if name != "default"},
             event_type_default=switches.get("default", True),
-            include_without_profile=wanted.include_without_profile,
-            exclude_historical=wanted.exclude_historical,
-            historical_before=wanted.historical_before,
-            environments=wanted.environments,
+            **{one.name: getattr(wanted, one.name) for one in fields(Filter) if one.name in _FILTERS},
         ),
         send_user_attributes=wanted.send_user_attributes,
         send_integration_ids=wanted.send_integration_ids,

@@ -1,4 +1,4 @@
-"""Which rows are kept: four filters in their order, each drop with its reason.
+"""Which rows are kept: the filters of `FILTERS` in their order, each drop with its reason.
 
 A filter whose column the stream lacks does not apply. Comparisons are made on text without NUL, as it is written.
 """
@@ -6,7 +6,7 @@ A filter whose column the stream lacks does not apply. Comparisons are made on t
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from consumer.decode.values import Value
@@ -44,24 +44,40 @@ class Filters:
 
     def drop(self, values: Mapping[str, Value], time: Moment | None) -> str | None:
         """Why the row is dropped, or None."""
-        if self.event_type and not self.keeps_type(_normal_text(self.event_type, values)):
-            return EVENT_TYPE
-        if self.profile and _NOBODY.fullmatch(_text(self.profile, values) or ""):
-            return PROFILE
-        if self._historical(values, time):
-            return HISTORICAL
-        if self.environment and _normal_text(self.environment, values) not in self.environments:
-            return ENVIRONMENT
-        return None
+        return next((reason for reason, drops in FILTERS.items() if drops(self, values, time)), None)
 
-    def _historical(self, values: Mapping[str, Value], time: Moment | None) -> bool:
-        if time is None or not time.has_year:
-            return False
-        bound = self.before
-        if self.install:
-            found = time_of(self.install, values.get(self.install.name))
-            bound = found.micros if found and found.has_year else None
-        return bound is not None and time.micros < bound
+
+def _other_type(filters: Filters, values: Mapping[str, Value], _: Moment | None) -> bool:
+    column = filters.event_type
+    return column is not None and not filters.keeps_type(_normal_text(column, values))
+
+
+def _nobodys(filters: Filters, values: Mapping[str, Value], _: Moment | None) -> bool:
+    return filters.profile is not None and _NOBODY.fullmatch(_text(filters.profile, values) or "") is not None
+
+
+def _historical(filters: Filters, values: Mapping[str, Value], time: Moment | None) -> bool:
+    if time is None or not time.has_year:
+        return False
+    bound = filters.before
+    if filters.install:
+        found = time_of(filters.install, values.get(filters.install.name))
+        bound = found.micros if found and found.has_year else None
+    return bound is not None and time.micros < bound
+
+
+def _other_environment(filters: Filters, values: Mapping[str, Value], _: Moment | None) -> bool:
+    column = filters.environment
+    return column is not None and _normal_text(column, values) not in filters.environments
+
+
+FILTERS: Mapping[str, Callable[[Filters, Mapping[str, Value], Moment | None], bool]] = {
+    EVENT_TYPE: _other_type,
+    PROFILE: _nobodys,
+    HISTORICAL: _historical,
+    ENVIRONMENT: _other_environment,
+}
+"""The reason that a drop is counted by, and whether a row is dropped for it. The first that says so is the reason."""
 
 
 def filters_of(rules: RowRules, columns: Sequence[Column]) -> Filters:

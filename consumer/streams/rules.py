@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import Field, asdict, dataclass, field, fields
 from datetime import date, datetime
 from enum import StrEnum
 from types import UnionType
@@ -56,14 +56,34 @@ class DayBy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which rows are kept (docs/settings.md). `environments` None keeps all; names are lower case."""
+    """Which rows are kept (docs/settings.md). `environments` None keeps all; names are lower case.
 
-    event_types: Mapping[str, bool] = field(default_factory=dict)
-    event_type_default: bool = True
-    include_without_profile: bool = False
+    What a filter is, is said here; how it decides in `shape/filters.py`; its key in `settings/stream_table.py`. The
+    metadata names the column that it looks at, the setting where that has another name than the field, and `since`,
+    the version of the row rules that brought it.
+    """
+
+    event_types: Mapping[str, bool] = field(default_factory=dict, metadata={"column": "event_type"})
+    event_type_default: bool = field(default=True, metadata={"setting": "event_types"})
+    include_without_profile: bool = field(default=False, metadata={"column": "profile_id"})
     exclude_historical: bool = False
     historical_before: datetime | None = None
-    environments: tuple[str, ...] | None = None
+    environments: tuple[str, ...] | None = field(default=None, metadata={"column": "environment"})
+
+    def given(self) -> frozenset[str]:
+        """The settings that say something else than their default."""
+        plain = Filter()
+        return frozenset(
+            one.metadata.get("setting", one.name)
+            for one in fields(self)
+            if getattr(self, one.name) != getattr(plain, one.name)
+        )
+
+
+FILTER_COLUMNS: Mapping[str, str] = {
+    one.name: one.metadata["column"] for one in fields(Filter) if "column" in one.metadata
+}
+"""The setting of a filter, and the column that it looks at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +129,7 @@ class RowRules:
         raw = asdict(self)
         if self.version == 1:
             raw = {name: value for name, value in raw.items() if name not in _SINCE_2}
+            raw["filter"] = {one.name: raw["filter"][one.name] for one in _filters_of(1)}
         return orjson.dumps(raw, option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2)
 
     @property
@@ -126,16 +147,27 @@ def rules_from_document(data: bytes) -> RowRules:
     raw: dict[str, Any] = orjson.loads(data)
     if raw["version"] == 1 and not _SINCE_2.isdisjoint(raw):
         raise TypeError("version 1 has no such field")
-    part = dict(raw["filter"])
-    if part["historical_before"] is not None:
-        part["historical_before"] = datetime.fromisoformat(part["historical_before"])
-    if part["environments"] is not None:
-        part["environments"] = tuple(part["environments"])
+    part = {one.name: _from_json(raw["filter"][one.name], str(one.type)) for one in _filters_of(raw["version"])}
+    if len(part) < len(raw["filter"]):
+        raise TypeError("a filter that its version does not have")
     made = {**raw, "filter": Filter(**part), "format": Format(raw["format"]), "day_by": DayBy(raw["day_by"])}
     rules = RowRules(**{**made, **({} if raw["version"] == 1 else _since_2(raw))})
     if not (_typed(rules) and _typed(rules.filter) and _typed(rules.privacy) and _entries_typed(rules)):
         raise TypeError("a field is not of its kind")
     return rules
+
+
+def _filters_of(version: int) -> list[Field[Any]]:
+    return [one for one in fields(Filter) if one.metadata.get("since", 1) <= version]
+
+
+def _from_json(value: Any, kind: str) -> Any:
+    """A value of a filter, from what JSON has for it."""
+    if value is not None and kind == "datetime | None":
+        return datetime.fromisoformat(value)
+    if value is not None and kind == "tuple[str, ...] | None":
+        return tuple(value)
+    return value
 
 
 def _since_2(raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -163,10 +195,9 @@ _KINDS: Mapping[str, type | UnionType] = {
 
 
 def _typed(made: RowRules | Filter | Privacy) -> bool:
-    environments = made.environments or () if isinstance(made, Filter) else ()
-    return all(isinstance(name, str) for name in environments) and all(
-        isinstance(getattr(made, field.name), _KINDS.get(str(field.type), object)) for field in fields(made)
-    )
+    values = [(getattr(made, one.name), _KINDS.get(str(one.type), object)) for one in fields(made)]
+    names = [name for value, _ in values if isinstance(value, tuple) for name in value]
+    return all(isinstance(value, kind) for value, kind in values) and all(isinstance(name, str) for name in names)
 
 
 def _entries_typed(rules: RowRules) -> bool:

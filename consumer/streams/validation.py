@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from consumer.streams.avro_schema import SchemaError, parse
 from consumer.streams.columns import Column, ColumnKind, columns_of
 from consumer.streams.kinds import CUSTOM, HISTORICAL_BEFORE, INSTALL_DATE, KINDS, kind_of
-from consumer.streams.rules import DayBy, Format, Method, RowRules
+from consumer.streams.rules import FILTER_COLUMNS, DayBy, Format, Method, RowRules
 
 TIME_KINDS = frozenset(
     {ColumnKind.INSTANT, ColumnKind.DATE, ColumnKind.INTEGER, ColumnKind.REAL, ColumnKind.TEXT, ColumnKind.ANY}
@@ -17,12 +17,6 @@ TIME_KINDS = frozenset(
 RESERVED = "dt"
 """The name of the folders of days, which readers of such folders give to a column of their own, in any case."""
 _CONTROL = re.compile("[\0-\x1f]")
-FILTER_COLUMNS = {
-    "event_types": "event_type",
-    "include_without_profile": "profile_id",
-    "environments": "environment",
-}
-"""The setting of a filter, and the column that it looks at."""
 
 
 def check_rules(rules: RowRules) -> list[str]:
@@ -126,17 +120,9 @@ def _writer_problems(rules: RowRules) -> list[str]:
 
 def _filter_problems(rules: RowRules, columns: Sequence[Column]) -> list[str]:
     wanted = rules.filter
-    given = {
-        "event_types": bool(wanted.event_types) or not wanted.event_type_default,
-        "environments": wanted.environments is not None,
-        "include_without_profile": wanted.include_without_profile,
-        "exclude_historical": wanted.exclude_historical,
-        "historical_before": wanted.historical_before is not None,
-        "send_user_attributes": rules.send_user_attributes,
-        "send_integration_ids": rules.send_integration_ids,
-        "event_names": bool(rules.event_names),
-    }
-    problems = [f"{setting}: {why}" for setting, why in lacking(rules.kind, columns).items() if given[setting]]
+    beside = [name for name in ("send_user_attributes", "send_integration_ids", "event_names") if getattr(rules, name)]
+    given = {*wanted.given(), *beside}
+    problems = [f"{setting}: {why}" for setting, why in lacking(rules.kind, columns).items() if setting in given]
     needs = kind_of(rules.kind).historical == HISTORICAL_BEFORE and wanted.exclude_historical
     if needs and wanted.historical_before is None:
         problems.append("exclude_historical: ua_events needs historical_before with it")

@@ -31,6 +31,7 @@ PANIC = "panic"
 MOST_HEADERS = 16
 """Headers that are kept ready: today's, and those of covering records."""
 _FILTERS = (EVENT_TYPE, PROFILE, HISTORICAL, ENVIRONMENT)
+"""Those that the extension knows, in the order in which it counts them; rules with another one are not its own."""
 _WITH_IDS = frozenset({Format.AVRO_REGISTRY, Format.JSON_REGISTRY})
 _JSON = frozenset({Format.JSON, Format.JSON_REGISTRY})
 _RULES = frozenset(
