@@ -97,6 +97,11 @@ class Member:
             raise UsageError(text)
         self._health.report(TransientError(text))
 
+    def distrust(self) -> None:
+        """Move every partition of ours to its place again: a rebalance, for one, pauses and resumes by itself."""
+        for fetch in self.fetches.values():
+            fetch.epoch = -1
+
     def leave(self) -> None:
         """Leave the group for good. Commits nothing."""
         if self._consumer is not None:
@@ -129,7 +134,7 @@ class Member:
         consumer.incremental_assign(parked)
         if parked:
             consumer.pause(parked)
-        self._distrust()
+        self.distrust()
 
     def _on_revoke(self, consumer: Consumer, places: list[Place]) -> None:
         self._void(consumer, places, lost=False)
@@ -144,12 +149,7 @@ class Member:
             self.fetches.pop(partition, None)
         have = set(map(_partition, consumer.assignment()))
         consumer.incremental_unassign([p for p in places if _partition(p) in have])
-        self._distrust()
-
-    def _distrust(self) -> None:
-        """A rebalance pauses and resumes by itself: what stays ours is moved to its place again, too."""
-        for fetch in self.fetches.values():
-            fetch.epoch = -1
+        self.distrust()
 
     def _on_commit(self, error: KafkaError | None, places: list[Place]) -> None:
         for lease in self.commits.answered(error, places):

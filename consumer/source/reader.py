@@ -92,6 +92,7 @@ class Reader:
             self._move_taps(consumer)
             messages = self._receive(consumer)
         except KafkaException as error:
+            self._member.distrust()  # what `consume` had taken off its queue may have gone with it
             self._failed("Kafka", kafka_errors.cause(error))
         finally:
             self.alive_at = self._clock.monotonic()
@@ -128,7 +129,7 @@ class Reader:
 
     def _deliver(self, partition: TopicPartition, found: Columns) -> None:
         fetch = self._member.fetches.get(partition)
-        if fetch is None:
+        if fetch is None or not fetch.landed(found.offsets):
             return
         if self._inbox.put_records(fetch.lease, fetch.epoch, found):
             fetch.heard()
@@ -140,7 +141,8 @@ class Reader:
         fetch = self._member.fetches.get(trouble.partition) if trouble.partition is not None else None
         code = trouble.error.code()
         if code == _END:
-            if fetch is not None and self._inbox.put_end(fetch.lease, fetch.epoch, trouble.offset):
+            landed = fetch is not None and fetch.landed([trouble.offset])
+            if fetch is not None and landed and self._inbox.put_end(fetch.lease, fetch.epoch, trouble.offset):
                 fetch.heard()
         elif code in _LOST_PLACE:
             if fetch is not None:

@@ -280,6 +280,69 @@ def test_a_partition_that_was_moved_in_the_middle_of_a_consume_gives_nothing_old
     assert bench.events() == []
 
 
+def test_a_jump_that_comes_down_behind_its_place_is_made_again(bench: Bench) -> None:
+    bench.started(7)
+    bench.epoch(record(420))
+    assert bench.events() == []
+    bench.epoch(record(7), record(8))
+    assert bench.client.asked("seek") == [("seek", (0, 7))]
+    assert offsets(bench.events()) == [7, 8]
+
+
+def test_a_hole_at_the_place_is_believed_the_second_time(bench: Bench) -> None:
+    bench.started(7)
+    for _ in range(2):
+        bench.epoch(record(9), record(10))
+    (found,) = bench.events()
+    assert isinstance(found, Records)
+    assert (found.batch.span.start, found.batch.offsets) == (7, [9, 10])
+    bench.epoch(record(15))
+    assert bench.client.asked("seek") == [("seek", (0, 7))]
+    assert offsets(bench.events()) == [15]
+
+
+def test_a_second_look_that_comes_nearer_is_followed_by_a_third(bench: Bench) -> None:
+    bench.started(7)
+    for offset in (420, 100, 7):
+        bench.epoch(record(offset))
+    assert [what for what, _ in bench.client.asked("seek")] == ["seek"] * 2
+    assert offsets(bench.events()) == [7]
+
+
+def test_an_end_behind_the_place_is_believed_the_second_time(bench: Bench) -> None:
+    """The end may have moved on meanwhile."""
+    lease = bench.started(7)
+    bench.epoch(failure(KafkaError._PARTITION_EOF, 9))
+    assert bench.events() == []
+    bench.epoch(failure(KafkaError._PARTITION_EOF, 12))
+    assert bench.events() == [EndReached(lease, 12)]
+
+
+def test_records_below_the_place_say_nothing_of_where_the_jump_came_down(bench: Bench) -> None:
+    bench.started(7)
+    bench.epoch(record(0), record(1))
+    bench.epoch(record(420))
+    assert bench.events() == []
+    bench.epoch(record(7))
+    assert offsets(bench.events()) == [7]
+
+
+def test_after_an_error_out_of_consume_every_place_is_sought_again(bench: Bench) -> None:
+    """What it had taken off its queue is gone."""
+    bench.started(0)
+    bench.epoch(record(0))
+
+    def broken() -> list[Message[Any, Any]]:
+        raise KafkaException(KafkaError(KafkaError._TRANSPORT))
+
+    MadeUpClient.script.append(broken)
+    bench.epoch()
+    bench.epoch(record(500))
+    bench.epoch(record(1))
+    assert bench.client.asked("seek") == [("seek", (0, 1))] * 2
+    assert offsets(bench.events()) == [0, 1]
+
+
 def test_what_stays_is_moved_to_its_place_after_a_rebalance(bench: Bench) -> None:
     lease = bench.started(0)
     bench.epoch(record(0), record(1))
