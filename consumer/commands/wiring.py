@@ -37,7 +37,7 @@ from consumer.store.compression import remove_leftovers
 from consumer.store.conditional_writes.probe import require_safe
 from consumer.store.factory import open_store
 from consumer.store.port import Store, StreamingStore
-from consumer.store.s3_clients import S3Options
+from consumer.store.s3_clients import PART, S3Options
 from consumer.streams.columns import column_names
 from consumer.streams.rules import RowRules
 from consumer.worker.backpressure import Limits
@@ -70,6 +70,7 @@ def store_of(destination: DestinationSettings) -> StreamingStore:
         addressing_style=destination.addressing_style,
         checksums=destination.effective_checksums,
         multipart_threshold=destination.multipart_threshold,
+        part_size=min(PART, destination.multipart_threshold),
     )
     return open_store(destination.url, options if destination.scheme == "s3" else None)
 

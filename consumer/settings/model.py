@@ -149,7 +149,8 @@ class DestinationSettings(Table):
         Size, AfterValidator(values.within(5 * MIB, 5 * GIB, "is out of range; write 5MiB to 5GiB"))
     ] = key(
         '"1GiB"',
-        "Objects above this size go up in parts, smaller ones in one request; between 5 MiB and 5 GiB.",
+        "Objects above this size go up in parts of 32 MiB (of this size if it is smaller), smaller ones in one request;"
+        " between 5 MiB and 5 GiB.",
         default=GIB,
     )
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 MIB = 1024 * 1024
 LEAST_PART = 5 * MIB
 """S3 takes no smaller part but the last one."""
+PART = 32 * MIB
+"""Of an upload in parts, where the threshold for that is not smaller."""
 MOST_PARTS = 10_000
 MOST_AT_ONCE = 5 * 1024 * MIB
 """S3 takes no larger object in one request."""
@@ -56,7 +58,7 @@ class S3Options:
     addressing_style: Literal["auto", "path", "virtual"] = "auto"
     checksums: Literal["auto", "when_supported", "when_required"] = "when_supported"
     multipart_threshold: int = 1024 * MIB
-    part_size: int = 32 * MIB
+    part_size: int = PART
     connect_timeout: float = 5.0
     read_timeout: float = 30.0
     connections: int = 64

@@ -241,9 +241,9 @@ def test_a_kill_between_objects_and_commit(
     ],
 )
 def test_a_kill_in_a_multipart_upload(world: World, store_gate: Gate, method: str, part: str, where: Where) -> None:
-    world.over = {"destination": {"multipart_threshold": "5MiB"}}  # and more than one part of 32 MiB
+    world.over = {"destination": {"multipart_threshold": "5MiB"}}
     stream = world.add("events")
-    world.ledger.send(stream.topic, 0, [stream.maker.row(CLOSED[0], fat=300_000) for _ in range(120)])
+    world.ledger.send(stream.topic, 0, [stream.maker.row(CLOSED[0], fat=300_000) for _ in range(60)])
     stop = store_gate.stop(lambda m, path: m == method and part in path, where)
     sink = world.once(CUTOFF)
     stop.wait()
