@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
+from itertools import count, takewhile
 
 from consumer.domain.offsets import Commit, TopicPartition
 from consumer.seal.record import Record, RecordKind, record_from
@@ -25,22 +26,27 @@ class Violation(AssertionError):  # noqa: N818 - the field's word
     """An invariant does not hold."""
 
 
+# The oracle looks at the same documents again at every write.
 _parsed = lru_cache(2_000)(record_from)
-"""The oracle looks at the same records again at every write."""
+_rules = lru_cache(200)(rules_from_document)
+
+
+@lru_cache(200)
+def _column_names(schema: str) -> frozenset[str]:
+    return frozenset(item["name"] for item in json.loads(schema)["fields"])
 
 
 def records_of(bucket: MemoryStore, partition: TopicPartition) -> list[Record]:
-    """The chain, read without the code under test."""
-    prefix = f"_seals/{partition.topic}/{partition.partition}/"
-    found = [bucket.get(facts.key) for facts in bucket.list(prefix)]
-    return [_parsed(stored.data) for stored in found if stored is not None]
+    """The chain, read without the code under test: as far as no number is missing."""
+    found = (bucket.get(f"_seals/{partition.topic}/{partition.partition}/{n:08d}.json") for n in count())
+    return [_parsed(stored.data) for stored in takewhile(lambda stored: stored is not None, found) if stored]
 
 
 def rules_of(bucket: MemoryStore, digest: str) -> RowRules:
     stored = bucket.get(f"_seals/_settings/{digest}.json")
     if stored is None:
         raise Violation(f"settings {digest} are missing")
-    return rules_from_document(stored.data)
+    return _rules(stored.data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +84,7 @@ def expected_rows(bucket: MemoryStore, records: list[Record], entries: list[Entr
             if gap is not None and (seal is None or seal > gap.n):
                 continue  # lost before any seal took it
             if seal is not None:
-                columns = {item["name"] for item in json.loads(rules[cover.settings].schema)["fields"]}
+                columns = _column_names(rules[cover.settings].schema)
                 cells = {name: str(cell) for name, cell in (found.cells or {}).items() if name in columns}
                 end = gap.lost.end if gap is not None and gap.lost and gap.unfinished == seal else None
                 yield Expected(entry.offset, found.day, found.cells is None, cells, seal, end)
@@ -92,10 +98,10 @@ def columns_of(bucket: MemoryStore) -> list[str]:
 
 def header_of(bucket: MemoryStore, record: Record) -> list[str]:
     """The header of a seal's objects: a prefix of the folder's list with all that the seal's settings name."""
-    listed, own = columns_of(bucket), json.loads(rules_of(bucket, record.settings).schema)["fields"]
+    listed, own = columns_of(bucket), _column_names(rules_of(bucket, record.settings).schema)
     header = listed[: record.columns]
-    if record.columns != len(header) or not {item["name"] for item in own} <= set(header):
-        raise Violation(f"seal {record.n} says {record.columns} columns of {listed}, its settings name {own}")
+    if record.columns != len(header) or not own <= set(header):
+        raise Violation(f"seal {record.n} says {record.columns} columns of {listed}, its settings name {sorted(own)}")
     return header
 
 

@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, timedelta
-from functools import partial
+from functools import lru_cache, partial
+from typing import Any
 
 from consumer.domain.batches import Counts, DayRows, RawBatch, TransformedBatch, TransformOptions
 from consumer.domain.days import day_of_millis
@@ -36,25 +37,33 @@ class Verdict:
     """What one record becomes under one set of rules. `cells` None: it is in quarantine."""
 
     day: date
-    cells: dict[str, str | int] | None
+    cells: dict[str, Any] | None
 
 
 def verdict(rules: RowRules, data: bytes | None, timestamp: int, unknown: Callable[[int], bool]) -> Verdict | str:
     """The oracle's and the judge's common definition of a row: a verdict, or why there is no row."""
     if data is None:
         return "tombstone"
-    recorded = day_of_millis(timestamp)
-    try:
-        raw = json.loads(data)
-        day = date.fromisoformat(raw["at"])
-        strange = bool(raw["schema"]) and unknown(raw["schema"])  # 0: it needs no registry
-    except (ValueError, KeyError):
+    recorded, read = day_of_millis(timestamp), _read(data)
+    if read is None:
         return Verdict(recorded, None)
+    raw, day = read
+    strange = bool(raw["schema"]) and unknown(raw["schema"])  # 0: it needs no registry
     if strange or (day > recorded + timedelta(days=1) and raw["kind"] != "f"):
         return Verdict(recorded, None)
     if not rules.filter.event_types.get(raw["kind"], True):
         return "filtered"
     return Verdict(day, raw)
+
+
+@lru_cache(20_000)
+def _read(data: bytes) -> tuple[dict[str, Any], date] | None:
+    """What a record says, and its day; None where it cannot be read. Judge and oracle read each many times."""
+    try:
+        raw = json.loads(data)
+        return {key: raw[key] for key in ("id", "kind", "at", "schema")}, date.fromisoformat(raw["at"])
+    except (ValueError, KeyError):
+        return None
 
 
 class SimTransformer:
