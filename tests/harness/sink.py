@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
+from tests.harness.forkserver import fork_server
 from tests.services import http
 
 PROGRAM = Path(sys.executable).parent / "adapty-sink"
@@ -33,13 +34,11 @@ class Sink:
     def __init__(self, settings: Path, log: Path, *arguments: str, env: Mapping[str, str] | None = None) -> None:
         self.log = log
         with log.open("ab") as out:
-            self._process = subprocess.Popen(
-                [PROGRAM, "--config", str(settings), "--log-format", "json", "--log-level", "debug", *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, "AWS_EC2_METADATA_DISABLED": "true", **(env or {})},
-                start_new_session=True,
+            self._process = fork_server().start(
+                ["--config", str(settings), "--log-format", "json", "--log-level", "debug", *arguments],
+                {**os.environ, "AWS_EC2_METADATA_DISABLED": "true", **(env or {})},
+                out,
+                out,
             )
         script = 'read -r _; kill -9 "$1" 2>/dev/null'
         self._guard = subprocess.Popen(

@@ -2,13 +2,15 @@
 
 import json
 import os
+import signal
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryFile
+from typing import IO, Any
 
-from tests.harness.sink import PROGRAM
+from tests.harness.forkserver import fork_server
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +29,23 @@ class Ended:
 
 def command(settings: Path, *arguments: str, env: Mapping[str, str] | None = None, seconds: float = 120) -> Ended:
     """Run `adapty-sink` with these settings."""
-    done = subprocess.run(
-        [PROGRAM, "--config", str(settings), *arguments],
-        capture_output=True,
-        text=True,
-        timeout=seconds,
-        check=False,
-        env={**os.environ, "AWS_EC2_METADATA_DISABLED": "true", **(env or {})},
-    )
-    assert "Traceback" not in done.stderr, done.stderr
-    return Ended(done.returncode, done.stdout, done.stderr)
+    with TemporaryFile() as out, TemporaryFile() as err:
+        process = fork_server().start(
+            ["--config", str(settings), *arguments],
+            {**os.environ, "AWS_EC2_METADATA_DISABLED": "true", **(env or {})},
+            out,
+            err,
+        )
+        try:
+            code = process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            os.kill(process.pid, signal.SIGKILL)
+            raise
+        found = Ended(code, *(_text(file) for file in (out, err)))
+    assert "Traceback" not in found.err, found.err
+    return found
+
+
+def _text(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode()
