@@ -12,6 +12,8 @@ from tests.harness.sink import Sink, await_true
 from tests.harness.world import Stream, World
 
 ONE_DAY = timedelta(days=1)
+OUTAGE = 4
+"""The exit code of a run that gave up."""
 DAYS = [today() - n * ONE_DAY for n in (5, 4, 3, 2, 1, 0)]
 FIRST, SECOND, YESTERDAY = DAYS[1], DAYS[3], DAYS[4]
 
@@ -46,7 +48,10 @@ def frozen_at(group: World, store_gate: Gate, moment: str) -> tuple[Stream, Sink
 
 @pytest.mark.parametrize("moment", FROZEN)
 def test_one_frozen_beyond_its_session_and_woken_long_after(group: World, store_gate: Gate, moment: str) -> None:
-    """The others finished its seal and made another. It must neither overwrite nor commit, and ends well."""
+    """The others finished its seal and made another. It must neither overwrite nor commit, and ends in good order.
+
+    Asleep for longer than an answer of the store is waited for, it may give up: on a slow machine the others take that.
+    """
     stream, frozen, stop = frozen_at(group, store_gate, moment)
     group.once(FIRST, worker="b").done()
     group.ledger.send(stream.topic, 0, [stream.maker.row(day) for day in DAYS * 10])
@@ -55,7 +60,7 @@ def test_one_frozen_beyond_its_session_and_woken_long_after(group: World, store_
     before, committed = group.folder.listing(), group.committed()
     frozen.wake()
     stop.forward()
-    frozen.done()
+    assert frozen.wait() in {0, OUTAGE}
     assert group.folder.listing() == before
     assert group.committed()[(stream.topic, 0)].offset == committed[(stream.topic, 0)].offset
     assert group.lagging() == []

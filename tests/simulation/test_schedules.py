@@ -12,7 +12,7 @@ import pytest
 from tests.simulation.schedule import run_schedule
 
 FIRST = int(os.environ.get("SIMULATION_SEED", "0"))
-COUNT = int(os.environ.get("SIMULATION_SCHEDULES", "2000"))
+COUNT = int(os.environ.get("SIMULATION_SCHEDULES", "1000"))
 PART = 50
 
 
