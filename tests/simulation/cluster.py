@@ -109,8 +109,7 @@ class MemberHooks:
             raise UnknownOutcomeError("no answer, no effect")
 
     def after(self, call: str) -> None:
-        if call != "poll":  # it has no effect: to go on after it, or only after the next call begins, is the same
-            self._hub.point(self._process)
+        self._hub.point(self._process)
         if call == "commit" and self._bad_luck():
             raise UnknownOutcomeError("no answer, but it took effect")
 
