@@ -65,8 +65,8 @@ check: lint types layers test ## what CI runs
 
 lock: COMPILE := $(BIN)/uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-header
 lock: setup ## the locks anew from pyproject.toml; UPGRADE=--upgrade for newer versions
-	$(COMPILE) $(UPGRADE) --group dev pyproject.toml -o requirements.lock
-	$(COMPILE) -c requirements.lock pyproject.toml -o deploy/requirements.lock
+	$(COMPILE) $(UPGRADE) --group dev --extra msk-iam pyproject.toml -o requirements.lock
+	$(COMPILE) -c requirements.lock --extra msk-iam pyproject.toml -o deploy/requirements.lock
 	printf 'uv\nhatchling\neditables\nmaturin\n' | $(COMPILE) $(UPGRADE) -c requirements.lock - -o .ci/tools.txt
 
 wheel: setup ## dist/adapty_sink_native-*.whl for other machines: the extra adapty-sink[native]; needs cargo

@@ -12,29 +12,29 @@ from pathlib import Path
 
 from consumer import __version__
 from consumer.commands.session import Session
-from consumer.domain.redaction import MASK, without_userinfo
+from consumer.domain.redaction import without_secrets
 
 FOLDER = "crashes"
 KEPT = 10
 LONGEST_LINE = 300
 
 
-def one_line(error: BaseException, session: Session) -> str:
+def one_line(error: BaseException) -> str:
     """The error in one short line."""
     text = " ".join(f"{type(error).__name__}: {error}".split())
-    return _without_secrets(text, session)[:LONGEST_LINE]
+    return without_secrets(text)[:LONGEST_LINE]
 
 
-def details(error: BaseException, session: Session) -> str:
+def details(error: BaseException) -> str:
     """The traceback, with what made it."""
     when = datetime.now(UTC).isoformat()
     trace = "".join(traceback.format_exception(error))
-    return _without_secrets(f"adapty-sink {__version__} {when}\n{trace}", session)
+    return without_secrets(f"adapty-sink {__version__} {when}\n{trace}")
 
 
 def write_details(error: BaseException, session: Session) -> Path | None:
     """Write the details to the spool directory, or else to the temporary one. None where neither takes them."""
-    text = details(error, session).encode("utf-8", "replace")
+    text = details(error).encode("utf-8", "replace")
     for folder in _folders(session):
         with suppress(OSError):
             return _write(folder, text)
@@ -59,9 +59,3 @@ def _write(folder: Path, text: bytes) -> Path:
         for old in newest_last[:-KEPT]:
             old.unlink(missing_ok=True)
     return Path(name)
-
-
-def _without_secrets(text: str, session: Session) -> str:
-    for secret in session.secrets:
-        text = text.replace(secret, MASK)
-    return without_userinfo(text)

@@ -21,6 +21,7 @@ from consumer.commands.session import LogFormatName, LogLevelName, Session, sess
 from consumer.commands.tuning import tune
 from consumer.domain.compression import Compression
 from consumer.domain.errors import UsageError
+from consumer.domain.redaction import hide
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -36,7 +37,10 @@ def run(arguments: Sequence[str], commands: Mapping[str, Callable[..., None]] | 
     """Run one command line and return its exit code. Prints why, where that is not 0."""
     session = Session()
     app = build_app(COMMANDS if commands is None else commands)
-    return exit_code_of(lambda: app(args=list(arguments), prog_name=PROGRAM, obj=session), session)
+    try:
+        return exit_code_of(lambda: app(args=list(arguments), prog_name=PROGRAM, obj=session), session)
+    finally:
+        hide(())
 
 
 def build_app(commands: Mapping[str, Callable[..., None]]) -> typer.Typer:

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from consumer.domain.redaction import visible
+from consumer.domain.redaction import visible, without_hidden
 
 WIDE = 200
 """Columns of a table that goes into a file or a pipe: nothing is folded there."""
@@ -21,12 +21,12 @@ WIDE = 200
 
 def say(text: str = "", *, err: bool = False) -> None:
     """One line for people. What strangers named may hold control characters: they are made visible."""
-    typer.echo(visible(text), err=err)
+    typer.echo(visible(without_hidden(text)), err=err)
 
 
 def print_json(document: Mapping[str, Any]) -> None:
     """One JSON document."""
-    typer.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
+    typer.echo(without_hidden(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode()))
 
 
 def print_table(heads: Sequence[str], rows: Iterable[Sequence[object]], numbers: Iterable[str] = ()) -> None:
@@ -43,7 +43,9 @@ def print_table(heads: Sequence[str], rows: Iterable[Sequence[object]], numbers:
 
 def _cell(value: object) -> Text:
     """Plain text: a key may hold what rich takes for markup."""
-    return Text("-" if value is None else f"{value:,}" if isinstance(value, int) else visible(str(value)))
+    return Text(
+        "-" if value is None else f"{value:,}" if isinstance(value, int) else visible(without_hidden(str(value)))
+    )
 
 
 def size_text(size: int) -> str:

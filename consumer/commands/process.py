@@ -17,7 +17,7 @@ from consumer.commands import crash
 from consumer.commands.exit_codes import ExitCode
 from consumer.commands.session import Session
 from consumer.domain.errors import GaveUpError, HaltError, RefusedError, SinkError, TransientError, UsageError
-from consumer.domain.redaction import visible
+from consumer.domain.redaction import visible, without_secrets
 
 PROGRAM = "adapty-sink"
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -77,15 +77,16 @@ def _unexpected(session: Session, error: Exception) -> int:
     if isinstance(error, BrokenPipeError) and _stdout_is_gone():
         return ExitCode.NO_READER
     if session.debug:
-        return _told(session, ExitCode.UNEXPECTED, f"unexpected error\n{crash.details(error, session)}")
+        return _told(session, ExitCode.UNEXPECTED, f"unexpected error\n{crash.details(error)}")
     path = crash.write_details(error, session)
     where = f"details are in {path}" if path else "no folder took the details"
-    line = crash.one_line(error, session)
+    line = crash.one_line(error)
     return _told(session, ExitCode.UNEXPECTED, f"unexpected error, {line} ({where}; --debug prints them)")
 
 
 def _told(session: Session, code: int, message: str) -> int:
     """Print the last message: as a JSON line where JSON was asked for, else as plain text."""
+    message = without_secrets(message)
     line = json.dumps({"level": "error", "event": "ended", "exit_code": int(code), "message": message})
     text = line if session.log_format == "json" else f"{PROGRAM}: {visible(message)}"
     with suppress(OSError, ValueError):  # stderr is closed: nobody to tell

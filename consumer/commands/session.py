@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import typer
 
 from consumer.domain.errors import UsageError
+from consumer.domain.redaction import hide
 
 if TYPE_CHECKING:
     from consumer.settings.model import Settings
@@ -28,12 +29,13 @@ class Session:
     log_level: LogLevelName = "info"
     read: Settings | None = field(default=None, repr=False)
     """The settings, where some command has asked for them."""
-    secrets: tuple[str, ...] = field(default=(), repr=False)
-    """What no crash report may show: the secrets of those settings."""
 
     @property
     def settings(self) -> Settings:
-        """The settings. Raises UsageError with every problem in them, or where no --config was given."""
+        """The settings, whose secrets are masked in all that is said from then on.
+
+        Raises UsageError with every problem in them, or where no --config was given.
+        """
         if self.read is None:
             self._load()
         assert self.read is not None
@@ -47,7 +49,7 @@ class Session:
         if self.config is None:
             raise UsageError("no settings file given; write adapty-sink --config sink.toml COMMAND")
         self.read = load_settings(self.config, os.environ)
-        self.secrets = tuple(sorted(secret_values(self.read), key=len, reverse=True))  # one may begin with another
+        hide(secret_values(self.read))
 
 
 def session_of(context: typer.Context) -> Session:

@@ -67,6 +67,8 @@ def store_of(destination: DestinationSettings) -> StreamingStore:
         kms_key_id=destination.kms_key_id,
         storage_class=destination.storage_class,
         role_arn=destination.role_arn,
+        external_id=destination.external_id,
+        ca_bundle=destination.ca_bundle,
         addressing_style=destination.addressing_style,
         checksums=destination.effective_checksums,
         multipart_threshold=destination.multipart_threshold,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterable
+from urllib.parse import quote
 
 MASK = "**********"
 _SECRET_NAME = re.compile(
@@ -13,6 +16,35 @@ _SECRET_NAME = re.compile(
 _USERINFO = re.compile(r"(?<=://)[^\s,]*:[^\s,]*@|(?<=://)[^/?#\s]*@")
 """Up to the last @: a password may hold one."""
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+SHORTEST = 4
+"""Characters of a text that is masked wherever it stands: shorter ones are part of too much."""
+_hidden: list[str] = []
+"""One for the process, as its output is one: what is said passes many hands, and each of them ends here."""
+
+
+def hide(texts: Iterable[str]) -> None:
+    """From now on these texts, and no others, are masked in all that the process says."""
+    spelled = {form for text in texts for form in (text, json.dumps(text)[1:-1], quote(text, safe=""))}
+    _hidden[:] = sorted((text for text in spelled if len(text) >= SHORTEST), key=len, reverse=True)  # one may begin so
+
+
+def without(text: str, hidden: Iterable[str]) -> str:
+    """The text with each of `hidden` masked."""
+    for secret in hidden:
+        text = text.replace(secret, MASK)
+    return text
+
+
+def without_hidden(text: str) -> str:
+    """The text with all that is hidden masked."""
+    return without(text, _hidden)
+
+
+def without_secrets(text: str) -> str:
+    """The same, and the user in every URL masked too: for words of strangers, which may repeat what they were sent."""
+    return without_userinfo(without_hidden(text))
 
 
 def is_secret_name(name: str) -> bool:

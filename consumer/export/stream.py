@@ -219,7 +219,7 @@ class Packed:
             for block in plain:
                 yield self._counted(block)
             return
-        packer = make()
+        packer = make(-1)  # nobody knows how many bytes open days will have
         for block in plain:
             yield self._counted(packer.compress(block))
         yield self._counted(packer.flush())

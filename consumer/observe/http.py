@@ -24,7 +24,7 @@ from waitress.wasyncore import close_all, loop
 
 from consumer.domain.clock import Clock
 from consumer.domain.errors import UsageError
-from consumer.domain.redaction import visible
+from consumer.domain.redaction import visible, without_hidden
 from consumer.observe.accept import prefers_html
 from consumer.observe.snapshot import Snapshot, SnapshotHolder
 from consumer.observe.status import Status
@@ -66,7 +66,9 @@ class Answer:
 
 
 def _json(document: object, status: HTTPStatus = HTTPStatus.OK) -> Answer:
-    return Answer(status, "application/json", json.dumps(document, indent=1).encode() + b"\n", {"Vary": "Accept"})
+    return Answer(
+        status, "application/json", without_hidden(json.dumps(document, indent=1)).encode() + b"\n", {"Vary": "Accept"}
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +138,7 @@ class Site:
             "Content-Security-Policy": f"default-src 'none'; style-src {style_source()}; base-uri 'none'; "
             "form-action 'none'; frame-ancestors 'none'",
         }
-        return Answer(HTTPStatus.OK, "text/html; charset=utf-8", page(snapshot).encode(), rules)
+        return Answer(HTTPStatus.OK, "text/html; charset=utf-8", without_hidden(page(snapshot)).encode(), rules)
 
 
 _NO_PAGE = Answer(HTTPStatus.NOT_FOUND, "text/plain", b"/livez /readyz /metrics /status\n")

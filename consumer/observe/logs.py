@@ -16,7 +16,7 @@ from typing import TextIO
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from consumer.domain.redaction import MASK, is_secret_name, without_userinfo
+from consumer.domain.redaction import MASK, is_secret_name, without_secrets
 
 LONGEST_TEXT = 2000
 LONGEST_TRACE = 20_000
@@ -104,7 +104,7 @@ def _shown(value: object, longest: int) -> str:
         return f"<{len(value)} bytes>"
     if type(value).__str__ is object.__str__:
         return f"<{type(value).__name__}>"
-    text = without_userinfo(str(value)).encode("utf-8", "replace").decode()
+    text = without_secrets(str(value)).encode("utf-8", "replace").decode()
     return text if len(text) <= longest else f"{text[:longest]}..."
 
 

@@ -78,9 +78,13 @@ class Bodies:
             path = self._paths[key]
             with local_disk(f"write into {self._folder}"):
                 path.touch()
+                size = path.stat().st_size
             packing = compression_of(key)
             body = freeze(
-                [Piece(lambda: path.open("rb"))], header=self._headers[key], compression=packing, folder=self._folder
+                [Piece(lambda: path.open("rb"), size)],
+                header=self._headers[key],
+                compression=packing,
+                folder=self._folder,
             )
             self._frozen[key] = self._stack.enter_context(body)
         return self._frozen[key]

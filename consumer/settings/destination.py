@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path as Folder
+from ssl import PROTOCOL_TLS_CLIENT, SSLContext, SSLError
 from typing import Any
 
 from consumer.settings.model import DestinationSettings, StreamSettings
@@ -18,6 +19,8 @@ _S3_ONLY = (
     "access_key_id",
     "secret_access_key",
     "role_arn",
+    "external_id",
+    "ca_bundle",
     "server_side_encryption",
     "kms_key_id",
     "storage_class",
@@ -26,9 +29,12 @@ _OWN_FOLDERS = ("exports", "_quarantine", "_seals", "_replays", "_checks")
 
 
 def read_destination(
-    base: Mapping[str, Any], own: Mapping[str, Any], path: Path, problems: Problems
+    base: Mapping[str, Any], own: Mapping[str, Any], path: Path, folder: Folder, problems: Problems
 ) -> DestinationSettings:
-    """The destination of one stream: its `own` keys (written at `path`) over those of `[destination]`."""
+    """The destination of one stream: its `own` keys (written at `path`) over those of `[destination]`.
+
+    Relative paths start at `folder`.
+    """
 
     def place(name: str) -> Path:
         return (*path, name) if name in own or name not in base else (*BASE, name)
@@ -39,7 +45,24 @@ def read_destination(
     if table.scheme == "file":
         return _local(table, own if "url" in own else {**base, **own}, home, problems, place)
     _check_together(table, problems, place)
-    return table
+    return _with_authorities(table, folder, problems, place)
+
+
+def _with_authorities(
+    table: DestinationSettings, folder: Folder, problems: Problems, place: Place
+) -> DestinationSettings:
+    """The bundle as a full path. A file that is missing, or holds no certificate, would look like an outage."""
+    if not table.ca_bundle:
+        return table
+    bundle = folder / table.ca_bundle
+    where, shown = place("ca_bundle"), problems.shown(place("ca_bundle"))
+    try:
+        SSLContext(PROTOCOL_TLS_CLIENT).load_verify_locations(bundle)
+    except SSLError:
+        problems.add(where, f"{shown}holds no certificate; write the path of a PEM file")
+    except OSError as error:
+        problems.add(where, f"{shown}cannot be read ({error.strerror}); write the path of a PEM file")
+    return table.model_copy(update={"ca_bundle": str(bundle)})
 
 
 def _local(
@@ -59,6 +82,10 @@ def _check_together(table: DestinationSettings, problems: Problems, place: Place
         _missing_beside(key, "secret_access_key", "write both or neither", problems, secret)
     if has_secret and not has_key:
         _missing_beside(secret, "access_key_id", "write both or neither", problems, key)
+    if table.external_id and not table.role_arn:
+        _missing_beside(
+            place("external_id"), "role_arn", "write the role, or leave the id out", problems, place("role_arn")
+        )
     encryption, kms = place("server_side_encryption"), place("kms_key_id")
     if table.kms_key_id and table.server_side_encryption != "aws:kms":
         problems.add(kms, 'needs server_side_encryption = "aws:kms"; write it, or leave the key out', also=[encryption])

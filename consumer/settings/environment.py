@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from consumer.settings.problems import Path, Problems
@@ -16,6 +16,15 @@ class FromEnvironment(str):
     """Text that came, wholly or in part, from the environment: it may stand for a number or a switch."""
 
     __slots__ = ()
+
+
+def taken(tree: object, environ: Mapping[str, str], path: Path = ()) -> Iterator[tuple[Path, str]]:
+    """Where the settings take something from the environment, and what."""
+    if isinstance(tree, str):
+        yield from ((path, environ[m["name"]]) for m in _REFERENCE.finditer(tree) if m["name"] and m["name"] in environ)
+    elif isinstance(tree, (Mapping, list)) and len(path) < _DEEPEST:
+        for key, item in tree.items() if isinstance(tree, Mapping) else enumerate(tree):
+            yield from taken(item, environ, (*path, str(key)))
 
 
 def filled_in(tree: Mapping[str, Any], environ: Mapping[str, str], problems: Problems) -> dict[str, Any]:

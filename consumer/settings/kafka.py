@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -51,11 +53,15 @@ REFUSED_OPTIONS: Mapping[str, str] = {
 }
 """Options that the client library would take, and nobody may write."""
 
+IAM_SIGNER = "aws_msk_iam_sasl_signer"
+"""The package of the extra `msk-iam`."""
+_MSK_BROKER = re.compile(r"\.kafka(?:-serverless)?\.([a-z0-9-]+)\.(?:amazonaws\.com|api\.aws)", re.IGNORECASE)
+
 _CLASSIC_ONLY = ("session.timeout.ms", "heartbeat.interval.ms", "group.protocol.type")
 
 
-def read_kafka(raw: object, problems: Problems) -> KafkaSettings:
-    """The table `[kafka]`."""
+def read_kafka(raw: object, problems: Problems, region: str) -> KafkaSettings:
+    """The table `[kafka]`. `region` is that of AWS where neither the table nor the brokers' names tell it."""
     path = ("kafka",)
     given = as_table(raw, path, problems)
     options = read_options(given.pop("options", None), (*path, "options"), problems)
@@ -63,7 +69,51 @@ def read_kafka(raw: object, problems: Problems) -> KafkaSettings:
     require("bootstrap_servers", table, path, problems)
     require("group_id", table, path, problems)
     _refuse_fixed(options, (*path, "options"), problems)
+    if table.auth:
+        _check_iam(options, problems)
+        found = table.region or _region_of(table.bootstrap_servers) or region
+        if not found:
+            problems.add((*path, "region"), 'is not known; write the region of the brokers, e.g. "eu-central-1"')
+        table = table.model_copy(update={"region": found})
+    else:
+        _check_tokens(options, problems)
     return table.model_copy(update={"options": options})
+
+
+def _check_iam(options: Mapping[str, OptionValue], problems: Problems) -> None:
+    """What `kafka.auth` brings along is not to be written beside it; and the tokens need their package."""
+    if find_spec(IAM_SIGNER) is None:
+        problems.add(
+            ("kafka", "auth"), '"msk-iam" needs a package that is not here; pip install "adapty-sink[msk-iam]"'
+        )
+    for name in options:
+        if name.startswith(("sasl.", "enable.sasl.")):
+            problems.add(("kafka", "options", name), 'comes with kafka.auth = "msk-iam"; leave it out')
+    if str(options.get("security.protocol", "SASL_SSL")).upper() != "SASL_SSL":
+        problems.add(
+            ("kafka", "options", "security.protocol"), 'is "SASL_SSL" with kafka.auth = "msk-iam"; leave it out'
+        )
+
+
+def _region_of(servers: str) -> str:
+    """The region that the names of MSK's brokers tell; "" where they are others."""
+    found = _MSK_BROKER.search(servers)
+    return found[1] if found else ""
+
+
+def _check_tokens(options: Mapping[str, OptionValue], problems: Problems) -> None:
+    """OAUTHBEARER without a source of tokens never connects, and the client does not say why."""
+    for name in ("sasl.mechanism", "sasl.mechanisms"):
+        if str(options.get(name, "")).upper() != "OAUTHBEARER":
+            continue
+        by_oidc = str(options.get("sasl.oauthbearer.method", "")).lower() == "oidc"
+        unsecured = str(options.get("enable.sasl.oauthbearer.unsecure.jwt", "")).lower() == "true"
+        if not (by_oidc or unsecured):
+            problems.add(
+                ("kafka", "options", name),
+                'has no source of tokens; write kafka.auth = "msk-iam" instead, or "sasl.oauthbearer.method" = "oidc"'
+                " with its client and URL",
+            )
 
 
 def _refuse_fixed(options: Mapping[str, OptionValue], path: Path, problems: Problems) -> None:

@@ -8,9 +8,12 @@ from os.path import normpath
 from pathlib import Path as File
 from typing import Any, TypeVar
 
+from pydantic import SecretStr
+
 from consumer.domain.errors import UsageError
 from consumer.settings.destination import BASE, check_apart
-from consumer.settings.environment import filled_in
+from consumer.settings.environment import filled_in, taken
+from consumer.settings.hidden import maskable
 from consumer.settings.kafka import read_kafka, read_registry
 from consumer.settings.model import (
     DestinationSettings,
@@ -22,7 +25,7 @@ from consumer.settings.model import (
     StreamSettings,
 )
 from consumer.settings.privacy import read_keys
-from consumer.settings.problems import Problems, suggestion
+from consumer.settings.problems import Problems, dotted, suggestion
 from consumer.settings.stream import Around, read_stream
 from consumer.settings.tables import Table, as_table, read_table
 
@@ -53,10 +56,12 @@ def settings_from(written: Mapping[str, Any], folder: File, environ: Mapping[str
     """The settings of a parsed file. Relative paths start at `folder`; `label` names the file in the message."""
     problems = Problems(written)
     given = filled_in(written, environ, problems)
+    from_environment = tuple((dotted(path), SecretStr(value)) for path, value in taken(written, environ))
     for name in given:
         if name not in TABLES:
             problems.add((name,), f"unknown table; {suggestion(name, TABLES)}")
-    kafka = read_kafka(given.get("kafka"), problems)
+    base = as_table(given.get("destination"), ("destination",), problems)
+    kafka = read_kafka(given.get("kafka"), problems, _region(base, environ))
     registry = read_registry(given.get("schema_registry"), problems)
     spool = _simple(SpoolSettings, "spool", given, problems)
     schedule = _simple(ScheduleSettings, "schedule", given, problems)
@@ -64,11 +69,10 @@ def settings_from(written: Mapping[str, Any], folder: File, environ: Mapping[str
     quarantine = _simple(QuarantineSettings, "quarantine", given, problems)
     privacy = read_keys(given.get("privacy"), problems)
     spool = spool.model_copy(update={"directory": File(normpath(folder / spool.directory))})
-    base = as_table(given.get("destination"), ("destination",), problems)
     around = Around(folder, base, registry is not None, privacy, quarantine.max_record)
     streams = _streams(given.get("streams"), around, problems)
     check_apart(streams, spool.directory, problems)
-    problems.raise_if_any(label)
+    problems.raise_if_any(label, maskable(from_environment))
     return Settings(
         kafka=kafka,
         schema_registry=registry,
@@ -78,7 +82,14 @@ def settings_from(written: Mapping[str, Any], folder: File, environ: Mapping[str
         quarantine=quarantine,
         privacy=privacy,
         streams=tuple(streams),
+        from_environment=from_environment,
     )
+
+
+def _region(destination: Mapping[str, Any], environ: Mapping[str, str]) -> str:
+    """The AWS region where nothing else tells that of the brokers; "" where it is not known."""
+    found = destination.get("region") or environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
+    return str(found or "")
 
 
 def _simple(model: type[T], name: str, given: Mapping[str, Any], problems: Problems) -> T:

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
 from pydantic import SecretStr
 
-from consumer.domain.redaction import without_userinfo
+from consumer.domain.redaction import SHORTEST, without, without_userinfo
+from consumer.settings.hidden import hidden, maskable
 from consumer.settings.model import Settings
 from consumer.streams.rules import RowRules
 
-_SHORTEST = 4
-
 
 def masked(settings: Settings) -> dict[str, Any]:
-    """The settings as plain values for the start banner. Of the row rules it has all but the schemas' text."""
-    shown: dict[str, Any] = _plain(settings.model_dump(mode="json", exclude={"streams": {"__all__": {"rules"}}}))
+    """The settings as plain values for the start banner. Of the row rules it has all but the schemas' text.
+
+    What came by `${NAME}` is masked, whatever it is.
+    """
+    hide = maskable(settings.from_environment)
+    kept_out: Any = {"streams": {"__all__": {"rules"}}, "from_environment": True}
+    shown: dict[str, Any] = _plain(settings.model_dump(mode="json", exclude=kept_out), hide)
     for stream, entry in zip(settings.streams, shown["streams"], strict=True):
-        entry["rules"] = _plain(_rules(stream.rules))
+        entry["rules"] = _plain(_rules(stream.rules), hide)
     return shown
 
 
@@ -33,21 +37,22 @@ def _rules(rules: RowRules) -> dict[str, Any]:
     return {"digest": rules.digest, **shown}
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, hide: Sequence[str]) -> Any:
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): _plain(item, hide) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
-        return [_plain(item) for item in value]
+        return [_plain(item, hide) for item in value]
     if is_dataclass(value) and not isinstance(value, type):
-        return {each.name: _plain(getattr(value, each.name)) for each in fields(value)}
+        return {each.name: _plain(getattr(value, each.name), hide) for each in fields(value)}
     if value is None or isinstance(value, (bool, int, float)):
         return value
-    return without_userinfo(str(value))
+    return without_userinfo(without(str(value), hide))
 
 
 def secret_values(settings: Settings) -> set[str]:
-    """Every secret in the settings, in clear: to strike it out of a text. Never print it."""
-    return {secret for secret in _secrets(settings.model_dump()) if len(secret) >= _SHORTEST}
+    """Every secret in the settings, in clear, and what came by `${NAME}`: to strike them out of a text. Never print."""
+    own = _secrets(settings.model_dump(exclude={"from_environment"}))
+    return {secret for secret in own if len(secret) >= SHORTEST} | set(hidden(settings.from_environment))
 
 
 def _secrets(value: object) -> Iterator[str]:

@@ -39,6 +39,19 @@ class KafkaSettings(Table):
         default="",
         example='"${HOSTNAME}"',
     )
+    auth: Literal["", "msk-iam"] = key(
+        '""',
+        "`msk-iam`: AWS MSK by IAM, tokens by the AWS chain; needs `adapty-sink[msk-iam]`. Empty: as `options` say.",
+        default="",
+        example='"msk-iam"',
+    )
+    region: Annotated[str, BeforeValidator(values.region)] = key(
+        '""',
+        "AWS region of the brokers, for `auth`. Empty: by the brokers' names, else that of `[destination]`, else"
+        " `AWS_REGION`.",
+        default="",
+        example='"eu-central-1"',
+    )
     options: dict[str, OptionValue] = key(
         "{}",
         "Any librdkafka setting but those that the sink's promises rest on; names in quotes or dotted.",
@@ -86,9 +99,9 @@ class DestinationSettings(Table):
     url: Annotated[str, BeforeValidator(addresses.destination_url)] = key(
         "", "`s3://bucket/folder` or `file:///folder`.", default="", example='"s3://adapty-events/com.sample-app"'
     )
-    region: Annotated[
-        str, BeforeValidator(values.matching(r"[a-z0-9-]{1,64}", 'is no region; write e.g. "eu-central-1"'))
-    ] = key('""', "AWS region. Empty: as the AWS chain says.", default="", example='"eu-central-1"')
+    region: Annotated[str, BeforeValidator(values.region)] = key(
+        '""', "AWS region. Empty: as the AWS chain says.", default="", example='"eu-central-1"'
+    )
     endpoint_url: Annotated[str, BeforeValidator(addresses.plain_http_url)] = key(
         '""', "Address of another S3 store (MinIO and friends). Empty: AWS.", default="", example='"https://minio:9000"'
     )
@@ -111,6 +124,21 @@ class DestinationSettings(Table):
         ),
     ] = key(
         '""', "Role to assume on top of the credentials.", default="", example='"arn:aws:iam::123456789012:role/sink"'
+    )
+    external_id: Annotated[
+        str,
+        BeforeValidator(
+            values.matching(r"[\w+=,.@:/-]{2,1224}", "is no external id; write 2 to 1,224 letters, digits or +=,.@:/-")
+        ),
+    ] = key(
+        '""', "External id that the role's trust policy asks for; beside `role_arn`.", default="", example='"sink-7f3a"'
+    )
+    ca_bundle: Annotated[str, BeforeValidator(values.text)] = key(
+        '""',
+        "PEM file of the authorities that sign the store's certificate, where they are private; relative to the"
+        " settings file. Empty: the public ones.",
+        default="",
+        example='"/etc/sink/ca.pem"',
     )
     compression: Compression = key('"none"', f"Compression of data objects: {_COMPRESSIONS}.", default="none")
     server_side_encryption: Literal["", "AES256", "aws:kms"] = key(
@@ -305,6 +333,8 @@ class Settings(BaseModel):
     quarantine: QuarantineSettings
     privacy: PrivacySettings = PrivacySettings()
     streams: tuple[StreamSettings, ...]
+    from_environment: tuple[tuple[str, SecretStr], ...] = ()
+    """The keys that took something by `${NAME}`, and what: for masking."""
 
     def stream(self, name: str) -> StreamSettings | None:
         """The stream of this name, or None."""

@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from consumer.domain.errors import UsageError
-from consumer.domain.redaction import is_secret_name, safe_echo
+from consumer.domain.redaction import is_secret_name, safe_echo, without
 
 Path = tuple[str, ...]
 """Where a value stands in the file: the names of its tables and its key."""
@@ -94,9 +94,9 @@ class Problems:
         """One line for each mistake: `key.path: what is wrong, what to write instead`."""
         return [f"{dotted(path)}: {text}" for path, text in self._found]
 
-    def raise_if_any(self, file: str) -> None:
-        """Raise UsageError with every mistake."""
-        lines = self.lines()
+    def raise_if_any(self, file: str, hidden: Collection[str] = ()) -> None:
+        """Raise UsageError with every mistake, `hidden` masked."""
+        lines = [without(line, hidden) for line in self.lines()]
         if lines:
             count = "1 mistake" if len(lines) == 1 else f"{len(lines)} mistakes"
             raise UsageError("\n".join([f"{file} has {count}:", *lines]))

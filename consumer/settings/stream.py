@@ -69,7 +69,9 @@ def read_stream(name: str, raw: object, around: Around, problems: Problems) -> S
         _check(rules, parts, path, problems)
         if not problems.about((*path, "schema")):
             personal = personal_of(privacy, rules, columns_of(rules), (*path, "privacy"), problems)
-    destination = read_destination(around.destination, parts["destination"], (*path, "destination"), problems)
+    destination = read_destination(
+        around.destination, parts["destination"], (*path, "destination"), around.folder, problems
+    )
     return StreamSettings(
         name=name,
         kind=rules.kind,

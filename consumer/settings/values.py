@@ -231,3 +231,7 @@ def within(low: N, high: N, advice: str) -> Callable[[N], N]:
         return value
 
     return check
+
+
+region = matching(r"[a-z0-9-]{1,64}", 'is no region; write e.g. "eu-central-1"')
+"""A parser of AWS regions."""

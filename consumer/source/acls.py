@@ -1,4 +1,4 @@
-"""What the brokers allow our credentials to do with topics and the group, asked without doing it."""
+"""What the brokers let us do with topics and the group, asked without doing it: rights, and who is there already."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ from confluent_kafka.admin import AclOperation, AdminClient  # type: ignore[attr
 
 from consumer.domain.errors import TransientError
 from consumer.settings.model import KafkaSettings
-from consumer.source.client_config import admin_config
+from consumer.source.client_config import admin_config, speaks_consumer_protocol
 from consumer.source.errors import NO_COORDINATOR, cause, outage
 
 ANSWER_SECONDS = 5.0
 NEEDED = AclOperation.READ
 TRIES = 10
 PAUSE_SECONDS = 0.5
+CONSUMERS = "consumer"
+"""Type of a group of consumers, by the classic protocol."""
+OURS = "cooperative-sticky"
 
 T = TypeVar("T")
 
@@ -53,6 +56,23 @@ def may_join_group(settings: KafkaSettings) -> bool:
     if found.code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
         return False
     raise outage(f"rights on group {group}", found)
+
+
+def foreign_assignor(settings: KafkaSettings) -> str:
+    """The assignor of live members that we cannot join beside; "" where there are none. Raises TransientError.
+
+    Brokers let nobody into a group whose members share no assignor with him. By the newer protocol they assign
+    themselves.
+    """
+    if speaks_consumer_protocol(settings.plain_options()):
+        return ""
+    admin, group = AdminClient(admin_config(settings)), settings.group_id
+    try:
+        found = admin.list_groups(group=group, timeout=ANSWER_SECONDS)
+    except KafkaException as error:
+        raise outage(f"members of group {group}", cause(error)) from error
+    assignors = {each.protocol for each in found if each.members and each.protocol_type == CONSUMERS}
+    return next((name for name in assignors if name not in {"", OURS}), "")
 
 
 def _allowed(found: Any) -> bool:

@@ -32,7 +32,7 @@ from consumer.domain.backoff import pauses
 from consumer.domain.errors import TransientError, UsageError
 from consumer.domain.offsets import Commit, LogEnds, TopicPartition
 from consumer.settings.model import KafkaSettings
-from consumer.source.client_config import admin_config
+from consumer.source.client_config import admin_config, token_trouble
 from consumer.source.errors import NO_COORDINATOR, NOTHING_SAID, cause
 from consumer.source.port import TopicFacts, millis_from
 
@@ -64,7 +64,7 @@ class KafkaAdmin:
     def __init__(self, settings: KafkaSettings, *, seconds: float = ANSWER_SECONDS) -> None:
         self._config = admin_config(settings)
         self._seconds = seconds
-        self._met = LastError()
+        self._met = LastError(lambda: token_trouble(settings))
         self._asking = Lock()
         self._bystanders: dict[str, Consumer] = {}
 
@@ -218,9 +218,13 @@ class KafkaAdmin:
 
 
 class LastError:
-    """Librdkafka's `error_cb` of a client: remembers the last error that says something."""
+    """Librdkafka's `error_cb` of a client: remembers the last error that says something.
 
-    def __init__(self) -> None:
+    `cause` knows what lies behind it, which the client does not: why there is no token to show.
+    """
+
+    def __init__(self, cause: Callable[[], str] = str) -> None:
+        self._cause = cause
         self._error: KafkaError | None = None
         self._at = 0.0
 
@@ -230,6 +234,8 @@ class LastError:
 
     def lately(self) -> str:
         """The error behind a semicolon, where there was one of late."""
+        if known := self._cause():
+            return known
         if self._error is None or time.monotonic() - self._at > LATELY_SECONDS:
             return NOTHING_SAID
         return f"; {self._error.str()}"

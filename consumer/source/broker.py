@@ -10,7 +10,7 @@ from consumer.domain.clock import Clock, SystemClock
 from consumer.domain.errors import LeaseLostError, TransientError, UnknownOutcomeError
 from consumer.domain.offsets import Commit, Lease
 from consumer.settings.model import KafkaSettings
-from consumer.source.client_config import consumer_config, try_options
+from consumer.source.client_config import consumer_config, token_trouble, try_options
 from consumer.source.health import Health
 from consumer.source.inbox import MEMORY_LIMIT, Inbox
 from consumer.source.member import Member
@@ -45,7 +45,7 @@ class KafkaBroker:
     ) -> None:
         clock = clock or SystemClock()
         self._inbox = Inbox(memory)
-        self._health = Health(self._inbox, clock)
+        self._health = Health(self._inbox, clock, lambda: token_trouble(settings))
         config = consumer_config(settings, static=static)
         try_options(settings)
         self._member = Member(config, self._inbox, self._health, clock, session_seconds)

@@ -12,6 +12,7 @@ from consumer.domain.errors import UsageError
 from consumer.settings.kafka import FIXED_OPTIONS
 from consumer.settings.model import KafkaSettings
 from consumer.source.errors import cause
+from consumer.source.iam_tokens import tokens_of
 
 FIXED: Mapping[str, Any] = {
     "enable.auto.commit": False,
@@ -64,6 +65,7 @@ def consumer_config(settings: KafkaSettings, *, static: bool = True) -> dict[str
         **CONSUMER_DEFAULTS,
         **_larger_fetch(options),
         **options,
+        **_iam(settings),
         "bootstrap.servers": settings.bootstrap_servers,
         "group.id": settings.group_id,
         **({"group.instance.id": settings.instance_id} if static and settings.instance_id else {}),
@@ -104,8 +106,22 @@ def admin_config(settings: KafkaSettings) -> dict[str, Any]:
         "client.id": CONSUMER_DEFAULTS["client.id"],
         "log_level": 0,  # what fails is raised, each time
         **options,
+        **_iam(settings),
         "bootstrap.servers": settings.bootstrap_servers,
     }
+
+
+def _iam(settings: KafkaSettings) -> dict[str, Any]:
+    """What `kafka.auth` brings along."""
+    if not settings.auth:
+        return {}
+    tokens = tokens_of(settings.region)
+    return {"security.protocol": "SASL_SSL", "sasl.mechanism": "OAUTHBEARER", "oauth_cb": tokens}
+
+
+def token_trouble(settings: KafkaSettings) -> str:
+    """Why there is no token, behind a semicolon; "" where there is one, or none is needed."""
+    return tokens_of(settings.region).trouble if settings.auth else ""
 
 
 def speaks_consumer_protocol(options: Mapping[str, str]) -> bool:

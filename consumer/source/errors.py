@@ -110,6 +110,12 @@ def cause(exception: BaseException) -> KafkaError:
     return KafkaError(KafkaError._FAIL, f"{type(exception).__name__}: {exception}")  # noqa: SLF001
 
 
+FOREIGN_MEMBERS = (
+    "live members of the group use another assignor than cooperative-sticky: stop them, or name another kafka.group_id"
+)
+
+
 def outage(what: str, error: KafkaError) -> TransientError:
-    """An error to wait out."""
-    return TransientError(f"{what}: {error.str()} ({error.name()})")
+    """An error to wait out, with the way out where one is known."""
+    way_out = f": {FOREIGN_MEMBERS}" if error.code() == KafkaError.INCONSISTENT_GROUP_PROTOCOL else ""
+    return TransientError(f"{what}: {error.str()} ({error.name()}){way_out}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Callable
 
 from confluent_kafka import KafkaError
 
@@ -41,9 +42,13 @@ class CalmLog:
 
 
 class Health:
-    """Used by the reader's thread alone, but for `stats`."""
+    """Used by the reader's thread alone, but for `stats`.
 
-    def __init__(self, inbox: Inbox, clock: Clock) -> None:
+    `cause` knows what the client does not: why there is no token to show to the brokers.
+    """
+
+    def __init__(self, inbox: Inbox, clock: Clock, cause: Callable[[], str] = str) -> None:
+        self._cause = cause
         self._inbox = inbox
         self._clock = clock
         self._reported: dict[str, float] = {}
@@ -58,7 +63,8 @@ class Health:
             return
         self._last_cause = error.str()
         if error.code() not in _QUIET:
-            self.report(outage(what, error))
+            trouble = outage(what, error)
+            self.report(TransientError(f"{trouble}{self._cause()}"), str(trouble))
 
     def report(self, trouble: TransientError, key: str = "") -> None:
         """Tell the worker and the log, unless they were told so lately. `key` stands for a text that varies."""
@@ -80,5 +86,5 @@ class Health:
             self._no_broker()
 
     def _no_broker(self) -> None:
-        why = f"; lately: {self._last_cause}" if self._last_cause else NOTHING_SAID
+        why = self._cause() or (f"; lately: {self._last_cause}" if self._last_cause else NOTHING_SAID)
         self.report(TransientError(f"Kafka: no broker is reachable{why}"), "no broker")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Self
 
 from confluent_kafka import Consumer, KafkaError, KafkaException
@@ -14,7 +16,7 @@ from consumer.domain.offsets import Span, TopicPartition
 from consumer.settings.model import KafkaSettings
 from consumer.source import errors as kafka_errors
 from consumer.source.admin import LastError
-from consumer.source.client_config import consumer_config
+from consumer.source.client_config import consumer_config, token_trouble
 from consumer.source.health import CalmLog
 from consumer.source.partition_queue import MERGE_BYTES, MERGE_RECORDS, merged
 from consumer.source.record_columns import Columns, Trouble, runs
@@ -45,21 +47,28 @@ class KafkaRangeReader:
         self, settings: KafkaSettings, *, silence_seconds: float = SILENCE_SECONDS, clock: Clock | None = None
     ) -> None:
         self._config = consumer_config(settings, static=False)
+        self._cause = partial(token_trouble, settings)
         self._silence_seconds = silence_seconds
         self._clock = clock or SystemClock()
 
     def read(self, partition: TopicPartition, span: Span) -> KafkaRange:
         """The committed records of these offsets."""
-        return KafkaRange(self._config, partition, span, self._silence_seconds, self._clock)
+        return KafkaRange(self._config, partition, span, self._silence_seconds, self._clock, self._cause)
 
 
 class KafkaRange:
     """One range under way. Connects when first asked for a batch, and anew after an error."""
 
     def __init__(
-        self, config: dict[str, Any], partition: TopicPartition, span: Span, silence_seconds: float, clock: Clock
+        self,
+        config: dict[str, Any],
+        partition: TopicPartition,
+        span: Span,
+        silence_seconds: float,
+        clock: Clock,
+        cause: Callable[[], str],
     ) -> None:
-        self._met = LastError()
+        self._met = LastError(cause)
         self._config = {**config, "error_cb": self._met, "logger": CalmLog(clock)}
         self._partition = partition
         self._end = span.end

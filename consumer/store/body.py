@@ -84,7 +84,9 @@ def freeze(
     """
     packer = CODECS[compression].packer
     with local_disk("read the spool" if packer is None else f"pack into {folder}"):
-        return _plain(pieces, header) if packer is None else _packed(pieces, header, packer(), folder)
+        return (
+            _plain(pieces, header) if packer is None else _packed(pieces, header, packer(_size(pieces, header)), folder)
+        )
 
 
 def framed(piece: Piece, length: int, *, header: bytes, sha256: str) -> FileBody:
@@ -240,6 +242,12 @@ def _plain(pieces: Sequence[Piece], header: bytes) -> FileBody:
         size += length
     checking = all(piece.self_checking for piece in pieces)
     return FileBody(size, digest.hexdigest(), lambda: _chained(header, frozen), self_checking=checking)
+
+
+def _size(pieces: Sequence[Piece], header: bytes) -> int:
+    """Bytes of all of it; -1 where a piece has as many as there will be."""
+    lengths = [piece.length for piece in pieces if piece.length is not None]
+    return len(header) + sum(lengths) if len(lengths) == len(pieces) else -1
 
 
 def _packed(pieces: Sequence[Piece], header: bytes, packer: Packer, folder: Path) -> FileBody:

@@ -44,12 +44,13 @@ class Packer(Protocol):
 class Codec:
     """One compression. The same bytes in give the same bytes out.
 
-    `packer` is None where nothing is packed. `unpack` gives the plain bytes in
+    `packer` is None where nothing is packed; it is told the number of plain bytes, -1 where nobody knows it before the
+    last of them, and wants exactly so many. `unpack` gives the plain bytes in
     blocks, and raises ValueError where the packed ones are damaged.
     """
 
     content_type: str
-    packer: Callable[[], Packer] | None
+    packer: Callable[[int], Packer] | None
     unpack: Callable[[BinaryIO], Iterator[bytes]]
 
 
@@ -60,7 +61,7 @@ def _read(reader: BinaryIO) -> Iterator[bytes]:
     yield from iter(lambda: reader.read(BLOCK), b"")
 
 
-def _gzip() -> Packer:
+def _gzip(_size: int) -> Packer:
     return zlib.compressobj(GZIP_LEVEL, wbits=31)  # a gzip header without name and time
 
 
@@ -78,8 +79,9 @@ def _gunzipped(reader: BinaryIO) -> Iterator[bytes]:
         raise ValueError("damaged gzip: it ends early")
 
 
-def _zstd() -> Packer:
-    return zstandard.ZstdCompressor(level=ZSTD_LEVEL, write_checksum=True).compressobj()
+def _zstd(size: int) -> Packer:
+    """With the size in the frame where it is known: readers that unpack at one go ask for it."""
+    return zstandard.ZstdCompressor(level=ZSTD_LEVEL, write_checksum=True).compressobj(size=size)
 
 
 def _unzstd(reader: BinaryIO) -> Iterator[bytes]:

@@ -55,6 +55,8 @@ class S3Options:
     kms_key_id: str = ""
     storage_class: str = ""
     role_arn: str = ""
+    external_id: str = ""
+    ca_bundle: str = ""
     addressing_style: Literal["auto", "path", "virtual"] = "auto"
     checksums: Literal["auto", "when_supported", "when_required"] = "when_supported"
     multipart_threshold: int = 1024 * MIB
@@ -118,7 +120,13 @@ class S3Access:
 def _connect(options: S3Options) -> Clients:
     session = _session(options)
     region = options.region or session.region_name or "us-east-1"
-    make = functools.partial(session.client, "s3", region_name=region, endpoint_url=options.endpoint_url or None)
+    make = functools.partial(
+        session.client,
+        "s3",
+        region_name=region,
+        endpoint_url=options.endpoint_url or None,
+        verify=options.ca_bundle or None,
+    )
     clients = Clients(
         once=make(config=_config(options, 1)),
         again=make(config=_config(options, READ_ATTEMPTS)),
@@ -175,7 +183,10 @@ class _AssumedRole(botocore.credentials.CredentialProvider):
             ),
             source_credentials=credentials,
             role_arn=self._options.role_arn,
-            extra_args={"RoleSessionName": SESSION_NAME},
+            extra_args={
+                "RoleSessionName": SESSION_NAME,
+                **({"ExternalId": self._options.external_id} if self._options.external_id else {}),
+            },
         )
         return botocore.credentials.DeferredRefreshableCredentials(fetcher.fetch_credentials, self.METHOD)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,6 +20,7 @@ from botocore.exceptions import (
     PartialCredentialsError,
     ProfileNotFound,
     ProxyConnectionError,
+    SSLError,
     SSOError,
     TokenRetrievalError,
 )
@@ -57,6 +59,11 @@ OTHER_BYTES: Final = frozenset(
     {"BadDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch", "InvalidDigest", "ChecksumMismatch"}
 )
 """The store compared a checksum with the bytes that came, and they were others."""
+
+UNVERIFIED: Final = "CERTIFICATE_VERIFY_FAILED"
+"""How OpenSSL says that it does not know who signed: no request was sent."""
+WANTS_CHECKSUM: Final = re.compile(r"checksum|content-?md5", re.IGNORECASE)
+"""In what a store says that takes no object without: a bucket with Object Lock, by default."""
 
 HTTP_NOT_FOUND, HTTP_CONFLICT, HTTP_UNMET, HTTP_BAD = 404, 409, 412, 400
 HTTP_UNKNOWN_CALL = 501
@@ -101,6 +108,11 @@ def explain(error: Exception, call: Call, where: str) -> SinkError:
         return _answered(error, call, where)
     if isinstance(error, NO_CREDENTIALS):
         return unprepared(error, call, where)
+    if isinstance(error, SSLError) and UNVERIFIED in str(error):
+        return TransientError(
+            f"{where}: {call.name} did not get through: {error}. If the authority that signed the store's certificate"
+            " is your own, name its file in destination.ca_bundle"
+        )
     if call.writes and not isinstance(error, NEVER_SENT):
         return UnknownOutcomeError(f"{where}: no answer to {call.name}, which may have taken effect: {error}")
     return TransientError(f"{where}: {call.name} did not get through: {error}")
@@ -153,6 +165,11 @@ def _failed(error: ClientError, call: Call, where: str) -> SinkError:
         return UnknownOutcomeError(f"{where}: {call.name} failed and may have taken effect: {said}")
     if status == HTTP_CONFLICT:
         return TransientError(f"{where}: {call.name} met another write at the same moment: {said}")
+    if call.writes and status == HTTP_BAD and WANTS_CHECKSUM.search(said):
+        return TransientError(
+            f"{where}: {call.name} failed: {said}. If the store takes no object without a checksum, as a bucket with"
+            ' Object Lock does, write destination.checksums = "when_supported"'
+        )
     return TransientError(f"{where}: {call.name} failed: {said}")
 
 

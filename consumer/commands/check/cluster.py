@@ -9,6 +9,7 @@ from consumer.commands.check.line import Line, failed, ok, warning
 from consumer.decode.registry import SchemaSource
 from consumer.domain.errors import HaltReason, SinkError, TransientError, UsageError
 from consumer.settings.model import KafkaSettings, Settings, StreamSettings
+from consumer.source.iam_tokens import said
 from consumer.source.port import ClusterAdmin, TopicFacts
 from consumer.streams.rules import Format
 
@@ -37,8 +38,23 @@ def option_lines(kafka: KafkaSettings, attempt: Callable[[KafkaSettings], None])
     yield ok("kafka", "options", "the client library takes them")
 
 
-def broker_lines(settings: Settings, admin: ClusterAdmin, may_join: Callable[[], bool]) -> Iterator[Line]:
-    """The brokers answer, and let us into the group."""
+def token_lines(kafka: KafkaSettings, make: Callable[[str], object]) -> Iterator[Line]:
+    """With `kafka.auth` a token can be made of what the AWS chain finds. The brokers say whether they take it."""
+    if not kafka.auth:
+        return
+    try:
+        make(kafka.region)
+    except Exception as error:  # noqa: BLE001 - boto and the signer raise whatever they met
+        todo = "give this machine credentials: a role of its pod or instance, a profile, or AWS_ACCESS_KEY_ID"
+        yield failed("kafka", "token", f"none for {kafka.auth} by the AWS chain: {said(error)}", todo)
+        return
+    yield ok("kafka", "token", f"made for {kafka.auth} in {kafka.region}")
+
+
+def broker_lines(
+    settings: Settings, admin: ClusterAdmin, may_join: Callable[[], bool], beside: Callable[[], str] = str
+) -> Iterator[Line]:
+    """The brokers answer, and let us into the group. `beside` names the assignor of members we cannot join beside."""
     subject = f"kafka {settings.kafka.bootstrap_servers}"
     todo = "mend kafka.bootstrap_servers or kafka.options (security.protocol, sasl.*), or the network between"
     try:
@@ -49,12 +65,15 @@ def broker_lines(settings: Settings, admin: ClusterAdmin, may_join: Callable[[],
     yield ok(subject, "reachable", "the brokers answer")
     group = settings.kafka.group_id
     try:
-        allowed = may_join()
+        allowed, assignor = may_join(), beside()
     except TransientError as error:
         todo = f"check again in a minute; if it stays, allow Describe and Read on group {group}"
         yield failed(subject, "group", str(error), todo)
         return
-    if allowed:
+    if assignor:
+        detail = f"group {group} has live members with the assignor {assignor}: the brokers let no worker in"
+        yield failed(subject, "group", detail, "stop them, or name another kafka.group_id")
+    elif allowed:
         yield ok(subject, "group", f"group {group} may be joined")
     else:
         yield failed(subject, "group", f"group {group} must not be joined", f"allow Read on group {group}")

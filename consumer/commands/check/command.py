@@ -6,11 +6,12 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar
 
 import typer
 
-from consumer.commands.check.cluster import broker_lines, option_lines, registry_lines, topic_lines
+from consumer.commands.check.cluster import broker_lines, option_lines, registry_lines, token_lines, topic_lines
 from consumer.commands.check.exposure import exposure_lines
 from consumer.commands.check.line import Line, Outcome, failed, ok
 from consumer.commands.check.local import engine_line, settings_lines, spool_lines
@@ -25,9 +26,10 @@ from consumer.domain.errors import HaltError, HaltReason, TransientError
 from consumer.seal.inspection import Outlook, Outside
 from consumer.settings.model import Settings, StreamSettings
 from consumer.shape.native import extension
-from consumer.source.acls import may_join_group, may_read_topic
+from consumer.source.acls import foreign_assignor, may_join_group, may_read_topic
 from consumer.source.admin import KafkaAdmin
 from consumer.source.client_config import try_options
+from consumer.source.iam_tokens import sign
 from consumer.source.port import ClusterAdmin
 from consumer.store.port import Store
 
@@ -65,8 +67,10 @@ def _lines(settings: Settings) -> Iterator[Line]:
     yield from options
     if not options.sound:
         return
+    yield from token_lines(settings.kafka, sign)
     admin = KafkaAdmin(settings.kafka)
-    kafka = _Watched(broker_lines(settings, admin, lambda: may_join_group(settings.kafka)))
+    may_join, beside = partial(may_join_group, settings.kafka), partial(foreign_assignor, settings.kafka)
+    kafka = _Watched(broker_lines(settings, admin, may_join, beside))
     yield from kafka
     if kafka.sound:
         for stream in settings.streams:

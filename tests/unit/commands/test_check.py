@@ -14,7 +14,7 @@ import pytest
 from consumer.commands import main
 from consumer.commands.check import command
 from consumer.commands.check import local as check_local
-from consumer.commands.check.cluster import broker_lines, registry_lines, topic_lines
+from consumer.commands.check.cluster import broker_lines, registry_lines, token_lines, topic_lines
 from consumer.commands.check.command import seal_log_lines
 from consumer.commands.check.line import Line, Outcome, failed, ok, warning
 from consumer.commands.check.local import engine_line, settings_lines, spool_lines
@@ -183,6 +183,30 @@ def test_brokers_that_do_not_answer_or_refuse(tmp_path: Path) -> None:
         raise TransientError("refused")
 
     assert by_check(broker_lines(found, view_of(GOOD), silent))["group"].outcome is Outcome.FAILED
+
+
+def test_members_that_nobody_can_join_beside(tmp_path: Path) -> None:
+    line = by_check(broker_lines(settings(tmp_path), view_of(GOOD), lambda: True, lambda: "range"))["group"]
+    assert (line.outcome, line.todo) == (Outcome.FAILED, "stop them, or name another kafka.group_id")
+    assert "assignor range" in line.detail
+
+
+def test_a_token_is_made_before_the_brokers_are_asked(tmp_path: Path) -> None:
+    iam = {"bootstrap_servers": "broker:9098", "auth": "msk-iam", "region": "eu-west-1"}
+    kafka = settings(tmp_path, kafka=iam).kafka
+    asked: list[str] = []
+    assert by_check(token_lines(kafka, asked.append))["token"].outcome is Outcome.OK
+    assert asked == ["eu-west-1"]
+
+    def nobody(_region: str) -> None:
+        raise AttributeError("'NoneType' object has no attribute 'access_key'")
+
+    line = by_check(token_lines(kafka, nobody))["token"]
+    assert (line.outcome, line.detail) == (
+        Outcome.FAILED,
+        "none for msk-iam by the AWS chain: it finds no credentials",
+    )
+    assert list(token_lines(settings(tmp_path).kafka, nobody)) == []
 
 
 def test_which_engine_runs_is_said() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import ipaddress
 import re
 import subprocess
 import tomllib
@@ -255,3 +256,27 @@ def test_the_policy_lets_out_to_what_the_settings_name(objects: list[Object], si
     if sink.schema_registry is not None:
         wanted.append(int(sink.schema_registry.url.rpartition(":")[2]))
     assert all(any(first <= port <= last for first, last in open_ports) for port in wanted), wanted
+
+
+def test_the_policy_lets_out_to_nobody_else(objects: list[Object]) -> None:
+    """Each rule says where to; what is local to the node only where EKS gives out credentials."""
+    rules = one(objects, "NetworkPolicy")["spec"]["egress"]
+    assert all(rule["to"] for rule in rules)
+    agent = [ipaddress.ip_address("169.254.170.23"), ipaddress.ip_address("fd00:ec2::23")]
+    metadata = [ipaddress.ip_address("169.254.169.254"), ipaddress.ip_address("fd00:ec2::254")]
+    assert [_ports_to(rules, address) for address in agent] == [{80}, {80}]
+    assert [_ports_to(rules, address) for address in metadata] == [set(), set()]
+    assert _ports_to(rules, ipaddress.ip_address("52.218.0.1")) == {443}
+    assert _ports_to(rules, ipaddress.ip_address("10.0.3.4")) == {443, 8081, 9092}
+
+
+def _ports_to(rules: list[Object], address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> set[int]:
+    """The first port of each range that is open to the address."""
+    blocks = [(rule, each["ipBlock"]) for rule in rules for each in rule["to"] if "ipBlock" in each]
+    return {
+        port["port"]
+        for rule, block in blocks
+        for port in rule["ports"]
+        if address in ipaddress.ip_network(block["cidr"])
+        and not any(address in ipaddress.ip_network(other) for other in block.get("except", []))
+    }

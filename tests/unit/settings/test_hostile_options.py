@@ -67,3 +67,65 @@ def test_a_topic_whose_keys_fit_no_store(tmp_path: Path) -> None:
     assert load(tmp_path, topic="t" * 200).streams[0].topic == "t" * 200
     with pytest.raises(UsageError, match=r"streams\.events\.topic.*200"):
         load(tmp_path, topic="t" * 201)
+
+
+BEARER = {"security.protocol": "SASL_SSL", "sasl.mechanism": "OAUTHBEARER"}
+
+
+def test_bearer_tokens_need_a_source(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"sasl\.mechanism.*has no source of tokens.*msk-iam"):
+        load(tmp_path, kafka=BEARER)
+    load(tmp_path, kafka={**BEARER, "sasl.oauthbearer.method": "oidc", "sasl.oauthbearer.client.id": "x"})
+    load(tmp_path, kafka={**BEARER, "enable.sasl.oauthbearer.unsecure.jwt": True})
+
+
+MSK = "b-1.sink.a1b2c3.c2.kafka.eu-west-1.amazonaws.com:9098,b-2.sink.a1b2c3.c2.kafka.eu-west-1.amazonaws.com:9098"
+
+
+def iam(servers: str = MSK, region: str = "", environ: Mapping[str, str] | None = None, **kafka: Any) -> Settings:
+    tables: dict[str, Any] = {
+        "kafka": {"bootstrap_servers": servers, "auth": "msk-iam", **kafka},
+        "destination": {"url": "s3://bucket", "region": region},
+        "streams": {"events": {"topic": "t"}},
+    }
+    return settings_from(tables, Path("/etc"), environ or {}, "sink.toml")
+
+
+def test_the_region_of_the_brokers() -> None:
+    """What is written, else what their names say, else the bucket's, else the environment's."""
+    assert iam(region="eu-central-1", environ={"AWS_REGION": "us-east-2"}).kafka.region == "eu-west-1"
+    assert iam(MSK, region="eu-central-1").model_copy().kafka.region == "eu-west-1"
+    assert iam("boot-x1.c3.kafka-serverless.ap-south-1.amazonaws.com:9098").kafka.region == "ap-south-1"
+    private = "kafka.internal:9098"
+    assert iam(private, region="eu-central-1", environ={"AWS_REGION": "us-east-2"}).kafka.region == "eu-central-1"
+    assert iam(private, environ={"AWS_REGION": "us-east-2"}).kafka.region == "us-east-2"
+    written = settings_from(
+        {
+            "kafka": {"bootstrap_servers": MSK, "auth": "msk-iam", "region": "us-west-2"},
+            "destination": {"url": "s3://bucket"},
+            "streams": {"events": {"topic": "t"}},
+        },
+        Path("/etc"),
+        {},
+        "sink.toml",
+    )
+    assert written.kafka.region == "us-west-2"
+    with pytest.raises(UsageError, match=r"kafka\.region: is not known"):
+        iam(private)
+
+
+def test_what_comes_with_iam_is_not_written_beside_it() -> None:
+    options = {"sasl.mechanism": "SCRAM-SHA-512", "security.protocol": "SASL_PLAINTEXT", "ssl.ca.location": "/ca.pem"}
+    with pytest.raises(UsageError) as caught:
+        iam(options=options)
+    lines = str(caught.value).splitlines()[1:]
+    assert lines == [
+        'kafka.options."sasl.mechanism": comes with kafka.auth = "msk-iam"; leave it out',
+        'kafka.options."security.protocol": is "SASL_SSL" with kafka.auth = "msk-iam"; leave it out',
+    ]
+
+
+def test_a_missing_extra_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("consumer.settings.kafka.find_spec", lambda _: None)
+    with pytest.raises(UsageError, match=r'kafka\.auth: "msk-iam" needs .*pip install "adapty-sink\[msk-iam\]"'):
+        iam()

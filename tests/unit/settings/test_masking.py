@@ -8,11 +8,21 @@ import pickle
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from rich.pretty import pretty_repr
 
-from consumer.domain.redaction import MASK, is_secret_name, safe_echo, without_userinfo
+from consumer.domain.errors import UsageError
+from consumer.domain.redaction import (
+    MASK,
+    hide,
+    is_secret_name,
+    safe_echo,
+    without_hidden,
+    without_secrets,
+    without_userinfo,
+)
 from consumer.settings.load import load_settings
 from consumer.settings.masking import masked, secret_values
 from consumer.settings.model import Settings
@@ -193,3 +203,66 @@ def test_users_in_urls(text: str, masked_text: str) -> None:
 )
 def test_an_echo_has_nothing_before_the_last_at(text: str, echo: str) -> None:
     assert safe_echo(text) == echo
+
+
+ENVIRONMENT = {
+    "USER": "planted-user-71ac",
+    "FOLDER": "planted-folder-83bd",
+    "SALT": 'planted "quoted" 95ce/x',
+    "RATIO": "0.25",
+    "URL_USER": "user:p@ss-a7df",
+}
+FROM_ENVIRONMENT = """
+[kafka]
+bootstrap_servers = "broker:9092"
+[kafka.options]
+"sasl.username" = "${USER}"
+"client.id" = "sink-${SALT}"
+[schema_registry]
+url = "http://${URL_USER}@registry:8081"
+[destination]
+url = "s3://visible-bucket/${FOLDER}"
+[quarantine]
+max_ratio = "${RATIO}"
+[streams.events]
+topic = "visible.topic"
+"""
+
+
+def from_environment(folder: Path, text: str = FROM_ENVIRONMENT) -> Settings:
+    path = folder / "sink.toml"
+    path.write_text(text)
+    return load_settings(path, ENVIRONMENT)
+
+
+def test_what_came_from_the_environment_is_masked_in_the_banner(tmp_path: Path) -> None:
+    loaded = from_environment(tmp_path)
+    banner = masked(loaded)
+    text = json.dumps(banner)
+    assert [value for value in ENVIRONMENT.values() if value in text and value != "0.25"] == []
+    assert banner["kafka"]["options"] == {"sasl.username": MASK, "client.id": f"sink-{MASK}"}
+    assert banner["streams"][0]["destination"]["url"] == f"s3://visible-bucket/{MASK}"
+    assert banner["quarantine"]["max_ratio"] == 0.25
+    assert "planted" not in repr(loaded.from_environment)
+
+
+def test_what_came_from_the_environment_is_masked_in_all_that_is_said(tmp_path: Path) -> None:
+    """But for names of what messages are about: they would say nothing without."""
+    hide(secret_values(from_environment(tmp_path)))
+    try:
+        assert without_secrets(f"refused {ENVIRONMENT['USER']}, twice") == f"refused {MASK}, twice"
+        assert without_hidden(json.dumps({"client": ENVIRONMENT["SALT"]})) == json.dumps({"client": MASK})
+        assert without_hidden(f"?user={quote(ENVIRONMENT['SALT'], safe='')}") == f"?user={MASK}"
+        assert without_hidden(f"s3://visible-bucket/{ENVIRONMENT['FOLDER']}/x").endswith("83bd/x")
+        assert without_secrets("http://user:p@ss-a7df@registry:8081 answers") == f"http://{MASK}@registry:8081 answers"
+    finally:
+        hide(())
+    assert without_secrets(ENVIRONMENT["USER"]) == ENVIRONMENT["USER"]
+
+
+def test_a_mistake_in_the_settings_repeats_nothing_of_the_environment(tmp_path: Path) -> None:
+    wrong = FROM_ENVIRONMENT.replace('topic = "visible.topic"', 'topic = "${SALT}"\nkind = "${USER}"\n"${FOLDER}" = 1')
+    with pytest.raises(UsageError) as caught:
+        from_environment(tmp_path, wrong.replace("s3://visible-bucket", "gs://x"))
+    assert "streams.events.topic" in str(caught.value)
+    assert [value for value in ENVIRONMENT.values() if value in str(caught.value)] == []

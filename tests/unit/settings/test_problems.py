@@ -269,6 +269,26 @@ CASES: dict[str, tuple[str, str]] = {
         base("role_arn = 'sink'"),
         'destination.role_arn: "sink" is no role; write e.g. "arn:aws:iam::123456789012:role/sink"',
     ),
+    "external id without a role": (
+        base("external_id = 'sink-7f3a'"),
+        "destination.role_arn: is missing beside external_id; write the role, or leave the id out",
+    ),
+    "bad external id": (
+        base("external_id = 'two words'\nrole_arn = 'arn:aws:iam::123456789012:role/sink'"),
+        'destination.external_id: "two words" is no external id; write 2 to 1,224 letters, digits or +=,.@:/-',
+    ),
+    "bundle that is not there": (
+        base("ca_bundle = 'nowhere.pem'"),
+        'destination.ca_bundle: "nowhere.pem" cannot be read (No such file or directory); write the path of a PEM file',
+    ),
+    "bundle without a certificate": (
+        base("ca_bundle = '/dev/null'"),
+        'destination.ca_bundle: "/dev/null" holds no certificate; write the path of a PEM file',
+    ),
+    "bundle of a local folder": (
+        base("ca_bundle = '/etc/ca.pem'").replace("s3://", "file:///"),
+        "destination.ca_bundle: has no effect in a local folder; leave it out",
+    ),
     "part size": (
         base("multipart_threshold = '1MiB'"),
         'destination.multipart_threshold: "1MiB" is out of range; write 5MiB to 5GiB',

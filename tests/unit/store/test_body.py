@@ -71,6 +71,16 @@ def on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packing, "IN_MEMORY", 0)
 
 
+def test_a_zstd_frame_says_its_size(tmp_path: Path) -> None:
+    """Readers that unpack at one go ask for it."""
+    with freeze([piece(b"1,2\n" * 3, 12)], header=b"a,b\n", compression="zstd", folder=tmp_path) as body:
+        packed = body.open().read()
+    assert zstandard.frame_content_size(packed) == 16
+    assert zstandard.ZstdDecompressor().decompress(packed) == b"a,b\n" + b"1,2\n" * 3
+    with freeze([piece(b"1,2\n")], header=b"a,b\n", compression="zstd", folder=tmp_path) as body:
+        assert zstandard.frame_content_size(body.open().read()) == -1, "nobody knows"
+
+
 @pytest.mark.parametrize("compression", ["gzip", "zstd"])
 def test_few_packed_bytes_need_no_disk(tmp_path: Path, compression: Compression) -> None:
     nowhere = tmp_path / "not there"

@@ -13,6 +13,7 @@ from botocore.exceptions import (
     NoCredentialsError,
     ProfileNotFound,
     ReadTimeoutError,
+    SSLError,
 )
 
 from consumer.domain.errors import HaltError, TransientError, UnknownOutcomeError
@@ -112,6 +113,24 @@ def test_refused_credentials_are_waited_for_and_read_again(error: Exception) -> 
 @pytest.mark.parametrize("error", [answer(400, "BadDigest", "PutObject"), answer(404, "404", "HeadObject"), OSError()])
 def test_other_errors_do_not_speak_of_credentials(error: Exception) -> None:
     assert not credentials_refused(error)
+
+
+def test_a_store_that_takes_nothing_without_a_checksum_is_told_of_the_setting() -> None:
+    said = "Content-MD5 OR x-amz-checksum- HTTP header is required for Put Object requests with Object Lock parameters"
+    error = explain(answer(400, "InvalidRequest", "PutObject", said), PUT, "s3://b/k")
+    assert type(error) is TransientError
+    assert 'write destination.checksums = "when_supported"' in str(error)
+    assert "checksums" not in str(explain(answer(400, "InvalidRequest", "PutObject", "no"), PUT, "s3://b/k"))
+
+
+def test_an_authority_that_is_not_known_is_told_of_the_setting() -> None:
+    """Nothing was sent: a write had no effect."""
+    why = "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed certificate in certificate chain"
+    error = explain(SSLError(endpoint_url="https://minio:9000/b/k", error=why), PUT, "s3://b/k")
+    assert type(error) is TransientError
+    assert "destination.ca_bundle" in str(error)
+    cut = SSLError(endpoint_url="https://minio:9000/b/k", error="EOF occurred in violation of protocol")
+    assert isinstance(explain(cut, PUT, "s3://b/k"), UnknownOutcomeError)
 
 
 def test_messages_say_what_to_allow() -> None:
