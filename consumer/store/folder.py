@@ -19,8 +19,8 @@ from typing import BinaryIO
 from consumer.domain.errors import HaltError, HaltReason, TransientError, UnknownOutcomeError
 from consumer.store.body import BLOCK, blocks, local_disk
 from consumer.store.conditional_writes.barrier import cross
+from consumer.store.document_sizes import refuse_unread, refuse_unwritten
 from consumer.store.port import (
-    MOST_WHOLE,
     Absent,
     Body,
     Condition,
@@ -29,7 +29,6 @@ from consumer.store.port import (
     Refused,
     Stored,
     Written,
-    too_large,
 )
 
 TEMPORARY = ".adapty-sink-tmp"
@@ -68,6 +67,7 @@ class FolderStore:
         metadata: Mapping[str, str] | None = None,  # noqa: ARG002 - a folder keeps none
     ) -> Written | Refused:
         """Write a temporary file, make it durable, then let it appear under its name at once."""
+        refuse_unwritten(key, str(self._path(key)), body.size)
         return self._put(key, lambda: blocks(body, BLOCK), condition)
 
     def put_stream(
@@ -105,8 +105,7 @@ class FolderStore:
             return None
         with self._outage(f"read {key}"), reader:
             facts = _facts(key, os.fstat(reader.fileno()))
-            if facts.size > MOST_WHOLE:
-                raise too_large(str(self._path(key)), facts.size)
+            refuse_unread(key, str(self._path(key)), facts.size)
             return Stored(facts, reader.read())
 
     def head(self, key: str) -> ObjectInfo | None:

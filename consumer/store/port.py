@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import BinaryIO, Protocol
 
-from consumer.domain.errors import HaltError, HaltReason
-
 
 @dataclass(frozen=True, slots=True)
 class Absent:
@@ -113,19 +111,6 @@ class Stored:
     data: bytes
 
 
-MOST_WHOLE = 64 * 1024 * 1024
-"""Bytes of an object that is read whole: a record, a manifest, a list. None of ours comes near it."""
-
-
-def too_large(where: str, size: int) -> HaltError:
-    """The error of a document that nobody should hold in memory."""
-    return HaltError(
-        HaltReason.OBJECT_MISMATCH,
-        f"{where} has {size:,} bytes, and no document of ours is as large: move it out of the folder; what a worker "
-        "writes anew it does, a seal record is to be restored from a backup",
-    )
-
-
 class Store(Protocol):
     """One destination folder. Keys are relative to it. Any thread may call; no call sleeps or retries for long.
 
@@ -143,13 +128,14 @@ class Store(Protocol):
     def put(
         self, key: str, body: Body, *, condition: Condition, metadata: Mapping[str, str] | None = None
     ) -> Written | Refused:
-        """Write the object under the condition, whole or not at all, however large it is.
+        """Write the object under the condition, whole or not at all, however large it is; but for our documents.
 
-        Raises UnknownOutcomeError where the answer was lost: the caller reads back.
+        Those that `get` would refuse are refused here, too: HaltError. Raises UnknownOutcomeError where the answer was
+        lost: the caller reads back.
         """
 
     def get(self, key: str) -> Stored | None:
-        """The object whole (records, manifests), or None. Raises HaltError for one above `MOST_WHOLE`."""
+        """The object whole (records, manifests), or None. Raises HaltError above the limit of `document_sizes`."""
 
     def head(self, key: str) -> ObjectInfo | None:
         """The object's facts, or None."""

@@ -23,8 +23,8 @@ from consumer.store import s3_errors
 from consumer.store.body import BodyReader, blocks, into_buffers, regrouped
 from consumer.store.compression import content_type
 from consumer.store.conditional_writes.barrier import held_back
+from consumer.store.document_sizes import refuse_unread, refuse_unwritten
 from consumer.store.port import (
-    MOST_WHOLE,
     Absent,
     Body,
     BytesBody,
@@ -33,7 +33,6 @@ from consumer.store.port import (
     Refused,
     Stored,
     Written,
-    too_large,
 )
 from consumer.store.s3_clients import MIB, MOST_PART, MOST_PARTS, S3Access, S3Options
 from consumer.store.s3_errors import Call, MissingKeyError, OtherBytesError, UnmetError
@@ -86,6 +85,7 @@ class S3Store:
         self, key: str, body: Body, *, condition: Condition, metadata: Mapping[str, str] | None = None
     ) -> Written | Refused:
         """See `Store.put`. A body above the threshold goes up in parts, and counts from their completion on."""
+        refuse_unwritten(key, self._where(key), body.size)
         if body.size > self._options.multipart_threshold:
             if isinstance(condition, Absent) and self.head(key):
                 return Refused()  # known before gigabytes are sent in vain
@@ -205,8 +205,7 @@ class S3Store:
 
         def read(client: S3Client) -> Stored:
             answer = client.get_object(**self._at(key))
-            if answer["ContentLength"] > MOST_WHOLE:
-                raise too_large(self._where(key), answer["ContentLength"])
+            refuse_unread(key, self._where(key), answer["ContentLength"])
             data = answer["Body"].read()
             return Stored(ObjectInfo(key, len(data), answer["ETag"], _metadata(answer["Metadata"])), data)
 

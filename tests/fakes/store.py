@@ -12,6 +12,7 @@ from typing import BinaryIO
 from consumer.domain.clock import Clock, SystemClock
 from consumer.store.body import BLOCK, blocks
 from consumer.store.conditional_writes.barrier import cross
+from consumer.store.document_sizes import refuse_unread, refuse_unwritten
 from consumer.store.port import Absent, Body, BytesBody, Condition, ObjectInfo, Refused, Stored, Written
 
 
@@ -40,6 +41,7 @@ class MemoryStore:
         self, key: str, body: Body, *, condition: Condition, metadata: Mapping[str, str] | None = None
     ) -> Written | Refused:
         """See `Store.put`; no outcome is unknown."""
+        refuse_unwritten(key, key, body.size)
         data = b"".join(blocks(body, BLOCK))
         cross()
         with self._lock:
@@ -71,16 +73,20 @@ class MemoryStore:
     def get(self, key: str) -> Stored | None:
         """The object whole, or None."""
         with self._lock:
-            return self._objects.get(key)
+            stored = self._objects.get(key)
+        if stored is not None:
+            refuse_unread(key, key, len(stored.data))
+        return stored
 
     def head(self, key: str) -> ObjectInfo | None:
         """The object's facts, or None."""
-        stored = self.get(key)
+        with self._lock:
+            stored = self._objects.get(key)
         return stored.facts if stored else None
 
     def open(self, key: str, *, version_id: str = "") -> BinaryIO | None:
         """The object as a stream, or None."""
-        stored = self._old.get((key, version_id)) if version_id else self.get(key)
+        stored = self._old.get((key, version_id)) if version_id else self._objects.get(key)
         return io.BytesIO(stored.data) if stored else None
 
     def copy(self, source: str, target: str, *, etag: str) -> bool:

@@ -14,12 +14,9 @@ import pytest
 import zstandard
 
 from consumer.decode.json_decoder import parse
-from consumer.domain.errors import BadRecordError, HaltError, HaltReason
+from consumer.domain.errors import BadRecordError
 from consumer.seal.objects import count_lines
-from consumer.store import folder, port
 from consumer.store.compression import BLOCK, plain_blocks
-from consumer.store.folder import FolderStore
-from consumer.store.port import Absent, BytesBody
 from consumer.streams.rules import RowRules
 from consumer.verify import objects
 from tests.builders.transforming import AvroText, both, judged, rules_of
@@ -167,15 +164,3 @@ def test_a_line_without_end_is_damage(monkeypatch: pytest.MonkeyPatch) -> None:
 
     with pytest.raises(ValueError, match="more than 10 bytes"):
         list(objects._split(endless()))
-
-
-def test_a_document_too_large_to_be_ours_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folder, "MOST_WHOLE", 10)
-    store = FolderStore(tmp_path)
-    store.put("small", BytesBody(bytes(10)), condition=Absent())
-    store.put("large", BytesBody(bytes(11)), condition=Absent())
-    assert store.get("small") is not None
-    with pytest.raises(HaltError, match="large has 11 bytes, and no document of ours is as large") as caught:
-        store.get("large")
-    assert caught.value.reason is HaltReason.OBJECT_MISMATCH
-    assert port.MOST_WHOLE == 64 * 1024 * 1024

@@ -1,0 +1,44 @@
+"""How large our documents may be, by kind: what no reader takes is not written either."""
+
+from __future__ import annotations
+
+from consumer.domain.errors import HaltError, HaltReason
+
+MIB = 1024 * 1024
+MOST_WHOLE = 64 * MIB
+"""Bytes of any object that is read whole."""
+_BY_NAME = {"_days.json": MIB, "_manifest.json": 8 * MIB, "_schema.json": 16 * MIB}
+_BY_FOLDER = {"_seals/_settings/": 24 * MIB, "_seals/": 8 * MIB, "_replays/": 16 * MIB, "exports/": 8 * MIB}
+"""In this order. A text of as many bytes can become thirty times as much in memory, and must fit a pod."""
+
+
+def most_bytes(key: str) -> int | None:
+    """The limit of a document of ours; None where the key is none of a document: data, old bodies."""
+    parts = key.split("/")
+    name = parts[-1]
+    if not name.endswith(".json") or (parts[0] == "_replays" and parts[3:4] == ["old"]):
+        return None
+    known = _BY_NAME.get(name)
+    return known or next((most for folder, most in _BY_FOLDER.items() if key.startswith(folder)), None)
+
+
+def refuse_unread(key: str, where: str, size: int) -> None:
+    """Called before an object is read whole. Raises HaltError for one that nobody should hold in memory."""
+    most = most_bytes(key) or MOST_WHOLE
+    if size > most:
+        raise HaltError(
+            HaltReason.OBJECT_MISMATCH,
+            f"{where} has {size:,} bytes, and no document of ours of that name has more than {most:,}: move it out of"
+            " the folder; what a worker writes anew it does, a seal record is to be restored from a backup",
+        )
+
+
+def refuse_unwritten(key: str, where: str, size: int) -> None:
+    """Called before an object is put. Raises HaltError for a document that nobody would read again."""
+    most = most_bytes(key)
+    if most is not None and size > most:
+        raise HaltError(
+            HaltReason.OBJECT_MISMATCH,
+            f"{where} would have {size:,} bytes, and is not read above {most:,}: nothing was written. It lists too many"
+            " objects: with streams.X.oldest_day rows of days without number go to quarantine",
+        )
