@@ -28,19 +28,24 @@ _OURS = re.compile(
 
 def claim(directory: Path) -> None:
     """Mark the directory as ours. Raises UsageError where it holds anything else, OSError as the system does."""
-    mark = directory / MARK
-    if mark.is_file():
-        return
-    with os.scandir(directory) as entries:
-        strange = sorted(entry.name for entry in entries if not _is_ours(entry))
-    if strange:
-        names = ", ".join(map(repr, strange[:SHOWN])) + (" ..." if len(strange) > SHOWN else "")
+    if names := strangers(directory):
         raise UsageError(
             f"spool.directory: {directory} holds what is not the sink's ({names}), and files in a spool are deleted:"
             " name an empty directory"
         )
-    mark.write_text(MARK_TEXT)
-    mark.chmod(0o600)
+    mark = directory / MARK
+    if not mark.is_file():
+        mark.write_text(MARK_TEXT)
+        mark.chmod(0o600)
+
+
+def strangers(directory: Path) -> str:
+    """What the directory holds that is not ours, for a message; "" where there is nothing, or it has our mark."""
+    if (directory / MARK).is_file():
+        return ""
+    with os.scandir(directory) as entries:
+        strange = sorted(entry.name for entry in entries if not _is_ours(entry))
+    return ", ".join(map(repr, strange[:SHOWN])) + (" ..." if len(strange) > SHOWN else "")
 
 
 def _is_ours(entry: os.DirEntry[str]) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import shutil
 import tempfile
@@ -13,6 +15,7 @@ from consumer.commands.check.line import Line, failed, ok, warning
 from consumer.commands.output import size_text
 from consumer.settings.model import Settings, SpoolSettings, StreamSettings
 from consumer.shape.native.extension import Found
+from consumer.spool.mark import strangers
 from consumer.streams.kinds import kind_of
 
 KUBERNETES = "KUBERNETES_SERVICE_HOST"
@@ -60,12 +63,13 @@ def engine_line(found: Found) -> Line:
 
 
 def spool_lines(spool: SpoolSettings) -> Iterator[Line]:
-    """The spool's folder takes files, and has room for its limit. Runs beside a worker that uses it."""
+    """The spool's folder takes files and locks, is ours, and has room for its limit. Runs beside a worker."""
     subject = f"spool {spool.directory}"
     home = _nearest(spool.directory)
     try:
-        _try(home)
+        lock = _try(home)
         free = shutil.disk_usage(home).free
+        strange = strangers(home) if home == spool.directory else ""
     except OSError as error:
         yield failed(
             subject,
@@ -75,6 +79,11 @@ def spool_lines(spool: SpoolSettings) -> Iterator[Line]:
         )
         return
     yield ok(subject, "writable", f"{home} takes files")
+    if lock:
+        yield failed(subject, "locks", f"{home} takes no file locks ({lock})", "use a volume with file locks")
+    if strange:
+        detail = f"it holds what is not the sink's ({strange}), and files in a spool are deleted"
+        yield failed(subject, "contents", detail, "name an empty directory in spool.directory")
     yield _room_line(subject, spool, free, _used(spool.directory))
 
 
@@ -103,11 +112,17 @@ def _nearest(folder: Path) -> Path:
     return next((path for path in (folder, *folder.parents) if path.exists()), folder)
 
 
-def _try(folder: Path) -> None:
+def _try(folder: Path) -> str:
+    """Write a file there. Why it cannot be locked, "" where it can. Raises OSError where it cannot be written."""
     with tempfile.NamedTemporaryFile(dir=folder, prefix=".adapty-sink-check-") as file:
         file.write(b"check")
         file.flush()
         os.fsync(file.fileno())
+        try:
+            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            return f"{errno.errorcode.get(error.errno or 0, '')}: {error.strerror}"
+    return ""
 
 
 def _used(folder: Path) -> int:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -18,11 +20,14 @@ from consumer.commands.check.cluster import broker_lines, registry_lines, token_
 from consumer.commands.check.command import seal_log_lines
 from consumer.commands.check.line import Line, Outcome, failed, ok, warning
 from consumer.commands.check.local import engine_line, settings_lines, spool_lines
-from consumer.commands.check.privacy import looks_personal, privacy_lines
+from consumer.commands.check.privacy import key_lines, looks_personal, privacy_lines
 from consumer.commands.check.store import column_lines, store_lines
 from consumer.decode.registry import MemoryRegistry
 from consumer.domain.errors import HaltError, HaltReason, TransientError
+from consumer.domain.offsets import TopicPartition
 from consumer.seal.folder_columns import claim_columns
+from consumer.seal.inspection import Outlook
+from consumer.seal.log import put_rules
 from consumer.settings.load import settings_from
 from consumer.settings.model import Settings
 from consumer.shape.native.extension import Extension, Found
@@ -94,6 +99,26 @@ def test_personal_columns_with_rules_need_no_advice(tmp_path: Path) -> None:
     assert list(privacy_lines(found, found.streams[0])) == []
 
 
+def test_keys_that_rows_still_need(tmp_path: Path) -> None:
+    """A row of an open day may be read again, by the settings of the record that covers it."""
+    hashed = {"topic": TOPIC, "privacy": {"columns": {"customer_user_id": "hash"}, "key": "k1"}}
+    found = settings(tmp_path, streams={"events": hashed}, privacy=PII)
+    store, rules = MemoryStore(), found.streams[0].rules
+    put_rules(store, rules)
+    chain = SimpleNamespace(
+        empty=False,
+        records=[SimpleNamespace(settings=rules.digest, through=10)],
+        head=SimpleNamespace(resume=5),
+    )
+    outlook = cast("Outlook", SimpleNamespace(found=SimpleNamespace(chain=chain), partition=TopicPartition(TOPIC, 0)))
+    assert by_check(key_lines(found, found.streams[0], store, [outlook]))["privacy keys"].outcome is Outcome.OK
+    without = settings(tmp_path)
+    line = by_check(key_lines(without, without.streams[0], store, [outlook]))["privacy keys"]
+    assert (line.outcome, line.todo) == (Outcome.FAILED, "put that key back under its name into [privacy.keys]")
+    chain.head.resume = 10
+    assert list(key_lines(without, without.streams[0], store, [outlook])) == []
+
+
 @pytest.mark.parametrize(
     ("name", "personal"),
     [("user_id", True), ("clientIp", True), ("EMAIL", True), ("userAgent", True), ("amount", False), ("zip", False)],
@@ -157,6 +182,24 @@ class Down(MemoryAdmin):
 
     def topic(self, name: str) -> TopicFacts | None:
         raise TransientError("no answer in 5 s")
+
+
+def test_a_spool_that_is_somebody_elses(tmp_path: Path) -> None:
+    found = settings(tmp_path).spool
+    (found.directory / "family-photos").mkdir(parents=True)
+    line = by_check(spool_lines(found))["contents"]
+    assert (line.outcome, line.todo) == (Outcome.FAILED, "name an empty directory in spool.directory")
+    assert "'family-photos'" in line.detail
+
+
+def test_a_spool_on_a_volume_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(check_local.fcntl, "flock", refuse)
+    line = by_check(spool_lines(settings(tmp_path).spool))["locks"]
+    assert line.outcome is Outcome.FAILED
+    assert "ENOLCK: No locks available" in line.detail
 
 
 def view_of(config: Mapping[str, str] | None) -> MemoryAdmin:

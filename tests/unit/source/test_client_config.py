@@ -10,7 +10,7 @@ from confluent_kafka.admin import AdminClient
 
 from consumer.domain.errors import UsageError
 from consumer.settings.model import KafkaSettings
-from consumer.source.client_config import FIXED, admin_config, consumer_config
+from consumer.source.client_config import FIXED, admin_config, consumer_config, try_options
 
 
 def settings(**options: str) -> KafkaSettings:
@@ -70,3 +70,10 @@ def test_the_admin_client_checks_certificates_as_the_options_say() -> None:
     config = admin_config(settings(security_protocol="ssl", enable_ssl_certificate_verification="false"))
     assert config["enable.ssl.certificate.verification"] == "false"
     AdminClient(config)
+
+
+def test_what_the_client_refuses_is_told_in_the_users_terms() -> None:
+    """It names an option of ours, or of its own, that the user has never written."""
+    try_options(settings(message_max_bytes="20971520"))
+    with pytest.raises(UsageError, match=r"kafka\.options: .*\(kafka\.options has max\.poll\.interval\.ms\)"):
+        try_options(settings(max_poll_interval_ms="1000"))
