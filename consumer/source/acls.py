@@ -71,7 +71,7 @@ def foreign_assignor(settings: KafkaSettings) -> str:
         found = admin.list_groups(group=group, timeout=ANSWER_SECONDS)
     except KafkaException as error:
         raise outage(f"members of group {group}", cause(error)) from error
-    assignors = {each.protocol for each in found if each.members and each.protocol_type == CONSUMERS}
+    assignors = {each.protocol or "" for each in found if each.members and each.protocol_type == CONSUMERS}
     return next((name for name in assignors if name not in {"", OURS}), "")
 
 

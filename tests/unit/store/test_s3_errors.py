@@ -126,10 +126,10 @@ def test_a_store_that_takes_nothing_without_a_checksum_is_told_of_the_setting() 
 def test_an_authority_that_is_not_known_is_told_of_the_setting() -> None:
     """Nothing was sent: a write had no effect."""
     why = "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed certificate in certificate chain"
-    error = explain(SSLError(endpoint_url="https://minio:9000/b/k", error=why), PUT, "s3://b/k")
+    error = explain(SSLError(endpoint_url="https://minio:9000/b/k", error=OSError(why)), PUT, "s3://b/k")
     assert type(error) is TransientError
     assert "destination.ca_bundle" in str(error)
-    cut = SSLError(endpoint_url="https://minio:9000/b/k", error="EOF occurred in violation of protocol")
+    cut = SSLError(endpoint_url="https://minio:9000/b/k", error=OSError("EOF occurred in violation of protocol"))
     assert isinstance(explain(cut, PUT, "s3://b/k"), UnknownOutcomeError)
 
 
