@@ -26,7 +26,9 @@ _LARGE = ("-Xmx1g", "-Xms256m", "-XX:+UseG1GC")
 _SMALL = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 """Starts with half the processor time."""
 _KEEPER_CLASS = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
-_KEEPER_BESIDE = int(fetch.KAFKA.partition(".")[0]) < 3
+_RELEASE = tuple(int(part) for part in fetch.KAFKA.split(".")[:2])
+_KEEPER_BESIDE = _RELEASE < (3, 3)
+"""Before it ZooKeeper has the cluster's state."""
 _SAFE = {
     "min.insync.replicas": "2",
     "offsets.topic.replication.factor": "3",
@@ -91,7 +93,7 @@ class KafkaAddress:
     def create_topic(self, name: str, partitions: int = 1, config: Mapping[str, str] | None = None) -> None:
         """Create a topic and wait until each partition has a leader."""
         admin = self.admin()
-        new = NewTopic(name, num_partitions=partitions, replication_factor=self.replication, config=dict(config or {}))
+        new = NewTopic(name, num_partitions=partitions, replication_factor=self.replication, config=_known(config))
         admin.create_topics([new])[name].result(30)
         until = time.monotonic() + 30
         while not _has_leaders(admin, name, partitions):
@@ -103,6 +105,12 @@ class KafkaAddress:
         """Delete a topic; the broker forgets it a moment later."""
         admin = self.admin()  # a client that nobody holds is destroyed before it answers
         admin.delete_topics([name])[name].result(30)
+
+
+def _known(config: Mapping[str, str] | None) -> dict[str, str]:
+    """The settings of a topic as this release names them."""
+    renamed = {} if _RELEASE >= (3, 6) else {"message.timestamp.after.max.ms": "message.timestamp.difference.max.ms"}
+    return {renamed.get(name, name): value for name, value in (config or {}).items()}
 
 
 def _has_leaders(admin: AdminClient, name: str, partitions: int) -> bool:

@@ -16,6 +16,8 @@ from consumer.streams.rules import Format
 LEAST_RETENTION = timedelta(hours=48)
 """A day is read until 04:00 of the next one; the rest is for an outage and the people who mend it."""
 MOST_AHEAD = timedelta(days=1)
+NO_ID = "AAAAAAAAAAAAAAAAAAAAAA"
+"""The id of every topic before Kafka 2.8: 16 bytes of nothing."""
 NO_SCHEMA = 2**31 - 1
 """A schema id that no registry has given out: asking for it needs no right on any subject."""
 GZIP_RATIO = 1_029
@@ -93,6 +95,14 @@ def topic_lines(stream: StreamSettings, admin: ClusterAdmin, may_read: Rights) -
         yield failed(subject, "exists", f"there is no such topic ({HaltReason.MISSING_TOPIC})", todo)
         return
     yield ok(subject, "exists", f"{facts.partitions} partitions")
+    if facts.topic_id == NO_ID:
+        yield warning(
+            subject,
+            "identity",
+            "these brokers give topics no id: a topic that is deleted and made anew is not noticed, and its records are"
+            " taken for the old ones",
+            "use Kafka 2.8 or later, or never delete a topic that is exported",
+        )
     if not allowed:
         yield failed(subject, "readable", "its records must not be read", f"allow Read on topic {stream.topic}")
     yield _policy_line(subject, facts)

@@ -16,7 +16,7 @@ import pytest
 from consumer.commands import main
 from consumer.commands.check import command
 from consumer.commands.check import local as check_local
-from consumer.commands.check.cluster import broker_lines, registry_lines, token_lines, topic_lines
+from consumer.commands.check.cluster import NO_ID, broker_lines, registry_lines, token_lines, topic_lines
 from consumer.commands.check.command import seal_log_lines
 from consumer.commands.check.line import Line, Outcome, failed, ok, warning
 from consumer.commands.check.local import engine_line, settings_lines, spool_lines
@@ -272,6 +272,21 @@ def test_topics_that_take_gzip_batches(tmp_path: Path, how: str, warned: bool) -
     if warned:
         assert found["compression.type"].outcome is Outcome.WARNING
         assert "1,962 MiB" in found["compression.type"].detail
+
+
+def test_topics_without_an_id(tmp_path: Path) -> None:
+    """Before Kafka 2.8."""
+
+    class Old(MemoryAdmin):
+        def topic(self, name: str) -> TopicFacts | None:
+            found = super().topic(name)
+            return found and replace(found, topic_id=NO_ID)
+
+    cluster = MemoryCluster()
+    cluster.create_topic(TOPIC, 3, GOOD)
+    lines = by_check(topic_lines(settings(tmp_path).streams[0], Old(cluster), lambda _: True))
+    assert lines["identity"].outcome is Outcome.WARNING
+    assert "identity" not in topic_checks(tmp_path, GOOD)
 
 
 def test_a_topic_that_is_fine(tmp_path: Path) -> None:
