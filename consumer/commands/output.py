@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from consumer.domain.redaction import visible, without_hidden
+from consumer.domain.redaction import document_without_hidden, visible, without_hidden
 
 WIDE = 200
 """Columns of a table that goes into a file or a pipe: nothing is folded there."""
@@ -26,7 +26,7 @@ def say(text: str = "", *, err: bool = False) -> None:
 
 def print_json(document: Mapping[str, Any]) -> None:
     """One JSON document."""
-    typer.echo(without_hidden(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode()))
+    typer.echo(orjson.dumps(document_without_hidden(document), option=orjson.OPT_INDENT_2).decode())
 
 
 def print_table(heads: Sequence[str], rows: Iterable[Sequence[object]], numbers: Iterable[str] = ()) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from urllib.parse import quote
 
 MASK = "**********"
@@ -40,6 +40,17 @@ def without(text: str, hidden: Iterable[str]) -> str:
 def without_hidden(text: str) -> str:
     """The text with all that is hidden masked."""
     return without(text, _hidden)
+
+
+def document_without_hidden(value: object) -> object:
+    """A document with the same done to its texts: a number that looks like a secret stays a number."""
+    if isinstance(value, str):
+        return without_hidden(value)
+    if isinstance(value, Mapping):
+        return {key: document_without_hidden(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [document_without_hidden(item) for item in value]
+    return value
 
 
 def without_secrets(text: str) -> str:

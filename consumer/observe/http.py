@@ -24,7 +24,7 @@ from waitress.wasyncore import close_all, loop
 
 from consumer.domain.clock import Clock
 from consumer.domain.errors import UsageError
-from consumer.domain.redaction import visible, without_hidden
+from consumer.domain.redaction import document_without_hidden, visible, without_hidden
 from consumer.observe.accept import prefers_html
 from consumer.observe.snapshot import Snapshot, SnapshotHolder
 from consumer.observe.status import Status
@@ -66,9 +66,8 @@ class Answer:
 
 
 def _json(document: object, status: HTTPStatus = HTTPStatus.OK) -> Answer:
-    return Answer(
-        status, "application/json", without_hidden(json.dumps(document, indent=1)).encode() + b"\n", {"Vary": "Accept"}
-    )
+    text = json.dumps(document_without_hidden(document), indent=1)
+    return Answer(status, "application/json", f"{text}\n".encode(), {"Vary": "Accept"})
 
 
 @dataclass(frozen=True, slots=True)

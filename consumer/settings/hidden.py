@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from pydantic import SecretStr
@@ -11,28 +12,29 @@ from consumer.domain.redaction import SHORTEST
 Taken = Iterable[tuple[str, SecretStr]]
 """Keys of the file, and what they took from the environment."""
 
-_NAMES = frozenset(
-    {"bootstrap_servers", "group_id", "instance_id", "region", "topic", "kind", "directory", "listen", "schema"}
-    | {"writer_schema", "time_field", "start", "seal_at"}
-)
-_ADDRESSES = frozenset({"destination.url", "destination.endpoint_url", "schema_registry.url"})
-"""Keys whose values name things that messages, metrics and documents are about: they would say nothing without."""
+_PLAIN = re.compile(r"[0-9.]+|true|false")
+"""Numbers and switches: part of too much that is said."""
+_CREDENTIALS = frozenset({"access_key_id", "secret_access_key", "role_arn", "external_id", "kms_key_id", "ca_bundle"})
+_TABLES = frozenset({"options", "keys"})
+"""Of client libraries, and of the privacy rules. What other keys hold are names of topics, groups, folders, addresses,
+or one of a few words: messages, metrics and documents are about them."""
 
 
 def maskable(taken: Taken) -> list[str]:
-    """All of it that is long enough, longer ones first: masked where the settings are shown."""
+    """All of it that is text and long enough, longer ones first: masked where the settings are shown."""
     return _longest_first(value.get_secret_value() for _, value in taken)
 
 
 def hidden(taken: Taken) -> list[str]:
-    """What is masked in everything that is said: all but names of topics, groups, folders and addresses."""
-    return _longest_first(value.get_secret_value() for key, value in taken if not _is_name(key))
+    """What is masked in everything that is said."""
+    return _longest_first(value.get_secret_value() for key, value in taken if _may_be_secret(key))
 
 
 def _longest_first(values: Iterable[str]) -> list[str]:
-    return sorted({value for value in values if len(value) >= SHORTEST}, key=len, reverse=True)
+    long = {value for value in values if len(value) >= SHORTEST and not _PLAIN.fullmatch(value)}
+    return sorted(long, key=len, reverse=True)
 
 
-def _is_name(key: str) -> bool:
+def _may_be_secret(key: str) -> bool:
     parts = key.split(".")
-    return "options" not in parts and (parts[-1] in _NAMES or ".".join(parts[-2:]) in _ADDRESSES)
+    return parts[-1] in _CREDENTIALS or not _TABLES.isdisjoint(parts[:-1])

@@ -16,6 +16,7 @@ from rich.pretty import pretty_repr
 from consumer.domain.errors import UsageError
 from consumer.domain.redaction import (
     MASK,
+    document_without_hidden,
     hide,
     is_secret_name,
     safe_echo,
@@ -252,6 +253,7 @@ def test_what_came_from_the_environment_is_masked_in_all_that_is_said(tmp_path: 
     try:
         assert without_secrets(f"refused {ENVIRONMENT['USER']}, twice") == f"refused {MASK}, twice"
         assert without_hidden(json.dumps({"client": ENVIRONMENT["SALT"]})) == json.dumps({"client": MASK})
+        assert document_without_hidden({"a": [ENVIRONMENT["USER"], 7, None]}) == {"a": [MASK, 7, None]}
         assert without_hidden(f"?user={quote(ENVIRONMENT['SALT'], safe='')}") == f"?user={MASK}"
         assert without_hidden(f"s3://visible-bucket/{ENVIRONMENT['FOLDER']}/x").endswith("83bd/x")
         assert without_secrets("http://user:p@ss-a7df@registry:8081 answers") == f"http://{MASK}@registry:8081 answers"
