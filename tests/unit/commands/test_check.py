@@ -196,7 +196,7 @@ def test_a_spool_on_a_volume_without_locks(tmp_path: Path, monkeypatch: pytest.M
     def refuse(*_: object) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(check_local.fcntl, "flock", refuse)
+    monkeypatch.setattr("fcntl.flock", refuse)
     line = by_check(spool_lines(settings(tmp_path).spool))["locks"]
     assert line.outcome is Outcome.FAILED
     assert "ENOLCK: No locks available" in line.detail
