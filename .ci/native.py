@@ -155,7 +155,7 @@ def main(words: list[str]) -> int:
             with alone():
                 write_lock(env)
                 return subprocess.run(
-                    ["cargo", "test", "-q", "--lib", "--locked"], check=False, cwd=NATIVE, env=env
+                    ["cargo", "test", "-q", "--lib", "--tests", "--locked"], check=False, cwd=NATIVE, env=env
                 ).returncode
         case ["lock"]:
             LOCK.write_text(unlocked(fresh_lock(env)))

@@ -15,7 +15,7 @@ from consumer.decode.defaults import defaults_of
 from consumer.decode.primitives import EMPTY_VALUE, Budget, Reader, bad, long
 from consumer.decode.values import Decoded, Value, labels
 from consumer.domain.errors import BadRecordError
-from consumer.streams.avro_types import Enumeration, Node, Primitive, Record, Schema, Union
+from consumer.streams.avro_types import Node, Primitive, Record, Schema
 from consumer.streams.columns import Column
 from consumer.streams.rules import ROWS_VERSION
 
@@ -52,21 +52,19 @@ class Writer:
     ) -> None:
         """`known` are the input names that do not count as unknown, `version` is that of the row rules."""
         self._bounded = version > 1
-        self._union = schema.union is not None
-        types = schema.union.branches if schema.union is not None else (schema.root,)
+        self.union, self.names = schema.union is not None, schema.names
+        self.types: Sequence[Node] = schema.union.branches if schema.union is not None else (schema.root,)
+        """Its records; of a union of records at the top one for each branch, null among them."""
         self._branches = [
-            _branch(node, schema, columns, known, version) if isinstance(node, Record) else None for node in types
+            _branch(node, schema, columns, known, version) if isinstance(node, Record) else None for node in self.types
         ]
-        only = self._branches[0]
-        self.root = schema.root if not self._union and (version == 1 or not _long_symbols(schema)) else None
-        """The writer's record; None where only the exact engine reads it."""
-        self.unknown = only.unknown if only else ()
-        """Its fields that belong to no column."""
+        self.unknown = [branch.unknown if branch else () for branch in self._branches]
+        """Of each its fields that belong to no column."""
 
     def exact(self, body: bytes) -> Decoded:
         """Decode one body. Raises BadRecordError (undecodable; empty_value for a null at the top)."""
         index = 0
-        if self._union:
+        if self.union:
             index, start = _index(body)
             body = body[start:]
         if not 0 <= index < len(self._branches):
@@ -99,16 +97,6 @@ def _branch(node: Record, schema: Schema, columns: Sequence[Column], known: Coll
         unknown=labels(name for name in names if name not in known),
         names=names_size(field.name for field in fields),
     )
-
-
-def _long_symbols(schema: Schema) -> bool:
-    """Whether a record may have more of symbols than its budget: the exact engine counts them."""
-    types = [one for field in schema.root.fields for one in _alternatives(field.type)]
-    return sum(max(map(len, one.symbols)) * 4 for one in types if isinstance(one, Enumeration)) > SPARE_OUTPUT
-
-
-def _alternatives(node: Node) -> Sequence[Node]:
-    return node.branches if isinstance(node, Union) else (node,)
 
 
 def pick(fields: Mapping[str, Value], inputs: Mapping[str, Sequence[str]]) -> dict[str, Value]:

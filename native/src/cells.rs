@@ -115,17 +115,32 @@ fn spelt_out(buf: &mut [u8], mut at: usize, text: &[u8]) -> usize {
     }
 }
 
-/// Text as an integer: `-?[0-9]{1,18}`
+/// Text as an integer: `-?[0-9]{1,18}(\.0+)?`
 pub fn integer_from(text: &[u8]) -> Option<i64> {
     let (sign, rest) = match text.strip_prefix(b"-") {
         Some(rest) => (-1, rest),
         None => (1, text),
     };
+    let whole = match rest.iter().position(|byte| *byte == b'.') {
+        None => rest,
+        Some(at) if at + 1 < rest.len() && rest[at + 1..].iter().all(|byte| *byte == b'0') => {
+            &rest[..at]
+        }
+        Some(_) => return None,
+    };
     (1..=18)
-        .contains(&rest.len())
-        .then(|| digits(rest))
+        .contains(&whole.len())
+        .then(|| digits(whole))
         .flatten()
         .map(|number| number * sign)
+}
+
+/// Whether text is `-?[0-9]+(\.[0-9]+)?`
+pub fn is_plain_decimal(text: &[u8]) -> bool {
+    let rest = text.strip_prefix(b"-").unwrap_or(text);
+    let mut parts = rest.split(|byte| *byte == b'.');
+    let fine = |part: &[u8]| !part.is_empty() && part.iter().all(u8::is_ascii_digit);
+    parts.next().is_some_and(fine) && parts.next().is_none_or(fine) && parts.next().is_none()
 }
 
 /// Text as a double: `-?[0-9]{1,30}(\.[0-9]{1,30})?`

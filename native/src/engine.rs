@@ -7,40 +7,43 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
-use crate::avro::{self, Field, Null, Read};
+use crate::avro::{self, Field, Null, Program, Type, Writer};
 use crate::cells::{self, Slot};
 use crate::csv_text::put_all;
 use crate::filters::Filters;
-use crate::json::{self, Input, Kind, LONGEST_NAME, Object};
+use crate::json::{self, Input, LONGEST_NAME, Object};
 use crate::privacy::{Key, Method};
 use crate::row_day::{NoDay, Oldest};
 use crate::rows::{Column, Day, Days, Finish, Form, Row, Rules, Scratch, Timed, Verdict};
+use crate::values::Kind;
 
 /// What Python and this agree on to pass to each other; a new number with every change of it.
-pub const INTERFACE: u32 = 2;
+pub const INTERFACE: u32 = 3;
 /// Bytes before the body where values name their schema.
 const HEAD: usize = 5;
 /// Buffers that are kept for the next batch, and the bytes of the largest.
 const MOST_SPARE: usize = 8;
 const LARGEST_SPARE: usize = 64 << 20;
 
-/// A writer's fields, and the most bytes that the names of its enums take in a row.
-struct Program {
-    fields: Vec<Field>,
-    symbols: usize,
-}
+/// Writers by schema id; 0 where values name none.
+type Writers = Arc<HashMap<u32, Arc<Writer>>>;
 
-/// Programs by schema id; 0 where values name none.
-type Programs = Arc<HashMap<u32, Arc<Program>>>;
-/// (way to read, where null stands: 0 never, 1 first, 2 second; column or -1; symbols)
-type FieldSpec = (String, u8, i64, Vec<String>);
+/// A writer's type: its name, a size (-1 for none), a scale, symbols or names of fields, the types in it.
+#[derive(FromPyObject)]
+struct TypeSpec(String, i64, u32, Vec<String>, Vec<TypeSpec>);
+
+/// A field: its type, what its column takes, where null stands (0 never, 1 first, 2 second), its slot or -1.
+type FieldSpec = (TypeSpec, String, u8, i64);
+/// A record: its fields, the columns it lacks with the text of their defaults, and columns with the slots of their
+/// later inputs.
+type ProgramSpec = (Vec<FieldSpec>, Vec<(usize, String)>, Vec<(usize, usize)>);
 
 #[pyclass(frozen)]
 pub struct Engine {
     rules: Rules,
     object: Option<Object>,
     head: usize,
-    programs: Mutex<Programs>,
+    writers: Mutex<Writers>,
     spare: Mutex<Vec<Vec<u8>>>,
 }
 
@@ -77,6 +80,8 @@ struct Spec {
     head: usize,
     /// For JSON each known input name: (name, column or -1, kind, rank).
     inputs: Option<Vec<(String, i64, String, u8)>>,
+    /// Columns that are filled where a record has none of their inputs, and with which text.
+    defaults: Vec<(usize, String)>,
 }
 
 fn unknown(what: &str, name: &str) -> PyErr {
@@ -115,6 +120,18 @@ fn input((name, column, kind, rank): (String, i64, String, u8)) -> PyResult<Inpu
         kind: Kind::named(&kind).ok_or_else(|| unknown("kind", &kind))?,
         rank,
     })
+}
+
+fn written_as(TypeSpec(name, size, scale, words, parts): TypeSpec) -> PyResult<Type> {
+    let parts = parts.into_iter().map(written_as).collect::<PyResult<_>>()?;
+    Type::named(&name, size, scale, words, parts).ok_or_else(|| unknown("type", &name))
+}
+
+fn defaults(found: Vec<(usize, String)>) -> Vec<(usize, Vec<u8>)> {
+    found
+        .into_iter()
+        .map(|(column, text)| (column, text.into_bytes()))
+        .collect()
 }
 
 fn bytes(texts: Vec<String>) -> Vec<Vec<u8>> {
@@ -177,25 +194,23 @@ impl Engine {
             .map(|inputs| inputs.into_iter().map(input).collect::<PyResult<_>>());
         Ok(Engine {
             rules,
-            object: inputs.transpose()?.map(Object::new),
+            object: inputs
+                .transpose()?
+                .map(|inputs| Object::new(inputs, defaults(spec.defaults))),
             head: spec.head,
-            programs: Mutex::default(),
+            writers: Mutex::default(),
             spare: Mutex::default(),
         })
     }
 
-    /// How Avro bodies of this schema id are read.
-    fn learn(&self, id: u32, fields: Vec<FieldSpec>) -> PyResult<()> {
-        let symbols = fields
-            .iter()
-            .filter_map(|one| one.3.iter().map(String::len).max())
-            .sum();
-        let fields = fields
+    /// How Avro bodies of this schema id are read: a record, or a union of records (None for what is none).
+    fn learn(&self, id: u32, union: bool, programs: Vec<Option<ProgramSpec>>) -> PyResult<()> {
+        let programs = programs
             .into_iter()
-            .map(|one| self.field(one))
+            .map(|one| one.map(|spec| self.program(spec)).transpose())
             .collect::<PyResult<_>>()?;
-        let program = Arc::new(Program { fields, symbols });
-        Arc::make_mut(&mut *lock(&self.programs)).insert(id, program);
+        let writer = Arc::new(Writer { union, programs });
+        Arc::make_mut(&mut *lock(&self.writers)).insert(id, writer);
         Ok(())
     }
 
@@ -231,18 +246,33 @@ impl Engine {
 }
 
 impl Engine {
-    fn field(&self, (read, null, column, symbols): FieldSpec) -> PyResult<Field> {
-        let column = usize::try_from(column).ok();
-        Ok(Field {
-            read: Read::named(&read, symbols).ok_or_else(|| unknown("way to read", &read))?,
-            null: match null {
-                0 => Null::Never,
-                1 => Null::First,
-                _ => Null::Second,
-            },
-            column,
-            written: column.is_some() && self.rules.columns.iter().any(|one| one.slot == column),
+    fn program(&self, (fields, absent, later): ProgramSpec) -> PyResult<Program> {
+        let made = fields
+            .into_iter()
+            .map(|one| self.field(one))
+            .collect::<PyResult<Vec<_>>>()?;
+        let defaults = defaults(absent);
+        let longest: usize = made.iter().map(Field::longest_symbol).sum();
+        let texts: usize = defaults.iter().map(|(_, text)| text.len()).sum();
+        Ok(Program {
+            fields: made,
+            defaults,
+            more: longest + texts,
+            slots: self.rules.slots + later.len(),
+            later,
         })
+    }
+
+    fn field(&self, (spec, kind, null, slot): FieldSpec) -> PyResult<Field> {
+        let slot = usize::try_from(slot).ok();
+        let null = match null {
+            0 => Null::Never,
+            1 => Null::First,
+            _ => Null::Second,
+        };
+        let written = slot.is_some() && self.rules.columns.iter().any(|one| one.slot == slot);
+        let kind = Kind::named(&kind).ok_or_else(|| unknown("kind", &kind))?;
+        Ok(Field::new(written_as(spec)?, kind, null, slot, written))
     }
 
     /// A buffer for the text of a day, where it is wanted.
@@ -266,11 +296,12 @@ impl Engine {
         timestamps: &[i64],
         wanted: &Py<PyAny>,
     ) -> PyResult<Batch> {
-        let programs = lock(&self.programs).clone();
+        let writers = lock(&self.writers).clone();
         let mut found = Found::default();
         let mut scratch = Scratch::default();
         let mut slots = vec![Slot::Null; self.rules.slots];
-        let mut current: Option<(u32, &Program)> = None;
+        let mut current: Option<(u32, &Writer)> = None;
+        let mut filled: Option<(u32, usize)> = None;
         for (place, (body, timestamp)) in bodies.iter().zip(timestamps).enumerate() {
             let Some(value) = body.filter(|value| !value.is_empty()) else {
                 continue;
@@ -285,24 +316,32 @@ impl Engine {
                     }
                 }
             }
-            let program = match current {
-                Some((same, program)) if same == id => program,
+            let writer = match current {
+                Some((same, writer)) if same == id => writer,
                 _ => {
-                    let Some(program) = programs.get(&id) else {
+                    let Some(writer) = writers.get(&id) else {
                         found.left.push((place, "schema"));
                         continue;
                     };
-                    current = Some((id, program));
-                    slots.fill(Slot::Null);
-                    program
+                    current = Some((id, writer));
+                    writer
                 }
             };
             let body = &value[self.head..];
-            if avro::decode(&program.fields, body, &mut slots).is_none() {
+            let Some((program, branch, start)) = writer.program(body) else {
+                found.left.push((place, "undecodable"));
+                continue;
+            };
+            if filled != Some((id, branch)) {
+                filled = Some((id, branch));
+                program.fill(&mut slots);
+            }
+            let body = &body[start..];
+            if avro::decode(program, body, &mut slots, &mut scratch.kept).is_none() {
                 found.left.push((place, "undecodable"));
                 continue;
             }
-            let size = body.len() + program.symbols;
+            let size = body.len() + program.more + scratch.kept.len();
             let row = Row {
                 slots: &slots,
                 timestamp: *timestamp,
@@ -310,7 +349,7 @@ impl Engine {
                 size,
             };
             if self.judge(row, &mut found, &mut scratch, wanted)? {
-                found.decoded(id);
+                found.decoded(id, branch);
             }
         }
         Ok(found.batch())
@@ -340,7 +379,7 @@ impl Engine {
                 found.left.push((place, "odd_value"));
                 continue;
             }
-            let size = body.len() + scratch.kept.len();
+            let size = body.len() + object.more + scratch.kept.len();
             let row = Row {
                 slots: &slots,
                 timestamp: *timestamp,
@@ -392,17 +431,18 @@ struct Found {
     quarantined: Vec<(usize, &'static str)>,
     filtered: [usize; 4],
     unknown: HashMap<String, usize>,
-    by_schema: Vec<(u32, usize)>,
+    by_schema: Vec<(u32, usize, usize)>,
     days: Days,
 }
 
 impl Found {
-    fn decoded(&mut self, id: u32) {
+    fn decoded(&mut self, id: u32, branch: usize) {
+        let same = |one: &(u32, usize, usize)| (one.0, one.1) == (id, branch);
         match self.by_schema.last_mut() {
-            Some((same, number)) if *same == id => *number += 1,
-            _ => match self.by_schema.iter_mut().find(|one| one.0 == id) {
-                Some(one) => one.1 += 1,
-                None => self.by_schema.push((id, 1)),
+            Some(one) if same(one) => one.2 += 1,
+            _ => match self.by_schema.iter_mut().find(|one| same(one)) {
+                Some(one) => one.2 += 1,
+                None => self.by_schema.push((id, branch, 1)),
             },
         }
     }
@@ -465,9 +505,9 @@ impl Batch {
         self.found.unknown.clone()
     }
 
-    /// (schema id, how many records were judged that name it)
+    /// (schema id, branch of a union at the top or 0, how many records were judged that have it)
     #[getter]
-    fn by_schema(&self) -> Vec<(u32, usize)> {
+    fn by_schema(&self) -> Vec<(u32, usize, usize)> {
         self.found.by_schema.clone()
     }
 

@@ -6,51 +6,15 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
-use crate::cells::{self, Slot, finite, short};
-use crate::timestamps::{self, MOST_DAYS, day_with_year, with_year};
+use crate::cells::Slot;
+use crate::json_text::{self, Members};
+use crate::values::{self, Kind};
 
 /// Levels that are followed; deeper ones, which the exact engine takes up to its own bound, are left.
 const DEEPEST: usize = 64;
-/// Names in one object inside a JSON column that are compared with each other.
-const MOST_MEMBERS: usize = 64;
 /// Unknown names that are counted of one record, and the characters that are kept of each.
 pub const MOST_NAMES: usize = 100;
 pub const LONGEST_NAME: usize = 100;
-/// Digits of an integer that fit 64 bits whatever they are.
-const SAFE_DIGITS: usize = 18;
-
-/// What a column takes.
-#[derive(Clone, Copy, PartialEq)]
-pub enum Kind {
-    Text,
-    Json,
-    Integer,
-    Real,
-    Real32,
-    Boolean,
-    Instant,
-    /// An instant whose numbers have a unit that only the exact engine knows.
-    Iso,
-    Date,
-}
-
-impl Kind {
-    pub fn named(name: &str) -> Option<Self> {
-        Some(match name {
-            "text" => Kind::Text,
-            "json" => Kind::Json,
-            "integer" => Kind::Integer,
-            "real" => Kind::Real,
-            "real32" => Kind::Real32,
-            "boolean" => Kind::Boolean,
-            "instant" => Kind::Instant,
-            "iso" => Kind::Iso,
-            "date" => Kind::Date,
-            _ => return None,
-        })
-    }
-}
-
 /// An input name: the column that it fills (None: it is known, and nobody's), how, and its rank among the column's names.
 pub struct Input {
     pub name: Vec<u8>,
@@ -78,16 +42,34 @@ impl Hasher for Names {
 pub struct Object {
     inputs: Vec<Input>,
     by_name: HashMap<Vec<u8>, usize, BuildHasherDefault<Names>>,
+    /// A column's text where a record has none of its inputs, which are told by their places.
+    defaults: Vec<(usize, Vec<u8>, Vec<usize>)>,
+    /// Bytes that defaults take in a row at most.
+    pub more: usize,
 }
 
 impl Object {
-    pub fn new(inputs: Vec<Input>) -> Self {
+    pub fn new(inputs: Vec<Input>, defaults: Vec<(usize, Vec<u8>)>) -> Self {
+        let more = defaults.iter().map(|(_, text)| text.len()).sum();
+        let defaults = defaults
+            .into_iter()
+            .map(|(column, text)| {
+                let having = |input: &Input| input.column == Some(column);
+                let places = inputs.iter().enumerate().filter(|one| having(one.1));
+                (column, text, places.map(|(at, _)| at).collect())
+            })
+            .collect();
         let by_name = inputs
             .iter()
             .enumerate()
             .map(|(at, input)| (input.name.clone(), at))
             .collect();
-        Object { inputs, by_name }
+        Object {
+            inputs,
+            by_name,
+            defaults,
+            more,
+        }
     }
 
     pub fn memory(&self, slots: usize) -> Memory {
@@ -97,7 +79,7 @@ impl Object {
             row: 0,
             ranks: vec![0; slots],
             unknown: Vec::new(),
-            members: Vec::new(),
+            members: Members::default(),
         }
     }
 }
@@ -110,13 +92,13 @@ pub struct Memory {
     ranks: Vec<u8>,
     /// The row's names that are nobody's, each once.
     pub unknown: Vec<Vec<u8>>,
-    members: Vec<(usize, usize)>,
+    members: Members,
 }
 
 /// The object's values in the slots of their columns; None unless all of it is certain.
 #[inline]
 pub fn decode<'a>(
-    object: &Object,
+    object: &'a Object,
     body: &'a [u8],
     slots: &mut [Slot<'a>],
     memory: &mut Memory,
@@ -172,6 +154,11 @@ pub fn decode<'a>(
             text.skip(kept, DEEPEST)?;
         }
         more = text.another(b'}')?;
+    }
+    for (column, text, inputs) in &object.defaults {
+        if inputs.iter().all(|at| memory.seen[*at] != memory.row) {
+            slots[*column] = Slot::Text(text);
+        }
     }
     text.skip_space();
     (text.at == body.len()).then_some(())
@@ -341,27 +328,24 @@ impl<'a> Text<'a> {
 
     /// A value as the column takes it.
     #[inline]
-    fn cell(
-        &mut self,
-        kind: Kind,
-        kept: &mut Vec<u8>,
-        members: &mut Vec<(usize, usize)>,
-    ) -> Option<Slot<'a>> {
+    fn cell(&mut self, kind: Kind, kept: &mut Vec<u8>, members: &mut Members) -> Option<Slot<'a>> {
         match self.peek()? {
             b'"' => {
                 let from = kept.len();
                 let slot = self.string(kept)?;
-                if matches!(kind, Kind::Text | Kind::Json) {
+                if kind.takes_all() {
                     return Some(slot);
                 }
-                let found = from_text(kind, slot.text(kept)?);
-                kept.truncate(from);
+                let found = values::from_text(kind, slot, slot.text(kept)?);
+                if !matches!(found, Some(Slot::Kept(..))) {
+                    kept.truncate(from);
+                }
                 found
             }
             b'n' => self.word(b"null").map(|()| Slot::Null),
             b't' if takes_boolean(kind) => self.word(b"true").map(|()| Slot::Bool(true)),
             b'f' if takes_boolean(kind) => self.word(b"false").map(|()| Slot::Bool(false)),
-            b'{' | b'[' if kind == Kind::Json => {
+            b'{' | b'[' if kind.takes_parts() => {
                 let from = kept.len();
                 members.clear();
                 self.compact(kept, members, DEEPEST)?;
@@ -373,9 +357,9 @@ impl<'a> Text<'a> {
             b'-' | b'0'..=b'9' => {
                 let (text, integer) = self.number()?;
                 if integer {
-                    from_integer(kind, text)
+                    values::from_json_integer(kind, without_sign(text))
                 } else {
-                    from_real(kind, text)
+                    values::from_json_real(kind, text)
                 }
             }
             _ => None,
@@ -424,12 +408,7 @@ impl<'a> Text<'a> {
     }
 
     /// A value as compact JSON at the end of `kept`: no white space, names in their order, nothing escaped needlessly.
-    fn compact(
-        &mut self,
-        kept: &mut Vec<u8>,
-        members: &mut Vec<(usize, usize)>,
-        depth: usize,
-    ) -> Option<()> {
+    fn compact(&mut self, kept: &mut Vec<u8>, members: &mut Members, depth: usize) -> Option<()> {
         let depth = depth.checked_sub(1)?;
         match self.peek()? {
             b'"' => {
@@ -454,11 +433,7 @@ impl<'a> Text<'a> {
             b'{' => self.compact_object(kept, members, depth)?,
             _ => {
                 let (text, integer) = self.number()?;
-                if integer && text != b"-0" {
-                    kept.extend_from_slice(text);
-                } else {
-                    compact_real(text, kept)?;
-                }
+                kept.extend_from_slice(if integer { without_sign(text) } else { text });
             }
         }
         Some(())
@@ -473,22 +448,17 @@ impl<'a> Text<'a> {
     fn compact_object(
         &mut self,
         kept: &mut Vec<u8>,
-        members: &mut Vec<(usize, usize)>,
+        members: &mut Members,
         depth: usize,
     ) -> Option<()> {
         self.at += 1;
         kept.push(b'{');
-        let mine = members.len();
+        let begin = members.begin();
         let mut more = self.first(b'}');
         while more {
             let from = kept.len();
             self.compact_text(kept)?;
-            let name = (from, kept.len());
-            let same = |one: &(usize, usize)| kept[one.0..one.1] == kept[name.0..name.1];
-            if members.len() - mine == MOST_MEMBERS || members[mine..].iter().any(same) {
-                return None; // a name twice: the last one counts
-            }
-            members.push(name);
+            members.add(begin, from, kept)?; // a name twice: the last one counts
             self.skip_space();
             self.expect(b':')?;
             self.skip_space();
@@ -499,7 +469,7 @@ impl<'a> Text<'a> {
                 kept.push(b',');
             }
         }
-        members.truncate(mine);
+        members.end(begin);
         kept.push(b'}');
         Some(())
     }
@@ -510,31 +480,14 @@ impl<'a> Text<'a> {
             Slot::Text(text) => {
                 kept.push(b'"');
                 kept.extend_from_slice(text);
+                kept.push(b'"');
             }
             _ => {
                 let text = kept.split_off(from);
-                kept.push(b'"');
-                for byte in text {
-                    escape_into(byte, kept);
-                }
+                json_text::text(&text, kept);
             }
         }
-        kept.push(b'"');
         Some(())
-    }
-}
-
-fn escape_into(byte: u8, kept: &mut Vec<u8>) {
-    match byte {
-        b'"' => kept.extend_from_slice(b"\\\""),
-        b'\\' => kept.extend_from_slice(b"\\\\"),
-        8 => kept.extend_from_slice(b"\\b"),
-        12 => kept.extend_from_slice(b"\\f"),
-        b'\n' => kept.extend_from_slice(b"\\n"),
-        b'\r' => kept.extend_from_slice(b"\\r"),
-        b'\t' => kept.extend_from_slice(b"\\t"),
-        0..=31 => kept.extend_from_slice(format!("\\u{byte:04x}").as_bytes()),
-        _ => kept.push(byte),
     }
 }
 
@@ -558,57 +511,10 @@ fn special(data: &[u8], mut at: usize) -> Option<usize> {
 }
 
 fn takes_boolean(kind: Kind) -> bool {
-    matches!(kind, Kind::Boolean | Kind::Text | Kind::Json)
+    kind == Kind::Boolean || kind.takes_all()
 }
 
-fn from_text<'a>(kind: Kind, text: &[u8]) -> Option<Slot<'a>> {
-    match kind {
-        Kind::Integer => cells::integer_from(text).map(Slot::Long),
-        Kind::Real => cells::real_from(text).and_then(finite),
-        Kind::Real32 => cells::real_from(text).and_then(short),
-        Kind::Instant => timestamps::instant_from(text).map(Slot::Long),
-        Kind::Iso => timestamps::iso_from(text).map(Slot::Long),
-        Kind::Date => timestamps::date_from(text).map(Slot::Long),
-        _ => None,
-    }
-}
-
-fn from_integer<'a>(kind: Kind, text: &[u8]) -> Option<Slot<'a>> {
-    if text == b"-0" {
-        return None;
-    }
-    let number: i64 = std::str::from_utf8(text).ok()?.parse().ok()?;
-    match kind {
-        Kind::Text | Kind::Json | Kind::Integer => Some(Slot::Long(number)),
-        _ if text.len() > SAFE_DIGITS => None,
-        Kind::Real => Some(Slot::Real(number as f64)),
-        Kind::Real32 => short(number as f64),
-        Kind::Instant => timestamps::epoch(number)
-            .and_then(with_year)
-            .map(Slot::Long),
-        Kind::Date if number.abs() < MOST_DAYS => day_with_year(number).map(Slot::Long),
-        Kind::Date | Kind::Iso | Kind::Boolean => None,
-    }
-}
-
-fn from_real<'a>(kind: Kind, text: &[u8]) -> Option<Slot<'a>> {
-    let value: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
-    match kind {
-        Kind::Real | Kind::Text => finite(value),
-        Kind::Json if is_shortest(text, value) => finite(value),
-        Kind::Real32 => short(value),
-        _ => None,
-    }
-}
-
-/// A double inside a JSON column; of those that are written as they would be anywhere.
-fn compact_real(text: &[u8], kept: &mut Vec<u8>) -> Option<()> {
-    let value: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
-    is_shortest(text, value).then(|| kept.extend_from_slice(text))
-}
-
-/// Whether the text is the shortest one of a double that needs no exponent.
-fn is_shortest(text: &[u8], value: f64) -> bool {
-    ((1e-4..1e15).contains(&value.abs()) || value.to_bits() == 0)
-        && zmij::Buffer::new().format_finite(value).as_bytes() == text
+/// An integer's text; zero has no sign.
+fn without_sign(text: &[u8]) -> &[u8] {
+    if text == b"-0" { b"0" } else { text }
 }

@@ -7,6 +7,8 @@
 //! | file | rule |
 //! |---|---|
 //! | `avro`, `json` | a value's bytes to slots, one for each column |
+//! | `values` | what a column takes |
+//! | `json_text` | lists and objects of Avro as JSON; the text of bytes, times, UUIDs |
 //! | `row_day` | which day a row belongs to, or why to none |
 //! | `filters` | which rows are dropped, and why |
 //! | `cells`, `timestamps` | a slot to the text of a cell |
@@ -21,10 +23,12 @@ pub mod csv_text;
 pub mod engine;
 pub mod filters;
 pub mod json;
+pub mod json_text;
 pub mod privacy;
 pub mod row_day;
 pub mod rows;
 pub mod timestamps;
+pub mod values;
 
 #[pyo3::pymodule]
 mod adapty_sink_native {

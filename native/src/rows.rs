@@ -7,7 +7,7 @@ use crate::csv_text;
 use crate::filters::{Filter, Filters, Found};
 use crate::privacy::{self, Key, Method};
 use crate::row_day::{self, NoDay, Oldest};
-use crate::timestamps::{self, DAY_MICROS};
+use crate::timestamps::{self, DAY_MICROS, Unit};
 
 /// How a column's value is written, where its type does not say it. An event type may have another name in the CSV.
 #[derive(Clone, Copy, PartialEq)]
@@ -36,8 +36,12 @@ impl Timed {
             (Timed::Days, Slot::Long(days)) => Some(days * DAY_MICROS),
             // eight digits came perhaps as text, and are a date then
             (Timed::Epoch, Slot::Long(10_000_000..=99_999_999)) => return None,
-            (Timed::Epoch, Slot::Long(number)) => Some(timestamps::epoch(number)?),
-            (Timed::Text, Slot::Text(text)) => Some(timestamps::instant_from(text)?),
+            (Timed::Epoch, Slot::Long(number)) => {
+                Some(timestamps::micros_of(number, Unit::Magnitude)?)
+            }
+            (Timed::Text, Slot::Text(text)) => {
+                Some(timestamps::instant_from(text, Unit::Magnitude)?)
+            }
             _ => return None,
         })
     }

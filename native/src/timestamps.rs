@@ -12,7 +12,48 @@ pub const LAST_MICROS: i64 = 253_402_300_799_999_999;
 pub const FIRST_DAY: i64 = FIRST_MICROS / DAY_MICROS;
 pub const LAST_DAY: i64 = LAST_MICROS / DAY_MICROS;
 /// In a column of dates a smaller number counts days, a larger one is an instant.
-pub const MOST_DAYS: i64 = 1_000_000;
+pub const MOST_DAYS: u64 = 1_000_000;
+
+/// What an epoch number counts: what its column declares, else what its magnitude tells.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Unit {
+    Magnitude,
+    Days,
+    Millis,
+    Micros,
+    Nanos,
+}
+
+impl Unit {
+    /// The unit of this name; "" is none.
+    pub fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "" => Unit::Magnitude,
+            "days" => Unit::Days,
+            "millis" => Unit::Millis,
+            "micros" => Unit::Micros,
+            "nanos" => Unit::Nanos,
+            _ => return None,
+        })
+    }
+
+    /// What makes microseconds of a number of this size; None where they are a thousandth of it.
+    fn factor(self, size: u64) -> Option<i64> {
+        match self {
+            Unit::Days => Some(DAY_MICROS),
+            Unit::Millis => Some(1_000),
+            Unit::Micros => Some(1),
+            Unit::Nanos => None,
+            Unit::Magnitude => [
+                (100_000_000_000, 1_000_000),
+                (100_000_000_000_000, 1_000),
+                (100_000_000_000_000_000, 1),
+            ]
+            .into_iter()
+            .find_map(|(below, factor)| (size < below).then_some(factor)),
+        }
+    }
+}
 
 /// An instant that can be written down.
 #[inline(always)]
@@ -28,18 +69,48 @@ pub fn day_with_year(day: i64) -> Option<i64> {
     (FIRST_DAY..=LAST_DAY).contains(&day).then_some(day)
 }
 
-/// Epoch microseconds of a number whose unit follows from its magnitude.
-pub fn epoch(number: i64) -> Option<i64> {
-    for (below, factor) in [
-        (100_000_000_000u64, 1_000_000i64),
-        (100_000_000_000_000, 1_000),
-        (100_000_000_000_000_000, 1),
-    ] {
-        if number.unsigned_abs() < below {
-            return number.checked_mul(factor);
-        }
+/// Epoch microseconds of a number.
+pub fn micros_of(number: i64, unit: Unit) -> Option<i64> {
+    match unit.factor(number.unsigned_abs()) {
+        Some(factor) => number.checked_mul(factor),
+        None => Some(number.div_euclid(1_000)),
     }
-    Some(number.div_euclid(1_000))
+}
+
+/// Epoch microseconds of a number as text, perhaps with a fraction: `-?[0-9]{1,18}(\.[0-9]+)?`
+pub fn number_from(text: &[u8], unit: Unit) -> Option<i64> {
+    let (sign, rest) = match text.strip_prefix(b"-") {
+        Some(rest) => (-1, rest),
+        None => (1, text),
+    };
+    let whole = rest.iter().position(|byte| *byte == b'.');
+    let (whole, fraction) = match whole {
+        Some(at) => (&rest[..at], &rest[at + 1..]),
+        None => (rest, &b"0"[..]),
+    };
+    if !(1..=18).contains(&whole.len())
+        || fraction.is_empty()
+        || !fraction.iter().all(u8::is_ascii_digit)
+    {
+        return None;
+    }
+    let number = digits(whole)?;
+    let Some(factor) = unit.factor(number.unsigned_abs()) else {
+        return micros_of(sign * number, unit);
+    };
+    let more = match factor {
+        DAY_MICROS if fraction.iter().any(|byte| *byte != b'0') => return None,
+        1_000_000 => first_digits(fraction, 6),
+        1_000 => first_digits(fraction, 3),
+        _ => 0,
+    };
+    Some(sign * (number.checked_mul(factor)?.checked_add(more)?))
+}
+
+/// The first of these digits, as if zeros followed.
+fn first_digits(text: &[u8], many: usize) -> i64 {
+    let digit = |at| text.get(at).map_or(0, |byte| i64::from(byte - b'0'));
+    (0..many).fold(0, |sum, at| sum * 10 + digit(at))
 }
 
 /// Days since 1970-01-01 of a calendar date, or None where there is no such date.
@@ -82,23 +153,49 @@ pub fn date_from(text: &[u8]) -> Option<i64> {
     )
 }
 
-/// Text as an instant: ISO with an offset (`2024-07-15T13:45:18[.755258](Z|+00:00|-0800)`), a date, or epoch digits.
-pub fn instant_from(text: &[u8]) -> Option<i64> {
-    match iso_from(text) {
-        None if (9..=17).contains(&text.len()) => epoch(digits(text)?), // eight digits may be a date
-        found => found,
+/// `20240715`
+fn compact_date_from(text: &[u8]) -> Option<i64> {
+    if text.len() != 8 {
+        return None;
+    }
+    day_of(
+        digits(&text[..4])?,
+        digits(&text[4..6])?,
+        digits(&text[6..])?,
+    )
+}
+
+/// Text as an instant with a year: ISO with an offset (`2024-07-15T13:45:18[.755258](Z|+00:00|-0800)`), a date, or an
+/// epoch number.
+pub fn instant_from(text: &[u8], unit: Unit) -> Option<i64> {
+    if let Some(day) = date_from(text).or_else(|| compact_date_from(text)) {
+        return Some(day * DAY_MICROS);
+    }
+    match iso(text) {
+        Some((micros, offset)) => with_year(micros - offset),
+        None => with_year(number_from(text, unit)?),
     }
 }
 
-/// The same but for digits.
-pub fn iso_from(text: &[u8]) -> Option<i64> {
-    if text.len() == 10 {
-        return date_from(text).map(|day| day * DAY_MICROS);
+/// Text as the day of a date: as it is written, whatever its offset.
+pub fn day_from(text: &[u8], unit: Unit) -> Option<i64> {
+    let few = text.strip_prefix(b"-").unwrap_or(text);
+    if unit == Unit::Magnitude && (1..=6).contains(&few.len()) && few.iter().all(u8::is_ascii_digit)
+    {
+        return day_with_year(if few.len() < text.len() { -1 } else { 1 } * digits(few)?);
     }
-    iso(text)
+    if let Some(day) = date_from(text).or_else(|| compact_date_from(text)) {
+        return Some(day);
+    }
+    let micros = match iso(text) {
+        Some((micros, _)) => micros,
+        None => number_from(text, unit)?,
+    };
+    day_with_year(micros.div_euclid(DAY_MICROS))
 }
 
-fn iso(text: &[u8]) -> Option<i64> {
+/// ISO text as microseconds by its own clock, and how far that is ahead of UTC.
+fn iso(text: &[u8]) -> Option<(i64, i64)> {
     let (clock, zone) = (text.get(..19)?, &text[19..]);
     if !matches!(clock[10], b'T' | b' ') || clock[13] != b':' || clock[16] != b':' {
         return None;
@@ -125,12 +222,12 @@ fn iso(text: &[u8]) -> Option<i64> {
             )
         }
     };
-    with_year(
+    Some((
         date_from(&clock[..10])? * DAY_MICROS
             + ((hour * 60 + minute) * 60 + second) * 1_000_000
-            + fraction
-            - offset(zone)?,
-    )
+            + fraction,
+        offset(zone)?,
+    ))
 }
 
 /// How far local time is ahead of UTC, in microseconds.
@@ -234,12 +331,46 @@ mod tests {
         }
     }
 
+    fn instant_of(text: &[u8]) -> Option<i64> {
+        instant_from(text, Unit::Magnitude)
+    }
+
     #[test]
     fn offsets_are_taken_away() {
-        let utc = instant_from(b"2024-07-15T20:30:00Z");
-        assert_eq!(instant_from(b"2024-07-16T02:00:00+05:30"), utc);
-        assert_eq!(instant_from(b"2024-07-15 12:30:00.000000999-0800"), utc);
-        assert_eq!(instant_from(b"2024-07-15T20:30:00"), None); // counted: left
-        assert_eq!(instant_from(b"20240715"), None);
+        let utc = instant_of(b"2024-07-15T20:30:00Z");
+        assert_eq!(instant_of(b"2024-07-16T02:00:00+05:30"), utc);
+        assert_eq!(instant_of(b"2024-07-15 12:30:00.000000999-0800"), utc);
+        assert_eq!(instant_of(b"1721075400"), utc);
+        assert_eq!(instant_of(b"1721075400.0000009"), utc);
+        assert_eq!(instant_of(b"2024-07-15T20:30:00"), None); // counted: left
+        assert_eq!(instant_of(b"20240715"), instant_of(b"2024-07-15"));
+        assert_eq!(instant_of(b"20241315"), Some(20_241_315_000_000)); // no date: seconds
+    }
+
+    #[test]
+    fn numbers_count_what_is_declared() {
+        for (unit, text, micros) in [
+            (Unit::Days, &b"2"[..], Some(2 * DAY_MICROS)),
+            (Unit::Days, b"2.5", None),
+            (Unit::Millis, b"-1.0019", Some(-1_001)),
+            (Unit::Micros, b"7.9", Some(7)),
+            (Unit::Nanos, b"-1", Some(-1)),
+            (Unit::Magnitude, b"-1.5", Some(-1_500_000)),
+            (Unit::Magnitude, b"1.", None),
+            (Unit::Magnitude, b".5", None),
+            (Unit::Magnitude, b"1234567890123456789", None),
+        ] {
+            assert_eq!(number_from(text, unit), micros);
+        }
+    }
+
+    #[test]
+    fn dates_are_as_written() {
+        let day = date_from(b"2026-11-20");
+        for text in [&b"2026-11-20T00:00:00+03:00"[..], b"20261120", b"20777"] {
+            assert_eq!(day_from(text, Unit::Magnitude), day);
+        }
+        assert_eq!(day_from(b"20777", Unit::Days), day);
+        assert_eq!(day_from(b"-1", Unit::Magnitude), Some(-1));
     }
 }

@@ -20,7 +20,7 @@ from consumer.shape.engine import Found, NativeDay
 from consumer.shape.exact.row import LINE_BREAK, NO_INSTALL, UNLISTED
 from consumer.shape.filters import ENVIRONMENT, EVENT_TYPE, HISTORICAL, PROFILE, Filters
 from consumer.shape.native.extension import Extension, NativeBatch, NativeRules
-from consumer.shape.native.program import NOBODY, program
+from consumer.shape.native.program import NOBODY, default_texts, kind_of_column, programs
 from consumer.shape.row_day import EPOCH_DAY, to_date
 from consumer.streams.columns import Column, ColumnKind, known_inputs
 from consumer.streams.kinds import CUSTOM, kind_of
@@ -44,16 +44,6 @@ _FILTER_FIELDS = frozenset(
     | {"environments"}
 )
 _PRIVACY_FIELDS = frozenset({"columns", "key", "fingerprint"})
-_KINDS: Mapping[ColumnKind, str] = {
-    ColumnKind.TEXT: "text",
-    ColumnKind.JSON: "json",
-    ColumnKind.INTEGER: "integer",
-    ColumnKind.REAL: "real",
-    ColumnKind.REAL32: "real32",
-    ColumnKind.BOOLEAN: "boolean",
-    ColumnKind.INSTANT: "instant",
-    ColumnKind.DATE: "date",
-}
 _COUNTED = {UNLISTED: 4, NO_INSTALL: 5, LINE_BREAK: 6}
 """Where a day of the extension has the number of an oddity."""
 _FORMS = {ColumnKind.INSTANT: "instant", ColumnKind.DATE: "date"}
@@ -63,23 +53,31 @@ _TIMES = {
     ColumnKind.INTEGER: "epoch",
     ColumnKind.TEXT: "text",
 }
+"""The columns that can be a row's time, and how."""
 
 
 def supports(rules: RowRules, columns: Sequence[Column], filters: Filters) -> bool:
     """Whether the extension knows all that these rules say."""
     compared = [one for one in (filters.event_type, filters.profile, filters.environment) if one is not None]
-    timed = [one for one in columns if one.name == rules.time_field or one == filters.install]
+    timed = _timed(rules, columns, filters)
+    inputs = [name for column in columns for name in column.inputs]
     return (
         rules.version == ROWS_VERSION
         and (rules.format in _JSON or rules.format in {Format.AVRO, Format.AVRO_REGISTRY})
         and _at_default(rules, _RULES)
         and _at_default(rules.filter, _FILTER_FIELDS)
         and _at_default(rules.privacy, _PRIVACY_FIELDS)
-        and all(column.kind in _KINDS for column in columns)
         and all(column.kind in {ColumnKind.TEXT, ColumnKind.JSON} for column in compared)
         and all(column.kind in _TIMES for column in timed)
-        and all(column.default is None for column in columns)
+        and all(column.kind is ColumnKind.TEXT for column in timed if column.default is not None)
+        and default_texts(columns) is not None
+        and len(inputs) == len(set(inputs))
     )
+
+
+def _timed(rules: RowRules, columns: Sequence[Column], filters: Filters) -> list[Column]:
+    """The columns whose values are times of a row, and no cells alone."""
+    return [one for one in columns if one.name == rules.time_field or one == filters.install]
 
 
 def _at_default(rules: RowRules | Filter | Privacy, known: frozenset[str]) -> bool:
@@ -114,7 +112,8 @@ class NativeEngine:
     ) -> None:
         """Rules that `supports` says yes to; `key` is the one that they hash with."""
         self._extension, self._columns, self._format = extension, columns, rules.format
-        self._shipped = rules.kind != CUSTOM
+        timed = _timed(rules, columns, filters)
+        self._kinds = [kind_of_column(column, timed=column in timed) for column in columns]
         self._positions = {column.name: number for number, column in enumerate(columns)}
         self._types = filters.event_type.name if filters.event_type else None
         self._methods = rules.privacy.columns
@@ -129,7 +128,7 @@ class NativeEngine:
         inputs = None
         if rules.format in _JSON:
             inputs = [
-                (name, number, self._json_kind(column), rank)
+                (name, number, self._kinds[number], rank)
                 for number, column in enumerate(self._columns)
                 for rank, name in enumerate(column.inputs)
             ]
@@ -150,14 +149,11 @@ class NativeEngine:
             "types_default": filters.types_default,
             "environments": list(filters.environments),
             "listed": list(kind_of(rules.kind).event_types),
-            "normal_types": self._shipped,
+            "normal_types": rules.kind != CUSTOM,
             "head": HEAD if rules.format in _WITH_IDS else 0,
             "inputs": inputs,
+            "defaults": [(self._positions[name], text) for name, text in (default_texts(self._columns) or {}).items()],
         }
-
-    def _json_kind(self, column: Column) -> str:
-        kind = _KINDS[column.kind]
-        return "iso" if kind == "instant" and not self._shipped else kind
 
     def _position(self, column: Column | None) -> int | None:
         return None if column is None else self._positions[column.name]
@@ -187,10 +183,10 @@ class NativeEngine:
             values = [None if place in refused else value for place, value in enumerate(values)]
         found = ready.rules.transform(values, batch.timestamps, lambda day: how.wanted(to_date(day), False))  # noqa: FBT003 - the shape of `Wanted`
         unknown = Counter(found.unknown)
-        for number, judged in found.by_schema:
+        for number, branch, judged in found.by_schema:
             writer = writers.get(number)
             if isinstance(writer, Writer):
-                unknown.update(dict.fromkeys(writer.unknown, judged))
+                unknown.update(dict.fromkeys(writer.unknown[branch], judged))
         return Found(
             left=dict(found.left),
             quarantined=dict(found.quarantined),
@@ -224,10 +220,10 @@ class NativeEngine:
         for number, writer in writers.items():
             if number in ready.learned or not isinstance(writer, Writer):
                 continue
-            specs = program(writer.root, self._columns, shipped=self._shipped)
-            if specs is not None:
-                ready.rules.learn(number, specs)
-            ready.learned[number] = specs is not None
+            found = programs(writer, self._columns, self._kinds)
+            if readable := any(found):
+                ready.rules.learn(number, writer.union, found)
+            ready.learned[number] = readable
 
 
 def _finish(rules: RowRules, key: bytes) -> dict[str, Any]:

@@ -10,18 +10,22 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeAlias, cast
 
 from consumer import __version__
 
 MODULE = "adapty_sink_native"
 VARIABLE = "ADAPTY_SINK_ENGINE"
 """The environment variable that leaves the extension out where it says `exact`."""
-INTERFACE = 2
+INTERFACE = 3
 """What this and the extension agree on to pass to each other. A build from other sources may have another."""
 NATIVE, EXACT = "native", "exact"
-FieldSpec = tuple[str, int, int, Sequence[str]]
-"""A writer's field: the way to read it, where null stands (0 never, 1 first, 2 second), the column or -1, symbols."""
+TypeSpec: TypeAlias = "tuple[str, int, int, Sequence[str], Sequence[TypeSpec]]"
+"""A writer's type: its name, a size (-1 for none), a scale, symbols or names of fields, the types in it."""
+FieldSpec: TypeAlias = tuple[TypeSpec, str, int, int]
+"""A field: its type, what its column takes, where null stands (0 never, 1 first, 2 second), its slot or -1."""
+ProgramSpec: TypeAlias = tuple[Sequence[FieldSpec], Sequence[tuple[int, str]], Sequence[tuple[int, int]]]
+"""A record: its fields, columns it lacks with their defaults' text, columns with the slots of their later inputs."""
 
 
 class NativeBatch(Protocol):
@@ -31,7 +35,7 @@ class NativeBatch(Protocol):
     quarantined: Sequence[tuple[int, str]]
     filtered: Sequence[int]
     unknown: Mapping[str, int]
-    by_schema: Sequence[tuple[int, int]]
+    by_schema: Sequence[tuple[int, int, int]]
     days: Sequence[tuple[int, int, int, int, int, int, int]]
 
     def text(self, engine: NativeRules, day: int, lines: Sequence[tuple[int, bytes]]) -> bytes:
@@ -41,8 +45,8 @@ class NativeBatch(Protocol):
 class NativeRules(Protocol):
     """One set of rules for one header, as the extension has it."""
 
-    def learn(self, schema_id: int, fields: Sequence[FieldSpec]) -> None:
-        """How bodies of this schema id are read; 0 where values name none."""
+    def learn(self, schema_id: int, union: bool, programs: Sequence[ProgramSpec | None]) -> None:  # noqa: FBT001 - by place
+        """How bodies of this schema id are read; 0 where values name none. A `union` has a program for each branch."""
 
     def transform(
         self, values: Sequence[bytes | None], timestamps: Sequence[int], wanted: Callable[[int], bool]

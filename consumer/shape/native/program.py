@@ -1,85 +1,103 @@
-"""A writer's Avro schema as the extension reads it: field by field, seen from the columns that are wanted."""
+"""A writer's Avro schema as the extension reads it: type by type, seen from the columns that are wanted."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from consumer.shape.native.extension import FieldSpec
-from consumer.streams.avro_types import Enumeration, Field, Node, Primitive, Record, Union
+from consumer.decode.avro_decoder import Writer
+from consumer.decode.defaults import defaults_of
+from consumer.shape.exact.cells import cell
+from consumer.shape.native.extension import FieldSpec, ProgramSpec, TypeSpec
+from consumer.streams.avro_types import (
+    Array,
+    Dictionary,
+    Enumeration,
+    Field,
+    Fixed,
+    Node,
+    Primitive,
+    Record,
+    Reference,
+    Union,
+)
 from consumer.streams.columns import Column, ColumnKind
 
 _NULL = Primitive("null")
 _NEVER, _FIRST, _SECOND = 0, 1, 2
 NOBODY = -1
-MOST_SYMBOLS = 10_000
-"""Characters of the longest symbols of all enums together: a datum of some bytes may name them all."""
-_TEXT, _LONG, _DAYS = "text", "long", "days"
-_SKIPPED = {"string": "text", "bytes": "text", "boolean": "boolean", "int": "long", "long": "long"}
-_SKIPPED |= {"float": "float", "double": "double"}
-_STAMPS = {"timestamp-millis": "millis", "timestamp-micros": "micros", "timestamp-nanos": "nanos"}
-_PLAIN: Mapping[ColumnKind, Mapping[str, str]] = {
-    ColumnKind.TEXT: {"string": "text", "int": "long", "long": "long", "boolean": "boolean"},
-    ColumnKind.JSON: {"string": "text", "int": "long", "long": "long", "boolean": "boolean"},
-    ColumnKind.INTEGER: {"string": "text-integer", "int": "long", "long": "long"},
-    ColumnKind.REAL: {
-        "string": "text-real",
-        "int": "long-real",
-        "long": "long-real",
-        "float": "float",
-        "double": "double",
-    },
-    ColumnKind.REAL32: {
-        "string": "text-short",
-        "int": "long-short",
-        "long": "long-short",
-        "float": "float-short",
-        "double": "double-short",
-    },
-    ColumnKind.BOOLEAN: {"boolean": "boolean"},
-    ColumnKind.INSTANT: {"string": "text-instant", "int": "epoch", "long": "epoch"},
-    ColumnKind.DATE: {"string": "text-date"},
-}
-"""The way to read a primitive without a meaning of its own, by the column's kind. What is missing is left."""
+MOST_SYMBOLS = 8 << 10
+"""Bytes of the longest symbols of all enums together: a datum of some bytes may name them all."""
+MOST_TYPES = 20_000
+"""Types of a record, those that are named again counted again: they are told one by one."""
+DEEPEST = 40
+"""Levels of types within one another; fewer than any bound of the exact engine."""
+OTHER: TypeSpec = ("other", -1, 0, [], [])
+_PRIMITIVES = {"string": "text", "int": "long"}
+_LOGICAL = {"timestamp-millis": "millis", "timestamp-micros": "micros", "timestamp-nanos": "nanos", "date": "date"}
+_LOGICAL |= {"time-millis": "time-millis", "time-micros": "time-micros"}
 
 
-def program(root: Node | None, columns: Sequence[Column], *, shipped: bool) -> list[FieldSpec] | None:
-    """The fields of a writer's record, or None where only the exact engine reads them.
+class _TooMuchError(Exception):
+    """More types than are told, or deeper ones, or one within itself."""
 
-    `shipped`: numbers in columns of instants have the unit of their magnitude.
+
+def programs(writer: Writer, columns: Sequence[Column], kinds: Sequence[str]) -> list[ProgramSpec | None]:
+    """The records of a writer, one for each branch of a union at the top; None for what only the exact engine reads.
+
+    `kinds` says what each column takes.
     """
-    if not isinstance(root, Record):
-        return None
-    names = {field.name for field in root.fields}
-    taken: dict[str, int] = {}
+    return [_program(one, writer.names, columns, kinds) if isinstance(one, Record) else None for one in writer.types]
+
+
+def _program(
+    root: Record, names: Mapping[str, Node], columns: Sequence[Column], kinds: Sequence[str]
+) -> ProgramSpec | None:
+    having = {field.name for field in root.fields}
+    slots: dict[str, tuple[int, int]] = {}
+    later: list[tuple[int, int]] = []
+    absent: list[tuple[int, str]] = []
+    defaults = default_texts(columns) or {}
     for number, column in enumerate(columns):
-        found = [name for name in column.inputs if name in names]
-        if len(found) > 1:  # the first that is not null: not told by one field
-            return None
-        if found:
-            taken[found[0]] = number
-    made = []
-    for field in root.fields:
-        number = taken.get(field.name, NOBODY)
-        spec = _field(field, None if number == NOBODY else columns[number], number, shipped=shipped)
-        if spec is None:
-            return None
-        made.append(spec)
-    longest = sum(max(map(len, symbols), default=0) for *_, symbols in made)
-    return made if longest <= MOST_SYMBOLS else None
+        found = [name for name in column.inputs if name in having]
+        if not found and column.name in defaults:
+            absent.append((number, defaults[column.name]))
+        for name in found[1:]:  # the first that is not null counts
+            slots[name] = (number, len(columns) + len(later))
+            later.append(slots[name])
+        slots.update(dict.fromkeys(found[:1], (number, number)))
+    types = _Types(names)
+    fields = [_field(field, slots.get(field.name), kinds, types) for field in root.fields]
+    return (fields, absent, later) if sum(_longest(spec[0]) for spec in fields) <= MOST_SYMBOLS else None
 
 
-def _field(field: Field, column: Column | None, number: int, *, shipped: bool) -> FieldSpec | None:
+def default_texts(columns: Sequence[Column]) -> Mapping[str, str] | None:
+    """The text of the defaults of columns; None where one counts as odd."""
+    values, texts = defaults_of(columns), {}
+    for column in columns:
+        if column.name in values:
+            text, odd = cell(column.kind, values[column.name], column.reading)
+            if odd is not None or text is None or "\0" in text:
+                return None
+            texts[column.name] = text
+    return texts
+
+
+def kind_of_column(column: Column, *, timed: bool) -> str:
+    """What a column takes, and the unit that it declares; of one that is a row's time only whole days are its cell."""
+    unit = column.reading.unit
+    name = "day" if timed and column.kind is ColumnKind.DATE else column.kind.value
+    return f"{name} {unit}" if unit and column.kind in {ColumnKind.DATE, ColumnKind.INSTANT} else name
+
+
+def _field(field: Field, slot: tuple[int, int] | None, kinds: Sequence[str], types: _Types) -> FieldSpec:
     node, null = _inner(field.type)
-    if isinstance(node, Enumeration):
-        if column is not None and column.kind not in {ColumnKind.TEXT, ColumnKind.JSON}:
-            return None
-        return ("symbol", null, number, list(node.symbols))
-    if not isinstance(node, Primitive):
-        return None
-    if node == _NULL:
-        return ("nothing", _NEVER, number, [])
-    way = _SKIPPED.get(node.type) if column is None else _way(node, column.kind, shipped=shipped)
-    return None if way is None else (way, null, number, [])
+    try:
+        spec = types.spec(node)
+    except _TooMuchError:
+        spec = OTHER
+    if slot is None:
+        return (_skipped(spec), "any", null, NOBODY)
+    return (spec, kinds[slot[0]], null, slot[1])
 
 
 def _inner(node: Node) -> tuple[Node, int]:
@@ -92,10 +110,67 @@ def _inner(node: Node) -> tuple[Node, int]:
     return node, _NEVER
 
 
-def _way(node: Primitive, kind: ColumnKind, *, shipped: bool) -> str | None:
-    if node.logical is None or node.logical == "uuid":
-        way = _PLAIN.get(kind, {}).get(node.type)
-        return None if way == "epoch" and not shipped else way
-    if kind is ColumnKind.INSTANT:
-        return "days-instant" if node.logical == "date" else _STAMPS.get(node.logical.removeprefix("local-"))
-    return _DAYS if kind is ColumnKind.DATE and node.logical == "date" else None
+def _skipped(spec: TypeSpec) -> TypeSpec:
+    """The type without a meaning that a value could miss: nobody wants it."""
+    name, size, _, words, parts = spec
+    if name in _LOGICAL.values():
+        return ("long", -1, 0, [], [])
+    if name in {"decimal", "big-decimal"}:
+        return ("bytes", size, 0, [], [])
+    return (name, size, 0, words, [_skipped(part) for part in parts])
+
+
+def _longest(spec: TypeSpec) -> int:
+    """The most bytes of symbols of a value outside lists and objects; those inside are counted as they come."""
+    name, _, _, words, parts = spec
+    if name == "symbol":
+        return max((len(word.encode()) for word in words), default=0)
+    return max(map(_longest, parts), default=0) if name == "union" else 0
+
+
+class _Types:
+    """The types of one record, each told where it stands, named ones again and again."""
+
+    def __init__(self, names: Mapping[str, Node]) -> None:
+        self._names, self._left = names, MOST_TYPES
+
+    def spec(self, node: Node, depth: int = 0) -> TypeSpec:
+        """One type. Raises _TooMuchError."""
+        self._left -= 1
+        if self._left < 0 or depth > DEEPEST:
+            raise _TooMuchError
+        if isinstance(node, Reference):
+            return self.spec(self._names[node.name], depth + 1)
+        match node:
+            case Primitive() | Fixed():
+                return _leaf(node)
+            case Enumeration(symbols):
+                return ("symbol", -1, 0, list(symbols), [])
+        name, words, inner = _parts(node)
+        return (name, -1, 0, words, [self.spec(one, depth + 1) for one in inner])
+
+
+def _parts(node: Union | Array | Dictionary | Record) -> tuple[str, list[str], Sequence[Node]]:
+    """The name of a type with types in it, the names of its fields, and the types."""
+    match node:
+        case Union(branches):
+            return "union", [], branches
+        case Array(items):
+            return "array", [], (items,)
+        case Dictionary(values):
+            return "map", [], (values,)
+    return "record", [one.name for one in node.fields], [one.type for one in node.fields]
+
+
+def _leaf(node: Primitive | Fixed) -> TypeSpec:
+    logical = (node.logical or "").removeprefix("local-")
+    size = node.size if isinstance(node, Fixed) else -1
+    if logical == "decimal":
+        return ("decimal", size, node.scale, [], [])
+    if isinstance(node, Fixed):
+        return ("uuid", -1, 0, [], []) if logical == "uuid" else ("bytes", size, 0, [], [])
+    if logical == "big-decimal":
+        return ("big-decimal", -1, 0, [], [])
+    if logical and logical not in _LOGICAL and logical != "uuid":
+        return OTHER
+    return (_LOGICAL.get(logical) or _PRIMITIVES.get(node.type, node.type), -1, 0, [], [])

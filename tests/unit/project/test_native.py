@@ -41,7 +41,7 @@ def test_both_sides_speak_of_the_same_interface() -> None:
 
 
 def test_direct_dependencies_are_pinned_exactly() -> None:
-    for name, wanted in CARGO["dependencies"].items():
+    for name, wanted in (CARGO["dependencies"] | CARGO["dev-dependencies"]).items():
         version = wanted if isinstance(wanted, str) else wanted["version"]
         assert re.fullmatch(r"=\d+\.\d+\.\d+", version), name
 

@@ -501,7 +501,7 @@ def test_an_own_stream_with_the_columns_of_filters_has_the_filters() -> None:
     assert one(rules, {**record, "event_type": " Click"})[0]["event_type"] == " Click"
 
 
-def test_types_that_only_the_exact_path_knows() -> None:
+def test_types_with_types_in_them() -> None:
     fields: list[dict[str, Any]] = [
         {"name": "at", "type": {"type": "long", "logicalType": "timestamp-micros"}},
         {"name": "tags", "type": {"type": "array", "items": "string"}},
@@ -775,7 +775,12 @@ def test_why_records_take_the_exact_path_is_told() -> None:
     union = rules_of(
         "events", writer_schema=record_schema([{"name": "event_datetime", "type": ["int", "long", "null"]}])
     )
-    assert judged(union, [b"\x04"] * 50, engine="native").exact_path == {"schema": 50}
+    assert judged(union, [b"\x04"] * 50, engine="native").exact_path == {}
+    enums = [{"type": "enum", "name": f"E{turn}", "symbols": ["x" * 1_000]} for turn in range(9)]
+    stamp = {"name": "event_datetime", "type": "long"}
+    fields = [stamp, *({"name": f"more_{turn}", "type": kind} for turn, kind in enumerate(enums))]
+    symbols = rules_of("events", writer_schema=record_schema(fields))
+    assert judged(symbols, [b"\x04" + bytes(9)] * 50, engine="native").exact_path == {"schema": 50}
 
 
 class Panicking:
