@@ -30,8 +30,8 @@ KEY = b"k" * 32
 AT = {"name": "at", "type": {"type": "long", "logicalType": "timestamp-micros"}}
 
 
-def logical(base: str, name: str, **more: Any) -> dict[str, Any]:
-    return {"type": base, "logicalType": name, **more}
+def logical(base: str, meaning: str, **more: Any) -> dict[str, Any]:
+    return {"type": base, "logicalType": meaning, **more}
 
 
 PLAIN: list[Any] = ["string", "bytes", "boolean", "int", "long", "float", "double", logical("string", "uuid")]
@@ -216,7 +216,7 @@ def test_every_writers_type_in_every_column(*, privacy: bool) -> None:
         chance.shuffle(values)
         rules = hashed(custom([AT, {"name": "x", "type": kind}], "at", Format.AVRO_REGISTRY), privacy=privacy)
         native += len(values) - sum(compared(rules, values, registry).exact_path.values())
-    assert native > BODIES * len(TYPES) ** 2 / 3
+    assert native > BODIES * len(TYPES) ** 2 / 4
 
 
 TIMELY = ["string", "long", "int", *STAMPS]

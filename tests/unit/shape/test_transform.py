@@ -792,7 +792,7 @@ class Panicking:
         del spec
         return self
 
-    def learn(self, schema_id: int, fields: Sequence[Any]) -> None:
+    def learn(self, schema_id: int, union: bool, programs: Sequence[Any]) -> None:
         pass
 
     def transform(self, *_: object) -> Any:
