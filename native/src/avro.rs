@@ -29,7 +29,7 @@ impl Stamp {
 }
 
 /// A writer's type. References are resolved; a type within itself has none, nor has one that the exact engine reads.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Type {
     Null,
     Boolean,
