@@ -27,7 +27,7 @@ BODIES = int(os.environ.get("ENGINE_BODIES", "6"))
 """Bodies of each writer's type in each column."""
 SEED = os.environ.get("ENGINE_SEED", "1")
 KEY = b"k" * 32
-AT = {"name": "at", "type": {"type": "long", "logicalType": "timestamp-micros"}}
+AT: dict[str, Any] = {"name": "at", "type": {"type": "long", "logicalType": "timestamp-micros"}}
 
 
 def logical(base: str, meaning: str, **more: Any) -> dict[str, Any]:

@@ -777,7 +777,7 @@ def test_why_records_take_the_exact_path_is_told() -> None:
     )
     assert judged(union, [b"\x04"] * 50, engine="native").exact_path == {}
     enums = [{"type": "enum", "name": f"E{turn}", "symbols": ["x" * 1_000]} for turn in range(9)]
-    stamp = {"name": "event_datetime", "type": "long"}
+    stamp: dict[str, Any] = {"name": "event_datetime", "type": "long"}
     fields = [stamp, *({"name": f"more_{turn}", "type": kind} for turn, kind in enumerate(enums))]
     symbols = rules_of("events", writer_schema=record_schema(fields))
     assert judged(symbols, [b"\x04" + bytes(9)] * 50, engine="native").exact_path == {"schema": 50}
