@@ -296,9 +296,10 @@ def test_defaults_are_filled_in_by_the_native_engine(kind: Any, default: Any, fo
 
 
 def test_a_default_of_the_time_field_counts() -> None:
-    fields = [{"name": "x", "type": "string", "default": "2024-07-15"}, {"name": "y", "type": ["null", "long"]}]
+    more: dict[str, Any] = {"name": "y", "type": ["null", "long"]}
+    fields = [{"name": "x", "type": "string", "default": "2024-07-15"}, more]
     assert not compared(custom(fields, "x"), [b'{"y": 7}', b'{"x": null}', b'{"x": "2024-07-16"}']).exact_path
-    stamp = [{"name": "x", "type": STAMPS[0], "default": DAY_ONE // 1_000}, {"name": "y", "type": ["null", "long"]}]
+    stamp = [{"name": "x", "type": STAMPS[0], "default": DAY_ONE // 1_000}, more]
     assert compared(custom(stamp, "x"), [b'{"y": 7}']).counts.kept == 1
 
 
