@@ -7,7 +7,7 @@ ARGS ?=
 PYTHONS ?= 3.12 3.13 3.14
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo docs fetch test coverage pythons chaos lint format types layers check lock wheel services bench audit clean
+.PHONY: help setup demo docs fetch test coverage pythons engines chaos lint format types layers check lock wheel services bench audit clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,10 @@ coverage: setup fetch ## the unit and contract tests, and how much of the branch
 pythons: setup ## the unit and contract tests on the other Pythons of this machine; PYTHONS='3.12 3.13' for some
 	.ci/pythons $(PYTHONS)
 
+engines: setup ## what schema prints, run in ClickHouse and Spark as well; fetches a gigabyte into .engines, needs Java 17
+	$(BIN)/uv pip install -q --python $(BIN)/python --target .engines --no-deps --require-hashes -r .ci/engines.txt
+	PYTHONPATH=.engines $(BIN)/pytest -n 0 tests/unit/commands/schema $(ARGS)
+
 chaos: setup fetch ## a seeded campaign of kills and faults on real servers; ARGS='--seed 1 --kills 20' for another
 	$(BIN)/python -m tests.chaos $(ARGS)
 
@@ -67,6 +71,7 @@ lock: COMPILE := $(BIN)/uv pip compile -q --universal --generate-hashes --python
 lock: setup ## the locks anew from pyproject.toml; UPGRADE=--upgrade for newer versions
 	$(COMPILE) $(UPGRADE) --group dev --extra msk-iam pyproject.toml -o requirements.lock
 	$(COMPILE) -c requirements.lock --extra msk-iam pyproject.toml -o deploy/requirements.lock
+	$(COMPILE) -c requirements.lock --group engines -o .ci/engines.txt
 	printf 'uv\nhatchling\neditables\nmaturin\n' | $(COMPILE) $(UPGRADE) -c requirements.lock - -o .ci/tools.txt
 
 wheel: setup ## dist/adapty_sink_native-*.whl for other machines: the extra adapty-sink[native]; needs cargo
@@ -82,5 +87,5 @@ audit: setup ## known vulnerabilities of the locked dependencies; fails on a fin
 	$(BIN)/python .ci/audit.py
 
 clean: ## remove what can be made again; the cache of servers stays
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage dist build
+	rm -rf .venv .engines .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage dist build
 	find consumer tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

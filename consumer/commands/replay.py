@@ -96,7 +96,7 @@ def scope_of(first: str | None, last: str | None, partitions: Sequence[int]) -> 
     if low is None or high is None:
         raise UsageError("--from and --to are needed, or --day")
     if low > high:
-        raise UsageError(f"--from {low} lies after --to {high}")
+        raise UsageError(f"--from {low} is after --to {high}")
     return Scope(low, high, tuple(sorted(set(partitions))) or None)
 
 

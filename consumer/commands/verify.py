@@ -20,6 +20,7 @@ from consumer.commands.retry import RetryBudget
 from consumer.commands.wiring import replace_services_of, store_of
 from consumer.domain.clock import SystemClock
 from consumer.domain.errors import HaltError, RefusedError, UsageError
+from consumer.domain.location import object_url
 from consumer.replace.replay import Replay
 from consumer.replace.services import Scope, Services
 from consumer.settings.model import Settings, StreamSettings
@@ -54,7 +55,7 @@ def verify(settings: Settings, first: str | None, last: str | None, *, deep: boo
 def _days(first: str | None, last: str | None) -> Days:
     days = Days(day_of("--from", first), day_of("--to", last))
     if days.first is not None and days.last is not None and days.first > days.last:
-        raise UsageError(f"--from {days.first} lies after --to {days.last}")
+        raise UsageError(f"--from {days.first} is after --to {days.last}")
     return days
 
 
@@ -188,7 +189,7 @@ def _show(reports: Sequence[Report], *, as_json: bool) -> None:
 def _tell(report: Report) -> None:
     for finding in report.findings:
         word = "note" if finding.note else "FOUND"
-        say(f"{word} {report.location}/{finding.key}")
+        say(f"{word} {object_url(report.location, finding.key)}")
         say(f"  {finding.problem}: {finding.what}")
         say(f"  to do: {finding.todo}")
     for what in report.pending:

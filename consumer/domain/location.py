@@ -72,3 +72,9 @@ def _local(parts: SplitResult) -> Location:
 
 SCHEMES: Mapping[str, Callable[[SplitResult], Location]] = {"s3": _in_bucket, "file": _local}
 """How the rest of the URL is read. `store/factory.py` has the store of each."""
+
+
+def object_url(location: str, key: str) -> str:
+    """One object as an operator may name it to other tools: a store's location without its endpoint, and the key."""
+    place, _, _endpoint = location.partition("?")
+    return f"{place}/{key}"

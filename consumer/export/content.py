@@ -13,6 +13,7 @@ from typing import BinaryIO, Protocol, cast
 
 from consumer.domain.backoff import Ask
 from consumer.domain.errors import HaltError, HaltReason, TransientError
+from consumer.domain.location import object_url
 from consumer.export.csv_rows import CellRule, fitted
 from consumer.export.open_days import OpenRows, lacks_rows, stored_objects
 from consumer.export.plan import NOT_SEALED, UNKNOWN, DayKind, ExportedDay, PlannedDay
@@ -206,7 +207,8 @@ def _open_day(day: date, rows: int, *, lacks: bool) -> ExportedDay:
 def _damaged(store: Store, key: str, what: str) -> HaltError:
     return HaltError(
         HaltReason.OBJECT_MISMATCH,
-        f"{store.location}/{key} is not what was sealed: {what}. Run adapty-sink verify, and restore the object",
+        f"{object_url(store.location, key)} is not what was sealed: {what}."
+        " Run adapty-sink verify, and restore the object",
     )
 
 

@@ -80,11 +80,11 @@ class ExportedDay:
 def checked_days(first: date, last: date, today: date) -> tuple[date, ...]:
     """Every day from `first` to `last`. Raises UsageError where that is no range of days that can have rows."""
     if first > last:
-        raise UsageError(f"--from {first} lies after --to {last}")
+        raise UsageError(f"--from {first} is after --to {last}")
     if last > today:
-        raise UsageError(f"--to {last} lies in the future: today is {today} (UTC)")
+        raise UsageError(f"{last} is in the future: today is {today} (UTC)")
     if first < FIRST_DAY:
-        raise UsageError(f"--from {first}: no row is older than {FIRST_DAY}")
+        raise UsageError(f"{first} is too early: no row is older than {FIRST_DAY}")
     return tuple(days_between(first, last))
 
 

@@ -13,6 +13,7 @@ import orjson
 
 from consumer.domain import json_fields
 from consumer.domain.errors import UsageError
+from consumer.domain.location import object_url
 from consumer.export.plan import file_names, sidecar_name
 from consumer.seal.keys import export_key
 from consumer.store.body import local_disk
@@ -65,7 +66,7 @@ class BucketTarget:
     stream: str
 
     def where(self, name: str) -> str:
-        return f"{self.store.location}/{export_key(self.stream, name)}"
+        return object_url(self.store.location, export_key(self.stream, name))
 
     def standing(self, base: str) -> Standing | None:
         stored = self.store.get(export_key(self.stream, sidecar_name(base)))

@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 from consumer.domain import json_fields
 from consumer.domain.errors import HaltError, HaltReason, TransientError
+from consumer.domain.location import object_url
 from consumer.seal.keys import manifest_key
 from consumer.seal.manifest import objects_from
 from consumer.seal.record import ObjectEntry, Record
@@ -42,12 +43,14 @@ def put_object(store: Store, record: Record, entry: ObjectEntry, body: Body, *, 
         return True
     facts = store.head(entry.key)
     if facts is None:  # S3 refuses so for a write or a deletion that was under way, too
-        raise TransientError(f"{store.location}/{entry.key} was refused as standing there, and nothing stands there")
+        raise TransientError(
+            f"{object_url(store.location, entry.key)} was refused as standing there, and nothing stands there"
+        )
     said = next((one for one in record.objects if one.key == entry.key), entry)
     if not (_same_rows(store, facts, metadata, entry) or (lossy and _holds(store, facts, record, said, lossy=True))):
         raise HaltError(
             HaltReason.OBJECT_MISMATCH,
-            f"{store.location}/{entry.key} holds other rows than seal {record.n} of {record.partition} says "
+            f"{object_url(store.location, entry.key)} holds other rows than seal {record.n} of {record.partition} says "
             f"(found {dict(facts.metadata)}). It was not written by this chain: move it out of the folder, and the "
             "seal goes on",
         )
@@ -131,7 +134,7 @@ def size_and_digest(store: Store, key: str) -> tuple[int, str]:
     """Size and sha256 of a stored object, by reading it. Raises TransientError where it is gone."""
     reader = store.open(key)
     if reader is None:
-        raise TransientError(f"{store.location}/{key} is gone")
+        raise TransientError(f"{object_url(store.location, key)} is gone")
     digest, size = hashlib.sha256(), 0
     with reader:
         for block in iter(lambda: reader.read(BLOCK), b""):

@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from consumer.domain.errors import TransientError
+from consumer.domain.location import object_url
 from consumer.seal.day_plan import (
     DAYS_LISTED,
     DayPlan,
@@ -334,7 +335,9 @@ class Publisher:
         facts = self._store.head(entry.key)
         if facts is None:
             if known is None:
-                raise TransientError(f"{self._store.location}/{entry.key} is gone before its day was published")
+                raise TransientError(
+                    f"{object_url(self._store.location, entry.key)} is gone before its day was published"
+                )
             # moved on by a downstream job
             return {name: known[name] for name in ("bytes", "sha256", "etag", "version_id") if name in known}
         if facts.metadata.get("sha256"):

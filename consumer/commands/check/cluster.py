@@ -187,4 +187,4 @@ def registry_lines(settings: Settings, registry: SchemaSource | None) -> Iterato
             subject, "reachable", str(error), "mend schema_registry.url or its options, or the network between"
         )
         return
-    yield ok(subject, "reachable", f"it answers; {', '.join(needed)} need it")
+    yield ok(subject, "reachable", f"it answers; needed by {', '.join(needed)}")

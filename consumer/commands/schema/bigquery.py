@@ -7,6 +7,7 @@ from consumer.commands.schema.table import (
     PublishedDay,
     Target,
     comment,
+    guarded,
     literal,
     loads_nothing,
     names_of,
@@ -17,14 +18,16 @@ from consumer.commands.schema.table import (
 from consumer.streams.columns import ColumnKind
 
 TICK = "`"
-CASTS = {
-    ColumnKind.INTEGER: "SAFE_CAST({} AS INT64)",
-    ColumnKind.REAL: "SAFE_CAST({} AS FLOAT64)",
-    ColumnKind.REAL32: "SAFE_CAST({} AS FLOAT64)",
-    ColumnKind.BOOLEAN: "SAFE_CAST({} AS BOOL)",
-    ColumnKind.INSTANT: "SAFE_CAST({} AS TIMESTAMP)",
-    ColumnKind.DATE: "SAFE_CAST({} AS DATE)",
-}
+CASTS = guarded(
+    "REGEXP_CONTAINS({}, r'^(?:<pattern>)$')",
+    {
+        ColumnKind.INTEGER: "SAFE_CAST({} AS INT64)",
+        ColumnKind.REAL: "SAFE_CAST({} AS FLOAT64)",
+        ColumnKind.REAL32: "SAFE_CAST({} AS FLOAT64)",
+        ColumnKind.INSTANT: "SAFE_CAST({} AS TIMESTAMP)",
+        ColumnKind.DATE: "SAFE_CAST({} AS DATE)",
+    },
+)
 
 
 def ddl(target: Target) -> list[str]:

@@ -7,6 +7,7 @@ from consumer.commands.schema.table import (
     PublishedDay,
     Target,
     comment,
+    guarded,
     literal,
     loads_nothing,
     names_of,
@@ -22,14 +23,21 @@ SETTINGS = (
     " input_format_csv_use_best_effort_in_schema_inference = 0"
 )
 """\\N stays text, blanks stay, an unquoted empty cell is null and "" is the empty text."""
-CASTS = {
-    ColumnKind.INTEGER: "toInt64OrNull({})",
-    ColumnKind.REAL: "toFloat64OrNull({})",
-    ColumnKind.REAL32: "toFloat64OrNull({})",
-    ColumnKind.BOOLEAN: "multiIf({} = 'true', true, {} = 'false', false, NULL)",
-    ColumnKind.INSTANT: "parseDateTime64BestEffortOrNull({}, 6, 'UTC')",
-    ColumnKind.DATE: "toDate32OrNull({})",
-}
+_INSTANT = "parseDateTime64BestEffortOrNull({}, 6, 'UTC')"
+_DATE = "toDate32OrNull({})"
+CASTS = guarded(
+    "match({}, '^<pattern>$')",
+    {
+        ColumnKind.INTEGER: "toInt64OrNull({})",
+        ColumnKind.REAL: "toFloat64OrNull({})",
+        ColumnKind.REAL32: "toFloat64OrNull({})",
+        ColumnKind.INSTANT: (
+            f"if(concat(replaceOne(toString({_INSTANT}), ' ', 'T'), '+00:00') = {{}}, {_INSTANT}, NULL)"
+        ),
+        ColumnKind.DATE: f"if(toString({_DATE}) = {{}}, {_DATE}, NULL)",
+    },
+)
+"""Its dates run over into the next month, and stop at 1900 and 2299: one that does not read as the cell is null."""
 
 
 def ddl(target: Target) -> list[str]:
@@ -67,5 +75,8 @@ def _source(target: Target, key: str, columns: tuple[str, ...]) -> str:
     return f"s3({literal(place)}, 'CSVWithNames', {structure})"
 
 
-LIMITS = comment("S3Queue: MODE = 'unordered' only; the ordered one skips late files of older days")
+LIMITS = comment(
+    "S3Queue: MODE = 'unordered' only; the ordered one skips late files of older days.",
+    "Dates and times before 1900 or after 2299 are null in the view.",
+)
 ENGINE = Engine(lambda target: [*LIMITS, *ddl(target)], load)

@@ -18,12 +18,14 @@ from consumer.commands.schema.table import DayObject, PublishedDay, Target, Type
 from consumer.commands.wiring import store_of
 from consumer.domain.clock import SystemClock
 from consumer.domain.errors import UsageError
+from consumer.domain.location import object_url
 from consumer.seal.folder_columns import FolderColumns, folder_columns, merged
 from consumer.seal.keys import manifest_key
 from consumer.seal.manifest import manifest_from
 from consumer.settings.model import Settings, StreamSettings
 from consumer.store.port import Store
 from consumer.streams.columns import Column, columns_of
+from consumer.streams.rules import Format
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +75,10 @@ class Known:
         destination = self.stream.destination
         return Target(
             self.stream.name,
-            destination.url.rstrip("/"),
+            destination.location.url,
             tuple(TypedColumn(name, kinds.get(name)) for name in self.names),
             destination.endpoint_url,
             destination.region,
-            destination.compression,
         )
 
 
@@ -85,7 +86,7 @@ def schema(settings: Settings, wish: Wish, *, as_json: bool) -> None:
     """Print what was asked for. Raises UsageError; Exit with 1 where --diff found something."""
     _check(wish)
     budget = RetryBudget(settings.schedule.give_up_after, SystemClock())
-    known = [_known(stream, budget) for stream in streams_of(settings, wish.streams)]
+    known = [_known(stream, budget) for stream in _streams(settings, wish)]
     if wish.diff is not None:
         found = {one.stream.name: list(_differences(settings, one, wish.diff, budget)) for one in known}
         _print_differences(found, as_json=as_json)
@@ -113,6 +114,17 @@ def _check(wish: Wish) -> None:
             raise UsageError(f"{engine!r} is not a known engine; write one of {', '.join(ENGINES)}")
     if wish.diff not in {None, "registry", "bucket"}:
         raise UsageError(f"--diff: {wish.diff!r}; write registry or bucket")
+
+
+def _streams(settings: Settings, wish: Wish) -> list[StreamSettings]:
+    """The streams asked for; without names `--diff registry` speaks of those that a registry has schemas of."""
+    found = streams_of(settings, wish.streams)
+    if wish.diff != "registry" or wish.streams:
+        return found
+    registered = [stream for stream in found if stream.rules.format is Format.AVRO_REGISTRY]
+    if not registered:
+        raise UsageError("--diff registry: no stream has the format avro-registry; name another one with --stream")
+    return registered
 
 
 def _known(stream: StreamSettings, budget: RetryBudget) -> Known:
@@ -165,7 +177,7 @@ def _print_differences(found: Mapping[str, Sequence[str]], *, as_json: bool) -> 
 
 def _print_columns(known: Sequence[Known]) -> None:
     for one in known:
-        typer.echo(f"{one.stream.name}: {len(one.names)} columns, {one.store.location}/{one.stream.name}")
+        typer.echo(f"{one.stream.name}: {len(one.names)} columns, {object_url(one.store.location, one.stream.name)}")
         rows = [
             (column["name"], column["kind"], ", ".join(column["sources"]), column["privacy"], column["since"])
             for column in one.columns()

@@ -7,6 +7,7 @@ from consumer.commands.schema.table import (
     PublishedDay,
     Target,
     comment,
+    guarded,
     literal,
     loads_nothing,
     quoted,
@@ -20,14 +21,16 @@ READ = (
     " union_by_name = true, max_line_size = 16777216"
 )
 """Without union_by_name columns of later files vanish, without allow_quoted_nulls = false "" becomes null."""
-CASTS = {
-    ColumnKind.INTEGER: "TRY(CAST({} AS BIGINT))",
-    ColumnKind.REAL: "TRY(CAST({} AS DOUBLE))",
-    ColumnKind.REAL32: "TRY(CAST({} AS DOUBLE))",
-    ColumnKind.BOOLEAN: "TRY(CAST({} AS BOOLEAN))",
-    ColumnKind.INSTANT: "TRY(CAST({} AS TIMESTAMPTZ))",
-    ColumnKind.DATE: "TRY(CAST({} AS DATE))",
-}
+CASTS = guarded(
+    "regexp_full_match({}, '<pattern>')",
+    {
+        ColumnKind.INTEGER: "TRY(CAST({} AS BIGINT))",
+        ColumnKind.REAL: "TRY(CAST({} AS DOUBLE))",
+        ColumnKind.REAL32: "TRY(CAST({} AS DOUBLE))",
+        ColumnKind.INSTANT: "TRY(CAST({} AS TIMESTAMPTZ))",
+        ColumnKind.DATE: "TRY(CAST({} AS DATE))",
+    },
+)
 """TRY(CAST()) and not TRY_CAST: that one is pushed into the CSV reader, and ends the query at a bad cell."""
 
 

@@ -7,6 +7,7 @@ from consumer.commands.schema.table import (
     PublishedDay,
     Target,
     comment,
+    guarded,
     literal,
     quoted,
     text_columns,
@@ -14,14 +15,16 @@ from consumer.commands.schema.table import (
 )
 from consumer.streams.columns import ColumnKind
 
-CASTS = {
-    ColumnKind.INTEGER: "TRY(CAST({} AS bigint))",
-    ColumnKind.REAL: "TRY(CAST({} AS double))",
-    ColumnKind.REAL32: "TRY(CAST({} AS double))",
-    ColumnKind.BOOLEAN: "TRY(CAST({} AS boolean))",
-    ColumnKind.INSTANT: "CAST(TRY(from_iso8601_timestamp_nanos({})) AS timestamp(6) with time zone)",
-    ColumnKind.DATE: "TRY(CAST({} AS date))",
-}
+CASTS = guarded(
+    "regexp_like({}, '^<pattern>$')",
+    {
+        ColumnKind.INTEGER: "TRY(CAST({} AS bigint))",
+        ColumnKind.REAL: "TRY(CAST({} AS double))",
+        ColumnKind.REAL32: "TRY(CAST({} AS double))",
+        ColumnKind.INSTANT: "CAST(TRY(from_iso8601_timestamp_nanos({})) AS timestamp(6) with time zone)",
+        ColumnKind.DATE: "TRY(CAST({} AS date))",
+    },
+)
 """from_iso8601_timestamp would cut microseconds to milliseconds."""
 LIMITS = (
     'Line breaks inside cells are not read: set line_breaks = "space" on the stream.',

@@ -7,6 +7,7 @@ from consumer.commands.schema.table import (
     PublishedDay,
     Target,
     comment,
+    guarded,
     literal,
     loads_nothing,
     names_of,
@@ -16,25 +17,38 @@ from consumer.commands.schema.table import (
 )
 from consumer.streams.columns import ColumnKind
 
-DAY = "(?!0000)[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
-TIME = "T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]{1,6})?([+]00:00|Z)"
-NUMBER = "-?[0-9]{1,255}([.][0-9]{1,255})?"
+BIGINT = "-9223372036854775808 AND 9223372036854775807"
+DAY = "substr({}, 1, 4) > '0000' AND substr({}, 6, 2) BETWEEN '01' AND '12'"
+TIME = " AND substr({}, 12, 2) < '24' AND substr({}, 15, 2) < '60' AND substr({}, 18, 2) < '60'"
+LAST = "extract(day FROM (substr({}, 1, 7) || '-01')::date + interval '1 month - 1 day')"
 
 
-def _dated(pattern: str, kind: str) -> str:
-    """A cast of what looks so and names a day of the calendar. CASE in CASE: AND promises no order."""
-    last = "extract(day FROM (substr({}, 1, 7) || '-01')::date + interval '1 month - 1 day')"
-    return f"CASE WHEN {{}} ~ '^{pattern}$' THEN CASE WHEN substr({{}}, 9, 2)::int <= {last} THEN {{}}::{kind} END END"
+def casts(last: str, instant: str) -> dict[ColumnKind, str]:
+    """Casts of texts that cannot fail: there is no safe one. CASE in CASE, since AND promises no order.
+
+    `last` is the last day of the cell's month, `instant` the cell as a cast to timestamptz takes it.
+    """
+    day = f"CASE WHEN substr({{}}, 9, 2)::int BETWEEN 1 AND {last}"
+    real = (
+        "CASE WHEN length(split_part(ltrim({}, '-'), '.', 1)) <= 308 AND length({}) <= 330"
+        " THEN {}::double precision END"
+    )
+    return guarded(
+        "{} ~ '^<pattern>$'",
+        {
+            ColumnKind.INTEGER: (
+                f"CASE WHEN length({{}}) <= 20 THEN CASE WHEN {{}}::numeric(38, 0) BETWEEN {BIGINT}"
+                " THEN {}::bigint END END"
+            ),
+            ColumnKind.REAL: real,
+            ColumnKind.REAL32: real,
+            ColumnKind.INSTANT: f"CASE WHEN {DAY}{TIME} THEN {day} THEN {instant}::timestamptz END END",
+            ColumnKind.DATE: f"CASE WHEN {DAY} THEN {day} THEN {{}}::date END END",
+        },
+    )
 
 
-CASTS = {
-    ColumnKind.INTEGER: "CASE WHEN {} ~ '^-?[0-9]{1,18}$' THEN {}::bigint END",
-    ColumnKind.REAL: f"CASE WHEN {{}} ~ '^{NUMBER}$' THEN {{}}::double precision END",
-    ColumnKind.REAL32: f"CASE WHEN {{}} ~ '^{NUMBER}$' THEN {{}}::double precision END",
-    ColumnKind.BOOLEAN: "CASE {} WHEN 'true' THEN true WHEN 'false' THEN false END",
-    ColumnKind.INSTANT: _dated(DAY + TIME, "timestamptz"),
-    ColumnKind.DATE: _dated(DAY, "date"),
-}
+CASTS = casts(LAST, "{}")
 UNPACK = {".gz": "gzip -dc", ".zst": "zstd -dc"}
 
 

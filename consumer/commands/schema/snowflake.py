@@ -7,6 +7,7 @@ from consumer.commands.schema.table import (
     PublishedDay,
     Target,
     comment,
+    guarded,
     literal,
     loads_nothing,
     quoted,
@@ -17,19 +18,20 @@ from consumer.streams.columns import ColumnKind
 
 FILES = 1_000
 """COPY takes no more names in one statement."""
-CASTS = {
-    ColumnKind.INTEGER: "TRY_TO_NUMBER({}, 38, 0)",
-    ColumnKind.REAL: "TRY_TO_DOUBLE({})",
-    ColumnKind.REAL32: "TRY_TO_DOUBLE({})",
-    ColumnKind.BOOLEAN: "TRY_TO_BOOLEAN({})",
-    ColumnKind.INSTANT: "TRY_TO_TIMESTAMP_TZ({})",
-    ColumnKind.DATE: "TRY_TO_DATE({})",
-}
+CASTS = guarded(
+    "REGEXP_LIKE({}, '<pattern>')",
+    {
+        ColumnKind.INTEGER: "TRY_TO_NUMBER({}, 38, 0)",
+        ColumnKind.REAL: "TRY_TO_DOUBLE({})",
+        ColumnKind.REAL32: "TRY_TO_DOUBLE({})",
+        ColumnKind.INSTANT: "TRY_TO_TIMESTAMP_TZ({})",
+        ColumnKind.DATE: "TRY_TO_DATE({})",
+    },
+)
 
 
 def ddl(target: Target) -> list[str]:
     """Format, stage and tables. The stage's path ends with a slash: it is a prefix, not a folder."""
-    packed = {"none": "NONE", "gzip": "GZIP", "zstd": "ZSTD"}[target.compression]
     return [
         *comment(
             "The stage needs credentials: add STORAGE_INTEGRATION = <name>.",
@@ -40,7 +42,7 @@ def ddl(target: Target) -> list[str]:
             "  FIELD_OPTIONALLY_ENCLOSED_BY = '\"' ESCAPE = NONE ESCAPE_UNENCLOSED_FIELD = NONE NULL_IF = ()\n"
             "  EMPTY_FIELD_AS_NULL = TRUE PARSE_HEADER = TRUE ERROR_ON_COLUMN_COUNT_MISMATCH = FALSE"
             " MULTI_LINE = TRUE\n"
-            f"  ENCODING = 'UTF8' COMPRESSION = {packed};"
+            "  ENCODING = 'UTF8' COMPRESSION = AUTO;"
         ),
         f"CREATE STAGE IF NOT EXISTS {quoted(target.stream + '_stage')} URL = {literal(target.url + '/')};",
         f"CREATE TABLE IF NOT EXISTS {quoted(target.raw)} (\n  {text_columns(target, 'VARCHAR')},\n  dt DATE\n);",

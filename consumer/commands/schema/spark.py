@@ -7,6 +7,7 @@ from consumer.commands.schema.table import (
     PublishedDay,
     Target,
     comment,
+    guarded,
     literal,
     loads_nothing,
     quoted,
@@ -17,24 +18,26 @@ from consumer.streams.columns import ColumnKind
 
 TICK = "`"
 NEVER = "\\u0001"
-"""A text that never occurs: without one Spark takes the empty text for null."""
-CASTS = {
-    ColumnKind.INTEGER: "TRY_CAST({} AS BIGINT)",
-    ColumnKind.REAL: "TRY_CAST({} AS DOUBLE)",
-    ColumnKind.REAL32: "TRY_CAST({} AS DOUBLE)",
-    ColumnKind.BOOLEAN: "TRY_CAST({} AS BOOLEAN)",
-    ColumnKind.INSTANT: "TRY_CAST({} AS TIMESTAMP)",
-    ColumnKind.DATE: "TRY_CAST({} AS DATE)",
-}
+"""A text that never occurs: with it an empty cell is null and "" the empty text; without one both are null."""
+CASTS = guarded(
+    "{} RLIKE '^<pattern>$'",
+    {
+        ColumnKind.INTEGER: "TRY_CAST({} AS BIGINT)",
+        ColumnKind.REAL: "TRY_CAST({} AS DOUBLE)",
+        ColumnKind.REAL32: "TRY_CAST({} AS DOUBLE)",
+        ColumnKind.INSTANT: "TRY_CAST({} AS TIMESTAMP)",
+        ColumnKind.DATE: "TRY_CAST({} AS DATE)",
+    },
+)
 
 
 def spark_ddl(target: Target) -> list[str]:
     """An external table: columns by position, so it holds while the folder's list only grows at its end."""
     raw = quoted(target.raw, TICK)
     return [
+        *([] if target.local else comment("Outside EMR and Databricks write s3a:// for s3://.")),
         *comment(
             "Columns are taken by position. When the folder has got a column: DROP TABLE, then these statements anew.",
-            "Null and the empty text are told apart by a nullValue that never occurs: both come as text, null as ''.",
         ),
         (
             f"CREATE TABLE IF NOT EXISTS {raw} (\n  {text_columns(target, 'STRING', TICK)},\n  dt DATE\n) USING CSV\n"
@@ -83,7 +86,7 @@ def databricks_load(target: Target, day: PublishedDay) -> list[str]:
 
 
 def _place(target: Target) -> str:
-    return f"{target.url}/{target.stream}"
+    return f"file://{target.folder}" if target.local else target.folder
 
 
 SPARK = Engine(spark_ddl, spark_load)

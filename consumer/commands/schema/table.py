@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
+from consumer.domain.location import location_of
 from consumer.streams.columns import ColumnKind
 
 
@@ -26,7 +27,6 @@ class Target:
     columns: tuple[TypedColumn, ...]
     endpoint_url: str = ""
     region: str = ""
-    compression: str = "none"
 
     @property
     def raw(self) -> str:
@@ -45,7 +45,7 @@ class Target:
 
     def where(self, key: str) -> str:
         """An object, as most engines take it: a path on this machine, else an s3:// address."""
-        return f"{self.url.removeprefix('file://')}/{key}"
+        return f"{location_of(self.url).directory if self.local else self.url}/{key}"
 
     @property
     def folder(self) -> str:
@@ -78,6 +78,28 @@ class Engine:
 
     ddl: Callable[[Target], list[str]]
     load: Callable[[Target, PublishedDay], list[str]]
+
+
+PATTERNS = {
+    ColumnKind.INTEGER: "-?[0-9]+",
+    ColumnKind.REAL: "-?[0-9]+([.][0-9]+)?",
+    ColumnKind.REAL32: "-?[0-9]+([.][0-9]+)?",
+    ColumnKind.INSTANT: "[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}[.][0-9]{6}[+]00:00",
+    ColumnKind.DATE: "[0-9]{4}-[0-9]{2}-[0-9]{2}",
+}
+"""How a cell looks that fits its column. Safe casts alone take more: 3.7 for 4, NaN, 7d, infinity, yes."""
+TRUTH = "CASE {} WHEN 'true' THEN true WHEN 'false' THEN false END"
+
+
+def guarded(matches: str, casts: Mapping[ColumnKind, str]) -> dict[ColumnKind, str]:
+    """Casts of cells that look as they must, null for the others, in every engine alike.
+
+    `matches` is the engine's test of a whole text, with {} for the cell and <pattern>.
+    """
+    return {ColumnKind.BOOLEAN: TRUTH} | {
+        kind: f"CASE WHEN {matches.replace('<pattern>', PATTERNS[kind])} THEN {cast} END"
+        for kind, cast in casts.items()
+    }
 
 
 def quoted(name: str, mark: str = '"') -> str:

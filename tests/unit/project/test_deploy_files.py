@@ -96,7 +96,7 @@ def pins(path: Path) -> set[str]:
     return set(re.findall(r"^[a-z0-9.-]+==\S+", path.read_text(), flags=re.MULTILINE))
 
 
-@pytest.mark.parametrize("name", ["deploy/requirements.lock", ".ci/tools.txt"])
+@pytest.mark.parametrize("name", ["deploy/requirements.lock", ".ci/tools.txt", ".ci/engines.txt"])
 def test_the_other_locks_agree_with_the_main_one(name: str) -> None:
     main = dict(pin.split("==") for pin in pins(ROOT / "requirements.lock"))
     other = dict(pin.split("==") for pin in pins(ROOT / name))
