@@ -11,7 +11,7 @@ import structlog
 
 from consumer.domain.backoff import pauses
 from consumer.domain.clock import Clock
-from consumer.domain.errors import GaveUpError, TransientError
+from consumer.domain.errors import GaveUpError, PendingError, TransientError
 
 FIRST_WAIT = 0.5
 LONGEST_WAIT = 10.0
@@ -57,7 +57,7 @@ class RetryBudget:
         silent = self._clock.monotonic() - self._answered_at
         if silent >= self._limit:
             raise GaveUpError(f"{error} (for {silent:.0f} s, schedule.give_up_after)") from error
-        if str(error) != self._told:
+        if str(error) != self._told and not isinstance(error, PendingError):
             self._told = str(error)
             log.warning("outage", error=str(error), gives_up_in_seconds=round(self._limit - silent))
         self._stopped.wait(min(seconds, self._limit - silent))

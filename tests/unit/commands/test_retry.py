@@ -7,9 +7,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from structlog.testing import capture_logs
 
 from consumer.commands.retry import RetryBudget
-from consumer.domain.errors import GaveUpError, HaltError, HaltReason, TransientError
+from consumer.domain.errors import GaveUpError, HaltError, HaltReason, PendingError, TransientError
 
 
 class LeapingClock:
@@ -57,6 +58,13 @@ def test_an_answer_begins_the_time_anew(monkeypatch: pytest.MonkeyPatch) -> None
 def test_an_outage_that_lasts_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(GaveUpError, match=r"down \(for 30 s, schedule\.give_up_after"):
         patience(10.0, monkeypatch).ask(failing(9, TransientError("down")))
+
+
+def test_an_answer_under_way_is_no_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+    with capture_logs() as logged:
+        assert patience(1.0, monkeypatch).ask(failing(2, PendingError("schema 1 is asked for"))) == "answer"
+        assert patience(1.0, monkeypatch).ask(failing(2, TransientError("down"))) == "answer"
+    assert [line["error"] for line in logged] == ["down"]
 
 
 def test_what_an_operator_must_decide_is_raised_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
