@@ -51,6 +51,10 @@ def test_every_command_works_with_exactly_the_published_policy(world: World, tmp
     [data] = [key for key in world.folder.keys("events/dt=") if key.endswith(".csv")]
     whole = world.store.client().head_object(Bucket=world.bucket, Key=f"{world.folder.prefix}/{data}")
     assert "-" in whole["ETag"], "it went up in parts"
+    assert run("schema", "--ddl", "duckdb").code == 0
+    exported = run("export", "--day", old[:10], "--json")
+    assert exported.code == 0, exported.err
+    assert exported.document["streams"][0]["rows"] == 10
     # records that nobody sealed are lost, and the operator says so
     send(world.kafka, stream.topic, [row.encode()] * 3)
     delete_below(world, stream.topic, 12)

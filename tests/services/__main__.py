@@ -50,6 +50,8 @@ def up() -> int:
     end = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: end.set())
+    OUT("# starting Kafka, MinIO and a schema registry\n")
+    sys.stdout.flush()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="adapty-sink-up-")))
         try:
