@@ -61,22 +61,30 @@ class Place:
         }
 
 
-def fill(place: Place, home: Path, rows: int) -> int:
-    """Put the days of `events`; returns the bytes of their objects."""
+def fill(place: Place, home: Path, rows: int, *, alike: bool) -> int:
+    """Put the days of `events`, each with rows of its own or all `alike`; returns the bytes of their objects."""
     from consumer.commands.wiring import store_of  # noqa: PLC0415 - after the arguments are known to be right
 
     settings = settings_from(place.tables(home), home, {}, "the benchmark's settings")
     stream = settings.streams[0]
     store, columns = store_of(stream.destination), column_names(stream.rules)
-    return sum(_put_day(store, columns, day, rows) for day in place.days)
+    if alike:
+        bodies = _bodies(columns, FIRST, rows)
+        return sum(_put_day(store, columns, day, bodies, rows) for day in place.days)
+    return sum(_put_day(store, columns, day, _bodies(columns, day, rows), rows) for day in place.days)
 
 
-def _put_day(store: StreamingStore, columns: Sequence[str], day: date, rows: int) -> int:
+def _bodies(columns: Sequence[str], day: date, rows: int) -> list[BytesBody]:
+    """The objects of a day, one of each partition."""
     rng = random.Random(day.toordinal())
+    header, count = line(columns), rows // PARTITIONS
+    return [BytesBody(header + b"".join(_rows(columns, count, rng))) for _ in range(PARTITIONS)]
+
+
+def _put_day(store: StreamingStore, columns: Sequence[str], day: date, bodies: Sequence[BytesBody], rows: int) -> int:
     objects = []
-    for partition in range(PARTITIONS):
-        count = rows // PARTITIONS
-        body = BytesBody(line(columns) + b"".join(_rows(columns, count, rng)))
+    count = rows // PARTITIONS
+    for partition, body in enumerate(bodies):
         key = data_key("events", day, TopicPartition("adapty.events", partition), count, "none")
         store.put(key, body, condition=Absent())
         facts = {"rows": count, "bytes": body.size, "sha256": body.sha256, "first_offset": 0, "last_offset": count - 1}
@@ -115,10 +123,12 @@ def contenders(place: Place, home: Path) -> Mapping[str, list[str]]:
     program = str(Path(sys.executable).parent / "adapty-sink")
     period = ["--from", str(place.days[0]), "--to", str(place.days[-1])]
     export = [program, "--config", str(settings), "export", *period, "--force"]
+    nowhere = ["sh", "-c", 'exec "$@" > /dev/null', "sh"]
     return {
         "plain copying, object after object": [sys.executable, "-m", "benchmarks.plain_copy", str(told)],
         "adapty-sink export, into the bucket": export,
         "adapty-sink export --output DIR": [*export, "--output", str(home / "local")],
+        "adapty-sink export --output -, thrown away": [*nowhere, *export, "--output", "-"],
         "adapty-sink export --output DIR --columns (two)": [
             *export, "--output", str(home / "picked"), "--columns", "profile_id,event_datetime",
         ],
@@ -139,17 +149,20 @@ def main() -> None:
     parser.add_argument("--days", type=int, default=3)
     parser.add_argument("--rows", type=int, default=200_000, help="of each day")
     parser.add_argument("--runs", type=int, default=1)
+    parser.add_argument("--alike", action="store_true", help="the same rows every day: many days are soon made")
+    parser.add_argument("--only", default="", help="what has this in its title")
     wanted = parser.parse_args()
     days = tuple(FIRST + timedelta(days=n) for n in range(wanted.days))
     with tempfile.TemporaryDirectory(prefix="adapty-sink-bench-") as name, MinIO(Path(name) / "minio") as server:
         home = Path(name)
         place = Place(server.address, unique_bucket("export"), days)
         server.address.make_bucket(place.bucket)
-        size = fill(place, home, wanted.rows)
+        size = fill(place, home, wanted.rows, alike=wanted.alike)
         print(f"{wanted.days} days of {wanted.rows:,} rows, {size / 1e6:,.0f} MB\n")
         print("| | CPU s | MB per CPU s | wall s | peak MiB |\n|---|--:|--:|--:|--:|")
         with compiled(MODULES) as environment:
-            for title, command in contenders(place, home).items():
+            chosen = {title: each for title, each in contenders(place, home).items() if wanted.only in title}
+            for title, command in chosen.items():
                 for part in (home / "local", home / "picked"):
                     for path in part.glob("*/*"):
                         path.unlink()
