@@ -28,9 +28,10 @@ CASTS = guarded(
 """from_iso8601_timestamp would cut microseconds to milliseconds."""
 LIMITS = (
     'Line breaks inside cells are not read: set line_breaks = "space" on the stream.',
-    "Null and the empty text both come as the empty text. A backslash before a quote or a backslash is taken for an",
-    "escape. Columns are taken by position.",
+    "Null and the empty text both come as the empty text. Columns are taken by position.",
 )
+NEVER = "\\u0001"
+"""An escape that never occurs. The backslash is the default, and a row with \\" in a cell comes as nulls then."""
 
 
 def athena_ddl(target: Target) -> list[str]:
@@ -42,7 +43,8 @@ def athena_ddl(target: Target) -> list[str]:
             f"CREATE EXTERNAL TABLE IF NOT EXISTS `{target.raw}` (\n  {columns}\n)\n"
             "PARTITIONED BY (dt string)\n"
             "ROW FORMAT SERDE 'org.apache.hadoop.hive.serde2.OpenCSVSerde'\n"
-            "WITH SERDEPROPERTIES ('separatorChar' = ',', 'quoteChar' = '\"')\n"
+            "WITH SERDEPROPERTIES ('separatorChar' = ',', 'quoteChar' = '\"',"
+            f" 'escapeChar' = '{NEVER}')\n"
             f"LOCATION {literal(f'{target.url}/{target.stream}/')}\n"
             "TBLPROPERTIES ('skip.header.line.count' = '1', 'projection.enabled' = 'true',\n"
             "  'projection.dt.type' = 'date', 'projection.dt.format' = 'yyyy-MM-dd',\n"
@@ -59,7 +61,8 @@ def trino_ddl(target: Target) -> list[str]:
         (
             f"CREATE TABLE IF NOT EXISTS {quoted(target.raw)} (\n"
             f"  {text_columns(target, 'varchar')},\n  dt varchar\n)\n"
-            "WITH (format = 'CSV', csv_separator = ',', csv_quote = '\"', skip_header_line_count = 1,\n"
+            "WITH (format = 'CSV', csv_separator = ',', csv_quote = '\"', csv_escape = U&'\\0001',\n"
+            "  skip_header_line_count = 1,\n"
             f"  partitioned_by = ARRAY['dt'], external_location = {literal(f'{target.url}/{target.stream}')});"
         ),
         f"CALL system.sync_partition_metadata(CURRENT_SCHEMA, {literal(target.raw)}, 'FULL');",

@@ -194,6 +194,30 @@ def test_spark_has_every_cell_and_types_that_no_cell_breaks(folder: Folder, caps
     assert typed == folder.typed()
 
 
+def test_athenas_reader_has_every_cell_but_line_breaks(folder: Folder) -> None:
+    pytest.importorskip("pyspark", reason="make engines brings it: 550 MB")
+    target = Target("clicks", f"file://{folder.home}", tuple(TypedColumn(name, None) for name in NAMES))
+    (table,) = (one for one in ENGINES["athena"].ddl(target) if one.startswith("CREATE EXTERNAL TABLE"))
+    days = ("2026-11-21", "2026-11-22")
+    (rows,) = answers(
+        "hive",
+        [
+            table,
+            *(
+                f"ALTER TABLE clicks_raw ADD PARTITION (dt = '{day}') LOCATION '{target.url}/clicks/dt={day}'"
+                for day in days
+            ),
+            f"SELECT {', '.join(f'`{name}`' for name in NAMES)}, dt FROM clicks_raw",
+        ],
+    )
+    whole = [row for row in rows if row[1] is not None and row[0] != "at"]  # Spark does not skip the header
+    assert nulls_as_text(whole) == nulls_as_text(row for row in folder.expected() if "\n" not in (row[1] or ""))
+
+
+def nulls_as_text(rows: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    return ordered(["" if cell is None else cell for cell in row] for row in rows)
+
+
 # -- the others: not run -----------------------------------------------------------------------------------------------
 
 KINDS = tuple(TypedColumn(kind.value, kind) for kind in ColumnKind)
