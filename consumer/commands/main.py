@@ -17,6 +17,7 @@ import typer
 from consumer import __version__
 from consumer.commands.parsing import Command, Group, PrintingCommand, set_up_logs
 from consumer.commands.process import PROGRAM, Stop, exit_code_of
+from consumer.commands.schema.names import EngineName, Other
 from consumer.commands.session import LogFormatName, LogLevelName, Session, session_of
 from consumer.commands.tuning import tune
 from consumer.domain.compression import Compression
@@ -193,14 +194,19 @@ def _schema(
     stream: Annotated[
         list[str] | None, typer.Option(help="Only this stream; may be repeated.", metavar="STREAM")
     ] = None,
-    ddl: Annotated[str | None, typer.Option(help="Print statements that make the tables.", metavar="ENGINE")] = None,
+    ddl: Annotated[
+        EngineName | None, typer.Option(help="Print statements that make the tables.", metavar="ENGINE")
+    ] = None,
     diff: Annotated[
-        str | None, typer.Option(help="registry: against the newest writer schema; bucket: against the folder.")
+        Other | None,
+        typer.Option(help="Compare the columns with the newest writer schema, or with the folder's."),
     ] = None,
     load: Annotated[
         str | None, typer.Option(help="Print statements that delete and load this day.", metavar="DAY")
     ] = None,
-    engine: Annotated[str | None, typer.Option("--for", help="With --load: for this engine.", metavar="ENGINE")] = None,
+    engine: Annotated[
+        EngineName | None, typer.Option("--for", help="With --load: for this engine.", metavar="ENGINE")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show the columns of each stream: kind, source fields, privacy, and since which day the folder has them.

@@ -1,13 +1,14 @@
-"""The engines that statements are made for. A new one is a module and a line here."""
+"""The engines that statements are made for. A new one is a module, a line here and a name in names.py."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from consumer.commands.schema import bigquery, clickhouse, duckdb, hive, postgres, redshift, snowflake, spark
+from consumer.commands.schema.names import EngineName
 from consumer.commands.schema.table import Engine
 
-ENGINES: Mapping[str, Engine] = {
+ENGINES: Mapping[EngineName, Engine] = {
     "duckdb": duckdb.ENGINE,
     "postgres": postgres.ENGINE,
     "clickhouse": clickhouse.ENGINE,

@@ -13,7 +13,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import duckdb
 import orjson
@@ -25,6 +25,7 @@ from sqlglot.errors import ErrorLevel
 from consumer.commands import main
 from consumer.commands.schema.differences import bucket_differences, registry_differences
 from consumer.commands.schema.engines import ENGINES
+from consumer.commands.schema.names import EngineName
 from consumer.commands.schema.table import DayObject, PublishedDay, Target, TypedColumn
 from consumer.settings.load import settings_from
 from consumer.streams.columns import ColumnKind, columns_of
@@ -228,12 +229,12 @@ PACKED = KEY.replace("t-0", "t-1") + ".gz"
 EMPTY = PublishedDay(DAY, 1, 0, ())
 ONE = PublishedDay(DAY, 1, 2, (DayObject(KEY, 9, ("id", "at")), DayObject(PACKED, 9, S3.names)))
 UNKNOWN_TO_THE_PARSER = ("CALL system.sync_partition_metadata(", "MSCK REPAIR TABLE ")
-RUN = {"postgres"}
+RUN: set[EngineName] = {"postgres"}
 """Run above, and more than the parser knows."""
 
 
 @pytest.mark.parametrize("name", sorted(ENGINES.keys() - RUN))
-def test_statements_are_of_their_dialect(name: str) -> None:
+def test_statements_are_of_their_dialect(name: EngineName) -> None:
     made = [*ENGINES[name].ddl(S3), *ENGINES[name].load(S3, ONE), *ENGINES[name].load(S3, EMPTY)]
     statements = [one for one in made if not one.startswith("-- ")]
     assert len(statements) > 3
@@ -244,7 +245,7 @@ def test_statements_are_of_their_dialect(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ENGINES)
-def test_every_engine_has_a_raw_table_a_view_and_a_load(name: str) -> None:
+def test_every_engine_has_a_raw_table_a_view_and_a_load(name: EngineName) -> None:
     made, load = "\n".join(ENGINES[name].ddl(S3)), "\n".join(ENGINES[name].load(S3, ONE))
     assert "clicks_raw" in made
     assert "VIEW" in made
@@ -253,6 +254,10 @@ def test_every_engine_has_a_raw_table_a_view_and_a_load(name: str) -> None:
     assert "2026-11-21" in load
     empty = "\n".join(ENGINES[name].load(S3, EMPTY))
     assert ".csv'" not in empty
+
+
+def test_the_command_line_names_every_engine() -> None:
+    assert get_args(EngineName) == tuple(ENGINES)
 
 
 def test_redshift_names_a_manifest_for_each_compression() -> None:
