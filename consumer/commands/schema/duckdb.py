@@ -37,7 +37,11 @@ CASTS = guarded(
 def ddl(target: Target) -> list[str]:
     """All days that lie in the folder now; a later one comes with `schema --load DAY --for duckdb`."""
     return [
-        *([] if target.local else comment("s3:// needs INSTALL httpfs; LOAD httpfs; and a secret (CREATE SECRET)")),
+        *(
+            []
+            if target.local
+            else comment("s3:// needs INSTALL httpfs; LOAD httpfs; and a secret, such as", _secret(target))
+        ),
         f"CREATE OR REPLACE TABLE {quoted(target.raw)} (\n  {text_columns(target, 'VARCHAR')},\n  dt DATE\n);",
         (
             f"INSERT INTO {quoted(target.raw)} BY NAME SELECT * FROM "
@@ -46,6 +50,22 @@ def ddl(target: Target) -> list[str]:
         ),
         typed_view(target, CASTS),
     ]
+
+
+def _secret(target: Target) -> str:
+    parts = ["TYPE s3", "PROVIDER credential_chain", f"REGION {literal(target.region or 'us-east-1')}"]
+    if target.endpoint_url:
+        scheme, _, host = target.endpoint_url.rpartition("://")
+        tls = str(scheme != "http").lower()
+        parts = [
+            "TYPE s3",
+            "KEY_ID '...'",
+            "SECRET '...'",
+            f"ENDPOINT {literal(host)}",
+            "URL_STYLE 'path'",
+            f"USE_SSL {tls}",
+        ]
+    return f"CREATE SECRET ({', '.join(parts)});"
 
 
 def load(target: Target, day: PublishedDay) -> list[str]:

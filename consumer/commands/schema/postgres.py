@@ -89,7 +89,8 @@ def _source(target: Target, key: str) -> str:
     unpack = next((command for end, command in UNPACK.items() if key.endswith(end)), "")
     if target.local:
         return f"PROGRAM {literal(f'{unpack} {_shell(where)}')}" if unpack else literal(where)
-    fetch = f"aws s3 cp --only-show-errors {_shell(where)} -"
+    endpoint = f" --endpoint-url {_shell(target.endpoint_url)}" if target.endpoint_url else ""
+    fetch = f"aws s3 cp --only-show-errors{endpoint} {_shell(where)} -"
     return f"PROGRAM {literal(f'{fetch} | {unpack}' if unpack else fetch)}"
 
 

@@ -256,6 +256,13 @@ def test_every_engine_has_a_raw_table_a_view_and_a_load(name: EngineName) -> Non
     assert ".csv'" not in empty
 
 
+def test_a_store_that_is_not_awss_is_named() -> None:
+    minio = Target("clicks", "s3://days", S3.columns, "http://localhost:9000", "eu-central-1")
+    assert "ENDPOINT 'localhost:9000', URL_STYLE 'path', USE_SSL false" in "\n".join(ENGINES["duckdb"].ddl(minio))
+    assert " --endpoint-url ''http://localhost:9000'' " in "\n".join(ENGINES["postgres"].load(minio, ONE))
+    assert "s3('http://localhost:9000/days/clicks/dt=" in "\n".join(ENGINES["clickhouse"].load(minio, ONE))
+
+
 def test_the_command_line_names_every_engine() -> None:
     assert get_args(EngineName) == tuple(ENGINES)
 
