@@ -151,11 +151,12 @@ def answers(engine: str, statements: Iterable[str]) -> list[list[tuple[Any, ...]
     """Run all of them in a process of the engine's own; the rows of those that are asked with SELECT."""
     told = orjson.dumps([one for text in statements for one in text.split(";\n") if one.strip()])
     command = [sys.executable, "-m", "tests.builders.engine_process", engine]
-    done = subprocess.run(command, input=told, capture_output=True, check=False, timeout=250)
+    done = subprocess.run(command, input=told, capture_output=True, check=False, timeout=850)
     assert done.returncode == 0, done.stderr.decode()[-4000:]
     return [ordered(rows) for rows in orjson.loads(done.stdout.splitlines()[-1])]
 
 
+@pytest.mark.timeout(900)
 def test_clickhouse_has_every_cell_and_types_that_no_cell_breaks(
     folder: Folder, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -177,6 +178,7 @@ def test_clickhouse_has_every_cell_and_types_that_no_cell_breaks(
     assert typed == folder.typed(years=(1900, 2299))
 
 
+@pytest.mark.timeout(900)
 def test_spark_has_every_cell_and_types_that_no_cell_breaks(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("pyspark", reason="make engines brings it: 550 MB")
     cells, typed = answers(
@@ -195,6 +197,7 @@ def test_spark_has_every_cell_and_types_that_no_cell_breaks(folder: Folder, caps
     assert typed == folder.typed()
 
 
+@pytest.mark.timeout(900)
 def test_athenas_reader_has_every_cell_but_line_breaks(folder: Folder) -> None:
     pytest.importorskip("pyspark", reason="make engines brings it: 550 MB")
     target = Target("clicks", f"file://{folder.home}", tuple(TypedColumn(name, None) for name in NAMES))
