@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka import Consumer
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # exported there, but not in the way mypy wants it
     AclBinding,
     AclOperation,
@@ -15,7 +16,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # exported th
 )
 
 from consumer.settings.model import KafkaSettings
-from consumer.source.acls import may_join_group, may_read_topic
+from consumer.source.acls import foreign_assignor, may_join_group, may_read_topic
 from tests.conftest import BucketFactory, KafkaFactory
 from tests.harness.world import World, closing
 from tests.integration.commands import command
@@ -158,3 +159,24 @@ def until(holds: Callable[[], bool]) -> None:
     while not holds():
         assert time.monotonic() < end
         time.sleep(0.05)
+
+
+def test_members_with_another_assignor(world: World, kafka: KafkaAddress) -> None:
+    """Somebody's consumer with its defaults sits in our group: no worker can join, and `check` and `run` say why."""
+    stream = world.add("events", "events", "avro", config=FINE)
+    settings = KafkaSettings(bootstrap_servers=kafka.bootstrap_servers, group_id=world.group)
+    assert foreign_assignor(settings) == ""
+    member = Consumer({"bootstrap.servers": kafka.bootstrap_servers, "group.id": world.group})
+    member.subscribe([stream.topic])
+    try:
+        deadline = time.monotonic() + 30
+        while not member.assignment():
+            member.poll(0.1)
+            assert time.monotonic() < deadline
+        assert foreign_assignor(settings) in {"range", "roundrobin"}
+        ended = world.once(over={"schedule": {"give_up_after": "2s"}})
+        ended.done(4, 60)
+        assert "another kafka.group_id" in ended.tail()
+    finally:
+        member.close()
+    assert foreign_assignor(settings) == ""

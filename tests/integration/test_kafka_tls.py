@@ -16,6 +16,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # exported th
 )
 
 from tests.conftest import _or_missing
+from tests.harness.sink import Sink, await_true, closing
 from tests.harness.toml import toml
 from tests.integration.commands import Ended, command
 from tests.integration.observed import SCHEMA, clicks, noon, send
@@ -171,3 +172,53 @@ def test_files_that_are_not_there_are_a_mistake_in_the_settings(site: Site, tmp_
         assert (ended.code, "ssl.ca.location" in ended.err) == (2, True), ended.err
     checked = run(path, "check")
     assert (checked.code, "ssl.ca.location" in checked.out) == (1, True), checked
+
+
+# -- AWS MSK by IAM: the brokers see a bearer token; here one that is not signed, by a stand-in for Amazon's signer
+
+
+def signer(folder: Path, lasts: float) -> dict[str, str]:
+    """The environment of a process with that stand-in, whose tokens last so many seconds; it counts them in a file."""
+    package = folder / "stand-in" / "aws_msk_iam_sasl_signer"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text(f"""
+import base64, json, pathlib, time
+
+
+def part(claims):
+    return base64.urlsafe_b64encode(json.dumps(claims).encode()).rstrip(b"=").decode()
+
+
+class MSKAuthTokenProvider:
+    @staticmethod
+    def generate_auth_token(region):
+        now = time.time()
+        with pathlib.Path({str(folder / "tokens")!r}).open("a") as file:
+            file.write(f"{{region}} {{now}}\\n")
+        claims = {{"sub": "sink", "iat": now - 1, "exp": now + {lasts}}}
+        return part({{"alg": "none"}}) + "." + part(claims) + ".", int((now + {lasts}) * 1000)
+""")
+    return {"PYTHONPATH": str(package.parent)}
+
+
+def test_tokens_of_iam_are_renewed_while_a_worker_runs(site: Site, tmp_path: Path) -> None:
+    """`check` and a worker go through, and go on when their first tokens are over."""
+    topic = unique_topic("clicks")
+    site.kafka.create_topic(topic, config=TOPIC_CONFIG)
+    send(site.kafka.address, topic, list(clicks([noon(2)] * 3)))
+    path = settings(tmp_path / "iam", site, "BEARER", {"ssl.ca.location": str(site.ours.file)}, topic)
+    text = path.read_text().replace('listen = ""', 'listen = "127.0.0.1:0"')
+    path.write_text(text.replace('["kafka"]', '["kafka"]\nauth = "msk-iam"\nregion = "eu-west-1"'))
+    environment = signer(tmp_path, lasts=4)
+    checked = command(path, "check", "--json", env=environment, seconds=60)
+    assert checked.code == 0, checked.out
+    (line,) = [line for line in checked.document["checks"] if line["check"] == "token"]
+    assert (line["outcome"], line["detail"]) == ("ok", "made for msk-iam in eu-west-1")
+    with closing(sink := Sink(path, tmp_path / "sink.log", "run", env=environment)):
+        sink.until_said("day_published", seconds=60)
+        so_far = len((tmp_path / "tokens").read_text().splitlines())
+        await_true(lambda: len((tmp_path / "tokens").read_text().splitlines()) > so_far + 2, 30, "new tokens")
+        send(site.kafka.address, topic, list(clicks([noon(1)] * 2)))
+        sink.until(lambda: [p["position"] for p in sink.status()["partitions"]] == [5], 60, "what came later is read")
+        sink.terminate()
+        sink.done(seconds=20)

@@ -12,10 +12,15 @@ from pathlib import Path
 from tests.services import cache
 from tests.services.errors import Unavailable
 
-KAFKA = "4.1.1"
+KAFKA = os.environ.get("KAFKA_VERSION") or "4.1.1"
+"""Another release is tried by naming it: docs/reliability.md has what was."""
 REGISTRY = "3.3.3"
 MINIO = "v0.0.0-20260212201848-7aac2a2c5b7c"
 VERSITYGW = "v1.7.0"
+GOFAKES3 = "v1.2.0"
+S3PROXY = "2.6.0"
+S3MOCK = "4.7.0"
+S3RVER = "3.7.1"
 TOXIPROXY = "v2.12.0"
 COMPOSE = "v2.16.2"
 KUSTOMIZE = "v5.5.0"
@@ -28,7 +33,7 @@ _TRIES = 3
 
 def kafka() -> Path:
     """The folder of Kafka's jars."""
-    return cache.once(f"kafka-{KAFKA}", lambda folder: _maven("kafka", "copy-dependencies", folder))
+    return cache.once(f"kafka-{KAFKA}", lambda folder: _maven("kafka", "copy-dependencies", folder, KAFKA))
 
 
 def registry() -> Path:
@@ -45,6 +50,30 @@ def minio() -> Path:
 def versitygw() -> Path:
     """The versitygw program."""
     return _go(f"versitygw-{VERSITYGW}", f"github.com/versity/versitygw/cmd/versitygw@{VERSITYGW}") / "versitygw"
+
+
+def gofakes3() -> Path:
+    """The gofakes3 program."""
+    return _go(f"gofakes3-{GOFAKES3}", f"github.com/johannesboyne/gofakes3/cmd/gofakes3@{GOFAKES3}") / "gofakes3"
+
+
+def s3proxy() -> Path:
+    """The folder of s3proxy's jars."""
+    return cache.once(f"s3proxy-{S3PROXY}", lambda folder: _maven("s3proxy", "copy-dependencies", folder, S3PROXY))
+
+
+def s3mock() -> Path:
+    """Adobe's S3Mock, one jar."""
+    return next(
+        cache.once(f"s3mock-{S3MOCK}", lambda folder: _maven("s3mock", "copy", folder, S3MOCK)).glob("*-exec.jar")
+    )
+
+
+def s3rver() -> Path:
+    """The s3rver program, by npm."""
+    npm = ["npm", "install", "--silent", "--prefix"]
+    folder = cache.once(f"s3rver-{S3RVER}", lambda folder: _run([*npm, str(folder), f"s3rver@{S3RVER}"], {}))
+    return folder / "node_modules" / ".bin" / "s3rver"
 
 
 def toxiproxy() -> Path:
@@ -135,10 +164,10 @@ def _unpack_registry(folder: Path) -> None:
     archive.unlink()
 
 
-def _maven(pom: str, goal: str, folder: Path) -> None:
+def _maven(pom: str, goal: str, folder: Path, version: str = "") -> None:
     """Run one goal of the dependency plugin on `pom-<pom>.xml`, checksums enforced, into `folder`."""
     command = [str(_program("mvn")), "-q", "-B", "-C", "-f", str(_POMS / f"pom-{pom}.xml")]
-    _run([*command, f"dependency:{goal}", f"-DoutputDirectory={folder}"], {})
+    _run([*command, f"dependency:{goal}", f"-DoutputDirectory={folder}", f"-D{pom}.version={version}"], {})
 
 
 def _go(name: str, package: str) -> Path:

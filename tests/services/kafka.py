@@ -1,11 +1,13 @@
-"""Kafka 4 with KRaft: one node that is broker and controller."""
+"""Kafka with KRaft: one node that is broker and controller, or three. Releases before 3.3 with ZooKeeper beside it."""
 
+import shlex
 import subprocess
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Self
 from uuid import uuid4
 
 from confluent_kafka import KafkaException
@@ -19,6 +21,24 @@ from tests.services.process import Server
 _JAVA = 17
 _CLUSTER = "adapty-sink-tests-0000"  # 22 characters of base64url, as the format tool wants
 _QUIET = {"log_level": 0, "socket.connection.setup.timeout.ms": 1000}  # a broker that is still coming up is no news
+
+_LARGE = ("-Xmx1g", "-Xms256m", "-XX:+UseG1GC")
+_SMALL = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+"""Starts with half the processor time."""
+_KEEPER_CLASS = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
+_RELEASE = tuple(int(part) for part in fetch.KAFKA.split(".")[:2])
+_KEEPER_BESIDE = _RELEASE < (3, 3)
+"""Before it ZooKeeper has the cluster's state."""
+_SAFE = {
+    "group.consumer.session.timeout.ms": "30000",  # longer than a coordinator takes to move
+    "group.consumer.max.session.timeout.ms": "60000",
+    "min.insync.replicas": "2",
+    "offsets.topic.replication.factor": "3",
+    "transaction.state.log.replication.factor": "3",
+    "transaction.state.log.min.isr": "2",
+    "share.coordinator.state.topic.replication.factor": "3",
+    "share.coordinator.state.topic.min.isr": "2",
+}
 
 # Timers that a test would else wait for.
 _FAST = {
@@ -65,6 +85,8 @@ class KafkaAddress:
 
     bootstrap_servers: str
     detours: tuple[Detour, ...] = ()
+    replication: int = 1
+    """Of the topics that are made here."""
 
     def admin(self) -> AdminClient:
         """A client for topics, groups and settings."""
@@ -73,7 +95,7 @@ class KafkaAddress:
     def create_topic(self, name: str, partitions: int = 1, config: Mapping[str, str] | None = None) -> None:
         """Create a topic and wait until each partition has a leader."""
         admin = self.admin()
-        new = NewTopic(name, num_partitions=partitions, replication_factor=1, config=dict(config or {}))
+        new = NewTopic(name, num_partitions=partitions, replication_factor=self.replication, config=_known(config))
         admin.create_topics([new])[name].result(30)
         until = time.monotonic() + 30
         while not _has_leaders(admin, name, partitions):
@@ -87,13 +109,22 @@ class KafkaAddress:
         admin.delete_topics([name])[name].result(30)
 
 
+def _known(config: Mapping[str, str] | None) -> dict[str, str]:
+    """The settings of a topic as this release names them."""
+    renamed = {} if _RELEASE >= (3, 6) else {"message.timestamp.after.max.ms": "message.timestamp.difference.max.ms"}
+    return {renamed.get(name, name): value for name, value in (config or {}).items()}
+
+
 def _has_leaders(admin: AdminClient, name: str, partitions: int) -> bool:
     found = admin.list_topics(name, timeout=10).topics[name].partitions
     return len(found) == partitions and all(p.leader >= 0 and p.error is None for p in found.values())
 
 
 class Kafka(Server):
-    """One broker. `extra` are server properties; `listeners` names further listeners with their security protocol."""
+    """One broker. `extra` are server properties; `listeners` names further listeners with their security protocol.
+
+    `quorum` has the address of each controller of a cluster by its node; empty: it is alone.
+    """
 
     name: ClassVar[str] = "kafka"
     start_seconds: ClassVar[float] = 90
@@ -105,10 +136,12 @@ class Kafka(Server):
         extra: Mapping[str, str] | None = None,
         listeners: Mapping[str, str] | None = None,
         detours: int = 0,
-        heap: str = "1g",
+        node: int = 1,
+        quorum: Mapping[int, str] | None = None,
     ) -> None:
         super().__init__(folder)
-        self._heap = heap
+        self.node = node
+        self._quorum = dict(quorum or {})
         self._extra = dict(extra or {})
         self._protocols = {
             "PLAINTEXT": "PLAINTEXT",
@@ -116,6 +149,8 @@ class Kafka(Server):
             **{f"DETOUR{n}": "PLAINTEXT" for n in range(detours)},
         }
         self._ports = {name: ports.free() for name in (*self._protocols, "CONTROLLER")}
+        if self._quorum:
+            self._ports["CONTROLLER"] = int(self._quorum[node].rpartition(":")[2])
         self._detours = {f"DETOUR{n}": ports.free() for n in range(detours)}
 
     @property
@@ -147,16 +182,28 @@ class Kafka(Server):
         properties.write_text("".join(f"{key}={value}\n" for key, value in self.properties().items()))
         jars = f"{fetch.kafka()}/*"
         java = str(fetch.java(_JAVA))
+        broker = [java, *(_SMALL if self._quorum else _LARGE), "-cp", jars, "kafka.Kafka", str(properties)]
+        if _KEEPER_BESIDE:
+            return self._beside_a_keeper(broker, [java, "-Xmx256m", "-cp", jars, _KEEPER_CLASS])
         if not (self.folder / "data" / "meta.properties").exists():
-            tool = [java, "-cp", jars, "kafka.tools.StorageTool", "format", "--standalone", "-t", _CLUSTER]
-            _format([*tool, "-c", str(properties)])
-        return [java, f"-Xmx{self._heap}", "-Xms256m", "-XX:+UseG1GC", "-cp", jars, "kafka.Kafka", str(properties)]
+            tool = [java, *_SMALL, "-cp", jars, "kafka.tools.StorageTool", "format", "-t", _CLUSTER]
+            _format([*tool, *([] if self._quorum else ["--standalone"]), "-c", str(properties)])
+        return broker
+
+    def _beside_a_keeper(self, broker: list[str], keeper: list[str]) -> list[str]:
+        """A shell that runs both: a signal to its group ends both."""
+        file = self.folder / "zookeeper.properties"
+        file.write_text(
+            f"dataDir={self.folder / 'zookeeper'}\nclientPort={self._ports['CONTROLLER']}\n"
+            f"clientPortAddress={ports.HOST}\nadmin.enableServer=false\n"
+        )
+        return ["/bin/sh", "-c", f"{shlex.join([*keeper, str(file)])} & exec {shlex.join(broker)}"]
 
     def is_ready(self) -> bool:
-        """Whether it lists itself as a broker."""
+        """Whether the cluster lists it as a broker."""
         admin = AdminClient({"bootstrap.servers": self.bootstrap_servers, **_QUIET})
         try:
-            return len(admin.list_topics(timeout=1).brokers) == 1
+            return self.node in admin.list_topics(timeout=1).brokers
         except KafkaException:
             return False
 
@@ -165,11 +212,10 @@ class Kafka(Server):
         listeners = {name: self.listener(name) for name in self._ports}
         told = {name: f"{ports.HOST}:{self._detours.get(name, port)}" for name, port in self._ports.items()}
         told.pop("CONTROLLER")
+        if _KEEPER_BESIDE:
+            listeners.pop("CONTROLLER")
         return {
-            "process.roles": "broker,controller",
-            "node.id": "1",
-            "controller.quorum.bootstrap.servers": self.listener("CONTROLLER"),
-            "controller.listener.names": "CONTROLLER",
+            **self._roles(),
             "listeners": ",".join(f"{name}://{address}" for name, address in listeners.items()),
             "advertised.listeners": ",".join(f"{name}://{address}" for name, address in told.items()),
             "listener.security.protocol.map": ",".join(
@@ -181,15 +227,73 @@ class Kafka(Server):
             **self._extra,
         }
 
+    def _roles(self) -> dict[str, str]:
+        """What it is, and who the controllers are."""
+        if _KEEPER_BESIDE:
+            return {"broker.id": str(self.node), "zookeeper.connect": self.listener("CONTROLLER")}
+        voters = ",".join(f"{node}@{address}" for node, address in self._quorum.items())
+        return {
+            "process.roles": "broker,controller",
+            "node.id": str(self.node),
+            **(
+                {"controller.quorum.voters": voters}
+                if voters
+                else {"controller.quorum.bootstrap.servers": self.listener("CONTROLLER")}
+            ),
+            "controller.listener.names": "CONTROLLER",
+        }
 
-SECURE_LISTENERS = {"MTLS": "SSL", "SASL": "SASL_SSL"}
-"""Listeners that ask for a client's certificate, or for a user's password over TLS."""
+
+class _Member(Kafka):
+    """One of several that start at once."""
+
+    start_seconds: ClassVar[float] = 200
+
+
+class KafkaCluster:
+    """Three brokers, each a controller too. Topics have three replicas, two of which must have a record."""
+
+    def __init__(self, folder: Path) -> None:
+        quorum = {node: f"{ports.HOST}:{ports.free()}" for node in (1, 2, 3)}
+        self.brokers = [_Member(folder / f"kafka-{node}", extra=_SAFE, node=node, quorum=quorum) for node in quorum]
+
+    @property
+    def address(self) -> KafkaAddress:
+        """All three."""
+        return KafkaAddress(",".join(broker.bootstrap_servers for broker in self.brokers), replication=3)
+
+    def __enter__(self) -> Self:
+        try:
+            with ThreadPoolExecutor(len(self.brokers)) as pool:  # none is ready before two are there
+                list(pool.map(lambda broker: broker.start(), self.brokers))
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """End them, without a word: the last ones could not move their leaders anywhere."""
+        for broker in self.brokers:
+            broker.kill()
+
+    def in_sync(self) -> bool:
+        """Whether each partition has all its replicas."""
+        topics = self.address.admin().list_topics(timeout=10).topics.values()
+        return all(len(part.isrs) == len(part.replicas) for topic in topics for part in topic.partitions.values())
+
+
+SECURE_LISTENERS = {"MTLS": "SSL", "SASL": "SASL_SSL", "BEARER": "SASL_SSL"}
+"""Listeners that ask for a client's certificate, or over TLS for a user's password or token."""
 
 
 def secure_properties(store: Path, trusted: Path, passwords: Mapping[str, str]) -> dict[str, str]:
     """Server properties of `SECURE_LISTENERS`: the broker's key and certificate, whom it trusts, users of PLAIN.
 
-    Users of SCRAM-SHA-512 are made by the admin client once it runs.
+    Users of SCRAM-SHA-512 are made by the admin client once it runs. Tokens are taken unsigned, and a connection ends
+    with its token.
     """
     modules = "org.apache.kafka.common.security"
     users = " ".join(f'user_{name}="{password}"' for name, password in passwords.items())
@@ -197,11 +301,14 @@ def secure_properties(store: Path, trusted: Path, passwords: Mapping[str, str]) 
     return {
         **{
             f"listener.name.{name}.ssl.{kind}.{key}": value
-            for name in ("mtls", "sasl")
+            for name in ("mtls", "sasl", "bearer")
             for kind, path in stores.items()
             for key, value in {"type": "PEM", "location": str(path)}.items()
         },
         "listener.name.mtls.ssl.client.auth": "required",
+        "listener.name.bearer.sasl.enabled.mechanisms": "OAUTHBEARER",
+        "listener.name.bearer.connections.max.reauth.ms": "60000",
+        "listener.name.bearer.oauthbearer.sasl.jaas.config": f"{modules}.oauthbearer.OAuthBearerLoginModule required;",
         "listener.name.sasl.sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-512",
         "listener.name.sasl.plain.sasl.jaas.config": f"{modules}.plain.PlainLoginModule required {users};",
         "listener.name.sasl.scram-sha-512.sasl.jaas.config": f"{modules}.scram.ScramLoginModule required;",
