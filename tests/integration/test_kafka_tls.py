@@ -207,9 +207,9 @@ def test_tokens_of_iam_are_renewed_while_a_worker_runs(site: Site, tmp_path: Pat
     site.kafka.create_topic(topic, config=TOPIC_CONFIG)
     send(site.kafka.address, topic, list(clicks([noon(2)] * 3)))
     path = settings(tmp_path / "iam", site, "BEARER", {"ssl.ca.location": str(site.ours.file)}, topic)
-    text = path.read_text().replace('listen = ""', 'listen = "127.0.0.1:0"')
+    text = path.read_text().replace('"listen" = ""', '"listen" = "127.0.0.1:0"')
     path.write_text(text.replace('["kafka"]', '["kafka"]\nauth = "msk-iam"\nregion = "eu-west-1"'))
-    environment = signer(tmp_path, lasts=4)
+    environment = signer(tmp_path, lasts=10)
     checked = command(path, "check", "--json", env=environment, seconds=60)
     assert checked.code == 0, checked.out
     (line,) = [line for line in checked.document["checks"] if line["check"] == "token"]
