@@ -57,6 +57,10 @@ class Site:
         """More rows, of days that are over and of one that is not."""
         self.world.fill(stream, DAYS, ROWS)
 
+    def committed(self) -> bool:
+        """Whether each seal is."""
+        return not self.world.lagging()
+
     def await_read(self) -> None:
         """Wait until all of `read` is read: those of `sealed` stand still meanwhile."""
         end = max(sent.offset for sent in self.world.ledger.sent[(self.read.topic, 0)])
@@ -91,7 +95,7 @@ def test_each_broker_is_killed_while_reading_and_while_sealing(
         for site in sites:
             for stream in (site.sealed, site.read):
                 site.sink.until_said("day_published", stream=stream.name, day=str(BEFORE), seconds=SECONDS)
-            await_true(lambda site=site: not site.world.lagging(), SECONDS, "each seal is committed")
+            await_true(site.committed, SECONDS, "each seal is committed")
             site.sink.terminate()
             site.sink.done(seconds=30)
             site.world.once(YESTERDAY).done()  # and what came late
