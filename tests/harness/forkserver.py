@@ -160,10 +160,20 @@ def _become(order: Order) -> None:
     os.chdir(order.folder)
     os.environ.clear()
     os.environ.update(order.env)
+    _obey_python_path(order.env.get("PYTHONPATH", ""))
     for target, file in enumerate(order.files[:-1]):
         os.dup2(file, target)
     for file in order.files:
         os.close(file)
+
+
+def _obey_python_path(path: str) -> None:
+    """What an interpreter does at its start: a test may bring modules of its own, and change some."""
+    for folder in reversed(path.split(os.pathsep) if path else []):
+        sys.path.insert(0, folder)
+        if os.path.exists(os.path.join(folder, "sitecustomize.py")):  # noqa: PTH110, PTH118 - text
+            sys.modules.pop("sitecustomize", None)
+            importlib.import_module("sitecustomize")
 
 
 def load() -> None:
