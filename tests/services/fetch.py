@@ -19,7 +19,6 @@ MINIO = "v0.0.0-20260212201848-7aac2a2c5b7c"
 VERSITYGW = "v1.7.0"
 GOFAKES3 = "v1.2.0"
 S3PROXY = "2.6.0"
-S3MOCK = "4.7.0"
 S3RVER = "3.7.1"
 TOXIPROXY = "v2.12.0"
 COMPOSE = "v2.16.2"
@@ -60,13 +59,6 @@ def gofakes3() -> Path:
 def s3proxy() -> Path:
     """The folder of s3proxy's jars."""
     return cache.once(f"s3proxy-{S3PROXY}", lambda folder: _maven("s3proxy", "copy-dependencies", folder, S3PROXY))
-
-
-def s3mock() -> Path:
-    """Adobe's S3Mock, one jar."""
-    return next(
-        cache.once(f"s3mock-{S3MOCK}", lambda folder: _maven("s3mock", "copy", folder, S3MOCK)).glob("*-exec.jar")
-    )
 
 
 def s3rver() -> Path:

@@ -42,18 +42,6 @@ class S3rver(S3Server):
         return S3Address(f"http://{self.upstream}", "S3RVER", "S3RVER")
 
 
-class S3Mock(S3Server):
-    """Adobe's S3Mock, a server in Java for tests."""
-
-    name: ClassVar[str] = "s3mock"
-    start_seconds: ClassVar[float] = 240
-
-    def command(self) -> list[str]:
-        told = "--com.adobe.testing.s3mock"
-        options = [f"{told}.httpPort={self._port}", f"--server.port={ports.free()}", f"{told}.store.root={self.data}"]
-        return [str(fetch.java(_JAVA)), "-Xmx512m", "-jar", str(fetch.s3mock()), *options]
-
-
 class S3Proxy(S3Server):
     """s3proxy over a folder: a gateway in Java, before other clouds too."""
 
@@ -77,9 +65,7 @@ class S3Proxy(S3Server):
         return [*java, "org.gaul.s3proxy.Main", "--properties", str(file)]
 
 
-STORES: Mapping[str, type[S3Server]] = {
-    made.name: made for made in (Moto, GoFakeS3, S3rver, S3Mock, S3Proxy, VersityGW)
-}
+STORES: Mapping[str, type[S3Server]] = {made.name: made for made in (Moto, GoFakeS3, S3rver, S3Proxy, VersityGW)}
 """By their names in docs/compatibility.md."""
 
 
