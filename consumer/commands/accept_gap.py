@@ -51,7 +51,7 @@ def record_gap(outside: Outside, place: TopicPartition, lost: Span, clock: Clock
     """Write the gap record. Raises UsageError where these offsets are not those lost, HaltError for another halt."""
     outlook = _outlook(outside, place)
     assert outlook.found is not None
-    _refuse(outlook, lost)
+    _refuse(outside, outlook, lost)
     _refuse_clock(outside, clock)
     rules = outside.stream.rules
     record = gap_record(outlook.found, lost, settings=rules.digest, now=clock.now(), writer=writer_name())
@@ -75,9 +75,13 @@ def _outlook(outside: Outside, place: TopicPartition) -> Outlook:
     return outlook
 
 
-def _refuse(outlook: Outlook, lost: Span) -> None:
+def _refuse(outside: Outside, outlook: Outlook, lost: Span) -> None:
     assert outlook.found is not None
-    objection = gap_objection(lost, lowest_needed(outlook.found), outlook.ends)
+    needed = lowest_needed(outlook.found)
+    unreadable: Span | None = None
+    if needed is not None and max(needed, outlook.ends.low) <= lost.start < outlook.ends.lso:
+        unreadable = outside.ask(lambda: outside.admin.unreadable(outlook.partition, lost.start))
+    objection = gap_objection(lost, needed, outlook.ends, unreadable)
     if objection:
         raise UsageError(f"{outlook.partition}: {objection}; nothing was written")
 

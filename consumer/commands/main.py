@@ -107,14 +107,15 @@ def _accept_gap(
     context: typer.Context,
     *,
     partition: Annotated[str, typer.Argument(metavar="TOPIC:PARTITION", help="The halted partition.")],
-    first: Annotated[int, typer.Argument(metavar="FROM", help="The lowest offset still needed.")],
-    end: Annotated[int, typer.Argument(metavar="TO", help="Where the log begins now; this offset is not lost.")],
+    first: Annotated[int, typer.Argument(metavar="FROM", help="The first offset that is lost.")],
+    end: Annotated[int, typer.Argument(metavar="TO", help="The next that Kafka can give; it is not lost.")],
     as_json: AsJson = False,
 ) -> None:
-    """Let a partition that halted with retention_hole go on without the offsets FROM to TO (TO not included).
+    """Let a partition that halted go on without the offsets FROM to TO (TO not included).
 
-    Only after no spool can give them back: rows that a worker's spool still holds are given up, too. The halt's message
-    has the numbers; others are refused. Days that may lack rows are published as incomplete, because of a gap.
+    For retention_hole, after no spool can give them back: rows that a worker's spool still holds are given up, too. For
+    unreadable_record, once no option of the client helps; nothing else is given up. The halt's message has the numbers;
+    others are refused. Days that may lack rows are published as incomplete, because of a gap.
     """
     settings = session_of(context).settings
     from consumer.commands.accept_gap import accept_gap

@@ -26,6 +26,7 @@ from consumer.seal.log import SealLog, get_rules
 from consumer.seal.publisher import Publisher
 from consumer.seal.replacements.log import ReplacementLog
 from consumer.settings.model import DestinationSettings, Settings, StreamSettings
+from consumer.shape.bounds import TURN, InHalves
 from consumer.shape.transform import make_transformer
 from consumer.source.admin import KafkaAdmin
 from consumer.source.broker import KafkaBroker
@@ -145,12 +146,20 @@ def ports_of(settings: Settings, *, static: bool) -> Ports:
 def transformer_factory(
     registry: Registry | None, keys: Mapping[str, bytes] | None = None
 ) -> Callable[[RowRules], RowTransformer]:
-    """Makes transformers that share the registry's cache, and the keys of [privacy.keys]."""
+    """Makes transformers for the worker's loop: they share the registry's cache, and the keys of [privacy.keys]."""
 
     def make(rules: RowRules) -> RowTransformer:
-        return make_transformer(rules, registry, keys=keys)
+        return make_transformer(rules, registry, keys=keys, bounds=TURN)
 
     return make
+
+
+def patient_transformers(
+    registry: Registry | None, keys: Mapping[str, bytes] | None = None
+) -> Callable[[RowRules], RowTransformer]:
+    """The same for commands, which do nothing else meanwhile: they take any batch."""
+    make = transformer_factory(registry, keys)
+    return lambda rules: InHalves(make(rules))
 
 
 def publisher_of(context: StreamContext) -> Publisher:
@@ -192,7 +201,7 @@ def replace_services_of(settings: Settings, stream: StreamSettings, ask: Ask, po
             replaced=ReplacementLog(store, stream.name).read,
             now=clock.now,
         ),
-        make_transformer=transformer_factory(registry_of(settings), settings.privacy.key_bytes()),
+        make_transformer=patient_transformers(registry_of(settings), settings.privacy.key_bytes()),
         clock=clock,
         writer=writer_name(),
         ask=ask,

@@ -30,7 +30,7 @@ class GraceError(TransientError):
 
 
 class TooVariousError(TransientError):
-    """A batch needs more different schemas than are looked up together: take it in halves."""
+    """A batch asks for more at once than is given (schemas, days, text, time): take it in halves."""
 
 
 class LeaseLostError(SinkError):
@@ -63,6 +63,7 @@ class HaltReason(StrEnum):
     MISSING_TOPIC = "missing_topic"
     MISSING_BUCKET = "missing_bucket"
     COMPACTED_TOPIC = "compacted_topic"
+    UNREADABLE_RECORD = "unreadable_record"
 
 
 class HaltError(SinkError):

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from functools import partial
 from typing import BinaryIO, cast
 
 from consumer.domain.backoff import Ask
@@ -99,13 +100,14 @@ class OpenDays:
     def _read(self, part: OpenPartition, days: frozenset[date], found: OpenRows) -> None:
         rules = self._offset_rules(part)
         first = True
-        with self.reader.read(part.partition, part.span) as batches:
-            while (batch := self.ask(lambda: next(batches, None))) is not None:
-                if first:
-                    self._suspect(part, batch, found)
-                first = False
-                self._take(rules, batch, days, found)
-                self.read(batch.span.end - batch.span.start)
+        for span in part.chain.outside_gaps(part.span):
+            with self.reader.read(part.partition, span) as batches:
+                while (batch := self.ask(partial(next, batches, None))) is not None:
+                    if first:
+                        self._suspect(part, batch, found)
+                    first = False
+                    self._take(rules, batch, days, found)
+                    self.read(batch.span.end - batch.span.start)
         if first:
             self._suspect(part, None, found)
 

@@ -62,14 +62,7 @@ class PartitionView:
 
     def spans(self, start: int) -> list[Span]:
         """What there is to read from `start` to the chain's head, without what was given up as lost."""
-        found, at = [], start
-        lost = (record.lost for record in self.chain.records if record.lost is not None)
-        for span in sorted((span for span in lost), key=lambda span: span.start):
-            if span.start > at:
-                found.append(Span(at, span.start))
-            at = max(at, span.end)
-        found.append(Span(at, self.chain.head.through))
-        return [span for span in found if not span.empty]
+        return list(self.chain.outside_gaps(Span(start, self.chain.head.through)))
 
 
 def view_partition(

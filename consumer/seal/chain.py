@@ -90,6 +90,30 @@ class Chain:
             yield Span(at, end), record
             at = end
 
+    @property
+    def gaps(self) -> list[Span]:
+        """The offsets that were given up, by their beginnings."""
+        return sorted((record.lost for record in self.records if record.lost is not None), key=lambda lost: lost.start)
+
+    def outside_gaps(self, span: Span) -> Iterator[Span]:
+        """What is left of `span` without the offsets that were given up."""
+        at = span.start
+        for lost in self.gaps:
+            if lost.start >= span.end:
+                break
+            if lost.start > at:
+                yield Span(at, lost.start)
+            at = max(at, lost.end)
+        if at < span.end:
+            yield Span(at, span.end)
+
+    def beyond_gap(self, offset: int) -> int:
+        """`offset`, or the end of the gap that it lies in."""
+        for lost in self.gaps:
+            if offset in lost:
+                offset = lost.end
+        return offset
+
     def took(self, day: date, covering: Record | None) -> bool:
         """Whether a row of `day` in an offset that `covering` covers lies in an object already."""
         return covering is not None and due_by(day, self.reach.cutoff, covering.sealed_at)

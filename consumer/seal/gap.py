@@ -1,4 +1,8 @@
-"""Gaps: the operator's decision to go on without offsets that Kafka deleted before they were sealed."""
+"""Gaps: the operator's decision to go on without offsets that Kafka deleted before they were sealed, or cannot give.
+
+A gap of deleted offsets begins with the lowest one that is still needed: everything below its end is given up. A gap of
+what the client cannot read lies anywhere behind that, and costs nothing but its own offsets.
+"""
 
 from __future__ import annotations
 
@@ -18,13 +22,22 @@ def lowest_needed(found: Found) -> int | None:
     seal = chain.last_seal
     if seal is not None and not found.finished and chain.head is seal:
         return seal.start
-    return chain.head.resume  # under a gap a pending seal is read from the gap's end
+    if seal is not None and not found.finished and chain.head.unfinished == seal.n:
+        return chain.head.start  # under a gap a pending seal is read from where the gap says
+    return chain.head.resume
 
 
-def gap_objection(lost: Span, needed: int | None, ends: LogEnds) -> str:
-    """Why this gap must not be recorded, with the right numbers; "" where it may."""
+def gap_objection(lost: Span, needed: int | None, ends: LogEnds, unreadable: Span | None = None) -> str:
+    """Why this gap must not be recorded, with the right numbers; "" where it may.
+
+    `unreadable` are offsets from `lost.start` on that the client cannot read.
+    """
     if needed is None:
         return "nothing was sealed or committed: a new partition begins where its stream's `start` says, without a gap"
+    if unreadable is not None and lost.start >= max(needed, ends.low):
+        if lost != unreadable:
+            return f"the offsets that cannot be read are {unreadable.start} to {unreadable.end}"
+        return ""
     if needed >= ends.low:
         return f"nothing is lost: offset {needed} is the lowest still needed, and the log begins at {ends.low}"
     if lost != Span(needed, ends.low):
@@ -33,9 +46,12 @@ def gap_objection(lost: Span, needed: int | None, ends: LogEnds) -> str:
 
 
 def gap_record(found: Found, lost: Span, *, settings: str, now: datetime, writer: str) -> Record:
-    """The record that says so: it moves start and resume behind the gap, and closes nothing."""
+    """The record that says so: it moves start and resume behind the gap where they stood at it, and closes nothing."""
     chain = found.chain
     head = None if chain.empty else chain.head
+    needed = lowest_needed(found)
+    assert needed is not None
+    resume = needed if head is None else head.resume
     return Record(
         kind=RecordKind.GAP,
         stream=found.stream,
@@ -46,9 +62,9 @@ def gap_record(found: Found, lost: Span, *, settings: str, now: datetime, writer
         previous=None if head is None else head.reach,
         cutoff=None if head is None else head.cutoff,
         caught_up=False if head is None else head.caught_up,
-        start=lost.end,
-        through=lost.end if head is None else head.through,
-        resume=lost.end,
+        start=moved(needed, lost),
+        through=moved(resume, lost) if head is None else head.through,
+        resume=moved(resume, lost) if lost.start > needed else lost.end,
         lso=found.ends.lso,
         high=found.ends.high,
         settings=settings,
@@ -59,3 +75,8 @@ def gap_record(found: Found, lost: Span, *, settings: str, now: datetime, writer
         unfinished=None if found.finished or chain.last_seal is None else chain.last_seal.n,
         previous_sha256="" if head is None else chain.digests[-1],
     )
+
+
+def moved(offset: int, lost: Span) -> int:
+    """Where reading goes on that would begin at `offset`."""
+    return lost.end if offset in lost else offset

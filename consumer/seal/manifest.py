@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 import orjson
@@ -13,17 +15,19 @@ from consumer.store.port import Stored
 
 MOST = 1 << 53
 """No revision and no number of rows or bytes is as large: sums of them stay integers of 64 bits."""
+_NAME = re.compile(r"[A-Za-z0-9._-]+-[0-9]+-[0-9]{20}\.csv(\.gz|\.zst)?")
+"""What a data object is called in its day's folder (seal/keys)."""
 _T = TypeVar("_T")
 
 
 def manifest_from(stored: Stored) -> dict[str, Any]:
     """A day's manifest. Raises HaltError `object_mismatch` where it is none."""
-    return _read(stored, _manifest)
+    return _read(stored, partial(_manifest, _folder(stored)))
 
 
 def objects_from(stored: Stored) -> list[dict[str, Any]]:
     """The objects that a manifest lists, whatever else it says. Raises HaltError `object_mismatch`."""
-    return _read(stored, _objects)
+    return _read(stored, partial(_objects, _folder(stored)))
 
 
 def columns_from(stored: Stored) -> tuple[str, ...]:
@@ -47,11 +51,18 @@ def _read(stored: Stored, how: Callable[[dict[str, Any]], _T]) -> _T:
         ) from error
 
 
-def _manifest(raw: dict[str, Any]) -> dict[str, Any]:
+def _folder(stored: Stored) -> str:
+    """Where the objects of a manifest lie: beside it."""
+    return stored.facts.key.rpartition("/")[0] + "/"
+
+
+def _manifest(folder: str, raw: dict[str, Any]) -> dict[str, Any]:
     _require_entry(raw)
+    if "replaying" in raw:
+        json_fields.whole(raw, "replaying")
     if not isinstance(raw["why"], list):
         raise json_fields.FieldError("why is no list")
-    for item in _objects(raw):
+    for item in _objects(folder, raw):
         json_fields.text(item, "sha256")
         _number(item, "bytes")
     pinned = json_fields.table(json_fields.table(raw.get("pins", {}), "pins").get("objects", {}), "pins")
@@ -60,11 +71,13 @@ def _manifest(raw: dict[str, Any]) -> dict[str, Any]:
     return raw
 
 
-def _objects(raw: dict[str, Any]) -> list[dict[str, Any]]:
+def _objects(folder: str, raw: dict[str, Any]) -> list[dict[str, Any]]:
     found = list(json_fields.tables(raw, "objects"))
     for item in found:
         facts = {"rows": 0, "first_offset": None, "last_offset": None, **item}
-        json_fields.text(item, "key")
+        name = json_fields.text(item, "key").removeprefix(folder)
+        if not _NAME.fullmatch(name):
+            raise json_fields.FieldError(f"the object {item['key']!r:.300} does not lie beside it")
         _number(facts, "rows")
         json_fields.whole_or_none(facts, "first_offset")
         json_fields.whole_or_none(facts, "last_offset")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import orjson
@@ -162,12 +163,23 @@ def _sealed(found: Found) -> Plan | Halt:
     commit = None if found.commit == wanted else wanted
     if commit is not None:
         notes.append(f"the group's offset is {found.commit.offset if found.commit else 'absent'}, not {wanted.offset}")
-    if _spool_fits(found, head.n, head.resume):
+    if any(_spool_fits(found, n, head.resume) for n in _bases(found)):
         assert found.spool is not None
         return Plan(head.resume, found.spool.position, spool=True, commit=commit, notes=(*notes, "spool kept"))
     if head.resume < found.ends.low:
         return _hole(found, head.resume)
     return Plan(head.resume, head.resume, spool=False, commit=commit, notes=tuple(notes))
+
+
+def _bases(found: Found) -> Iterator[int]:
+    """The records that a spool may build on: the head, and what it follows where it only gives up offsets behind it."""
+    position = found.spool.position if found.spool else 0
+    for record in reversed(found.chain.records):
+        yield record.n
+        if record.lost is None or record.resume >= record.lost.start or position > record.lost.start:
+            return
+        if record.n == 0:
+            yield NO_RECORD
 
 
 def _pending(found: Found, seal: Record, notes: tuple[str, ...]) -> Plan | Halt:
@@ -178,7 +190,7 @@ def _pending(found: Found, seal: Record, notes: tuple[str, ...]) -> Plan | Halt:
         # offset, and another worker with other settings, or with more of the folder's columns, did not decide it
         if found.spool.position == seal.through and seal.columns in {None, len(found.spool.columns)}:
             return Plan(seal.start, seal.through, spool=True, pending=seal, notes=(*notes, f"seal {seal.n} pending"))
-    start = seal.start if gap is None else max(seal.start, gap.resume)
+    start = seal.start if gap is None else max(seal.start, gap.start)
     if start < found.ends.low and start < seal.through:
         return _hole(found, start)
     notes = (*notes, f"seal {seal.n} pending, its rows are read again")

@@ -23,6 +23,7 @@ from consumer.decode.primitives import EMPTY_VALUE
 from consumer.decode.registry import Registry
 from consumer.domain.batches import Counts, DayRows, RawBatch, RowTransformer, TransformedBatch, TransformOptions
 from consumer.domain.errors import BadRecordError, HaltError, HaltReason
+from consumer.shape.bounds import UNBOUNDED, Bounds
 from consumer.shape.engine import Engine, Found
 from consumer.shape.exact.row import ExactRules
 from consumer.shape.filters import filters_of
@@ -42,9 +43,11 @@ def make_transformer(
     *,
     engine: str = extension.NATIVE,
     keys: Mapping[str, bytes] | None = None,
+    bounds: Bounds = UNBOUNDED,
 ) -> RowTransformer:
     """The transformer for these rules: native where the extension is here and knows them, else exact.
 
+    A batch beyond `bounds` raises TooVariousError.
     `engine` "exact" leaves the extension out: the rows are the same. `keys` are those of [privacy.keys]. Raises
     HaltError for rules of a newer release (chain_newer) and where a key is missing (missing_key), ValueError with all
     that is wrong with the rules.
@@ -57,18 +60,18 @@ def make_transformer(
         )
     if problems := check_rules(rules):
         raise ValueError("\n".join(problems))
-    native = _native(rules, key_of(rules, keys or {})) if engine == extension.NATIVE else None
-    return StreamTransformer(rules, decoders_for(rules, registry), native, keys)
+    native = _native(rules, key_of(rules, keys or {}), bounds) if engine == extension.NATIVE else None
+    return StreamTransformer(rules, decoders_for(rules, registry), native, keys, bounds)
 
 
-def _native(rules: RowRules, key: bytes) -> Engine | None:
+def _native(rules: RowRules, key: bytes, bounds: Bounds) -> Engine | None:
     """The native engine for these rules, where there is one."""
     columns = columns_of(rules)
     filters = filters_of(rules, columns)
     module = extension.find().module
     if module is None or not supports(rules, columns, filters):
         return None
-    return NativeEngine(module, rules, columns, filters, key)
+    return NativeEngine(module, rules, columns, filters, key, bounds)
 
 
 @dataclass(slots=True)
@@ -86,8 +89,14 @@ class StreamTransformer:
     """A transformer by one set of rules. Any thread may call it, several at a time."""
 
     def __init__(
-        self, rules: RowRules, decoders: Decoders, native: Engine | None, keys: Mapping[str, bytes] | None = None
+        self,
+        rules: RowRules,
+        decoders: Decoders,
+        native: Engine | None,
+        keys: Mapping[str, bytes] | None = None,
+        bounds: Bounds = UNBOUNDED,
     ) -> None:
+        self._bounds = bounds
         self._columns = columns_of(rules)
         self._decoders = decoders
         self._native = native
@@ -105,10 +114,11 @@ class StreamTransformer:
         if self._native is not None:
             found = self._native.judge(batch, split.refused, split.writers, how)
             exact_path = Counter(found.left.values())
-            left: Iterable[int] = sorted(found.left)
+            left = sorted(found.left)
         else:
             found, exact_path = Found(), Counter()
             left = [place for place, value in enumerate(batch.values) if value and place not in split.refused]
+        self._bounds.check_exact(batch, len(left))
         rows = self._one_by_one(batch, how, left)
         empty = [place for place, value in enumerate(batch.values) if value == b""]
         quarantined = dict.fromkeys(empty, EMPTY_VALUE) | split.refused | found.quarantined | rows.quarantined
@@ -119,6 +129,7 @@ class StreamTransformer:
         """Judge exactly, in order. Lines are written at once: a record's objects take many times its bytes."""
         rows = _ExactRows()
         wanted: dict[int, bool] = {}
+        size = 0
         for place in places:
             try:
                 decoded = self._decoders.exact(batch.values[place] or b"")
@@ -136,6 +147,8 @@ class StreamTransformer:
             if wanted[row.day]:
                 line, oddities = self._exact.line(row, how.columns)
                 rows.oddities += oddities
+                size += len(line)
+                self._bounds.check_output(batch, size)
             rows.days.setdefault(row.day, {})[place] = line
         return rows
 

@@ -29,12 +29,14 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # exported th
 )
 
 from consumer.domain.backoff import pauses
+from consumer.domain.clock import SystemClock
 from consumer.domain.errors import TransientError, UsageError
-from consumer.domain.offsets import Commit, LogEnds, TopicPartition
+from consumer.domain.offsets import Commit, LogEnds, Span, TopicPartition
 from consumer.settings.model import KafkaSettings
-from consumer.source.client_config import admin_config, token_trouble
+from consumer.source.client_config import admin_config, consumer_config, token_trouble
 from consumer.source.errors import NO_COORDINATOR, NOTHING_SAID, cause
 from consumer.source.port import TopicFacts, millis_from
+from consumer.source.unreadable import unreadable_span
 
 ANSWER_SECONDS = 5.0
 """How long one request may take."""
@@ -62,6 +64,7 @@ class KafkaAdmin:
     """The port `ClusterAdmin` over the admin client. Connects when first asked; any thread may ask."""
 
     def __init__(self, settings: KafkaSettings, *, seconds: float = ANSWER_SECONDS) -> None:
+        self._settings = settings
         self._config = admin_config(settings)
         self._seconds = seconds
         self._met = LastError(lambda: token_trouble(settings))
@@ -104,6 +107,18 @@ class KafkaAdmin:
         Empty with the newer group protocol, whose brokers assign whatever is new by themselves.
         """
         return _settled(lambda: self._unowned(group, list(topics)))
+
+    def unreadable(self, partition: TopicPartition, offset: int) -> Span | None:
+        """The offsets from `offset` on that the client cannot read, up to the first that it can; None: it can."""
+        high = self.ends([partition])[partition].lso
+        try:
+            consumer = Consumer({**consumer_config(self._settings, static=False), "log_level": 0})
+        except KafkaException as error:
+            raise UsageError(f"kafka.options: {cause(error).str()}") from error
+        try:
+            return unreadable_span(consumer, partition, offset, high, SystemClock())
+        finally:
+            consumer.close()
 
     def _topic(self, name: str) -> TopicFacts | None:
         asked = self._admin.describe_topics(TopicCollection([name]), request_timeout=self._seconds)[name]

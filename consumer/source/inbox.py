@@ -122,6 +122,10 @@ class Inbox:
         """Take the news that the place to read from is not in the log. False: not wanted (any more)."""
         return self._put(lease, epoch, lambda queue: queue.put_out_of_range(detail))
 
+    def put_unreadable(self, lease: Lease, epoch: int, detail: str) -> bool:
+        """Take the news that the expected offset cannot be read. False: not wanted (any more)."""
+        return self._put(lease, epoch, lambda queue: queue.put_unreadable(detail))
+
     def report(self, outage: TransientError) -> None:
         """An outage for the next poll that has nothing better. Of too many the oldest are forgotten."""
         with self._changed:

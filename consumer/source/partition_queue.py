@@ -8,7 +8,7 @@ from itertools import chain, repeat
 
 from consumer.domain.batches import RawBatch
 from consumer.domain.offsets import Lease, Span
-from consumer.source.port import EndReached, Event, OutOfRange, Records
+from consumer.source.port import EndReached, Event, OutOfRange, Records, Unreadable
 from consumer.source.record_columns import Columns
 
 MERGE_RECORDS = 20_000
@@ -92,6 +92,10 @@ class PartitionQueue:
         self._ended = True
         self._add(OutOfRange(self.lease, detail), 0)
 
+    def put_unreadable(self, detail: str) -> None:
+        """The expected offset cannot be read, once more."""
+        self._add(Unreadable(self.lease, self.received, detail), 0)
+
     def take(self) -> list[Event]:
         """The next batch, as large as it may be, and the marks that follow it."""
         batches: list[RawBatch] = []
@@ -108,6 +112,8 @@ class PartitionQueue:
             elif isinstance(event, EndReached):
                 marks.append(event)
                 self.delivered = event.offset
+            elif isinstance(event, Unreadable):
+                marks.append(event)
             else:
                 marks.append(event)
                 self._started = False

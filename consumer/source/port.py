@@ -53,7 +53,16 @@ class OutOfRange:
     detail: str
 
 
-Event = Assigned | Revoked | Records | EndReached | OutOfRange
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """The client cannot read the log at `offset`, the next to be delivered, once more; it goes on trying."""
+
+    lease: Lease
+    offset: int
+    detail: str
+
+
+Event = Assigned | Revoked | Records | EndReached | OutOfRange | Unreadable
 
 
 class Broker(Protocol):
@@ -131,6 +140,9 @@ class ClusterAdmin(Protocol):
 
     def offset_at(self, partition: TopicPartition, instant: datetime) -> int | None:
         """The offset of the first record stamped at or after `instant`; None where there is none."""
+
+    def unreadable(self, partition: TopicPartition, offset: int) -> Span | None:
+        """The offsets from `offset` on that the client cannot read, up to the first that it can; None: it can."""
 
     def unowned(self, group: str, topics: Sequence[str]) -> set[TopicPartition]:
         """The partitions of these topics that no member of a stable group is assigned; empty while it rebalances.

@@ -18,6 +18,7 @@ from consumer.source.inbox import Inbox
 from consumer.source.member import Member
 from consumer.source.partition_queue import MERGE_BYTES
 from consumer.source.record_columns import Columns, Trouble, runs
+from consumer.source.unreadable import UNREADABLE
 
 BATCH = 2_000
 """Messages of one `consume` call at most: it makes them without letting other threads run meanwhile."""
@@ -108,8 +109,8 @@ class Reader:
 
     def _move_taps(self, consumer: Consumer) -> None:
         now = self._clock.monotonic()
-        stalled = self._full_since is not None and (
-            now - self._full_since >= STALL_SECONDS or self._inbox.is_full(OVERFULL)
+        stalled = self._inbox.is_full(OVERFULL) or (
+            self._full_since is not None and now - self._full_since >= STALL_SECONDS
         )
         for target in self._inbox.targets():
             fetch = self._member.fetches.get(target.lease.partition)
@@ -151,8 +152,11 @@ class Reader:
             self._failed("Kafka", trouble.error)
         else:
             # librdkafka may go on behind a record that it could not read: hold, and ask for that record again.
+            if code in UNREADABLE:
+                self._inbox.put_unreadable(fetch.lease, fetch.epoch, trouble.error.str())
+            else:
+                self._failed(str(trouble.partition), trouble.error)
             fetch.hold(self._clock.monotonic(), HOLD_SECONDS)
-            self._failed(str(trouble.partition), trouble.error)
 
     def _lose_place(self, fetch: PartitionFetch, trouble: Trouble) -> None:
         """The fetcher stopped. It is news if it stood where we expect to read, else late news of an older place."""

@@ -63,7 +63,7 @@ class PartitionSpool:
         self._digests: dict[str, Running] = {}
         self._touched: set[str] = set()
         self._sequence = 0
-        self._dirty = False
+        self._dirty = self._syncing = False
         self.appended = 0
         self.basis: Basis | None = None
         self.progress = Progress(0)
@@ -72,6 +72,11 @@ class PartitionSpool:
     def files(self) -> list[SpoolFile]:
         """All files, by day."""
         return [self._files[key] for key in sorted(self._files)]
+
+    @property
+    def syncing(self) -> bool:
+        """A checkpoint is under way: nothing may be taken until it is complete."""
+        return self._syncing
 
     @property
     def size(self) -> int:
@@ -143,7 +148,7 @@ class PartitionSpool:
             raise SpoolFullError(f"the spool cannot be emptied: {error.strerror or error}") from error
 
     def _forget(self) -> None:
-        self._files, self._digests, self._touched, self._dirty = {}, {}, set(), False
+        self._files, self._digests, self._touched, self._dirty, self._syncing = {}, {}, set(), False, False
         self.basis, self.progress = None, Progress(0)
 
     def take(self, slices: Sequence[DayRows], progress: Progress, top: bytes = b"") -> None:
@@ -232,17 +237,27 @@ class PartitionSpool:
         del self._files[(file.day, file.quarantine)]
         self._digests.pop(file.name, None)
 
-    def checkpoint(self) -> None:
-        """Make all that was taken outlive a crash. Raises SpoolFullError."""
+    def checkpoint(self, files: int | None = None) -> bool:
+        """Make all that was taken outlive a crash. Raises SpoolFullError.
+
+        With `files` so many are written through at most; False where others wait for the next call.
+        """
+        self._syncing = False
         if not self._dirty or self.basis is None:
-            return
+            return True
+        self._touched &= {file.name for file in self._files.values()}
+        now = sorted(self._touched)[:files]
         try:
-            self._disk.sync(sorted(self._touched & {file.name for file in self._files.values()}))
+            self._disk.sync(now)
+            self._touched.difference_update(now)
+            self._syncing = bool(self._touched)
+            if self._syncing:
+                return False
             self._disk.save(self._key, Checkpoint(self._sequence, self.basis, self.progress, self.files).document())
         except OSError as error:
             raise SpoolFullError(f"the spool takes no checkpoint: {error.strerror or error}") from error
-        self._touched.clear()
         self._dirty = False
+        return True
 
     def rebase(self, basis: Basis, taken: Iterable[SpoolFile]) -> None:
         """A seal took these files: let go of them and build on it. Counting starts anew."""

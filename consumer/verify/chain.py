@@ -12,6 +12,7 @@ from consumer.domain.days import ONE_DAY, midnight
 from consumer.domain.errors import HaltError, HaltReason
 from consumer.domain.offsets import Span, TopicPartition
 from consumer.seal.chain import Chain
+from consumer.seal.gap import moved
 from consumer.seal.keys import data_key, quarantine_key, record_key
 from consumer.seal.log import parse_record
 from consumer.seal.record import ObjectEntry, Reach, Record, RecordKind, due_by
@@ -154,10 +155,9 @@ def _gap_problems(before: Chain, record: Record) -> Iterator[str]:
     if lost is None or lost.empty:
         yield "it is a gap that names no lost offsets"
         return
-    if (record.start, record.resume) != (lost.end, lost.end):
-        yield f"it is a gap up to {lost.end}, but resumes at {record.resume} and starts at {record.start}"
     if before.empty:
-        if (record.cutoff, record.through, record.caught_up) != (None, lost.end, False):
+        yield from _gap_move_problems(record, lost, min(record.start, lost.start), min(record.start, lost.start))
+        if (record.cutoff, record.through, record.caught_up) != (None, record.resume, False):
             yield "it is a gap at the beginning, but closes something"
     else:
         yield from _gap_place_problems(before, record, lost)
@@ -171,9 +171,19 @@ def _gap_place_problems(before: Chain, record: Record, lost: Span) -> Iterator[s
         yield "it is a gap, but moves cutoff or through"
     if record.unfinished is not None and (seal is None or record.unfinished != seal.n):
         yield f"it is a gap over the unfinished seal {record.unfinished}, which is not the newest one"
-    needed = seal.start if seal is not None and seal is head and record.unfinished is not None else head.resume
-    if lost.start != needed:
+    # over an unfinished seal, and over gaps that found it so before, reading begins where that seal's rows do
+    pending = record.unfinished is not None and (head is seal or head.unfinished == record.unfinished)
+    needed = head.start if pending else head.resume
+    if lost.start < needed:
         yield f"it is a gap from {lost.start}, but {needed} was the lowest offset still needed"
+    yield from _gap_move_problems(record, lost, needed, head.resume)
+
+
+def _gap_move_problems(record: Record, lost: Span, needed: int, resume: int) -> Iterator[str]:
+    """Where reading goes on: behind the gap where it would have begun in it, else where it stood."""
+    right = (moved(needed, lost), moved(resume, lost) if lost.start > needed else lost.end)
+    if (record.start, record.resume) != right:
+        yield f"it is a gap up to {lost.end}, but resumes at {record.resume} and starts at {record.start}"
 
 
 def _seal_problems(before: Chain, record: Record) -> Iterator[str]:

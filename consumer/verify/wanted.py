@@ -119,7 +119,7 @@ def floor_of(chain: Chain, record: Record) -> int | None:
     """The end of the gap under which this seal was pending: it is finished with the rows from there on. Else None."""
     if record.kind is RecordKind.GAP:
         return None
-    under = [gap.resume for gap in chain.records[record.n + 1 :] if gap.unfinished == record.n]
+    under = [gap.start for gap in chain.records[record.n + 1 :] if gap.unfinished == record.n]
     return under[-1] if under else None
 
 

@@ -6,7 +6,8 @@ own coroutines would need an event loop, which the simulation could not schedule
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
@@ -44,7 +45,18 @@ class Sleep:
     seconds: float
 
 
-Step = RunInThread | WaitUntil | Sleep
+@dataclass(frozen=True, slots=True)
+class Together:
+    """Go through these side by side, `width` at a time, begun in their order; go on once all have ended.
+
+    The first error of any is raised; the others are dropped then, and calls under way end by themselves.
+    """
+
+    steps: Sequence[Generator[Any, Any, None]]
+    width: int
+
+
+Step = RunInThread | WaitUntil | Sleep | Together
 Steps = Generator[Step, Any, _T]
 
 
@@ -71,6 +83,7 @@ class Runner:
         self._clock = clock
         self._future: Future[Any] | None = None
         self._holds: Callable[[], bool] | None = None
+        self._group: _Group | None = None
         self.ended = False
 
     def advance(self) -> bool:
@@ -80,6 +93,8 @@ class Runner:
             moved = True
             future = self._future
             error = None if future is None else future.exception()
+            if self._group is not None:
+                error = self._group.error
             if error is not None:
                 self._go_on(partial(self._steps.throw, error))
             else:
@@ -96,7 +111,7 @@ class Runner:
         return self._holds is None or self._holds()
 
     def _go_on(self, resume: Callable[[], Step]) -> None:
-        self._future = self._holds = None
+        self._drop()
         try:
             step = resume()
         except StopIteration:
@@ -110,6 +125,9 @@ class Runner:
                 self._future = self._executor.submit(call)
             case WaitUntil(holds):
                 self._holds = holds
+            case Together(steps, width):
+                self._group = _Group(steps, width, self._executor, self._clock)
+                self._holds = self._group.advance
             case Sleep(seconds):
                 end = self._clock.monotonic() + seconds
                 self._holds = lambda: self._clock.monotonic() >= end
@@ -117,4 +135,45 @@ class Runner:
     def close(self) -> None:
         """End the generator where it stands; a call under way ends by itself and its result is dropped."""
         self.ended = True
+        self._drop()
         self._steps.close()
+
+    def _drop(self) -> None:
+        """Wait for nothing any more."""
+        if self._group is not None:
+            self._group.close()
+        self._future = self._holds = self._group = None
+
+
+class _Group:
+    """Generators of one `Together`, each with a runner of its own."""
+
+    def __init__(
+        self, steps: Sequence[Generator[Any, Any, None]], width: int, executor: Executor, clock: Clock
+    ) -> None:
+        self._waiting = deque(steps)
+        self._width, self._executor, self._clock = width, executor, clock
+        self._running: list[Runner] = []
+        self.error: BaseException | None = None
+
+    def advance(self) -> bool:
+        """Let each go on as far as it can; True where all have ended, or one has failed."""
+        try:
+            while True:
+                for runner in self._running:
+                    runner.advance()
+                self._running = [runner for runner in self._running if not runner.ended]
+                if not self._waiting or len(self._running) >= self._width:
+                    return not self._waiting and not self._running
+                self._running.append(Runner(self._waiting.popleft(), self._executor, self._clock))
+        except Exception as error:  # noqa: BLE001 - raised where the group is waited for
+            self.error = error
+            return True
+
+    def close(self) -> None:
+        """End all of them where they stand."""
+        for runner in self._running:
+            runner.close()
+        for steps in self._waiting:
+            steps.close()
+        self._waiting.clear()

@@ -15,6 +15,7 @@ from consumer.worker.offset_rules import OffsetRules
 from consumer.worker.partition import Files, Partition
 from consumer.worker.phase import Activity
 from consumer.worker.sealing import commit, upload
+from consumer.worker.unreadable import halt_if_unreadable
 
 
 def finish_pending(partition: Partition, plan: Plan, seal: Record) -> Steps[None]:
@@ -62,7 +63,9 @@ def _rebuild(partition: Partition, plan: Plan, seal: Record, columns: tuple[str,
     partition.intake.open(
         OffsetRules(partition.chain, partition.transformers, partition.context.today, columns, only=seal), plan.start
     )
-    yield WaitUntil(lambda: partition.intake.position >= seal.through or bool(partition.intake.lost))
+    while partition.intake.position < seal.through and not partition.intake.lost:
+        yield WaitUntil(lambda: partition.intake.position >= seal.through or partition.interrupted())
+        yield from halt_if_unreadable(partition)
     partition.intake.shut()
 
 

@@ -6,13 +6,14 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date
+from math import inf
 
 from consumer.domain.batches import DayRows, RawBatch, TransformedBatch
 from consumer.domain.days import ABSURD_DAYS
 from consumer.domain.errors import PendingError, TooVariousError, TransientError
 from consumer.domain.offsets import Lease, Span
 from consumer.seal.record import Record
-from consumer.source.port import EndReached, OutOfRange, Records
+from consumer.source.port import EndReached, OutOfRange, Records, Unreadable
 from consumer.spool.checkpoint import Progress
 from consumer.spool.files import PartitionSpool, SpoolDamagedError, SpoolFullError
 from consumer.worker.events import BatchTaken, OutageMet, OutageOver, ReadingPaused, ReadingResumed
@@ -22,6 +23,11 @@ from consumer.worker.stream_context import StreamContext
 
 STALL_SECONDS = 1.0
 """How long a batch waits before it is tried again while the registry or the disk takes nothing."""
+MOST_DAYS = 256
+"""Days of one batch: each is a file that is opened, appended to, and written through."""
+UNREADABLE_SECONDS = 60.0
+UNREADABLE_TRIES = 3
+"""What cannot be read for so long, tried so often, is an operator's to decide about."""
 PENDING_SECONDS = 0.05
 """The same while an answer of the registry is under way."""
 
@@ -35,6 +41,16 @@ class DroppedDays:
 
     def __call__(self, day: date) -> bool:
         return self.above is not None and self.above < day <= self.last
+
+
+@dataclass(frozen=True, slots=True)
+class Obstacle:
+    """An offset that the client cannot read: since when (monotonic), how often it was tried, what the client says."""
+
+    offset: int
+    since: float
+    tries: int
+    detail: str
 
 
 class Intake:
@@ -52,6 +68,7 @@ class Intake:
         self._retry_at = 0.0
         self._delivering = False
         self.stalled: TransientError | None = None
+        self.obstacle: Obstacle | None = None
         self.held = False
         self.lost = ""
         self.drop_above: date | None = None
@@ -71,6 +88,21 @@ class Intake:
         """The disk took no more rows."""
         return isinstance(self.stalled, SpoolFullError)
 
+    @property
+    def blocked(self) -> bool:
+        """What comes next was seen not to be readable."""
+        return self.obstacle is not None and self.obstacle.offset == self.position
+
+    @property
+    def stuck(self) -> bool:
+        """And that for long enough."""
+        return (
+            self.blocked
+            and self.obstacle is not None
+            and self.obstacle.tries >= UNREADABLE_TRIES
+            and self._context.clock.monotonic() - self.obstacle.since >= UNREADABLE_SECONDS
+        )
+
     def open(self, offset_rules: OffsetRules, position: int) -> None:
         """Read from `position` on; what was on its way from elsewhere is forgotten."""
         self._offset_rules, self.lost, self.stalled = offset_rules, "", None
@@ -79,6 +111,7 @@ class Intake:
         self._context.broker.resume(self._lease)  # it may have been paused at the old place
         self._context.listener(ReadingResumed(self._lease.partition))
         self._delivering = True
+        self._pass_gap()
         self._regulate()
 
     def reopen(self, offset_rules: OffsetRules) -> None:
@@ -113,18 +146,33 @@ class Intake:
             return "sealing"
         return "spool" if self.held or self.full else "outage"
 
-    def receive(self, event: Records | EndReached | OutOfRange) -> None:
+    def receive(self, event: Records | EndReached | OutOfRange | Unreadable) -> None:
         """What the broker delivered."""
         if isinstance(event, OutOfRange):
-            self.lost = event.detail
+            self.drain()  # what came before may be in Kafka no more
+            self.lost = self.lost or event.detail
+            return
+        if isinstance(event, Unreadable):
+            before, now = self.obstacle, self._context.clock.monotonic()
+            again = before is not None and before.offset == event.offset
+            since, tries = (before.since, before.tries + 1) if before is not None and again else (now, 1)
+            self.obstacle = Obstacle(event.offset, since, tries, event.detail)
             return
         self._backlog.append(event)
-        self.drain()
 
-    def drain(self) -> bool:
-        """Take in what waits; True where anything was taken. A registry or disk out of reach stalls it for a while."""
+    @property
+    def waiting(self) -> bool:
+        """Something waits that can be taken in now."""
+        return bool(self._backlog) and self._offset_rules is not None and not self.lost and self._due()
+
+    def drain(self, until: float = inf) -> bool:
+        """Take in what waits, until this moment (monotonic) at most; True where anything was taken.
+
+        A registry or disk out of reach stalls it for a while.
+        """
         taken = False
-        while self._backlog and self._offset_rules is not None and not self.lost and self._due():
+        while self.waiting and self._context.clock.monotonic() < until:
+            assert self._offset_rules is not None
             try:
                 self._take(self._offset_rules, self._backlog[0])
             except SpoolDamagedError as error:
@@ -139,8 +187,18 @@ class Intake:
             self._backlog.popleft()
             taken = True
             self._recovered()
+            self._pass_gap()
         self._regulate()
         return taken
+
+    def _pass_gap(self) -> None:
+        """What was given up is not read, whether the client could by now or not."""
+        if self._offset_rules is None or self.lost:
+            return
+        beyond = self._offset_rules.chain.beyond_gap(self.position)
+        if beyond > self.position:
+            self._spool.take((), replace(self._spool.progress, position=beyond))
+            self._context.broker.start(self._lease, beyond)
 
     def _halve(self) -> bool:
         """Go on with the first half: a disk may have less room than one batch, a registry be asked for less at once."""
@@ -162,6 +220,8 @@ class Intake:
 
     def _due(self) -> bool:
         """Held, it takes nothing in. But a batch that the disk refused is tried again: only that shows new room."""
+        if self._spool.syncing:
+            return False
         if self.stalled is None:
             return not self.held
         return (self.full or not self.held) and self._context.clock.monotonic() >= self._retry_at
@@ -195,6 +255,8 @@ class Intake:
             progress = _advanced(progress, batch, covering, dropped)
             already_sealed = sum(rows.rows for rows in batch.days) - sum(rows.rows for rows in wanted)
             taken.append(BatchTaken(batch, already_sealed))
+        if len(keep) > MOST_DAYS and len(raw) > 1:
+            raise TooVariousError(f"{len(raw):,} records of one batch have {len(keep):,} days")
         # rows and position go into the spool together, and what is counted is counted after that: a batch that meets an
         # outage here is taken again, and must not be counted twice
         self._spool.take(keep, progress, header(offset_rules.columns))

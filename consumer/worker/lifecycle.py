@@ -19,6 +19,7 @@ from consumer.worker.partition import Partition
 from consumer.worker.phase import Activity
 from consumer.worker.recovery_input import read_recovery_input, spool_reach
 from consumer.worker.sealing import LookAgainError, commit, seal_when_due
+from consumer.worker.unreadable import halt_if_unreadable
 
 HALT_SECONDS = 60.0
 """A halted partition is looked at again this often, and so is one that met an unexpected error."""
@@ -77,6 +78,7 @@ def _work(partition: Partition) -> Steps[None]:
         partition.enter(Activity.READING)
     partition.request_publishing()
     while not partition.intake.lost:
+        yield from halt_if_unreadable(partition)
         yield from seal_when_due(partition)
 
 

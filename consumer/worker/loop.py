@@ -16,7 +16,7 @@ from typing import TypeVar
 from consumer.domain.clock import Clock
 from consumer.domain.errors import GraceError, TransientError
 from consumer.domain.offsets import Lease, TopicPartition
-from consumer.source.port import Assigned, Broker, EndReached, Event, OutOfRange, Records, Revoked
+from consumer.source.port import Assigned, Broker, EndReached, Event, OutOfRange, Records, Revoked, Unreadable
 from consumer.spool.checkpoint import is_name
 from consumer.spool.disk import Disk
 from consumer.worker.backpressure import Action, DiskUsage, Limits, PartitionUsage, plan_backpressure
@@ -25,7 +25,7 @@ from consumer.worker.events import PartitionLeft, Rebalanced, SpoolMeasured
 from consumer.worker.executor import Executor
 from consumer.worker.intake import PENDING_SECONDS
 from consumer.worker.lifecycle import run_partition
-from consumer.worker.partition import Partition
+from consumer.worker.partition import SYNC_FILES, Partition
 from consumer.worker.phase import Activity
 from consumer.worker.publish_task import PublishTask
 from consumer.worker.stream_context import StreamContext
@@ -34,6 +34,8 @@ OUTAGE_SECONDS = 30.0
 """Polls without an error for that long end a brokers' outage; a broker that is still out of reach says so sooner."""
 ROOM_CHECKS = 16
 """How often room is looked after while a spool fills from empty to its limit, however fast that goes."""
+TURN_SECONDS = 0.2
+"""How long one turn takes records in, and saves what was taken: what was begun then is finished, and bounded itself."""
 UNOWNED_SECONDS = 60.0
 """How often the group's assignment is compared with the topics' partitions."""
 
@@ -76,6 +78,7 @@ class Worker:
         self._listener = next(iter(contexts.values())).listener
         self._held = False
         self._checkpoint_at = self._relieve_at = 0.0
+        self._unsaved: list[Lease] = []
         self._appended = 0
         self.broker_outage: TransientError | None = None
         self._outage_at = 0.0
@@ -98,18 +101,31 @@ class Worker:
         """
         for event in self._poll(self._patience(timeout)):
             self._on(event)
-        for partition in self.partitions.values():
-            if self._confined(partition, partition.intake.drain) or isinstance(partition.intake.stalled, GraceError):
-                self.progress_at = self._clock.monotonic()  # a grace ends by itself: nobody gives up on it
+        until = self._clock.monotonic() + TURN_SECONDS
+        self._take_in(until)
         for runner in (*self._runners.values(), *self._side_runners):
             if runner.advance():
                 self.progress_at = self._progressed()
         self._make_room()
-        self._checkpoint()
+        self._checkpoint(until)
+
+    def _take_in(self, until: float) -> None:
+        """Have each partition take in what waits, as far as the time of one turn goes; the next turn begins behind."""
+        for partition in list(self.partitions.values()):
+            if self._confined(partition, partial(partition.drain, until)) or isinstance(
+                partition.intake.stalled, GraceError
+            ):
+                self.progress_at = self._clock.monotonic()  # a grace ends by itself: nobody gives up on it
+            if self._clock.monotonic() >= until:
+                # who has had the time of this turn comes last in the next
+                self.partitions[partition.lease] = self.partitions.pop(partition.lease)
+                break
 
     def _patience(self, timeout: float) -> float:
         """How long the poll may wait for events."""
-        pending = any(partition.intake.pending for partition in self.partitions.values())
+        if self._unsaved or any(partition.intake.waiting for partition in self.partitions.values()):
+            return 0.0
+        pending = any(partition.intake.pending or partition.spool.syncing for partition in self.partitions.values())
         return min(timeout, PENDING_SECONDS) if pending else timeout
 
     def stop(self) -> None:
@@ -160,10 +176,10 @@ class Worker:
                 for lease in leases:
                     self._end(lease)
                 self._report_assigned()
-            case Records(lease) | EndReached(lease) | OutOfRange(lease):
+            case Records(lease) | EndReached(lease) | OutOfRange(lease) | Unreadable(lease):
                 partition = self.partitions.get(lease)
                 if partition is not None:
-                    self._confined(partition, partial(partition.intake.receive, event))
+                    self._confined(partition, partial(partition.receive, event))
 
     def _confined(self, partition: Partition, call: Callable[[], _T]) -> _T | None:
         """Do something for a partition. An error that nobody foresaw stops this partition alone: its steps get it."""
@@ -197,13 +213,18 @@ class Worker:
 
     # -- the disk ----------------------------------------------------------------------------------------------------
 
-    def _checkpoint(self) -> None:
+    def _checkpoint(self, until: float) -> None:
+        """Every few seconds, and file by file: a turn does not wait for as many as there may be."""
         now = self._clock.monotonic()
-        if now < self._checkpoint_at:
-            return
-        self._checkpoint_at = now + self._intervals.checkpoint_seconds
-        for partition in self.partitions.values():
-            self._confined(partition, partition.checkpoint)
+        if now >= self._checkpoint_at:
+            self._checkpoint_at = now + self._intervals.checkpoint_seconds
+            self._unsaved = list(self.partitions)
+        while self._unsaved:
+            partition = self.partitions.get(self._unsaved[0])
+            if partition is None or self._confined(partition, partial(partition.checkpoint, SYNC_FILES)) is not False:
+                self._unsaved.pop(0)
+            if self._clock.monotonic() >= until:
+                break
 
     def _make_room(self) -> None:
         now, partitions = self._clock.monotonic(), list(self.partitions.values())

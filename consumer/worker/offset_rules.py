@@ -35,7 +35,7 @@ class OffsetRules:
     def transform(
         self, batch: RawBatch, leaves: Callable[[date], bool]
     ) -> Iterator[tuple[TransformedBatch, Record | None]]:
-        """Transform the batch piece by piece, each with its covering record.
+        """Transform the batch piece by piece, each with its covering record; what was given up is left out.
 
         The text of days not wanted, and of days that `leaves` the spool for want of room, is not made.
         """
@@ -48,7 +48,8 @@ class OffsetRules:
                 return self.wants(day, covering) and not leaves(day)
 
             how = TransformOptions(self.columns, wanted, schemas)
-            yield self.transformers[digest].transform(inner.clip(span), how), covering
+            for part in self.chain.outside_gaps(span):
+                yield self.transformers[digest].transform(inner.clip(part), how), covering
 
     def wants(self, day: date, covering: Record | None) -> bool:
         """Whether rows of `day` under this covering record are to go into the object to be."""

@@ -8,12 +8,13 @@ from datetime import date
 from typing import TypeVar
 
 from consumer.domain.batches import RowTransformer
-from consumer.domain.errors import HaltError, TransientError
+from consumer.domain.errors import HaltError, HaltReason, TransientError
 from consumer.domain.offsets import Lease
 from consumer.seal.chain import Chain
 from consumer.seal.decide import cutoff_to_close
 from consumer.seal.record import Record, due_by
 from consumer.seal.recover import NO_RECORD
+from consumer.source.port import EndReached, OutOfRange, Records, Unreadable
 from consumer.spool.checkpoint import Basis, SpoolFile
 from consumer.spool.files import PartitionSpool, SpoolFullError
 from consumer.worker.coroutines import Steps, with_backoff
@@ -25,6 +26,8 @@ from consumer.worker.stream_context import StreamContext
 
 _T = TypeVar("_T")
 
+SYNC_FILES = 16
+"""Files that one turn of the loop writes through to the disk."""
 Files = Mapping[tuple[date, bool], SpoolFile]
 """Spool files by (day, quarantine)."""
 
@@ -61,7 +64,7 @@ class Partition:
 
     def interrupted(self) -> bool:
         """Something comes before catching up: a spill, or a position that left the log."""
-        return self.phase.activity is Activity.SPILLING or bool(self.intake.lost)
+        return self.phase.activity is Activity.SPILLING or bool(self.intake.lost) or self.intake.stuck
 
     def files_due(self, record: Record) -> Files:
         """The spool files that this seal takes."""
@@ -71,7 +74,27 @@ class Partition:
         """All spool files."""
         return {(file.day, file.quarantine): file for file in self.spool.files}
 
+    def passed_obstacle(self) -> bool:
+        """It was halted by a record that could not be read, and has gone on after that."""
+        halt = self.phase.halt
+        return halt is not None and halt.reason is HaltReason.UNREADABLE_RECORD and not self.intake.blocked
+
     # -- changes -----------------------------------------------------------------------------------------------------
+
+    def receive(self, event: Records | EndReached | OutOfRange | Unreadable) -> None:
+        """What the broker delivered, for the next `drain`. What cannot be read is an outage, at first."""
+        self.intake.receive(event)
+        if isinstance(event, Unreadable):
+            text = f"{self.name}: the Kafka client cannot read offset {event.offset} ({event.detail})"
+            self.report_outage(TransientError(text))
+
+    def drain(self, until: float) -> bool:
+        """Take in what waits, until this moment (monotonic) at most; True where anything was taken."""
+        blocked = self.intake.blocked
+        taken = self.intake.drain(until)
+        if blocked and not self.intake.blocked:
+            self.report_outage(None)
+        return taken
 
     def ask(self, call: Callable[[], _T]) -> Steps[_T]:
         """Run `call` on the executor, through any outage."""
@@ -111,8 +134,10 @@ class Partition:
         self._relieve(self.phase.recovery_succeeded())
 
     def went_on(self) -> None:
-        """A seal was finished, or none is due: a halt that a seal began is over."""
-        self._relieve(self.phase.went_on())
+        """A seal was finished, or none is due: a halt that a seal began is over, unless it stands where it stood."""
+        halt = self.phase.halt
+        if halt is None or halt.reason is not HaltReason.UNREADABLE_RECORD or self.passed_obstacle():
+            self._relieve(self.phase.went_on())
 
     def _relieve(self, after: Phase) -> None:
         before, self.phase = self.phase, after
@@ -150,9 +175,13 @@ class Partition:
         with suppress(SpoolFullError):
             self.spool.set_aside()
 
-    def checkpoint(self) -> None:
-        """Make the rows read so far outlive a crash, if there is room for saying so."""
+    def checkpoint(self, files: int | None = None) -> bool:
+        """Make the rows read so far outlive a crash, if there is room for saying so; True once it is done or refused.
+
+        `files` as in `PartitionSpool.checkpoint`.
+        """
         try:
-            self.spool.checkpoint()
+            return self.spool.checkpoint(files)
         except SpoolFullError as error:
             self.context.listener(OutageMet(str(self.name), error))
+            return True

@@ -58,7 +58,14 @@ RECOVERED = frozenset({_A.READING, _A.CATCHING_UP, _A.SPILLING, _A.SEALING})
 IN_A_SEAL = frozenset({_A.FINISHING, _A.SEALING})
 MAY_SPILL = frozenset({_A.READING, _A.CATCHING_UP})
 
-LATER_HALTS = frozenset({HaltReason.QUARANTINE_RATIO, HaltReason.OBJECT_MISMATCH, HaltReason.ROWS_VANISHED})
+LATER_HALTS = frozenset(
+    {
+        HaltReason.QUARANTINE_RATIO,
+        HaltReason.OBJECT_MISMATCH,
+        HaltReason.ROWS_VANISHED,
+        HaltReason.UNREADABLE_RECORD,
+    }
+)
 """Halts of a later step than recovery: a recovery that succeeds says nothing about them, the step itself does."""
 
 

@@ -32,7 +32,7 @@ from consumer.seal.recover import commit_for
 from consumer.spool.checkpoint import SpoolFile
 from consumer.spool.files import SpoolDamagedError, SpoolFullError
 from consumer.store.body import ChangedError
-from consumer.worker.coroutines import FIRST_PAUSE, LONGEST_PAUSE, Sleep, Steps, WaitUntil
+from consumer.worker.coroutines import FIRST_PAUSE, LONGEST_PAUSE, Sleep, Steps, Together, WaitUntil
 from consumer.worker.events import (
     CommitOutcome,
     CommitTried,
@@ -42,11 +42,15 @@ from consumer.worker.events import (
     SealObeyed,
     UploadFailed,
 )
-from consumer.worker.partition import Files, Partition
+from consumer.worker.partition import SYNC_FILES, Files, Partition
 from consumer.worker.phase import Activity
 
 TRANSACTION_SECONDS = 5.0
 """How often the log's ends are taken anew while a transaction is open."""
+SYNC_PAUSE = 0.001
+"""What ends a turn of the loop."""
+UPLOADS = 4
+"""Objects of one seal that are uploaded side by side."""
 OBJECTION_SECONDS = 5.0
 """How long to wait where a seal may not be made yet (our clock is ahead of the store's)."""
 
@@ -59,7 +63,9 @@ def seal_when_due(partition: Partition) -> Steps[None]:
     """Wait until a day is due or the disk needs room, then seal. Returns early where the position left the log."""
     if partition.cutoff_due() is None:
         partition.went_on()
-    yield WaitUntil(lambda: partition.interrupted() or partition.cutoff_due() is not None)
+    yield WaitUntil(
+        lambda: partition.interrupted() or partition.cutoff_due() is not None or partition.passed_obstacle()
+    )
     cutoff = partition.cutoff_due()
     if cutoff is not None and not partition.interrupted():
         partition.enter(Activity.CATCHING_UP)
@@ -108,7 +114,8 @@ def seal(partition: Partition, cutoff: date, ends: LogEnds, *, caught_up: bool) 
     partition.intake.shut()
     with suppress(SpoolFullError):
         # the record pins rows that must be found again after a crash; without room for a checkpoint Kafka has them
-        partition.spool.checkpoint()
+        while not partition.spool.checkpoint(SYNC_FILES):
+            yield Sleep(SYNC_PAUSE)
     clocks = yield from partition.ask(partial(_ask_clocks, partition))
     decision = decide(_situation(partition, cutoff, ends, clocks, caught_up=caught_up))
     record = yield from obey(partition, decision)
@@ -219,10 +226,12 @@ def upload(
     *,
     lossy: bool = False,
 ) -> Steps[None]:
-    """Step 4: each object once, one after the other. `lossy` where a gap may have taken rows of the seal."""
-    for entry in entries:
-        file = files.get((entry.day, entry.quarantine))
-        yield from partition.ask(partial(_put, partition, record, entry, file, columns, lossy=lossy))
+    """Step 4: each object once, some side by side. `lossy` where a gap may have taken rows of the seal."""
+    puts = [
+        partial(_put, partition, record, entry, files.get((entry.day, entry.quarantine)), columns, lossy=lossy)
+        for entry in entries
+    ]
+    yield Together([partition.ask(put) for put in puts], UPLOADS)
 
 
 def _put(

@@ -14,7 +14,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from consumer.commands.demo.data import Sent
 from consumer.domain.errors import TransientError, UsageError
-from consumer.domain.offsets import Commit, LogEnds, TopicPartition
+from consumer.domain.offsets import Commit, LogEnds, Span, TopicPartition
 from consumer.settings.model import KafkaSettings
 from consumer.source.admin import KafkaAdmin
 from consumer.source.errors import cause, outage
@@ -91,6 +91,9 @@ class MockAdmin:
     def offset_at(self, partition: TopicPartition, instant: datetime) -> int | None:
         """Refused."""
         raise UsageError(f"the embedded broker finds no offset by time ({partition}, {instant})")
+
+    def unreadable(self, partition: TopicPartition, offset: int) -> Span | None:
+        return self._admin.unreadable(partition, offset)
 
     def unowned(self, group: str, topics: Sequence[str]) -> set[TopicPartition]:  # noqa: ARG002 - as the port has it
         """Nobody can tell: none."""

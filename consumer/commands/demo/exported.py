@@ -12,7 +12,7 @@ from typing import Any
 from consumer.commands.demo.data import MORNINGS
 from consumer.commands.demo.run import PATIENCE, DemoClock, Told
 from consumer.commands.retry import RetryBudget
-from consumer.commands.wiring import store_of, transformer_factory, writer_name
+from consumer.commands.wiring import patient_transformers, store_of, writer_name
 from consumer.domain.days import days_between
 from consumer.export.judges import RuleJudges
 from consumer.export.plan import ExportedDay
@@ -77,7 +77,7 @@ def _export(told: Told) -> Any:
     admin = KafkaAdmin(told.settings.kafka)  # never asked: all days are sealed
     with ThreadPoolExecutor(1) as pool:
         outside = Outside(told.settings, stream, admin, store, RetryBudget(PATIENCE, clock).ask, pool)
-        judges = RuleJudges(outside, transformer_factory(None), lambda: KafkaRangeReader(told.settings.kafka))
+        judges = RuleJudges(outside, patient_transformers(None), lambda: KafkaRangeReader(told.settings.kafka))
         job = StreamExport(
             outside=outside,
             rules=stream.rules,

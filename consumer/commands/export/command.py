@@ -15,7 +15,7 @@ from consumer.commands.arguments import day_of, streams_of
 from consumer.commands.export.progress import showing
 from consumer.commands.output import print_json, say, size_text
 from consumer.commands.retry import RetryBudget
-from consumer.commands.wiring import registry_of, store_of, transformer_factory, writer_name
+from consumer.commands.wiring import patient_transformers, registry_of, store_of, writer_name
 from consumer.domain.clock import Clock, SystemClock
 from consumer.domain.compression import Compression
 from consumer.domain.errors import GaveUpError, HaltError, SinkError, UsageError
@@ -126,7 +126,7 @@ def _job(
         today=column_names(stream.rules),
         judges=RuleJudges(
             outside,
-            make_transformer=transformer_factory(registry_of(settings), settings.privacy.key_bytes()),
+            make_transformer=patient_transformers(registry_of(settings), settings.privacy.key_bytes()),
             reader=lambda: KafkaRangeReader(settings.kafka),
         ),
         target=target,

@@ -16,10 +16,20 @@ from typing import Any
 from consumer.decode.avro_decoder import Writer
 from consumer.decode.wire_format import HEAD
 from consumer.domain.batches import RawBatch, TransformOptions
+from consumer.shape.bounds import (
+    NESTED,
+    OUTPUT_OF_JSON,
+    OUTPUT_OF_TEXT,
+    UNBOUNDED,
+    WIDEST,
+    WIDEST_OTHER,
+    WIDEST_TIME,
+    Bounds,
+)
 from consumer.shape.engine import Found, NativeDay
 from consumer.shape.exact.row import LINE_BREAK, NO_INSTALL, UNLISTED
 from consumer.shape.filters import ENVIRONMENT, EVENT_TYPE, HISTORICAL, PROFILE, Filters
-from consumer.shape.native.extension import Extension, NativeBatch, NativeRules
+from consumer.shape.native.extension import Extension, NativeBatch, NativeRules, ProgramSpec, TypeSpec
 from consumer.shape.native.program import NOBODY, default_texts, kind_of_column, programs
 from consumer.shape.row_day import EPOCH_DAY, to_date
 from consumer.streams.columns import Column, ColumnKind, known_inputs
@@ -30,6 +40,7 @@ PANIC = "panic"
 """Why records take the exact path: the extension gave up on their batch."""
 MOST_HEADERS = 16
 """Headers that are kept ready: today's, and those of covering records."""
+_NESTED = frozenset({"array", "map", "record"})
 _FILTERS = (EVENT_TYPE, PROFILE, HISTORICAL, ENVIRONMENT)
 """Those that the extension knows, in the order in which it counts them; rules with another one are not its own."""
 _WITH_IDS = frozenset({Format.AVRO_REGISTRY, Format.JSON_REGISTRY})
@@ -93,10 +104,11 @@ def _at_default(rules: RowRules | Filter | Privacy, known: frozenset[str]) -> bo
 
 @dataclass(slots=True)
 class _Ready:
-    """The rules for one header, and for each schema id whether its bodies are read."""
+    """The rules for one header, and for each schema id whether its bodies are read, and how wide rows may be by it."""
 
     rules: NativeRules
     learned: dict[int, bool] = field(default_factory=dict)
+    widest: dict[int, int] = field(default_factory=dict)
 
 
 class NativeEngine:
@@ -109,9 +121,11 @@ class NativeEngine:
         columns: Sequence[Column],
         filters: Filters,
         key: bytes,
+        bounds: Bounds = UNBOUNDED,
     ) -> None:
         """Rules that `supports` says yes to; `key` is the one that they hash with."""
         self._extension, self._columns, self._format = extension, columns, rules.format
+        self._bounds = bounds
         timed = _timed(rules, columns, filters)
         self._kinds = [kind_of_column(column, timed=column in timed) for column in columns]
         self._positions = {column.name: number for number, column in enumerate(columns)}
@@ -178,6 +192,7 @@ class NativeEngine:
         with self._lock:
             ready = self._for_header(how.columns)
             self._learn(ready, writers)
+        self._bounds.check_output(batch, self._most_output(ready, batch, writers))
         values = batch.values if isinstance(batch.values, list) else list(batch.values)
         if refused:
             values = [None if place in refused else value for place, value in enumerate(values)]
@@ -198,6 +213,16 @@ class NativeEngine:
                 for day, rows, first, last, *_ in found.days
             },
         )
+
+    def _most_output(self, ready: _Ready, batch: RawBatch, writers: Mapping[int, object]) -> int:
+        """Bytes of rows that the batch becomes at most."""
+        size = sum(map(len, filter(None, batch.values)))
+        fixed = len(self._columns) + WIDEST_TIME * len(self._methods)  # commas and hashes
+        if self._format in _JSON:
+            return len(batch) * fixed + OUTPUT_OF_JSON * size
+        widest = max((ready.widest.get(number, 0) for number in writers), default=0)
+        of_a_byte = OUTPUT_OF_TEXT if widest < NESTED else OUTPUT_OF_JSON
+        return len(batch) * (fixed + widest) + of_a_byte * size
 
     def _for_header(self, names: tuple[str, ...]) -> _Ready:
         if names not in self._ready:
@@ -223,7 +248,24 @@ class NativeEngine:
             found = programs(writer, self._columns, self._kinds)
             if readable := any(found):
                 ready.rules.learn(number, writer.union, found)
+                ready.widest[number] = max(_widest(one) for one in found if one is not None)
             ready.learned[number] = readable
+
+
+def _widest(program: ProgramSpec) -> int:
+    """Bytes that a record's row may have beside those that its own bytes account for."""
+    fields, absent, _ = program
+    told = sum(_widest_of(spec) for spec, _, _, slot in fields if slot != NOBODY)
+    return told + sum(len(text.encode()) for _, text in absent)
+
+
+def _widest_of(spec: TypeSpec) -> int:
+    name, _, scale, words, parts = spec
+    if name == "union":
+        return max(map(_widest_of, parts), default=0)
+    if name == "symbol":
+        return max((len(word.encode()) for word in words), default=0)
+    return NESTED if name in _NESTED else WIDEST.get(name, WIDEST_OTHER) + scale
 
 
 def _finish(rules: RowRules, key: bytes) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from threading import RLock
 from typing import Protocol
 
 from consumer.domain.errors import TransientError
-from consumer.domain.offsets import Commit, LogEnds, TopicPartition
+from consumer.domain.offsets import Commit, LogEnds, Span, TopicPartition
 from consumer.source.port import TopicFacts, millis_from
 from tests.fakes.kafka.group import MemoryGroup
 from tests.fakes.kafka.log import MemoryLog, Transaction
@@ -165,6 +165,16 @@ class MemoryAdmin:
             found = self._cluster.existing(partition).first_since(millis_from(instant))
         self._hooks.after("offset_at")
         return found
+
+    def unreadable(self, partition: TopicPartition, offset: int) -> Span | None:
+        """The offsets from `offset` on that no client can read."""
+        self._hooks.before("unreadable")
+        with self._cluster.lock:
+            bad, end = self._cluster.existing(partition).unreadable, offset
+            while end in bad:
+                end += 1
+        self._hooks.after("unreadable")
+        return Span(offset, end) if end > offset else None
 
     def unowned(self, group: str, topics: Sequence[str]) -> set[TopicPartition]:
         """The partitions of these topics that no member of a stable group is assigned; empty while it rebalances."""

@@ -11,7 +11,7 @@ from consumer.domain.batches import RawBatch
 from consumer.domain.clock import Clock, SystemClock
 from consumer.domain.errors import LeaseLostError, UsageError
 from consumer.domain.offsets import Commit, Lease, Span, TopicPartition
-from consumer.source.port import Assigned, EndReached, Event, OutOfRange, Records, Revoked
+from consumer.source.port import Assigned, EndReached, Event, OutOfRange, Records, Revoked, Unreadable
 from tests.fakes.kafka.admin import Hooks, MemoryCluster, NoHooks
 from tests.fakes.kafka.log import StoredRecord
 
@@ -205,7 +205,9 @@ class MemoryBroker:
             return [OutOfRange(reading.lease, f"offset {start} is not in [{log.low}, {log.high}]")]
         found, reading.position = log.read(start, self.batch)
         events: list[Event] = [Records(reading.lease, _batch(reading.lease.partition, start, found))] if found else []
-        if reading.position == log.lso != reading.end_told:
+        if reading.position in log.unreadable:
+            events.append(Unreadable(reading.lease, reading.position, "it is damaged"))
+        elif reading.position == log.lso != reading.end_told:
             reading.end_told = reading.position
             events.append(EndReached(reading.lease, reading.position))
         return events

@@ -68,11 +68,12 @@ _offset = attrgetter("offset")
 
 
 class MemoryLog:
-    """Records by offset. `low` is the log's start, `high` its end."""
+    """Records by offset. `low` is the log's start, `high` its end; `unreadable` offsets no client can read."""
 
     def __init__(self) -> None:
         self.low = 0
         self.high = 0
+        self.unreadable: set[int] = set()
         self._records: list[StoredRecord] = []
         self._open: dict[Transaction, int] = {}
 
@@ -117,6 +118,8 @@ class MemoryLog:
         found: list[StoredRecord] = []
         for index in range(self._index(position), self._index(end)):
             record = self._records[index]
+            if record.offset in self.unreadable:
+                return found, record.offset
             if record.readable:
                 found.append(record)
                 if len(found) == limit:

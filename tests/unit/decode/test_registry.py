@@ -13,6 +13,8 @@ from typing import Any
 
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from consumer.decode import registry_http
 from consumer.decode.confluent_registry import ConfluentRegistry
@@ -21,8 +23,9 @@ from consumer.decode.registry import INCOMPLETE, TOO_LARGE, UNKNOWN, Answer, Mem
 from consumer.decode.registry_http import MOST_BYTES
 from consumer.domain.errors import TransientError
 from consumer.domain.offsets import TopicPartition
-from consumer.streams.avro_schema import parse
+from consumer.streams.avro_schema import SchemaError, parse
 from consumer.streams.avro_types import Record, Reference
+from tests.builders.mutations import FEW, mangled
 
 PLAIN = '{"type":"record","name":"R","fields":[{"name":"a","type":"int"}]}'
 MONEY = '{"type":"record","name":"Money","namespace":"shop","fields":[{"name":"unit","type":"shop.Unit"}]}'
@@ -341,3 +344,41 @@ def test_the_registry_in_memory() -> None:
     registry.down = True
     with pytest.raises(TransientError):
         registry.ask(1)
+
+
+ANSWERS = [
+    orjson.dumps({"schema": PLAIN, "schemaType": "AVRO", "id": 7, "version": 1, "subject": "s"}),
+    orjson.dumps({"schema": ORDER, "references": [{"name": "shop.Money", "subject": "money", "version": 1}]}),
+    orjson.dumps({"schema": MONEY, "references": [{"name": "shop.Unit", "subject": "unit", "version": 1}]}),
+    orjson.dumps({"error_code": 40403, "message": "Schema not found"}),
+]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([200, 200, 200, 404, 500]), mangled(ANSWERS)), min_size=1, max_size=3),
+    st.data(),
+)
+@FEW
+def test_fuzz_answers(
+    server: Server, registry: ConfluentRegistry, said: list[tuple[int, bytes]], data: st.DataObject
+) -> None:
+    """Whatever comes, it is an answer or an outage; and an answer is a schema, or is not."""
+    paths = ("/schemas/ids/7", "/subjects/money/versions/1", "/subjects/unit/versions/1")
+    server.answers = dict(zip(data.draw(st.permutations(paths)), said, strict=False))
+    try:
+        found = registry.ask(7)
+    except TransientError:
+        return
+    assert found.text is None or len(found.text) <= MOST_BYTES
+    if found.text is not None:
+        with suppress(SchemaError):
+            parse(found.text)
+
+
+@pytest.mark.parametrize("body", [b"[" * 500_000, b'{"schema":' * 100_000])
+def test_an_answer_that_is_nested_without_end_is_an_outage(
+    server: Server, registry: ConfluentRegistry, body: bytes
+) -> None:
+    server.answers["/schemas/ids/9"] = (200, body)
+    with pytest.raises(TransientError):
+        registry.ask(9)

@@ -146,3 +146,41 @@ def test_a_gap_as_the_first_record() -> None:
 def test_the_moment_of_a_gap_is_never_before_its_predecessors() -> None:
     late = chain_of({"sealed_at": at(9), "cutoff": day(0)})
     assert written(found(late, 160), Span(100, 160)).sealed_at == at(9)
+
+
+@pytest.mark.parametrize(
+    ("span", "left"),
+    [
+        (Span(0, 150), [Span(0, 150)]),
+        (Span(0, 155), [Span(0, 150)]),
+        (Span(0, 200), [Span(0, 150), Span(160, 170), Span(172, 200)]),
+        (Span(151, 159), []),
+        (Span(150, 161), [Span(160, 161)]),
+        (Span(172, 173), [Span(172, 173)]),
+        (Span(5, 5), []),
+    ],
+)
+def test_what_is_left_of_a_range_without_what_was_given_up(span: Span, left: list[Span]) -> None:
+    chain = gap(gap(TWO_SEALS, 150, 160), 170, 172)
+    assert list(chain.outside_gaps(span)) == left
+    assert all(chain.beyond_gap(offset) == offset for one in left for offset in range(one.start, one.end))
+    assert (chain.beyond_gap(150), chain.beyond_gap(171)) == (160, 172)
+
+
+def test_offsets_that_cannot_be_read_are_left_out_alone() -> None:
+    for chain, finished, start, resume in (
+        (TWO_SEALS, True, 150, 150),
+        (PENDING, False, 80, 150),
+        (EMPTY, True, 70, 70),
+    ):
+        seen = found(chain, 0, finished=finished, commit=Commit(70) if chain.empty else None)
+        lost = Span(190, 193)
+        assert gap_objection(lost, lowest_needed(seen), seen.ends, lost) == ""
+        record = written(seen, lost)
+        assert (record.start, record.resume, record.lost) == (start, resume, lost)
+        assert record.through == (70 if chain.empty else chain.head.through)
+        after = replace(seen, chain=chain.then(record, record.document()), head_rules=RULES)
+        plan = recover(after)
+        assert isinstance(plan, Plan)
+        assert (plan.start, plan.lossy) == (start, not finished)
+        assert lowest_needed(after) == start

@@ -19,8 +19,9 @@ from consumer.source import reader as reader_module
 from consumer.source.health import Health
 from consumer.source.inbox import Inbox
 from consumer.source.member import Member
-from consumer.source.port import Assigned, EndReached, Event, OutOfRange, Records, Revoked
+from consumer.source.port import Assigned, EndReached, Event, OutOfRange, Records, Revoked, Unreadable
 from consumer.source.reader import Reader
+from consumer.source.record_columns import RECORD_OVERHEAD
 
 ONE, TWO = TopicPartition("topic", 0), TopicPartition("topic", 1)
 STATE = KafkaException(KafkaError(KafkaError._STATE))
@@ -366,10 +367,11 @@ def test_records_of_a_partition_that_should_be_silent_park_it_again(bench: Bench
 
 
 def test_a_record_that_cannot_be_read_is_asked_for_again_and_never_passed_over(bench: Bench) -> None:
-    bench.started(0)
+    lease = bench.started(0)
     bench.epoch(record(0), failure(KafkaError._BAD_MSG, 1, text="bad checksum"), record(2))
-    assert offsets(bench.events()) == [0]
-    assert bench.outage() == "topic:0: bad checksum (_BAD_MSG)"
+    read, told = bench.events()
+    assert offsets([read]) == [0]
+    assert told == Unreadable(lease, 1, "bad checksum")
     bench.epoch(record(3))
     assert bench.events() == []
     bench.client.calls.clear()
@@ -406,8 +408,27 @@ def test_the_end_moves_the_place(bench: Bench) -> None:
 # A full inbox
 
 
-def test_a_full_inbox_is_polled_a_record_at_a_time_and_then_stalled() -> None:
+def test_an_inbox_far_over_its_limit_is_stalled_at_once() -> None:
     bench = Bench(memory=1)
+    bench.started(0)
+    bench.epoch(record(0))
+    bench.client.calls.clear()
+    bench.epoch()
+    assert bench.client.asked("consume", "pause") == [("pause", [0]), ("consume", 1)]
+
+
+def test_as_many_records_are_taken_at_a_time_as_have_a_few_megabytes(bench: Bench) -> None:
+    bench.started(0)
+    large = Message(topic="topic", partition=0, offset=0, value=b"x", headers=[("h", bytes(reader_module.BATCH_BYTES))])
+    bench.epoch(large, record(1))
+    bench.client.calls.clear()
+    bench.epoch(record(2))
+    bench.epoch()
+    assert bench.client.asked("consume") == [("consume", 1), ("consume", reader_module.BATCH)]
+
+
+def test_a_full_inbox_is_polled_a_record_at_a_time_and_then_stalled() -> None:
+    bench = Bench(memory=1 + RECORD_OVERHEAD)
     bench.started(0)
     bench.epoch(record(0))
     bench.client.calls.clear()

@@ -73,6 +73,11 @@ class StreamContext:
         self.spool.begin(Basis("id-1", "today", "", -1, position), position)
         self.intake.open(self.offset_rules(), position)
 
+    def deliver(self, event: Records | EndReached | OutOfRange) -> None:
+        """What the broker delivers, and a turn of the loop."""
+        self.intake.receive(event)
+        self.intake.drain()
+
     def receive(self, *numbers: int | None, start: int | None = None, span: Span | None = None) -> None:
         """Records of these days (None: one that cannot become a row), from `start` on."""
         first = self.intake.position if start is None else start
@@ -90,7 +95,7 @@ class StreamContext:
             values,
             [None] * len(numbers),
         )
-        self.intake.receive(Records(LEASE, batch))
+        self.deliver(Records(LEASE, batch))
 
     def full(self) -> bool:
         return self.intake.full
@@ -145,10 +150,10 @@ def test_holes_between_records_are_passed(context: StreamContext) -> None:
 
 def test_an_end_mark_moves_the_position_over_what_is_not_readable(context: StreamContext) -> None:
     context.receive(0)
-    context.intake.receive(EndReached(LEASE, 12))
+    context.deliver(EndReached(LEASE, 12))
     assert context.intake.position == 12
     assert context.spool.progress.counts.read == 1
-    context.intake.receive(EndReached(LEASE, 5))
+    context.deliver(EndReached(LEASE, 5))
     assert context.intake.position == 12
 
 
@@ -173,7 +178,7 @@ def test_nothing_that_follows_a_jump_moves_the_position(context: StreamContext) 
     """An end mark behind the hole would step over it, and the next checkpoint would make that last."""
     context.receive(0)
     context.receive(0, start=5)
-    context.intake.receive(EndReached(LEASE, 9))
+    context.deliver(EndReached(LEASE, 9))
     context.receive(0, start=1)
     context.intake.drain()
     assert context.intake.position == 1
@@ -184,7 +189,7 @@ def test_nothing_that_follows_a_jump_moves_the_position(context: StreamContext) 
 
 
 def test_a_position_outside_the_log_is_lost(context: StreamContext) -> None:
-    context.intake.receive(OutOfRange(LEASE, "offset 0 is not in [9, 20]"))
+    context.deliver(OutOfRange(LEASE, "offset 0 is not in [9, 20]"))
     assert context.intake.lost == "offset 0 is not in [9, 20]"
     context.open(9)
     assert context.intake.lost == ""
@@ -222,7 +227,7 @@ def test_known_schemas_are_remembered_with_the_offset_of_the_first_record(contex
     context.moods.registry |= {17, 18}
     for offset, schema in enumerate([17, 0, 18, 17]):
         value = rows.value("x", "a", day(0), schema)
-        context.intake.receive(Records(LEASE, RawBatch(ONE, Span(offset, offset + 1), [offset], [0], [value], [None])))
+        context.deliver(Records(LEASE, RawBatch(ONE, Span(offset, offset + 1), [offset], [0], [value], [None])))
     assert context.spool.progress.known_schemas == {17: 0, 18: 2}
 
 
@@ -233,7 +238,7 @@ def test_what_arrives_while_shut_waits_in_order(context: StreamContext) -> None:
     context.intake.shut()
     context.receive(0, start=0)
     context.receive(1, start=1)
-    context.intake.receive(EndReached(LEASE, 5))
+    context.deliver(EndReached(LEASE, 5))
     assert context.intake.position == 0
     assert not context.orders.delivers()
     context.intake.reopen(context.offset_rules())
@@ -404,7 +409,7 @@ def test_a_file_that_cannot_be_cut_back_is_given_up_and_nothing_more_is_taken(co
     context.receive(0)
     assert "cannot be cut back" in context.intake.lost
     context.disk.capacity = 1 << 20
-    context.intake.receive(EndReached(LEASE, 9))
+    context.deliver(EndReached(LEASE, 9))
     context.receive(0, start=1)
     context.intake.drain()
     assert context.intake.position == 1
@@ -439,9 +444,7 @@ def test_days_absurdly_far_ahead_stay_as_they_go_with_the_next_seal(context: Str
     stamp = int(at(0).timestamp() * 1000)
     for offset, number in enumerate([2, 3]):
         value = rows.value("x", "f", day(number))
-        context.intake.receive(
-            Records(LEASE, RawBatch(ONE, Span(offset, offset + 1), [offset], [stamp], [value], [None]))
-        )
+        context.deliver(Records(LEASE, RawBatch(ONE, Span(offset, offset + 1), [offset], [stamp], [value], [None])))
     assert list(context.held()) == [3]
     assert today + timedelta(days=2) == day(2)
     assert context.spool.progress.dropped == {day(2): 0}

@@ -1,0 +1,83 @@
+"""How much is made of one batch at a time. Bytes do not bound it: a few of them may ask for a large row, or a slow one.
+
+A batch that asks for more is refused whole (TooVariousError), and taken in halves; a single record never is. What
+becomes of a record depends on it alone, so that halves give the same rows.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from consumer.domain.batches import RawBatch, RowTransformer, TransformedBatch, TransformOptions
+from consumer.domain.errors import TooVariousError
+from consumer.domain.joined import joined
+
+MOST_OUTPUT = 64 * 1024 * 1024
+"""Bytes of rows that one batch may become."""
+MOST_EXACT = 3_000
+"""Records of one batch that the exact engine judges: about a fifth of a second of ordinary ones."""
+OUTPUT_OF_JSON = 40
+"""Bytes of a row for each byte of JSON, at most: `"a":1e308,` becomes 311 digits."""
+OUTPUT_OF_TEXT = 2
+"""The same for text, whose quotes are doubled."""
+WIDEST: Mapping[str, int] = {
+    "text": 0,
+    "bytes": 0,
+    "null": 0,
+    "boolean": 5,
+    "long": 62,
+    "float": 62,
+    "double": 332,
+    "uuid": 36,
+}
+"""Bytes of the widest cell of an Avro value by its type, beside those that its own bytes account for."""
+NESTED = 16 << 10
+"""The same of a list, map or record: names and symbols in it, as the decoders bound them."""
+WIDEST_OTHER = 64
+"""The same for instants, days, times and decimals beside their scale."""
+WIDEST_TIME = 36
+"""A hash of a cell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What one batch may cost: bytes of rows, and records of the exact engine."""
+
+    output: int = sys.maxsize
+    exact: int = sys.maxsize
+
+    def check_exact(self, batch: RawBatch, records: int) -> None:
+        """Raise TooVariousError where so many records of the batch need the exact engine."""
+        if records > self.exact and len(batch) > 1:
+            raise TooVariousError(f"{records:,} of the {len(batch):,} records of one batch are judged one by one")
+
+    def check_output(self, batch: RawBatch, size: int) -> None:
+        """Raise TooVariousError where rows of the batch have, or may have, so many bytes."""
+        if size > self.output and len(batch) > 1:
+            raise TooVariousError(f"{len(batch):,} records of one batch may become {size >> 20:,} MiB of rows")
+
+
+UNBOUNDED = Bounds()
+TURN = Bounds(MOST_OUTPUT, MOST_EXACT)
+"""What the worker's loop does between two looks at everything else."""
+
+
+@dataclass(frozen=True, slots=True)
+class InHalves:
+    """A transformer that takes a batch in halves by itself, for whoever has no other work beside it."""
+
+    inner: RowTransformer
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return self.inner.columns
+
+    def transform(self, batch: RawBatch, how: TransformOptions) -> TransformedBatch:
+        try:
+            return self.inner.transform(batch, how)
+        except TooVariousError:
+            if len(batch) == 1:
+                raise
+            return joined([self.transform(half, how) for half in batch.halves()])

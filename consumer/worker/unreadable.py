@@ -1,0 +1,24 @@
+"""What the client cannot read: tried for a while, then a halt that names the offsets for an operator to give up."""
+
+from __future__ import annotations
+
+from consumer.domain.errors import HaltError, HaltReason
+from consumer.worker.coroutines import Steps
+from consumer.worker.partition import Partition
+
+
+def halt_if_unreadable(partition: Partition) -> Steps[None]:
+    """Raise HaltError where the partition has tried long enough to read what a client of its own cannot read either."""
+    obstacle = partition.intake.obstacle
+    if obstacle is None or not partition.intake.stuck:
+        return
+    span = yield from partition.ask(lambda: partition.context.admin.unreadable(partition.name, obstacle.offset))
+    if span is None:
+        partition.intake.obstacle = None
+        return
+    raise HaltError(
+        HaltReason.UNREADABLE_RECORD,
+        f"{partition.name}: the Kafka client cannot read offset {span.start} ({obstacle.detail}); offset {span.end} is"
+        " the next that it can. If no option of the client helps (docs/runbook.md), go on without it: adapty-sink"
+        f" accept-gap {partition.name} {span.start} {span.end}",
+    )

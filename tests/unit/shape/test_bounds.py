@@ -1,0 +1,85 @@
+"""Batches that ask for too much: refused whole, the same in halves, and never a single record."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from consumer.decode.registry import MemoryRegistry
+from consumer.domain.batches import TransformOptions
+from consumer.domain.errors import TooVariousError
+from consumer.shape.bounds import MOST_OUTPUT, TURN, Bounds, InHalves
+from consumer.shape.transform import make_transformer
+from consumer.streams.kinds import KINDS
+from consumer.streams.rules import Format
+from tests.builders.transforming import (
+    ENGINES,
+    AvroText,
+    as_json,
+    batch_of,
+    custom,
+    plain,
+    record_schema,
+    records_of,
+    rules_of,
+    wire,
+)
+
+AT = {"name": "at", "type": "long"}
+NOON = 1_721_044_800
+DOUBLES = [AT, *({"name": f"d{number}", "type": "double"} for number in range(50))]
+WIDE = AvroText(record_schema(DOUBLES))({"at": NOON} | {f"d{number}": 1e308 for number in range(50)})
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_batch_of_wide_cells_is_refused_and_its_halves_are_the_same(engine: str) -> None:
+    rules = custom(DOUBLES, "at", Format.AVRO)
+    batch = batch_of([WIDE] * 64)
+    whole = make_transformer(rules, engine=engine)
+    how = TransformOptions(whole.columns)
+    right = whole.transform(batch, how)
+    (day,) = right.days
+    bounded = make_transformer(rules, engine=engine, bounds=Bounds(output=len(day.body) // 4))
+    with pytest.raises(TooVariousError, match="64 records of one batch may become"):
+        bounded.transform(batch, how)
+    assert InHalves(bounded).transform(batch, how) == right
+    tiny = InHalves(make_transformer(rules, engine=engine, bounds=Bounds(output=1, exact=0)))
+    assert plain(tiny.transform(batch, how)) == plain(right), "a single record is never refused"
+
+
+def test_the_exact_engine_judges_so_many_at_a_time() -> None:
+    rules = rules_of("events", Format.JSON)
+    records = records_of(KINDS["events"].schema, 40)
+    values = [
+        str(as_json(record, KINDS["events"].schema)).encode() if at % 3 else b"{" for at, record in enumerate(records)
+    ]
+    bounded = make_transformer(rules, engine="exact", bounds=Bounds(exact=7))
+    how = TransformOptions(bounded.columns)
+    with pytest.raises(TooVariousError, match="one by one"):
+        bounded.transform(batch_of(values), how)
+    right = make_transformer(rules, engine="exact").transform(batch_of(values), how)
+    assert InHalves(bounded).transform(batch_of(values), how) == right
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_halves_know_the_same_schemas(engine: str) -> None:
+    registry = MemoryRegistry({1: record_schema([AT]), 3: record_schema([AT])})
+    rules = custom([AT], "at", Format.AVRO_REGISTRY)
+    body = AvroText(record_schema([AT]))({"at": NOON})
+    chance = random.Random(3)
+    batch = batch_of([wire(chance.choice((1, 2, 3)), body) for _ in range(33)])
+    whole = make_transformer(rules, registry, engine=engine)
+    how = TransformOptions(whole.columns)
+    halves = InHalves(make_transformer(rules, registry, engine=engine, bounds=Bounds(output=100, exact=2)))
+    assert plain(halves.transform(batch, how)) == plain(whole.transform(batch, how))
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_an_ordinary_batch_is_halved_once_at_most(kind: str) -> None:
+    """As many records as the reader hands out at once, by the native engine's estimate."""
+    schema = KINDS[kind].schema
+    values = [AvroText(schema)(record) for record in records_of(schema, 50)]
+    batch = batch_of(values * 20)
+    transformer = make_transformer(rules_of(kind), bounds=Bounds(2 * MOST_OUTPUT * len(batch) // 20_000, TURN.exact))
+    assert transformer.transform(batch, TransformOptions(transformer.columns)).counts.read == len(batch)
