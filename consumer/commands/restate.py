@@ -24,11 +24,10 @@ from consumer.domain.errors import UsageError
 from consumer.replace.bodies import working_folder
 from consumer.replace.leftovers import Leftovers, leftovers_of
 from consumer.replace.services import Scope, Services
-from consumer.replace.stored import Restatement, TreatOf
-from consumer.replace.treatments import erasing, erasure_of, rewriting
+from consumer.replace.stored import Restatement
+from consumer.replace.treatments import erasure_of
 from consumer.seal.replacements.record import Erasure, Replacement
 from consumer.settings.model import Settings, StreamSettings
-from consumer.shape.privacy import key_of
 from consumer.streams.columns import column_names
 from consumer.streams.rules import Method
 
@@ -50,9 +49,7 @@ def rewrite(
     for stream in chosen(settings, streams):
         with services_of(settings, stream) as services:
             if stream.rules.privacy.columns:
-                found.append(
-                    _restated(services, scope, _privacy_of(services), None, dry_run=dry_run, yes=yes, as_json=as_json)
-                )
+                found.append(_restated(services, scope, None, dry_run=dry_run, yes=yes, as_json=as_json))
             elif not as_json:
                 typer.echo(f"{stream.name}: the settings have no privacy rules for it, nothing would change")
     if as_json:
@@ -84,8 +81,7 @@ def erase(
             scope = scope_of(first, last, ()) if first is not None else _all_days(services)
             if scope is None:
                 continue
-            treat_of = _erasing_by(erasure, services)
-            document = _restated(services, scope, treat_of, erasure, dry_run=dry_run, yes=yes, as_json=as_json)
+            document = _restated(services, scope, erasure, dry_run=dry_run, yes=yes, as_json=as_json)
             left = leftovers_of(services, scope)
             found.append({**document, "left": left.to_json()})
             if not as_json:
@@ -95,16 +91,9 @@ def erase(
 
 
 def _restated(
-    services: Services,
-    scope: Scope,
-    treat_of: TreatOf,
-    erasure: Erasure | None,
-    *,
-    dry_run: bool,
-    yes: bool,
-    as_json: bool,
+    services: Services, scope: Scope, erasure: Erasure | None, *, dry_run: bool, yes: bool, as_json: bool
 ) -> dict[str, Any]:
-    work = Restatement(services, scope, treat_of, erasure)
+    work = Restatement(services, scope, erasure)
     resumed = None if dry_run else work.resume()
     plan = work.plan()
     if not as_json:
@@ -155,15 +144,6 @@ def _all_days(services: Services) -> Scope | None:
         entry.day for chain in services.chains().values() for record in chain.records for entry in record.objects
     }
     return Scope(min(days), max(days)) if days else None
-
-
-def _erasing_by(erasure: Erasure, services: Services) -> TreatOf:
-    return lambda columns: erasing(columns, erasure, services.keys)
-
-
-def _privacy_of(services: Services) -> TreatOf:
-    privacy, key, names = services.today.privacy, key_of(services.today, services.keys), services.key_names()
-    return lambda columns: rewriting(columns, privacy, key, names)
 
 
 def _show_left(left: Leftovers, stream: StreamSettings, settings: Settings) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from datetime import date
+from functools import cached_property
 from pathlib import Path
 
 from consumer.domain.days import days_between
@@ -16,7 +17,7 @@ from consumer.replace.partition_view import view_partition
 from consumer.replace.plan import ObjectPlan, Plan, batches_of
 from consumer.replace.protocol import finish, finished, former_of, record_new, refuse_overlap, stands
 from consumer.replace.services import Scope, Services
-from consumer.replace.treatments import ERASED, Treat, chained, erasing
+from consumer.replace.treatments import ERASED, Treat, chained, erasing, rewriting
 from consumer.seal.day_plan import PartitionState
 from consumer.seal.log import put_rules
 from consumer.seal.lossy import lossy_objects
@@ -24,41 +25,40 @@ from consumer.seal.record import ObjectEntry
 from consumer.seal.replacements.log import Replacements
 from consumer.seal.replacements.record import Erasure, NewObject, Replacement, ReplacementKind
 from consumer.shape.csv_text import line
+from consumer.shape.privacy import key_of
 from consumer.store.compression import plain_blocks
-
-TreatOf = Callable[[Sequence[str]], Treat]
-"""What becomes of rows under a header with these columns."""
 
 
 class Restatement:
-    """One rewrite or erase of one stream. `treat_of` may raise UsageError for a header that it cannot treat."""
+    """One rewrite of one stream, by the privacy rules of today; with `erasure`, one erase."""
 
-    def __init__(self, services: Services, scope: Scope, treat_of: TreatOf, erasure: Erasure | None = None) -> None:
+    def __init__(self, services: Services, scope: Scope, erasure: Erasure | None = None) -> None:
         self._services = services
         self._scope = scope
-        self._treat_of = treat_of
         self._erasure = erasure
         self._kind = ReplacementKind.ERASE if erasure else ReplacementKind.REWRITE
+        self._rules = services.today
         self._replacements = Replacements()
         self._again: dict[str, tuple[int, ...]] = {}
 
     def resume(self) -> Replacement | None:
-        """Finish what this very command left half done; None where nothing was."""
+        """Finish what this very command left half done, by the record's own settings; None where nothing was."""
         services = self._services
         found = services.ask(services.log.read)
         days = list(days_between(self._scope.first, self._scope.last))
         for record in found.touching(days, self._scope.partitions):
             if finished(services, record):
                 continue
-            same = (record.kind, record.erasure) == (self._kind, self._erasure)
-            if not same or record.settings != services.today.digest:
+            if (record.kind, record.erasure) != (self._kind, self._erasure):
                 refuse_overlap(services, found, record.days, record.partitions)
+            self._rules = services.rules(record.settings)
             self._replacements = before = found.before(record.n)
             for one in record.objects:
                 self._again[one.entry.key] = erasures(before.records, one.entry.day, one.partition)
             left = {one.entry.key: one for one in record.objects if not stands(services, record.n, one)}
             with working_folder(services.folder) as folder, closing(self._bodies(list(left), folder)) as bodies:
                 finish(services, record, lambda one: bodies.body(one.entry))
+            self._rules = services.today
             return record
         return None
 
@@ -124,16 +124,20 @@ class Restatement:
 
     def _treat(self, key: str, columns: Row) -> Treat:
         """What becomes of an object's rows. A rewrite applies recorded erasures again: late rows may have come."""
-        names = [name or "" for name in columns]
-        own = self._treat_of(names)
+        names, services = [name or "" for name in columns], self._services
         if self._erasure is not None:
-            return own
+            return erasing(names, self._erasure, services.keys)
         again = [
-            erasing(names, record.erasure, self._services.keys)
+            erasing(names, record.erasure, services.keys)
             for record in self._replacements.records
             if record.erasure is not None and record.n in self._again[key]
         ]
+        own = rewriting(names, self._rules.privacy, key_of(self._rules, services.keys), self._key_names)
         return chained([*again, own])
+
+    @cached_property
+    def _key_names(self) -> set[str]:
+        return self._services.key_names()
 
     def _read(self, key: str) -> tuple[Row, Iterator[Row]]:
         """The header and the rows of a stored object."""

@@ -73,12 +73,11 @@ class Chain:
         if covering is None:
             return None
         for record in self.records[covering.n :]:
-            if record.kind is not RecordKind.SEAL:
-                continue
-            if record.start > offset:
-                return None  # a gap: what was below its end and not taken is given up
-            if due_by(day, record.cutoff, covering.sealed_at):
-                return record
+            if record.kind is RecordKind.GAP:
+                if offset < record.start:
+                    return None  # what was below its end and not taken is given up
+            elif due_by(day, record.cutoff, covering.sealed_at):
+                return record  # its start may lie above: filters of its time may have left no row to wait for there
         return None
 
     def segments(self, span: Span) -> Iterator[tuple[Span, Record | None]]:

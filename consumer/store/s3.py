@@ -227,8 +227,9 @@ class S3Store:
     def open(self, key: str, *, version_id: str = "") -> BinaryIO | None:
         """The object as a stream, or None. Its reads raise TransientError."""
         place = {**self._at(key), **({"VersionId": version_id} if version_id else {})}
+        what = s3_errors.GET_VERSION if version_id else s3_errors.GET
         try:
-            answer = self._call(s3_errors.GET, key, lambda client: client.get_object(**place))
+            answer = self._call(what, key, lambda client: client.get_object(**place))
         except MissingKeyError:
             return None
         return io.BufferedReader(_ObjectReader(answer["Body"], self._where(key)), MIB)

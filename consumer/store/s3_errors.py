@@ -98,6 +98,7 @@ ABORT = Call("AbortMultipartUpload", "s3:AbortMultipartUpload")
 COPY = Call("CopyObject", "s3:GetObject and s3:PutObject")
 PART_COPY = Call("UploadPartCopy", "s3:GetObject and s3:PutObject")
 GET = Call("GetObject", "s3:GetObject (and s3:ListBucket: without it a missing object is refused too)")
+GET_VERSION = Call("GetObject", "s3:GetObjectVersion")
 HEAD = Call("HeadObject", "s3:GetObject (and s3:ListBucket: without it a missing object is refused too)")
 LIST = Call("ListObjectsV2", "s3:ListBucket")
 

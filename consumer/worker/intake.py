@@ -250,7 +250,7 @@ class Intake:
         progress = replace(self._spool.progress, position=max(self.position, raw.span.end))
         for batch, covering in offset_rules.transform(raw, is_dropped):
             wanted = [rows for rows in batch.days if offset_rules.wants(rows.day, covering)]
-            keep.extend(rows for rows in wanted if not is_dropped(rows.day))
+            keep.extend(self._context.bodies.spooled(rows) for rows in wanted if not is_dropped(rows.day))
             dropped = [rows for rows in wanted if is_dropped(rows.day)]
             progress = _advanced(progress, batch, covering, dropped)
             already_sealed = sum(rows.rows for rows in batch.days) - sum(rows.rows for rows in wanted)

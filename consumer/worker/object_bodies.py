@@ -5,10 +5,11 @@ from __future__ import annotations
 import io
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from consumer.domain.batches import DayRows
 from consumer.domain.compression import Compression
 from consumer.shape.csv_text import line as csv_line
 from consumer.shape.quarantine import without_value
@@ -83,7 +84,7 @@ class ObjectBodies:
     disk: Disk
     folder: Path
     omit_values: bool = False
-    """Whether quarantine lines lose key and value."""
+    """Whether quarantine lines lose key and value: before the spool, and again here, where older files hold them."""
 
     def freeze(
         self,
@@ -110,6 +111,12 @@ class ObjectBodies:
         if file is not None and quarantine and self.omit_values:
             pieces = [Piece(lambda: cast("BinaryIO", _Lines(self._open(file), without_value)))]
         return freeze(pieces, header=top, compression=packing, folder=self.folder)
+
+    def spooled(self, rows: DayRows) -> DayRows:
+        """Rows as they go to the spool: what quarantine objects will not say does not lie on the disk either."""
+        if not (rows.quarantine and self.omit_values):
+            return rows
+        return replace(rows, body=b"".join(map(without_value, rows.body.splitlines(keepends=True))))
 
     def _open(self, file: SpoolFile) -> BinaryIO:
         return cast("BinaryIO", _Checked(file, self._bare(file)))

@@ -1,7 +1,9 @@
 """`replay` on real servers: against a folder sealed under the new settings from the start, undone, and killed."""
 
+import csv
+import io
 import os
-import time
+import signal
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import timedelta
@@ -11,7 +13,9 @@ from typing import Any
 import pytest
 
 from tests.conftest import BucketFactory
+from tests.harness.forks import Forks
 from tests.harness.oracle import today
+from tests.harness.toml import merged
 from tests.harness.world import World, closing
 from tests.integration.commands import command
 from tests.services.kafka import KafkaAddress
@@ -20,7 +24,7 @@ from tests.services.s3 import S3Address
 FIRST = today() - timedelta(days=4)
 DAYS = [FIRST + timedelta(days=n) for n in range(3)]
 KILLS = int(os.environ.get("REPLACE_KILLS", "4"))
-"""How often the kill test kills; 100 take some minutes: `REPLACE_KILLS=100`."""
+"""How often the kill test kills, at writes spread over all of a replay; 100: `REPLACE_KILLS=100`."""
 WIDER: Mapping[str, Any] = {
     "streams": {
         "events": {
@@ -89,22 +93,68 @@ def test_a_replay_gives_what_the_new_settings_would_have_sealed(world: World, tw
     assert command(wide, "verify").code == 0
 
 
-def test_a_replay_that_is_killed_ends_like_one_that_is_not(world: World, twin: World) -> None:
-    """Back and forth between two filters, each time killed somewhere on the way and then finished."""
+def test_a_replay_that_is_killed_ends_like_one_that_is_not(world: World, twin: World, tmp_path: Path) -> None:
+    """Back and forth between two filters, each time killed after one of its writes to the bucket, then finished."""
     filled(world, twin)
     ends = {"narrow": data(world), "wide": data(twin)}
-    days = whole_range(twin)
-    begun = time.monotonic()
-    assert command(world.settings(over=WIDER), "replay", *days, "--yes").code == 0
-    took = time.monotonic() - begun
-    for number in range(KILLS):
-        name, over = ("narrow", {}) if number % 2 == 0 else ("wide", WIDER)
-        killed = world.start("replay", *days, "--yes", over=over)
-        time.sleep(took * (0.4 + 0.6 * (number + 1) / (KILLS + 1)))  # no condition: any moment is one to be killed at
-        killed.kill()
-        settings = world.settings(over=over)
-        finished = command(settings, "replay", *days, "--yes")
-        assert finished.code == 0, finished.err
-        assert data(world) == ends[name]
-        checked = command(settings, "verify")
-        assert checked.code == 0, checked.out
+    settings = {"narrow": world.settings(), "wide": world.settings("b", over=WIDER)}
+    replay = ("replay", *whole_range(twin), "--yes")
+    with Forks(tmp_path) as forks:
+        code, writes = forks.run(settings["wide"], *replay)
+        assert (code, writes > 20) == (0, True), forks.log.read_text()
+        for number in range(KILLS):
+            name, at = ("wide" if number % 2 else "narrow"), 1 + number * writes // KILLS
+            assert forks.run(settings[name], *replay, killed_after=at) == (-signal.SIGKILL, at)
+            code, _ = forks.run(settings[name], *replay)
+            assert code == 0, forks.log.read_text()
+            assert data(world) == ends[name], f"killed after write {at} of {writes}"
+        assert forks.run(settings[name], "verify")[0] == 0, forks.log.read_text()
+
+
+def test_replay_undo_rewrite_and_erase_in_a_row(world: World, tmp_path: Path) -> None:
+    """After each of them every stored row is what Kafka's records give, by whatever made it; nobody comes back."""
+    stream = world.add("events", "events", "json", partitions=2)
+    world.fill(stream, DAYS, 200)
+    keys = {"privacy": {"keys": {"k1": "31" * 32}}}
+    narrow, wide = world.settings("a", over=keys), world.settings("b", over=merged(WIDER, keys))
+    rule = {"streams": {"events": {"privacy": {"columns": {"ip_address": "drop"}}}}}
+    private = world.settings("c", over=merged(merged(WIDER, keys), rule))
+    with Forks(tmp_path) as forks:
+
+        def run(settings: Path, *arguments: str) -> str:
+            code, _ = forks.run(settings, *arguments)
+            said = forks.log.read_text()
+            assert code == 0, said
+            return said
+
+        run(narrow, "run", "--once")
+        days = whole_range(world)
+        before = data(world)
+        assert "done: replay 0" in run(wide, "replay", *days, "--yes")
+        run(wide, "verify", "--deep")
+        assert data(world) != before
+        assert "done: undo 1" in run(wide, "replay", "--undo", "0", "--stream", "events", "--yes")
+        run(narrow, "verify", "--deep")
+        assert data(world) == before
+        assert column("ip_address", data(world))
+        assert "done: rewrite 2" in run(private, "rewrite", *days, "--yes")
+        run(private, "verify", "--deep")
+        assert not column("ip_address", data(world))
+        persons = [one for one in sorted(column("profile_id", data(world))) if one.isascii() and one.isprintable()][:3]
+        (tmp_path / "persons.txt").write_text("\n".join(persons))
+        erased = run(
+            private, "erase", "--column", "profile_id", "--values", str(tmp_path / "persons.txt"), *days, "--yes"
+        )
+        assert "done: erase 3" in erased
+        assert "_replays/events/00000000/old/events/dt=" in erased, "old bodies that somebody has to delete"
+        run(private, "verify", "--deep")
+        assert "done: replay 4" in run(wide, "replay", *days, "--yes")
+        run(wide, "verify", "--deep")
+    assert column("ip_address", data(world)), "the rows are made anew, by today's rules"
+    assert column("profile_id", data(world)) & set(persons) == set()
+
+
+def column(name: str, objects: Mapping[str, bytes]) -> set[str]:
+    """The cells of a column that are not empty."""
+    rows = (row for text in objects.values() for row in csv.DictReader(io.StringIO(text.decode(), newline="")))
+    return {row[name] for row in rows} - {""}

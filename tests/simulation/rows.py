@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hmac
 import json
+import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import lru_cache, partial
@@ -12,24 +14,61 @@ from typing import Any
 
 from consumer.domain.batches import Counts, DayRows, RawBatch, TransformedBatch, TransformOptions
 from consumer.domain.days import day_of_millis
-from consumer.streams.rules import Filter, Format, RowRules
+from consumer.streams.privacy import fingerprint
+from consumer.streams.rules import Filter, Format, Method, Privacy, RowRules
 
 NARROW = ("id", "at")
 SHAPES = (NARROW, ("id", "at", "kind"), ("id", "kind", "at"), ("id", "schema", "at", "kind"), ("id", "at", "schema"))
 """Columns of schemas that follow each other in any order: new ones at the end and in the middle, some that leave."""
 
 
-def rules(topic: str, *, keep: tuple[str, ...] = ("a", "b"), shape: tuple[str, ...] = NARROW) -> RowRules:
-    """Rules that keep the record kinds in `keep`, with the columns in `shape`."""
+KEYS: Mapping[str, bytes] = {"k1": b"1" * 32, "k2": b"2" * 32}
+_HASHED = re.compile("k[12]:[0-9a-f]{32}")
+
+
+def rules(
+    topic: str,
+    *,
+    keep: tuple[str, ...] = ("a", "b"),
+    shape: tuple[str, ...] = NARROW,
+    moved: bool = False,
+    privacy: Privacy | None = None,
+) -> RowRules:
+    """Rules that keep the record kinds in `keep`, with the columns in `shape`.
+
+    With `moved`, the time field goes by another name where a record has that: other rules, other days.
+    """
     kept = {kind: kind in keep for kind in ("a", "b")}
-    fields = [{"name": name, "type": "string"} for name in shape]
+    aliases = {"at": {"aliases": ["moved"]}} if moved else {}
+    fields = [{"name": name, "type": "string", **aliases.get(name, {})} for name in shape]
     schema = json.dumps({"type": "record", "name": "Sim", "fields": fields})
-    return RowRules("sim", "custom", topic, Format.JSON, schema, "at", filter=Filter(event_types=kept))
+    found = privacy or Privacy()
+    return RowRules("sim", "custom", topic, Format.JSON, schema, "at", filter=Filter(event_types=kept), privacy=found)
 
 
-def value(identity: str, kind: str, day: date, schema: int = 0) -> bytes:
-    """A record that becomes a row of `day`, once the registry knows its schema."""
-    return json.dumps({"id": identity, "kind": kind, "at": day.isoformat(), "schema": schema}).encode()
+def hashing(key: str) -> Privacy:
+    """Ids are hashed with the key of this name."""
+    return Privacy({"id": Method.HASH}, key, fingerprint(KEYS[key]))
+
+
+def value(identity: str, kind: str, day: date, schema: int = 0, moved: date | None = None) -> bytes:
+    """A record that becomes a row of `day` (of `moved`, by rules that look there), once its schema is known."""
+    more = {} if moved is None else {"moved": moved.isoformat()}
+    return json.dumps({"id": identity, "kind": kind, "at": day.isoformat(), "schema": schema, **more}).encode()
+
+
+@lru_cache(100)
+def _time_names(schema: str) -> tuple[str, ...]:
+    field = next(field for field in json.loads(schema)["fields"] if field["name"] == "at")
+    return (*field.get("aliases", ()), "at")
+
+
+@lru_cache(10_000)
+def private(cell: str, method: Method | None, key: str | None) -> str:
+    """A cell after its column's privacy rule; one that is a hash already stays."""
+    if method is None or not cell or (method is Method.HASH and _HASHED.fullmatch(cell)):
+        return cell
+    return f"{key}:{hmac.digest(KEYS[key or ''], cell.encode(), 'sha256').hex()[:32]}" if method is Method.HASH else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +83,7 @@ def verdict(rules: RowRules, data: bytes | None, timestamp: int, unknown: Callab
     """The oracle's and the judge's common definition of a row: a verdict, or why there is no row."""
     if data is None:
         return "tombstone"
-    recorded, read = day_of_millis(timestamp), _read(data)
+    recorded, read = day_of_millis(timestamp), _read(data, _time_names(rules.schema))
     if read is None:
         return Verdict(recorded, None)
     raw, day = read
@@ -57,12 +96,13 @@ def verdict(rules: RowRules, data: bytes | None, timestamp: int, unknown: Callab
 
 
 @lru_cache(20_000)
-def _read(data: bytes) -> tuple[dict[str, Any], date] | None:
+def _read(data: bytes, time_names: tuple[str, ...]) -> tuple[dict[str, Any], date] | None:
     """What a record says, and its day; None where it cannot be read. Judge and oracle read each many times."""
     try:
         raw = json.loads(data)
-        return {key: raw[key] for key in ("id", "kind", "at", "schema")}, date.fromisoformat(raw["at"])
-    except (ValueError, KeyError):
+        day = date.fromisoformat(next(raw[name] for name in time_names if name in raw))
+        return {key: raw[key] for key in ("id", "kind", "at", "schema")}, day
+    except (ValueError, KeyError, StopIteration):
         return None
 
 
@@ -115,7 +155,11 @@ class SimTransformer:
     def _line(self, offset: int, found: Verdict, how: TransformOptions) -> bytes:
         if found.cells is None:
             return json.dumps({"offset": offset}).encode() + b"\n"
-        cells = [str(found.cells[name]) if name in self.columns else "" for name in how.columns]
+        privacy = self._rules.privacy
+        cells = [
+            private(str(found.cells[name]), privacy.columns.get(name), privacy.key) if name in self.columns else ""
+            for name in how.columns
+        ]
         return ",".join(cells).encode() + b"\n"
 
 

@@ -5,19 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
+from functools import partial
 from typing import Any
 
 import orjson
 import pytest
 
 from consumer.domain.offsets import Commit
+from consumer.replace import basis as basis_module
+from consumer.replace import partition_view as view_module
+from consumer.replace import protocol
+from consumer.replace import replay as replay_module
+from consumer.replace import stored as stored_module
 from consumer.seal import day_plan as publication
 from consumer.seal import decide, inspection, keys, publisher, recover
 from consumer.seal import objects as finish
 from consumer.seal.chain import Chain
 from consumer.seal.publisher import Publisher
 from consumer.seal.record import Record
-from consumer.store.port import Absent
+from consumer.store.port import Absent, BytesBody, Match
 from consumer.worker import partition as partition_module
 from consumer.worker import recovery_input as survey_module
 from consumer.worker import sealing
@@ -25,6 +31,8 @@ from consumer.worker.offset_rules import OffsetRules
 from consumer.worker.partition import Partition
 from tests.simulation import world as world_module
 from tests.simulation.oracle import Violation
+from tests.simulation.past import run_past
+from tests.simulation.rows import SimTransformer
 from tests.simulation.schedule import run_schedule
 
 SCHEDULES = 400
@@ -157,6 +165,85 @@ def columns_in_the_settings_order(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(sealing, "claim_header", lambda partition, record: None)
 
 
+# Of replacements
+
+
+def objects_before_the_record(patch: pytest.MonkeyPatch) -> None:
+    real = protocol.record_new
+
+    def late(services: Any, seen: Any, record: Any) -> Any:
+        for one in record.objects:
+            condition = Match(one.former.etag) if one.former else Absent()
+            said = {"sha256": one.sha256, "replay": str(len(seen.records))}
+            old = services.ask(partial(services.store.get, one.entry.key))
+            body = BytesBody(old.data if old else b"id,at\n")
+            services.ask(partial(services.store.put, one.entry.key, body, condition=condition, metadata=said))
+        return real(services, seen, record)
+
+    patch.setattr(replay_module, "record_new", late)
+    patch.setattr(stored_module, "record_new", late)
+
+
+def manifest_without_the_word(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Publisher, "mark", lambda self, day, n: None)
+
+
+def row_across_the_border(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(replay_module, "refuse_crossing", lambda first, last, days: None)
+
+
+def undo_races_a_second_replay(patch: pytest.MonkeyPatch) -> None:
+    """Whoever comes second puts its record all the same: what its plan saw is not what lies there."""
+    real = protocol.refuse_overlap
+
+    def blind(*args: Any, seen: int | None = None) -> None:
+        if seen is None:
+            real(*args)
+
+    patch.setattr(protocol, "refuse_overlap", blind)
+
+
+def worker_drops_the_word(patch: pytest.MonkeyPatch) -> None:
+    """Its manifest, for late rows, goes over the one that says `replaying`."""
+    patch.setattr(publisher, "_ends", lambda ending, day, n: True)
+
+
+def erasures_resurrected(patch: pytest.MonkeyPatch) -> None:
+    for module in (basis_module, view_module, stored_module):
+        patch.setattr(module, "erasures", lambda records, day, partition: ())
+
+
+def body_not_kept(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(protocol, "_keep", lambda services, record, one: None)
+
+
+def todays_key_below_head(patch: pytest.MonkeyPatch) -> None:
+    """The key was rotated while a seal was pending, and the worker restarted."""
+    transform = OffsetRules.transform
+
+    def today(self: OffsetRules, batch: Any, leaves: Any) -> Any:
+        privacy = self.transformers[self.today]._rules.privacy  # type: ignore[attr-defined] - the simulation's own
+        transformers = {
+            digest: SimTransformer(replace(one._rules, privacy=privacy), one._registry)  # type: ignore[attr-defined]
+            for digest, one in self.transformers.items()
+        }
+        return transform(replace(self, transformers=transformers), batch, leaves)
+
+    patch.setattr(OffsetRules, "transform", today)
+
+
+PAST_BREAKS: dict[Break, int] = {
+    objects_before_the_record: 0,
+    manifest_without_the_word: 0,
+    row_across_the_border: 0,
+    undo_races_a_second_replay: 0,
+    worker_drops_the_word: 0,
+    erasures_resurrected: 0,
+    body_not_kept: 0,
+    todays_key_below_head: 0,
+}
+"""The same of schedules in which stored days are replaced."""
+
 BREAKS: dict[Break, int] = {
     commit_before_upload: 1,
     no_record: 0,
@@ -184,6 +271,15 @@ def test_the_simulation_catches(broken: Break, monkeypatch: pytest.MonkeyPatch) 
         run_many(BREAKS[broken])
 
 
-def run_many(first: int) -> None:
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("broken", PAST_BREAKS, ids=lambda broken: broken.__name__)
+def test_the_simulation_of_replacements_catches(broken: Break, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_past(PAST_BREAKS[broken])
+    broken(monkeypatch)
+    with pytest.raises(Violation):
+        run_many(PAST_BREAKS[broken], run_past)
+
+
+def run_many(first: int, run: Callable[[int], object] = run_schedule) -> None:
     for seed in range(first, first + SCHEDULES):
-        run_schedule(seed)
+        run(seed)

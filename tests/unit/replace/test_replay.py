@@ -94,6 +94,22 @@ def test_rows_come_back_to_a_day_that_had_none(tmp_path: Path) -> None:
     assert one.verify().findings == ()
 
 
+def test_rows_that_a_filter_dropped_while_their_day_was_open(tmp_path: Path) -> None:
+    """They lie below the start of their day's seal: nothing waited there."""
+    one = Past(RoughStore(), tmp_path, WRONG)
+    one.produce(0, at=1, kind="trial_started")
+    one.produce(0, kind="subscription_paused")
+    one.produce(0, at=1, kind="subscription_paused")
+    one.seal(0)
+    assert one.seal(1).start == 2
+    one.publish()
+    one.today = rules()
+    plan, _ = one.replay(0, 1)
+    (found,) = plan.objects
+    assert (found.before.rows, found.after.rows, dict(found.added)) == (1, 2, {"event_type": 1})
+    assert one.verify().findings == ()
+
+
 def test_cells_that_change_are_counted_by_column(tmp_path: Path) -> None:
     one = past(tmp_path, days=2)
     one.today = rules(drop=("trial_started",), send_user_attributes=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from consumer.domain.errors import HaltError, HaltReason, RefusedError
 from consumer.replace.bodies import working_folder
 from consumer.replace.services import Scope
 from consumer.replace.stored import Restatement
-from consumer.replace.treatments import CELLS, ROWS, Treat, erasing, erasure_of, rewriting
+from consumer.replace.treatments import CELLS, ROWS, erasing, erasure_of, rewriting
 from consumer.seal.replacements.log import ReplacementLog
 from consumer.seal.replacements.record import Erasure, Replacement
 from consumer.shape.privacy import hashed
@@ -99,13 +99,11 @@ def past(tmp_path: Path, *, folder: bool = False, days: int = 3) -> Past:
 
 def erase(one: Past, *values: str, mode: str = CELLS, first: int = 0, last: int = 2) -> list[Replacement]:
     wanted = erasure(*values, mode=mode, column="profile_id", personal=("profile_id", "customer_user_id"))
-    return restated(one, lambda columns: erasing(columns, wanted, KEYS), wanted, first, last)
+    return restated(one, wanted, first, last)
 
 
-def restated(
-    one: Past, treat_of: Any, wanted: Erasure | None = None, first: int = 0, last: int = 2
-) -> list[Replacement]:
-    work = Restatement(one.services(), Scope(day(first), day(last)), treat_of, wanted)
+def restated(one: Past, wanted: Erasure | None = None, first: int = 0, last: int = 2) -> list[Replacement]:
+    work = Restatement(one.services(), Scope(day(first), day(last)), wanted)
     work.resume()
     plan = work.plan()
     with working_folder(one.folder / "spool") as folder:
@@ -159,19 +157,18 @@ def test_all_rows_of_an_object(tmp_path: Path) -> None:
     assert plan.objects == (), "a replay finds nothing to bring back"
 
 
-def treat_ip(columns: Sequence[str]) -> Treat:
-    return rewriting(columns, Privacy({"ip_address": Method.TRUNCATE_IP}), b"", set(KEYS))
+TRUNCATING = replace(rules(), privacy=Privacy({"ip_address": Method.TRUNCATE_IP}))
 
 
 def test_addresses_go_from_days_that_kafka_has_lost(tmp_path: Path) -> None:
     one = past(tmp_path)
-    one.today = replace(rules(), privacy=Privacy({"ip_address": Method.TRUNCATE_IP}))
-    restated(one, treat_ip)
+    one.today = TRUNCATING
+    restated(one)
     texts = "".join(one.objects().values())
     assert "10.0.1.2" not in texts
     assert texts.count("10.0.1.0") == 3
     assert one.verify().findings == ()
-    assert restated(one, treat_ip) == []
+    assert restated(one) == []
     plan, _ = one.replay(0, 2)
     assert plan.objects == (), "today's rules give the same cells"
 
@@ -183,8 +180,8 @@ def test_a_rewrite_forgets_again(tmp_path: Path) -> None:
     one.seal(3)
     one.publish()
     assert "p1" in "".join(one.objects().values())
-    one.today = replace(rules(), privacy=Privacy({"ip_address": Method.TRUNCATE_IP}))
-    restated(one, treat_ip)
+    one.today = TRUNCATING
+    restated(one)
     assert "p1" not in "".join(one.objects().values())
     assert one.verify().findings == ()
     assert one.work(0, 2).plan().objects == ()
@@ -197,23 +194,30 @@ def test_an_erasure_is_not_undone(tmp_path: Path) -> None:
         one.undo(0)
 
 
-def test_a_crash_in_the_middle_is_finished_by_the_same_command(tmp_path: Path) -> None:
-    class Crash(BaseException):
-        pass
+class Crash(BaseException):
+    """The process is gone."""
 
+
+def crashing(store: RoughStore, number: int) -> Callable[[], bool]:
+    """The process dies before its `number`th write; says whether it did."""
+    left = [number]
+
+    def after(call: str, _: str) -> None:
+        left[0] -= call == "put"
+        if left[0] == 0 and call == "put":
+            raise Crash
+
+    store.after = after
+    return lambda: left[0] <= 0
+
+
+def test_a_crash_in_the_middle_is_finished_by_the_same_command(tmp_path: Path) -> None:
     smooth = past(tmp_path)
     erase(smooth, "p1", mode=ROWS)
     for number in range(1, 30):
         one = past(tmp_path)
         assert isinstance(one.store, RoughStore)
-        left = [number]
-
-        def after(call: str, _: str, left: list[int] = left) -> None:
-            left[0] -= call == "put"
-            if left[0] == 0 and call == "put":
-                raise Crash
-
-        one.store.after = after
+        crashed = crashing(one.store, number)
         try:
             erase(one, "p1", mode=ROWS)
         except Crash:
@@ -222,7 +226,24 @@ def test_a_crash_in_the_middle_is_finished_by_the_same_command(tmp_path: Path) -
         one.store.after = lambda call, key: None
         assert one.bodies() == smooth.bodies()
         assert one.verify().findings == ()
-        if left[0] > 0:
+        if not crashed():
             assert len(ReplacementLog(one.store, STREAM).read().records) == 1
             return
     pytest.fail("it never ended")
+
+
+def test_a_rewrite_is_finished_by_its_own_rules(tmp_path: Path) -> None:
+    smooth, one = past(tmp_path), past(tmp_path)
+    smooth.today = one.today = TRUNCATING
+    restated(smooth)
+    assert isinstance(one.store, RoughStore)
+    crashing(one.store, 6)
+    with pytest.raises(Crash):
+        restated(one)
+    one.store.after = lambda call, key: None
+    one.today = rules()
+    record = Restatement(one.services(), Scope(day(0), day(2))).resume()
+    assert record is not None
+    assert record.settings == TRUNCATING.digest
+    assert one.bodies() == smooth.bodies()
+    assert one.verify().findings == ()

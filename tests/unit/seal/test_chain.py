@@ -98,3 +98,20 @@ def test_before_any_cutoff_only_the_far_future_is_taken() -> None:
     assert not chain.took(day(0), chain.head)
     assert chain.took(day(4), chain.head)
     assert at(0).date() + timedelta(days=3) == day(4)
+
+
+def test_the_taker_of_a_row_is_the_first_seal_that_its_day_is_due_by() -> None:
+    """Also where that seal began above it: what filters dropped while its day was open did not hold the start."""
+    chain = chain_of({"resume": 80}, {"start": 80})
+    assert chain.taker(50, day(0)) == chain.records[0]
+    assert chain.taker(50, day(1)) == chain.records[1]
+    assert chain.taker(90, day(1)) == chain.records[1]
+    assert chain.taker(50, day(2)) is None
+    assert chain.taker(chain.head.through, day(0)) is None
+
+
+def test_what_a_gap_gave_up_is_taken_by_none() -> None:
+    chain = then(gap(chain_of({"resume": 80}), 80, 90), start=90)
+    assert chain.taker(85, day(1)) is None
+    assert chain.taker(85, day(0)) == chain.records[0]
+    assert chain.taker(95, day(1)) == chain.head

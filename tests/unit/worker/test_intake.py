@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
+from dataclasses import replace
 from datetime import timedelta
+from hashlib import sha256
 from typing import cast
 
 import pytest
@@ -11,9 +14,11 @@ from consumer.domain.batches import Counts, RawBatch
 from consumer.domain.errors import TransientError
 from consumer.domain.offsets import Lease, Span
 from consumer.seal.chain import Chain
+from consumer.shape.transform import make_transformer
 from consumer.source.port import Broker, EndReached, OutOfRange, Records
 from consumer.spool.checkpoint import Basis, Progress
 from consumer.spool.files import PartitionSpool
+from consumer.streams.rules import Format, RowRules
 from consumer.worker.events import BatchTaken
 from consumer.worker.intake import STALL_SECONDS, Intake
 from consumer.worker.offset_rules import OffsetRules
@@ -129,6 +134,18 @@ def test_records_go_to_their_days_and_the_position_moves(context: StreamContext)
     assert context.intake.position == 5
     assert context.spool.progress.counts == Counts(read=5, kept=4, quarantined=1)
     assert [file.rows for file in context.spool.files if file.quarantine] == [1]
+
+
+@pytest.mark.parametrize("omit", [False, True])
+def test_values_that_quarantine_omits_never_reach_the_disk(context: StreamContext, omit: bool) -> None:
+    transformer = make_transformer(RowRules("s", "custom", "t", Format.JSON, rows.rules("t").schema, "at"))
+    context.context.bodies = replace(context.context.bodies, omit_values=omit)
+    context.intake.reopen(OffsetRules(Chain(), {"today": transformer}, "today", transformer.columns))
+    context.receive(None, None)
+    disk = b"".join(bytes(content) for content in context.disk.files.values())
+    assert disk.count(b'"reason":"undecodable"') == 2
+    assert (b64encode(b"junk") in disk) is not omit
+    assert (sha256(b"junk").hexdigest().encode() in disk) is omit
 
 
 def test_the_first_timestamp_is_that_of_the_first_record_read(context: StreamContext) -> None:
