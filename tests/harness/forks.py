@@ -13,7 +13,7 @@ from typing import Any, Self
 
 NEVER = -1
 _SERVER = """
-import consumer.commands.replay, consumer.commands.verify, consumer.store.s3  # so that they need no import later
+import consumer.commands.replay, consumer.commands.run, consumer.commands.verify  # so that no child has to
 from tests.harness.forks import serve
 serve()
 """
@@ -55,9 +55,8 @@ def _run(asked: dict[str, Any], writer: int) -> None:
 
     for name in ("put", "copy"):
         setattr(S3Store, name, counted(getattr(S3Store, name)))
-    log = os.open(asked["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
+    for descriptor, path in enumerate(asked["said"], start=1):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), descriptor)
     code = 1
     try:
         code = run(asked["arguments"])
@@ -70,7 +69,7 @@ class Forks:
     """The process that forks. Ends with the test."""
 
     def __init__(self, home: Path) -> None:
-        self.log = home / "forks.log"
+        self._said = (home / "forks.out", home / "forks.err")
         self._process = subprocess.Popen(
             [sys.executable, "-c", _SERVER],
             stdin=subprocess.PIPE,
@@ -83,16 +82,25 @@ class Forks:
         return self
 
     def __exit__(self, *_: object) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait(60)
+        with self._process:  # closes its pipes, which ends it
+            pass
+
+    @property
+    def out(self) -> str:
+        """What the last one wrote to stdout."""
+        return self._said[0].read_text()
+
+    @property
+    def all(self) -> str:
+        """The same with stderr."""
+        return self.out + self._said[1].read_text()
 
     def run(self, settings: Path, *arguments: str, killed_after: int = NEVER) -> tuple[int, int]:
-        """Run one command; its exit code (negative: the signal) and how often it wrote. `log` has what it said."""
+        """Run one command; its exit code (negative: the signal) and how often it wrote."""
         asked = {
             "arguments": ["--config", str(settings), *arguments],
             "killed_after": killed_after,
-            "log": str(self.log),
+            "said": [str(path) for path in self._said],
         }
         assert self._process.stdin is not None
         assert self._process.stdout is not None
