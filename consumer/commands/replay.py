@@ -14,6 +14,7 @@ import typer
 
 from consumer.commands.arguments import day_of
 from consumer.commands.output import print_json, print_table, size_text
+from consumer.commands.reading import telling
 from consumer.commands.retry import RetryBudget
 from consumer.commands.wiring import replace_services_of
 from consumer.domain.clock import SystemClock
@@ -48,7 +49,7 @@ def replay(
     found = []
     for stream in chosen(settings, streams):
         with services_of(settings, stream) as services:
-            work = Replay(services, scope, keep_old=keep_old)
+            work = Replay(services, scope, keep_old=keep_old, progress=telling(sys.stderr, SystemClock(), stream.name))
             resumed = None if dry_run else work.resume()
             plan = work.plan(skip_gone=skip_gone)
             done: list[Replacement] = []

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 
 from consumer.domain.batches import RowTransformer
 from consumer.domain.offsets import TopicPartition
-from consumer.export.csv_rows import CellRule
 from consumer.export.open_days import OpenDays
 from consumer.export.privacy_cells import cell_rules, key_names
 from consumer.export.survey import OpenPartition
 from consumer.seal.inspection import Outside
 from consumer.seal.log import get_rules
+from consumer.shape.csv_rows import CellRule
 from consumer.source.port import RangeReader
 from consumer.streams.columns import column_names
 from consumer.streams.rules import RowRules

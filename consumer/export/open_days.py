@@ -13,10 +13,10 @@ from consumer.domain.backoff import Ask
 from consumer.domain.batches import RawBatch, RowTransformer
 from consumer.domain.days import ONE_DAY, day_of_millis
 from consumer.domain.offsets import Span
-from consumer.export.csv_rows import CellRule, picked
 from consumer.export.survey import OpenPartition, stamp_margin
 from consumer.seal.chain import Chain
 from consumer.seal.record import ObjectEntry, Record
+from consumer.shape.csv_rows import CellRule, picked
 from consumer.source.port import RangeReader
 from consumer.store.body import local_disk
 from consumer.streams.rules import RowRules

@@ -6,9 +6,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 
 from consumer.domain.offsets import TopicPartition
-from consumer.export.csv_rows import CellRule, RawCell, name_of
 from consumer.seal.keys import SETTINGS_PREFIX
 from consumer.seal.log import get_rules
+from consumer.shape.csv_rows import CellRule, RawCell, text_of
 from consumer.shape.csv_text import quoted
 from consumer.shape.privacy import key_of, treated
 from consumer.store.port import Store
@@ -37,7 +37,7 @@ def cell_rules(
 def _rule(method: Method, name: str, key: bytes, names: Collection[str]) -> CellRule:
     @lru_cache(REMEMBERED)
     def rule(cell: RawCell) -> RawCell:
-        text = name_of(cell) if cell else None
+        text = text_of(cell) if cell else None
         return quoted(treated(text, method, name, key, names)[0]).encode()
 
     return rule

@@ -14,13 +14,13 @@ from consumer.domain.compression import Compression
 from consumer.domain.errors import HaltError, HaltReason, UsageError
 from consumer.export import plan as plans
 from consumer.export.content import Content, DayChangedError, Progress, Source, Tries, known_columns
-from consumer.export.csv_rows import CellRule
 from consumer.export.open_days import OpenDays, OpenRows
 from consumer.export.plan import DayKind, Identity, PlannedDay, Written
 from consumer.export.survey import OpenPartition, Survey, Surveyor
 from consumer.export.targets import Sidecar, TakenError, Target
 from consumer.seal.folder_columns import folder_columns
 from consumer.seal.inspection import Outside
+from consumer.shape.csv_rows import CellRule
 from consumer.store.compression import CODECS
 from consumer.streams.rules import RowRules
 

@@ -11,11 +11,11 @@ from typing import Any
 
 from consumer.domain.batches import DayRows, RawBatch
 from consumer.domain.errors import RefusedError
-from consumer.replace.cells import rows_of
 from consumer.replace.partition_view import PartitionView, StoredObject
 from consumer.replace.verdicts import Difference, Judge
 from consumer.seal.record import ObjectEntry, Record
 from consumer.seal.replacements.record import Former
+from consumer.shape.csv_rows import Row, parsed
 
 OTHER_DAY = "other_day"
 """Why a row is added to one day and removed from another: other rules date it differently."""
@@ -116,8 +116,8 @@ class Planner:
         return self._object(key, day) if key is not None and day is not None else None
 
     @staticmethod
-    def _cells(text: bytes) -> tuple[str | None, ...]:
-        return next(rows_of(text.decode()))
+    def _cells(text: bytes) -> Row:
+        return next(parsed([text]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,6 @@ from consumer.domain.days import days_between
 from consumer.domain.errors import RefusedError
 from consumer.replace.basis import erasures
 from consumer.replace.bodies import Bodies, working_folder
-from consumer.replace.cells import Row, rows_of
 from consumer.replace.partition_view import view_partition
 from consumer.replace.plan import ObjectPlan, Plan, batches_of
 from consumer.replace.protocol import finish, finished, former_of, record_new, refuse_overlap, stands
@@ -24,6 +23,7 @@ from consumer.seal.lossy import lossy_objects
 from consumer.seal.record import ObjectEntry
 from consumer.seal.replacements.log import Replacements
 from consumer.seal.replacements.record import Erasure, NewObject, Replacement, ReplacementKind
+from consumer.shape.csv_rows import Row, parsed
 from consumer.shape.csv_text import line
 from consumer.shape.privacy import key_of
 from consumer.store.compression import plain_blocks
@@ -149,16 +149,8 @@ class Restatement:
         reader = services.ask(lambda: services.store.open(key))
         if reader is None:
             raise RefusedError(f"{key} is gone: adapty-sink verify says what is wrong")
-        rest = b""
         with reader:
-            for block in plain_blocks(key, reader):
-                rest += block
-                end = rest.rfind(b"\n")
-                while end >= 0 and rest.count(b'"', 0, end) % 2:
-                    end = rest.rfind(b"\n", 0, end)  # it lies inside a cell
-                yield from rows_of(rest[: end + 1].decode())
-                rest = rest[end + 1 :]
-        yield from rows_of(rest.decode())
+            yield from parsed(plain_blocks(key, reader))
 
     def apply(self, plan: Plan, folder: Path) -> list[Replacement]:
         """Do what was planned, in batches of whole days. Raises RefusedError where the world is not as it was."""

@@ -13,8 +13,8 @@ from functools import lru_cache
 
 from consumer.domain.batches import DayRows, RawBatch, TransformedBatch
 from consumer.domain.errors import HaltError, HaltReason
-from consumer.replace.cells import Row, rows_of
 from consumer.seal.replacements.record import Erasure
+from consumer.shape.csv_rows import Row, parsed
 from consumer.shape.csv_text import line
 from consumer.shape.privacy import hashed, treated
 from consumer.streams.privacy import fingerprint
@@ -102,7 +102,7 @@ def treat_batch(
         if rows.quarantine or not rows.body:
             found.append(rows)
             continue
-        kept = [row for row in map(treat, rows_of(rows.body.decode())) if row is not None]
+        kept = [row for row in map(treat, parsed([rows.body])) if row is not None]
         lost = rows.rows - len(kept)
         if lost and kept:
             one, other = batch.halves()

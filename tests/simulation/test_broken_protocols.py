@@ -233,13 +233,13 @@ def todays_key_below_head(patch: pytest.MonkeyPatch) -> None:
 
 
 PAST_BREAKS: dict[Break, int] = {
-    objects_before_the_record: 0,
-    manifest_without_the_word: 0,
-    row_across_the_border: 0,
-    undo_races_a_second_replay: 0,
+    objects_before_the_record: 2,
+    manifest_without_the_word: 2,
+    row_across_the_border: 2,
+    undo_races_a_second_replay: 20,
     worker_drops_the_word: 0,
     erasures_resurrected: 0,
-    body_not_kept: 0,
+    body_not_kept: 2,
     todays_key_below_head: 0,
 }
 """The same of schedules in which stored days are replaced."""

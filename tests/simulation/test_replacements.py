@@ -12,8 +12,8 @@ import pytest
 from tests.simulation.past import Past, run_past
 
 FIRST = int(os.environ.get("SIMULATION_SEED", "0"))
-COUNT = int(os.environ.get("REPLACEMENT_SCHEDULES", "12"))
-PART = 6
+COUNT = int(os.environ.get("REPLACEMENT_SCHEDULES", "6"))
+PART = 3
 
 
 @pytest.mark.timeout(900)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import pytest
 from consumer.domain.errors import HaltError, HaltReason, RefusedError, UsageError
 from consumer.domain.offsets import TopicPartition
 from consumer.replace.bodies import working_folder
+from consumer.replace.replay import Replay
+from consumer.replace.services import Scope
 from consumer.seal.keys import kept_key
 from consumer.seal.replacements.log import ReplacementLog
 from consumer.spool.mark import MARK, claim
@@ -70,6 +73,24 @@ def test_the_plan_counts_what_it_will_do(tmp_path: Path) -> None:
     assert (dict(sealed.added), dict(sealed.removed)) == ({"event_type": 2}, {"event_type": 2})
     assert (late.before.rows, late.after.rows, dict(late.removed)) == (1, 0, {"event_type": 1})
     assert plan.kept_bytes == sealed.size + late.size > 0
+
+
+def test_how_far_it_has_read_is_told(tmp_path: Path) -> None:
+    one, told = past(tmp_path), list[tuple[str, int, int]]()
+
+    @contextmanager
+    def progress(what: str, offsets: int) -> Iterator[Callable[[int], None]]:
+        done: list[int] = []
+        yield done.append
+        told.append((what, offsets, sum(done)))
+
+    work = Replay(one.services(), Scope(day(1), day(2)), keep_old="auto", progress=progress)
+    plan = work.plan()
+    with working_folder(tmp_path / "spool") as folder:
+        work.apply(plan, folder)
+    assert [what for what, _, _ in told] == ["planning", "making objects"]
+    assert all(offsets == done > 0 for _, offsets, done in told)
+    assert told[1][1] < told[0][1] == 30, "bodies need less than the plan"
 
 
 def test_days_outside_stay_as_they_are(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.export.csv_rows import CellRule, cells_of, fitted, picked, rows_of, widened, without_header
+from consumer.shape.csv_rows import CellRule, cells_of, fitted, parsed, picked, rows_of, widened, without_header
 from consumer.shape.csv_text import line
 
 CELLS = st.none() | st.text(alphabet='a",\r\n0é', max_size=6)
@@ -50,6 +50,12 @@ def test_rows_and_cells_are_as_they_were_written(rows: list[list[str | None]], c
     text = b"".join(map(line, rows))
     found = [cells_of(row) for row in rows_of(in_blocks(text, cuts))]
     assert found == [[line([cell, None])[:-2] for cell in row] for row in rows]
+
+
+@given(TABLES, CUTS)
+def test_what_was_written_is_read_back(rows: list[list[str | None]], cuts: list[int]) -> None:
+    text = b"".join(map(line, rows))
+    assert list(parsed(in_blocks(text, cuts))) == [tuple(row) for row in rows]
 
 
 @given(TABLES, CUTS)
@@ -97,3 +103,9 @@ def test_rows_of_another_width_are_refused() -> None:
         b"".join(fitted([b"id,name\n1,2,3\n"], ["name"], no_rules))
     with pytest.raises(ValueError, match="does not end"):
         b"".join(fitted([b"id,name\n1,2"], ["name"], no_rules))
+
+
+@pytest.mark.parametrize("text", [b'"a', b'a"b\n', b"a,b", b'"a"b\n', b'a,"b"c,d\n'])
+def test_what_is_not_ours_is_refused(text: bytes) -> None:
+    with pytest.raises(ValueError, match=r"not CSV as we write it|does not end"):
+        list(parsed([text]))

@@ -1,4 +1,4 @@
-"""CSV text as it stands in objects: headers taken off, rows widened, cells picked. No cell is decoded for that.
+"""Reading CSV text as it stands in objects: headers taken off, rows widened, cells picked, rows as their cells' texts.
 
 The text is ours (RFC 4180, rows end with a line feed): a line feed ends a row where an even number of quotes lies
 before it.
@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 RawCell = bytes
 """A cell as it is written: `""` is the empty text, nothing at all is null."""
+Row = tuple[str | None, ...]
+"""A row as the texts of its cells; None is null."""
 CellRule = Callable[[RawCell], RawCell]
 """What becomes of a cell."""
 
@@ -85,9 +87,18 @@ def cells_of(row: bytes) -> list[RawCell]:
     return _CELL.findall(row) if _QUOTE in row else row.split(b",")
 
 
-def name_of(cell: RawCell) -> str:
-    """The name that a cell of a header holds."""
+def text_of(cell: RawCell) -> str:
+    """The text that a cell holds."""
     return (cell[1:-1].replace(b'""', b'"') if cell.startswith(_QUOTE) else cell).decode()
+
+
+def parsed(blocks: Iterable[bytes]) -> Iterator[Row]:
+    """Row by row, as texts. Raises ValueError where the text is not CSV as we write it."""
+    for row in rows_of(blocks):
+        cells = cells_of(row)
+        if _QUOTE in row and b",".join(cells) != row:
+            raise ValueError("it has a quote in the middle of a cell, which is not CSV as we write it")
+        yield tuple(text_of(cell) if cell else None for cell in cells)
 
 
 def picked(
@@ -122,7 +133,7 @@ def fitted(
     `rules_of` gives the rules of the object's own columns. Raises ValueError where the text is no such object.
     """
     head, rows = without_header(blocks)
-    own = [name_of(cell) for cell in cells_of(head)]
+    own = [text_of(cell) for cell in cells_of(head)]
     rules = rules_of(own)
     if not rules and list(columns[: len(own)]) == own:
         yield from widened(rows, len(columns) - len(own))

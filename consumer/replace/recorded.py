@@ -1,0 +1,179 @@
+"""The recorded offsets of sealed days: where they lie in Kafka, and what becomes of them by whatever rules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
+from functools import partial
+
+from consumer.domain.batches import RawBatch, TransformedBatch, TransformOptions
+from consumer.domain.days import ONE_DAY, days_between, midnight
+from consumer.domain.errors import HaltError, HaltReason, RefusedError
+from consumer.domain.offsets import LogEnds, Span
+from consumer.replace.basis import Basis
+from consumer.replace.partition_view import PartitionView, view_partition
+from consumer.replace.progress import Progress, untold
+from consumer.replace.services import Scope, Services
+from consumer.replace.treatments import Treat, erasing, rewriting, treat_batch
+from consumer.replace.verdicts import Judge
+from consumer.seal.chain import Chain
+from consumer.seal.day_plan import PartitionState
+from consumer.seal.lossy import lossy_objects
+from consumer.seal.objects import ObjectChecker
+from consumer.seal.record import Record
+from consumer.seal.replacements.log import Replacements
+from consumer.shape.privacy import key_of
+from consumer.streams.rules import DayBy
+
+_Recorded = tuple["Partition", RawBatch, Record]
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """A partition to be read again: where its log lies, and from where on it is read."""
+
+    view: PartitionView
+    ends: LogEnds
+    start: int
+
+    def spans(self, within: Span | None = None) -> list[Span]:
+        """What there is to read, in order."""
+        found = self.view.spans(self.start)
+        return [span for one in found if not (span := one if within is None else one.clip(within)).empty]
+
+
+class RecordedOffsets:
+    """Reads the partitions of one stream again, as one state of the replacement log has them."""
+
+    def __init__(self, services: Services, replacements: Replacements, progress: Progress = untold) -> None:
+        self.replacements = replacements
+        self._services = services
+        self._progress = progress
+        self._treats: dict[tuple[int, tuple[str, ...]], Treat] = {}
+
+    # -- where they lie ----------------------------------------------------------------------------------------------
+
+    def partitions(self, scope: Scope) -> list[Partition]:
+        """Those of these days. Raises RefusedError where a seal is pending, HaltError where the log is another."""
+        services = self._services
+        chains = {number: chain for number, chain in services.chains().items() if not chain.empty}
+        wanted = sorted(chains if scope.partitions is None else set(scope.partitions) & set(chains))
+        self._refuse_pending({number: chains[number] for number in wanted})
+        ends = services.ask(lambda: services.admin.ends([chains[number].head.partition for number in wanted]))
+        states = [PartitionState(number, chains[number], finished=True) for number in wanted]
+        lossy = services.ask(lambda: lossy_objects(services.store, states))
+        found = []
+        for number in wanted:
+            chain = chains[number]
+            view = view_partition(
+                chain,
+                services.stream,
+                scope,
+                self.replacements,
+                lossy=lossy,
+                today=services.today.digest,
+                compression=services.compression,
+            )
+            place = ends[chain.head.partition]
+            if chain.head.topic_id != services.topic_id:
+                raise HaltError(
+                    HaltReason.TOPIC_RECREATED,
+                    f"topic {services.topic} was made anew after its days were sealed: its log has other records",
+                )
+            if place.high < chain.head.through:
+                raise HaltError(
+                    HaltReason.LOG_TRUNCATED,
+                    f"the log of {chain.head.partition} ends at {place.high}, and {chain.head.through} was sealed:"
+                    " the days were made of another log",
+                )
+            found.append(Partition(view, place, self._start(chain, place, scope.first)))
+        return found
+
+    def _refuse_pending(self, chains: Mapping[int, Chain]) -> None:
+        checker = ObjectChecker(self._services.store)
+        for chain in chains.values():
+            seal = chain.last_seal
+            if seal is None:
+                continue
+            if not self._services.ask(partial(checker.finished, seal, lossy=chain.lossy)):
+                raise RefusedError(
+                    f"seal {seal.n} of {seal.partition} is pending: start the worker, or let it end, then try again"
+                )
+
+    def _start(self, chain: Chain, ends: LogEnds, first: date) -> int:
+        """The first offset that can have a row of the days asked for."""
+        since = self._since(first)
+        found = self._services.ask(lambda: self._services.admin.offset_at(chain.head.partition, since))
+        indexed = chain.head.through if found is None else found
+        return max(chain.records[0].start, ends.low, min(indexed, chain.head.through))
+
+    def _since(self, day: date) -> datetime:
+        """Records stamped before this have no row of `day`: a row's day is its record's day + 1 at most."""
+        return midnight(day if self._services.today.day_by is DayBy.RECORD else day - ONE_DAY)
+
+    def gone(self, partitions: list[Partition]) -> list[date]:
+        """The days asked for of which the log has lost records."""
+        return sorted({day for one in partitions for day in self._gone(one)})
+
+    def _gone(self, one: Partition) -> Iterator[date]:
+        view, admin = one.view, self._services.admin
+        if one.ends.low <= view.chain.records[0].start:
+            return
+        first = self._services.ask(lambda: admin.offset_at(view.partition, EPOCH))
+        for day in days_between(view.scope.first, view.scope.last):
+            since = self._since(day)
+            if self._services.ask(lambda: admin.offset_at(view.partition, since)) == first:  # noqa: B023 - at once
+                yield day
+
+    # -- what becomes of them ----------------------------------------------------------------------------------------
+
+    def read(
+        self, what: str, spans: list[tuple[Partition, list[Span]]]
+    ) -> Iterator[tuple[Partition, RawBatch, Record]]:
+        """The records of these spans, cut where the covering record changes. `what` is told of the reading."""
+        total = sum(span.end - span.start for _, own in spans for span in own)
+        with self._progress(what, total) as advance:
+            for one, own in spans:
+                for span in own:
+                    for batch in self._batches(one, span):
+                        advance(batch.span.end - batch.span.start)
+                        for segment, record in one.view.chain.segments(batch.span):
+                            if record is not None and len(part := batch.clip(segment)):
+                                yield one, part, record
+
+    def _batches(self, one: Partition, span: Span) -> Iterator[RawBatch]:
+        with self._services.reader.read(one.view.partition, span) as records:
+            while (batch := self._services.ask(lambda: next(records, None))) is not None:
+                yield batch
+
+    def judge(self, view: PartitionView, columns: tuple[str, ...], settings: str | None = None) -> Judge:
+        """Judges batches by what stands, and by today's rules, or those of `settings`."""
+
+        def anew(day: date) -> Basis:
+            basis = view.basis_anew(day)
+            return basis if settings is None else replace(basis, settings=settings)
+
+        return Judge(view, columns, self._transform, anew)
+
+    def _transform(self, basis: Basis, batch: RawBatch, record: Record, how: TransformOptions) -> TransformedBatch:
+        transformer = self._services.transformer(basis.settings or record.settings)
+
+        def make(part: RawBatch) -> TransformedBatch:
+            return self._services.ask(lambda: transformer.transform(part, how))
+
+        treats = [self._treat(n, how.columns) for n in basis.treatments]
+        return treat_batch(batch, make, treats) if treats else make(batch)
+
+    def _treat(self, n: int, columns: tuple[str, ...]) -> Treat:
+        """What rewrite or erasure `n` does to rows."""
+        if (n, columns) not in self._treats:
+            services, record = self._services, self.replacements.records[n]
+            if record.erasure is not None:
+                treat = erasing(columns, record.erasure, services.keys)
+            else:
+                rules = services.rules(record.settings)
+                treat = rewriting(columns, rules.privacy, key_of(rules, services.keys), services.key_names())
+            self._treats[n, columns] = treat
+        return self._treats[n, columns]
