@@ -20,12 +20,8 @@ from consumer.commands.retry import RetryBudget
 from consumer.commands.wiring import replace_services_of, store_of
 from consumer.domain.clock import SystemClock
 from consumer.domain.errors import HaltError, RefusedError, UsageError
-<<<<<<< HEAD
 from consumer.domain.location import object_url
-from consumer.replace.replay import Replay
-=======
 from consumer.replace.compare import compare
->>>>>>> f4d310a (refactor: replay in three rooms, one reader of CSV; progress while a replay reads; quarantine values that are omitted stay off the disk; s3:GetObjectVersion)
 from consumer.replace.services import Scope, Services
 from consumer.settings.model import Settings, StreamSettings
 from consumer.streams.columns import column_names

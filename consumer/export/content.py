@@ -13,11 +13,7 @@ from typing import BinaryIO, Protocol, cast
 
 from consumer.domain.backoff import Ask
 from consumer.domain.errors import HaltError, HaltReason, TransientError
-<<<<<<< HEAD
 from consumer.domain.location import object_url
-from consumer.export.csv_rows import CellRule, fitted
-=======
->>>>>>> f4d310a (refactor: replay in three rooms, one reader of CSV; progress while a replay reads; quarantine values that are omitted stay off the disk; s3:GetObjectVersion)
 from consumer.export.open_days import OpenRows, lacks_rows, stored_objects
 from consumer.export.plan import NOT_SEALED, UNKNOWN, DayKind, ExportedDay, PlannedDay
 from consumer.export.survey import Manifest, OpenPartition, Survey
