@@ -12,6 +12,7 @@ from typing import Any
 from consumer.domain.batches import DayRows, RawBatch
 from consumer.domain.errors import RefusedError
 from consumer.replace.partition_view import PartitionView, StoredObject
+from consumer.replace.shortcuts import Change
 from consumer.replace.verdicts import Difference, Judge
 from consumer.seal.record import ObjectEntry, Record
 from consumer.seal.replacements.record import Former
@@ -31,13 +32,14 @@ class Tally:
     size: int = 0
     digest: Any = field(default_factory=hashlib.sha256)
 
-    def add(self, rows: DayRows) -> None:
-        """The rows of the next batch."""
+    def add(self, rows: DayRows, *, hashed: bool = True) -> None:
+        """The rows of the next batch. `hashed`: their text counts for the digest."""
         self.rows += rows.rows
         self.first = rows.first_offset if self.first is None else self.first
         self.last = rows.last_offset
         self.size += len(rows.body)
-        self.digest.update(rows.body)
+        if hashed:
+            self.digest.update(rows.body)
 
     def entry(self, key: str, stream: str, day: date) -> ObjectEntry:
         """These rows as an object's."""
@@ -46,7 +48,10 @@ class Tally:
 
 @dataclass(slots=True)
 class ObjectPlan:
-    """One object: as it stands (None: it would be added) and as it would be. `former` is the body that lies there."""
+    """One object: as it stands (None: it would be added) and as it would be. `former` is the body that lies there.
+
+    Digests are of the text from the first batch on in which the two differ (`differs`): before that there is no need.
+    """
 
     key: str
     day: date
@@ -54,11 +59,26 @@ class ObjectPlan:
     stored: StoredObject | None
     former: Former | None = None
     size: int = 0
+    differs: bool = False
     before: Tally = field(default_factory=Tally)
     after: Tally = field(default_factory=Tally)
     added: Counter[str] = field(default_factory=Counter)
     removed: Counter[str] = field(default_factory=Counter)
     changed: Counter[str] = field(default_factory=Counter)
+
+    def add(self, before: DayRows | None, after: DayRows | None) -> None:
+        """The rows of the next batch, as they stand and as they would be."""
+        self.differs = self.differs or before is None or after is None or before.body != after.body
+        if before is not None:
+            self.before.add(before, hashed=self.differs)
+        if after is not None:
+            self.after.add(after, hashed=self.differs)
+
+    def count(self, change: Change, reason: str) -> None:
+        """What differs in a batch, rows coming and going for this reason."""
+        self.added.update({reason: change.added} if change.added else {})
+        self.removed.update({reason: change.removed} if change.removed else {})
+        self.changed.update(change.changed)
 
     def same(self, header: tuple[str, ...], stored_header: tuple[str, ...]) -> bool:
         """Whether its text would stay as it is."""
@@ -84,14 +104,20 @@ class Planner:
 
     def take(self, batch: RawBatch, record: Record) -> None:
         """The next batch, whose offsets this record covers."""
-        before, after = self.judge.pair(batch, record)
-        for key, rows in before.items():
-            self._object(key, rows.day).before.add(rows)
-        for key, rows in after.items():
-            self._object(key, rows.day).after.add(rows)
-        if before != after:
+        pair = self.judge.pair(batch, record)
+        for key in {**pair.before, **pair.after}:
+            before, after = pair.before.get(key), pair.after.get(key)
+            rows = before or after
+            assert rows is not None
+            self._object(key, rows.day).add(before, after)
+        if pair.before == pair.after:
+            return
+        if (found := self.judge.at_once(pair)) is None:
             for one in self.judge.differences(batch, record):
                 self._differ(one)
+            return
+        for key, change in found.changes.items():
+            self.objects[key].count(change, found.reason)
 
     def _object(self, key: str, day: date) -> ObjectPlan:
         if key not in self.objects:

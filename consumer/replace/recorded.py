@@ -155,7 +155,7 @@ class RecordedOffsets:
             basis = view.basis_anew(day)
             return basis if settings is None else replace(basis, settings=settings)
 
-        return Judge(view, columns, self._transform, anew)
+        return Judge(view, columns, self._transform, anew, self._services.rules)
 
     def _transform(self, basis: Basis, batch: RawBatch, record: Record, how: TransformOptions) -> TransformedBatch:
         transformer = self._services.transformer(basis.settings or record.settings)

@@ -16,7 +16,9 @@ from consumer.domain.batches import DayRows, RawBatch, TransformedBatch, Transfo
 from consumer.domain.offsets import Span
 from consumer.replace.basis import Basis
 from consumer.replace.partition_view import PartitionView
+from consumer.replace.shortcuts import Change, cells_alone, comings_and_goings, one_filter, other_cells
 from consumer.seal.record import Record
+from consumer.streams.rules import RowRules
 
 SMALL = 32
 """Records of a batch that is not halved any more: each is judged by itself."""
@@ -46,30 +48,67 @@ class Difference:
     after: Verdict
 
 
+@dataclass(frozen=True, slots=True)
+class AtOnce:
+    """All that differs in a batch: by key, and the reason for which rows come and go."""
+
+    changes: Mapping[str, Change]
+    reason: str = ""
+
+
 class Judge:
-    """Judges batches of one partition, twice: by what stands, and by the basis that `anew` gives for a day."""
+    """Judges batches of one partition, twice: by what stands, and by the basis that `anew` gives for a day.
+
+    `rules` gives the rules of a digest.
+    """
 
     def __init__(
-        self, view: PartitionView, columns: tuple[str, ...], transform: Transform, anew: Callable[[date], Basis]
+        self,
+        view: PartitionView,
+        columns: tuple[str, ...],
+        transform: Transform,
+        anew: Callable[[date], Basis],
+        rules: Callable[[str], RowRules],
     ) -> None:
-        self._view, self._columns, self._transform, self._anew = view, columns, transform, anew
+        self._view, self._columns, self._transform, self._anew, self._rules = view, columns, transform, anew, rules
         self._known: dict[tuple[int, bool], list[Basis]] = {}
 
     def rows(self, batch: RawBatch, record: Record, *, anew: bool) -> dict[str, DayRows]:
         """The rows of the batch by the key of their object, as they stand or as they would be."""
         return self._rows(_Batch(self, batch, record), anew=anew)
 
-    def pair(self, batch: RawBatch, record: Record) -> tuple[dict[str, DayRows], dict[str, DayRows]]:
+    def pair(self, batch: RawBatch, record: Record) -> Pair:
         """Both at once: what is made alike is made once."""
         work = _Batch(self, batch, record)
-        return self._rows(work, anew=False), self._rows(work, anew=True)
+        return Pair(self._rows(work, anew=False), self._rows(work, anew=True), work)
+
+    def at_once(self, pair: Pair) -> AtOnce | None:
+        """All that differs between the two, where their rules differ in one way alone; None where they do in more."""
+        work = pair.work
+        before, after = self._bases(work, anew=False), self._bases(work, anew=True)
+        if len(before) != 1 or len(after) != 1 or before[0].treatments != after[0].treatments:
+            return None
+        if work.made(before[0]).counts.quarantined != work.made(after[0]).counts.quarantined:
+            return None  # a schema id that the registry did not know, and now does
+        own = work.record.settings
+        old, new = self._rules(before[0].settings or own), self._rules(after[0].settings or own)
+        reason, found = one_filter(old, new), dict[str, Change]()
+        if reason is None and not cells_alone(old, new):
+            return None
+        for key in pair.before.keys() | pair.after.keys():
+            one, other = (rows[key].body if key in rows else b"" for rows in (pair.before, pair.after))
+            change = comings_and_goings(one, other) if reason else other_cells(one, other, self._columns)
+            if change is None:
+                return None
+            found[key] = change
+        return AtOnce(found, reason or "")
 
     def differences(self, batch: RawBatch, record: Record) -> Iterator[Difference]:
         """Each record of the batch whose row differs, in order of offset."""
         if len(batch) > SMALL:
             for half in batch.halves():
-                before, after = self.pair(half, record)
-                if before != after:
+                pair = self.pair(half, record)
+                if pair.before != pair.after:
                     yield from self.differences(half, record)
             return
         for index, offset in enumerate(batch.offsets):
@@ -123,6 +162,15 @@ def view_days(view: PartitionView, record: Record) -> Iterator[date]:
     for one in view.replacements.records:
         days.update(day for day in (*one.days, one.first, one.last) if day in view.scope)
     yield from sorted(days)
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """The rows of a batch by the key of their object: as they stand, and as they would be."""
+
+    before: Mapping[str, DayRows]
+    after: Mapping[str, DayRows]
+    work: _Batch
 
 
 class _Batch:

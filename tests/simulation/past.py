@@ -279,8 +279,16 @@ class PastScript(Script):
             self.operators.kill(self.dice.choice(running))
 
     def freeze_command(self) -> None:
-        if running := self.operators.running:
-            self.dice.choice(running).process.frozen = True
+        """A command stands still, mostly in the midst of its writes, and a worker comes up beside it and publishes."""
+        if not self.operators.running:
+            self.replay()
+            self.go(self.dice.randint(20, 150), 0)
+        for command in self.operators.running:
+            command.process.frozen = True
+        for machine in self._running():
+            self.world.kill(machine)
+        self.start()
+        self.go(100, 600)
 
     def thaw_command(self) -> None:
         for command in self.operators.running:

@@ -97,7 +97,8 @@ class ReplacementWatch:
         if manifest is not None and manifest.get("replaying") != n:
             raise Violation(f"{key} was put by replacement {n}, and the manifest of {listed['day']} does not say so")
         kept = bucket.head(f"_replays/sim/{n:08d}/old/{key}")
-        if record["kept_old"] and listed["replaced"] and (kept is None or kept.metadata["sha256"] != former[1]):  # type: ignore[index] - it lay there
+        lay = former[1] if former is not None else ""
+        if record["kept_old"] and listed["replaced"] and (kept is None or kept.metadata["sha256"] != lay):
             raise Violation(f"{key} was put over a body that was not kept")
 
     def _told(self, bucket: MemoryStore, key: str) -> None:

@@ -222,12 +222,10 @@ def todays_key_below_head(patch: pytest.MonkeyPatch) -> None:
     transform = OffsetRules.transform
 
     def today(self: OffsetRules, batch: Any, leaves: Any) -> Any:
-        privacy = self.transformers[self.today]._rules.privacy  # type: ignore[attr-defined] - the simulation's own
-        transformers = {
-            digest: SimTransformer(replace(one._rules, privacy=privacy), one._registry)  # type: ignore[attr-defined]
-            for digest, one in self.transformers.items()
-        }
-        return transform(replace(self, transformers=transformers), batch, leaves)
+        own: Any = self.transformers  # the simulation's own
+        privacy = own[self.today]._rules.privacy
+        made = {d: SimTransformer(replace(one._rules, privacy=privacy), one._registry) for d, one in own.items()}
+        return transform(replace(self, transformers=made), batch, leaves)
 
     patch.setattr(OffsetRules, "transform", today)
 
@@ -238,9 +236,9 @@ PAST_BREAKS: dict[Break, int] = {
     row_across_the_border: 2,
     undo_races_a_second_replay: 20,
     worker_drops_the_word: 0,
-    erasures_resurrected: 0,
+    erasures_resurrected: 10,
     body_not_kept: 2,
-    todays_key_below_head: 0,
+    todays_key_below_head: 2,
 }
 """The same of schedules in which stored days are replaced."""
 

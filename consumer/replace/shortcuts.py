@@ -1,0 +1,80 @@
+"""Where two sets of rules differ in one way alone, all that differs in a batch is known without judging each record."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from consumer.shape.csv_rows import cells_of, rows_of
+from consumer.shape.filters import ENVIRONMENT, EVENT_TYPE, HISTORICAL, PROFILE
+from consumer.streams.rules import LineBreaks, Privacy, RowRules
+
+_REASONS = {
+    "event_types": EVENT_TYPE,
+    "event_type_default": EVENT_TYPE,
+    "include_without_profile": PROFILE,
+    "exclude_historical": HISTORICAL,
+    "historical_before": HISTORICAL,
+    "environments": ENVIRONMENT,
+}
+"""Why a row is dropped, by the field of `Filter` that drops it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What becomes of an object's rows in a batch: how many come, go, and have another cell in which column."""
+
+    added: int = 0
+    removed: int = 0
+    changed: Counter[str] = field(default_factory=Counter)
+
+
+def one_filter(before: RowRules, after: RowRules) -> str | None:
+    """The one filter in which the rules differ, as a reason: each row that comes or goes does so by it alone.
+
+    None where they differ in anything else.
+    """
+    if replace(before, filter=after.filter) != after:
+        return None
+    names = [name for name in _REASONS if getattr(before.filter, name) != getattr(after.filter, name)]
+    reasons = {_REASONS[name] for name in names}
+    return reasons.pop() if len(reasons) == 1 else None
+
+
+def cells_alone(before: RowRules, after: RowRules) -> bool:
+    """Whether the rules differ in the text of cells alone, so that both give the same rows."""
+
+    def without(rules: RowRules) -> RowRules:
+        return replace(rules, event_names={}, privacy=Privacy(), line_breaks=LineBreaks.KEEP)
+
+    return without(before) == without(after)
+
+
+def comings_and_goings(before: bytes, after: bytes) -> Change | None:
+    """How many rows came and went between these texts, all others being as they were.
+
+    None where equal rows make that uncertain.
+    """
+    old, new = list(rows_of([before])), list(rows_of([after]))
+    few, many = (old, new) if len(old) <= len(new) else (new, old)
+    rest = iter(many)
+    if all(row in rest for row in few):  # in order: nothing but comings, or nothing but goings
+        return Change(added=max(0, len(new) - len(old)), removed=max(0, len(old) - len(new)))
+    kept = set(old) & set(new)
+    if len(set(old)) < len(old) or len(set(new)) < len(new):
+        return None
+    return Change(added=len(new) - len(kept), removed=len(old) - len(kept))
+
+
+def other_cells(before: bytes, after: bytes, columns: Sequence[str]) -> Change | None:
+    """Which cells differ between the same rows; None where these are not the same rows."""
+    old, new = list(rows_of([before])), list(rows_of([after]))
+    if len(old) != len(new):
+        return None
+    changed: Counter[str] = Counter()
+    for one, other in zip(old, new, strict=True):
+        if one != other:
+            pairs = zip(columns, cells_of(one), cells_of(other), strict=True)
+            changed.update(name for name, left, right in pairs if left != right)
+    return Change(changed=changed)
