@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 
 from consumer.shape.csv_rows import cells_of, rows_of
 from consumer.shape.filters import ENVIRONMENT, EVENT_TYPE, HISTORICAL, PROFILE
-from consumer.streams.rules import LineBreaks, Privacy, RowRules
+from consumer.streams.rules import Filter, LineBreaks, Privacy, RowRules
 
 _REASONS = {
     "event_types": EVENT_TYPE,
@@ -18,7 +18,7 @@ _REASONS = {
     "historical_before": HISTORICAL,
     "environments": ENVIRONMENT,
 }
-"""Why a row is dropped, by the field of `Filter` that drops it."""
+"""Why a row is dropped, by the field of `Filter` that drops it; one that is not here is judged record by record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +37,8 @@ def one_filter(before: RowRules, after: RowRules) -> str | None:
     """
     if replace(before, filter=after.filter) != after:
         return None
-    names = [name for name in _REASONS if getattr(before.filter, name) != getattr(after.filter, name)]
-    reasons = {_REASONS[name] for name in names}
+    names = [one.name for one in fields(Filter) if getattr(before.filter, one.name) != getattr(after.filter, one.name)]
+    reasons = {_REASONS.get(name) for name in names}
     return reasons.pop() if len(reasons) == 1 else None
 
 

@@ -203,11 +203,6 @@ def undo_races_a_second_replay(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(protocol, "refuse_overlap", blind)
 
 
-def worker_drops_the_word(patch: pytest.MonkeyPatch) -> None:
-    """Its manifest, for late rows, goes over the one that says `replaying`."""
-    patch.setattr(publisher, "_ends", lambda ending, day, n: True)
-
-
 def erasures_resurrected(patch: pytest.MonkeyPatch) -> None:
     for module in (basis_module, view_module, stored_module):
         patch.setattr(module, "erasures", lambda records, day, partition: ())
@@ -235,7 +230,6 @@ PAST_BREAKS: dict[Break, int] = {
     manifest_without_the_word: 2,
     row_across_the_border: 2,
     undo_races_a_second_replay: 20,
-    worker_drops_the_word: 0,
     erasures_resurrected: 10,
     body_not_kept: 2,
     todays_key_below_head: 2,
