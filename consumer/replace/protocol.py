@@ -25,7 +25,7 @@ BodyOf = Callable[[NewObject], Body]
 
 
 def record_new(services: Services, seen: Replacements, record: Replacement) -> Replacement:
-    """Put the record under the next number. `seen` is the log as the plan saw it.
+    """Put the record under the next number. `seen` is the log as the plan saw it, for every batch of its days.
 
     Raises RefusedError where another replacement of the same days and partitions came first.
     """
@@ -47,13 +47,18 @@ def refuse_overlap(
     *,
     seen: int | None = None,
 ) -> None:
-    """Raise RefusedError where a replacement of these days is half done, or (from number `seen` on) new."""
-    for other in found.touching(days, partitions):
-        if seen is not None and other.n >= seen:
+    """Raise RefusedError where a replacement of these days is half done, or (from number `seen` on) new.
+
+    A new erasure counts for all days that it was asked for: rows that the plan brings back have to know of it.
+    """
+    days = tuple(days)
+    for other in () if seen is None else found.records[seen:]:
+        if other.touches(days, partitions) or other.erases(days, partitions):
             raise RefusedError(
                 f"{other.kind} {other.n} of {services.stream} came over days {other.days[0]} to {other.days[-1]} since"
                 " the plan was made: run the command again"
             )
+    for other in found.touching(days, partitions):
         if not finished(services, other):
             raise RefusedError(
                 f"{other.kind} {other.n} of {services.stream}, days {other.days[0]} to {other.days[-1]}, is half done:"

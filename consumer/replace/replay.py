@@ -212,7 +212,6 @@ class Replay:
                 ),
             )
             finish(services, record, lambda one: bodies.body(one.entry))
-        self._read_log()
         return record
 
     def _finish(self, record: Replacement) -> None:

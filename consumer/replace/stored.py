@@ -192,7 +192,6 @@ class Restatement:
                 ),
             )
             finish(services, record, lambda one: bodies.body(one.entry))
-        self._replacements = services.ask(services.log.read)
         return record
 
     @staticmethod

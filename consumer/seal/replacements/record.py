@@ -120,8 +120,14 @@ class Replacement:
 
     def touches(self, days: Iterable[date], partitions: Iterable[int] | None) -> bool:
         """Whether it shares a day and a partition with these; None: all partitions."""
-        if not set(self.days) & set(days):
-            return False
+        return bool(set(self.days) & set(days)) and self._shares(partitions)
+
+    def erases(self, days: Iterable[date], partitions: Iterable[int] | None) -> bool:
+        """Whether it is an erasure that holds for rows of these days and partitions, whenever they are made."""
+        held = self.erasure is not None and any(self.first <= day <= self.last for day in days)
+        return held and self._shares(partitions)
+
+    def _shares(self, partitions: Iterable[int] | None) -> bool:
         return partitions is None or self.partitions is None or bool(set(self.partitions) & set(partitions))
 
     def of_day(self, day: date) -> tuple[NewObject, ...]:

@@ -251,6 +251,25 @@ def test_two_plans_for_the_same_days(tmp_path: Path) -> None:
     assert one.verify().findings == ()
 
 
+def test_another_replay_between_two_batches(tmp_path: Path) -> None:
+    """The second batch was planned before it: its record would name bodies that do not lie there any more."""
+    one = past(tmp_path, most_bytes=1)
+    work = one.work(1, 2)
+    plan, store = work.plan(), one.store
+    assert isinstance(store, RoughStore)
+
+    def other(call: str, key: str) -> None:
+        if key.endswith("_replays/events/00000000.json"):
+            store.after = lambda call, key: None
+            one.replay(2, 2)
+
+    store.after = other
+    with working_folder(tmp_path / "spool") as folder, pytest.raises(RefusedError, match="since the plan was made"):
+        work.apply(plan, folder)
+    assert [record.days for record in ReplacementLog(store, STREAM).read().records] == [(day(1),), (day(2),)]
+    assert one.verify().findings == ()
+
+
 def test_a_working_folder_is_gone_afterwards_and_no_stranger_to_a_worker(tmp_path: Path) -> None:
     spool = tmp_path / "spool"
     with working_folder(spool) as one, working_folder(spool) as two:

@@ -139,6 +139,11 @@ def test_overlaps_are_of_days_and_partitions() -> None:
     assert not record.touches([day(1)], [2])
     assert not record.touches([day(2)], None)
     assert replacement().touches([day(0)], [7])
+    assert not record.erases([day(0)], None)
+    erasure = replacement(kind=ReplacementKind.ERASE, erasure=ERASURE, partitions=(0,), first=day(0), last=day(3))
+    assert erasure.erases([day(2), day(9)], [0]), "also of days of which it changed nothing"
+    assert not erasure.erases([day(2)], [1])
+    assert not erasure.erases([day(9)], None)
     log = chained(RoughStore(), record, replacement(days=(day(1),)), replacement(days=(day(5),)))
     assert [found.n for found in log.read().touching([day(1)], [0])] == [1, 0]
 
