@@ -115,25 +115,6 @@ def test_a_missing_permission_is_named_and_waited_for(
     ask(store)
 
 
-def test_an_old_version_needs_a_right_of_its_own(store_under: Callable[[str], S3Store], minio: S3Address) -> None:
-    """What `replay --undo` reads in a bucket that keeps versions."""
-    store = store_under("")
-    name = store.location.removeprefix("s3://").partition("/")[0]
-    minio.client().put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
-    first = store.put("there", SMALL, condition=Absent())
-    assert isinstance(first, Written)
-    old = store.head("there")
-    assert old is not None
-    assert isinstance(store.put("there", BytesBody(b"y"), condition=Match(first.etag)), Written)
-    with pytest.raises(TransientError, match=r"was refused: 403.*s3:GetObjectVersion"):
-        store_under("s3:GetObjectVersion").open("there", version_id=old.version_id)
-    store_under("")
-    reader = store.open("there", version_id=old.version_id)
-    assert reader is not None
-    with reader:
-        assert reader.read() == SMALL.data
-
-
 def test_without_the_right_to_abort_parts_are_left(
     store_under: Callable[[str], S3Store], minio: S3Address, capsys: pytest.CaptureFixture[str]
 ) -> None:
