@@ -76,8 +76,10 @@ class ObjectPlan:
 
     def count(self, change: Change, reason: str) -> None:
         """What differs in a batch, rows coming and going for this reason."""
-        self.added.update({reason: change.added} if change.added else {})
-        self.removed.update({reason: change.removed} if change.removed else {})
+        if change.added:
+            self.added[reason] += change.added
+        if change.removed:
+            self.removed[reason] += change.removed
         self.changed.update(change.changed)
 
     def same(self, header: tuple[str, ...], stored_header: tuple[str, ...]) -> bool:

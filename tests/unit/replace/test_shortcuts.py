@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.replace.shortcuts import Change, cells_alone, comings_and_goings, one_filter, other_cells
-from consumer.replace.verdicts import AtOnce, Judge
+from consumer.replace.verdicts import AtOnce, Judge, Pair
 from consumer.shape.csv_text import line
 from consumer.streams.rules import LineBreaks, Method, Privacy, RowRules
 from tests.builders.past import Past, rules
@@ -59,7 +59,12 @@ def test_it_is_what_judging_each_record_comes_to(tmp_path: Path, monkeypatch: py
     (tmp_path / "one").mkdir()
     (tmp_path / "other").mkdir()
     at_once, found = Judge.at_once, list[AtOnce | None]()
-    monkeypatch.setattr(Judge, "at_once", lambda self, pair: found.append(at_once(self, pair)) or found[-1])
+
+    def spied(self: Judge, pair: Pair) -> AtOnce | None:
+        found.append(at_once(self, pair))
+        return found[-1]
+
+    monkeypatch.setattr(Judge, "at_once", spied)
     quick = plan(tmp_path / "one", *CHANGES[what])
     assert found
     assert None not in found
