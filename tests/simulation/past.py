@@ -227,8 +227,8 @@ class PastScript(Script):
         day = now.date() + timedelta(days=random.choices([0, -1, -2, -3, 1, 5], [60, 14, 8, 5, 8, 2])[0])
         kind = random.choice("aab")
         moved = day + timedelta(days=random.choice([-1, 1])) if random.random() < 0.1 else None
-        data = rows.value(str(self.serial), kind, day, moved=moved)
-        data = random.choices([data, b"bad", None], [92, 5, 3])[0]
+        good = rows.value(str(self.serial), kind, day, moved=moved)
+        data = random.choices([good, b"bad", None], [92, 5, 3])[0]
         world.cluster.histories[number].append(data, int(now.timestamp() * 1000), now, transaction)
 
     def _days(self) -> list[date]:
