@@ -52,7 +52,7 @@ lint: setup ## ruff's rules and format
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 
-format: setup ## apply what ruff can mend
+format: setup ## apply what ruff can fix
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 

@@ -1,4 +1,4 @@
-"""`accept-gap`: record that offsets are lost, so that a halted partition goes on. Joins no group, touches no spool."""
+"""`accept-gap`: record that offsets are lost, so a halted partition continues. Joins no group, touches no spool."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _outside(settings: Settings, place: TopicPartition, patience: RetryBudget, p
     stream = settings.stream_of(place.topic)
     if stream is None:
         known = ", ".join(stream.topic for stream in settings.streams)
-        raise UsageError(f"no stream of the settings reads topic {place.topic!r}; they read {known}")
+        raise UsageError(f"no stream in the settings reads topic {place.topic!r}; they read {known}")
     admin = KafkaAdmin(settings.kafka)
     return Outside(settings, stream, admin, store_of(stream.destination), patience.ask, pool)
 
@@ -102,5 +102,5 @@ def _show(record: Record, *, as_json: bool) -> None:
         print_json({"partition": str(record.partition), "lost": lost, "record": key, "n": record.n})
         return
     count = record.lost.end - record.lost.start
-    say(f"recorded in {key}: {record.partition} goes on at offset {record.resume}, without {count:,} offsets")
-    say("A running worker goes on within a minute. Days that may lack rows are published as incomplete: gap.")
+    say(f"recorded in {key}: {record.partition} continues at offset {record.resume}, without {count:,} offsets")
+    say("A running worker continues within a minute. Days that may lack rows are published as incomplete: gap.")

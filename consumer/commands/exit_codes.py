@@ -24,11 +24,11 @@ MEANINGS: Mapping[ExitCode, str] = {
     ExitCode.DONE: "done; `run` also when SIGTERM or SIGINT stopped it",
     ExitCode.FOUND: "`verify` or `check` found something, or the demo's own check did",
     ExitCode.USAGE: "bad usage or settings",
-    ExitCode.HALTED: "halted: an operator must decide, the message says what. Wins over 4",
+    ExitCode.HALTED: "halted: an operator must decide, the message says what. Takes precedence over 4",
     ExitCode.GAVE_UP: "gave up on an outage, after `schedule.give_up_after`; one-shot commands and `run --once` only",
     ExitCode.UNEXPECTED: "unexpected error: one line and where the details are, or with `--debug` the traceback",
     ExitCode.INTERRUPTED: "SIGINT stopped a one-shot command",
-    ExitCode.NO_READER: "nobody reads the output any more (`| head`)",
+    ExitCode.NO_READER: "the output is no longer read (`| head`)",
     ExitCode.TERMINATED: "SIGTERM stopped a one-shot command",
 }
 """What each says, for docs/commands.md."""

@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
-from consumer.commands.process import SystemTroubleError
+from consumer.commands.process import SystemFailureError
 from consumer.commands.session import Session, session_of
 
 
@@ -88,7 +88,7 @@ class Command(PrintingCommand):
         try:
             return super().invoke(ctx)
         except (OSError, EOFError) as error:
-            raise SystemTroubleError(error) from error
+            raise SystemFailureError(error) from error
 
 
 def set_up_logs(session: Session) -> None:

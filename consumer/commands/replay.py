@@ -1,4 +1,4 @@
-"""`replay`: stored days anew under today's rules, in place, with a plan first; `replay --undo`: the old bodies back."""
+"""`replay`: stored days rewritten by today's rules, in place, plan first; `replay --undo`: the old bodies back."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def scope_of(first: str | None, last: str | None, partitions: Sequence[int]) -> 
     """The days and partitions that the options name. Raises UsageError."""
     low, high = day_of("--from", first), day_of("--to", last)
     if low is None or high is None:
-        raise UsageError("--from and --to are needed, or --day")
+        raise UsageError("--from and --to, or --day, are required")
     if low > high:
         raise UsageError(f"--from {low} is after --to {high}")
     return Scope(low, high, tuple(sorted(set(partitions))) or None)
@@ -113,7 +113,7 @@ def chosen(settings: Settings, names: Sequence[str]) -> list[StreamSettings]:
 def require_answer(*, dry_run: bool, yes: bool) -> None:
     """Raise UsageError where nobody could answer the question before anything is read."""
     if not dry_run and not yes and not sys.stdin.isatty():
-        raise UsageError("there is no terminal to ask on: look at the plan with --dry-run, then run it with --yes")
+        raise UsageError("no terminal to ask on: look at the plan with --dry-run, then run it with --yes")
 
 
 def confirmed(question: str) -> bool:

@@ -1,4 +1,4 @@
-"""`rewrite`: today's privacy rules on stored days; `erase`: persons removed from them. Both from the bucket alone."""
+"""`rewrite`: today's privacy rules on stored days; `erase`: persons removed from them. Both only from the bucket."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def erase(
 ) -> None:
     """Plan, ask, do, and say what is left elsewhere. Raises UsageError, RefusedError, HaltError, GaveUpError."""
     if (first is None) != (last is None):
-        raise UsageError("--from and --to go together; without both all stored days are meant")
+        raise UsageError("--from and --to go together; without them, all stored days")
     require_answer(dry_run=dry_run, yes=yes)
     persons = values_in(values)
     wanted = [(stream, _erasure(settings, stream, column, mode, persons)) for stream in chosen(settings, streams)]
@@ -112,7 +112,7 @@ def _restated(
 
 
 def values_in(path: Path) -> list[str]:
-    """One value a line; lines lose their end alone, empty ones are skipped. Raises UsageError, which shows no value."""
+    """One value a line; lines lose only their end, empty ones are skipped. Raises UsageError, which shows no value."""
     try:
         lines = path.read_bytes().decode().split("\n")
     except OSError as error:
@@ -121,7 +121,7 @@ def values_in(path: Path) -> list[str]:
         raise UsageError(f"--values: {path} is not UTF-8") from error
     found = [line.removesuffix("\r") for line in lines]
     if not any(found):
-        raise UsageError(f"--values: {path} has no value; write one a line")
+        raise UsageError(f"--values: {path} has no values; write one per line")
     return [line for line in found if line]
 
 
@@ -131,7 +131,7 @@ def _erasure(settings: Settings, stream: StreamSettings, column: str, mode: str,
         raise UsageError(f"--column: stream {stream.name} has no column {column!r}; it has {', '.join(names)}")
     method = stream.rules.privacy.columns.get(column)
     if method in {Method.DROP, Method.TRUNCATE_IP}:
-        raise UsageError(f"--column: {column} of {stream.name} is stored after {method}, so that no value matches it")
+        raise UsageError(f"--column: {column} of {stream.name} is stored after {method}, so no value matches it")
     keys = settings.privacy.key_bytes()
     name = stream.rules.privacy.key or next(iter(keys), None)
     if name is None:
@@ -148,7 +148,7 @@ def _all_days(services: Services) -> Scope | None:
 
 def _show_left(left: Leftovers, stream: StreamSettings, settings: Settings) -> None:
     """What the command may not delete: the operator has to."""
-    typer.echo(f"what may still hold these persons, and is for you to delete ({stream.name}):")
+    typer.echo(f"what may still hold these persons, and is yours to delete ({stream.name}):")
     named: list[tuple[str, Sequence[str]]] = [
         ("old bodies that replacements kept", left.kept),
         ("exports", left.exports),

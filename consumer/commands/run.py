@@ -1,4 +1,4 @@
-"""`run`: the worker, for ever, or `--once` until what is due is sealed."""
+"""`run`: the worker, forever, or `--once` until what is due is sealed."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class Session:
         from consumer.settings.masking import secret_values  # noqa: PLC0415
 
         if self.config is None:
-            raise UsageError("no settings file given; write adapty-sink --config sink.toml COMMAND")
+            raise UsageError("no settings file given; run adapty-sink --config sink.toml COMMAND")
         self.read = load_settings(self.config, os.environ)
         hide(secret_values(self.read))
 
@@ -56,5 +56,5 @@ def session_of(context: typer.Context) -> Session:
     """The session of a command's context."""
     found = context.find_object(Session)
     if found is None:
-        raise UsageError("a command runs below adapty-sink, not by itself")
+        raise UsageError("a command is run by adapty-sink, not by itself")
     return found

@@ -60,7 +60,7 @@ def _days(first: str | None, last: str | None) -> Days:
 
 
 def _verified(stream: StreamSettings, days: Days, patience: RetryBudget, advance: _Advance) -> Report:
-    """One stream. A destination that is missing is a finding of that stream, and the others go on."""
+    """One stream. A destination that is missing is a finding of that stream, and the others continue."""
     store = store_of(stream.destination)
 
     def told(size: int) -> None:
@@ -79,7 +79,7 @@ def _verified(stream: StreamSettings, days: Days, patience: RetryBudget, advance
         )
         return verify_stream(VerifyTarget(stream.name, stream.topic, column_names(stream.rules), store), days, ways)
     except HaltError as error:
-        finding = Finding("", Problem.UNREACHABLE, error.message, "mend the destination, then verify again")
+        finding = Finding("", Problem.UNREACHABLE, error.message, "fix the destination, then verify again")
         return Report(stream.name, store.location, findings=(finding,))
     except BaseException:
         patience.stop()
@@ -122,7 +122,7 @@ def compare_rows(services: Services, report: Report, days: Days) -> Report:
         what = (
             f"{len(found.gone)} days from {found.gone[0]} to {found.gone[-1]} were not compared: Kafka has lost records"
         )
-        findings.append(Finding("", Problem.ROWS, what, "nothing: retention was faster", note=True))
+        findings.append(Finding("", Problem.ROWS, what, "nothing: retention deleted them first", note=True))
     return replace(report, findings=once([*report.findings, *findings]))
 
 
@@ -134,7 +134,7 @@ def _day_of(key: str) -> str:
 
 
 class _Advance:
-    """How far the reading has come; shown on a terminal alone."""
+    """How far the reading has come; shown only on a terminal."""
 
     def __init__(
         self, begin: Callable[[str, int], None] = lambda *_: None, read: Callable[[int], None] = lambda _: None

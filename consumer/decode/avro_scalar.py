@@ -173,7 +173,7 @@ def names_size(names: Iterable[str]) -> int:
 
 
 def decode(read: Reader, buffer: bytes, output: int | None = None) -> tuple[Value, int]:
-    """The value of a whole datum, and the number of texts mended. Raises BadRecordError unless all bytes are used.
+    """The value of a whole datum, and the number of texts repaired. Raises BadRecordError unless all bytes are used.
 
     `output` are the bytes that symbols and names may have (None: as many as there are).
     """

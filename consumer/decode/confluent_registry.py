@@ -23,9 +23,9 @@ a schema."""
 LONGEST_ANSWER = 500
 """Characters of an answer that a message repeats."""
 MOST_REFERENCES = 1_000
-"""Schemas that one schema refers to, directly or through others: a registry must not keep us asking for ever."""
+"""Schemas that one schema refers to, directly or through others: a registry must not keep us asking forever."""
 FAST = {"timeout": 10, "max.retries": 1, "retries.wait.ms": 200}
-"""A request fails within seconds: waiting out an outage is for the worker, which goes on polling."""
+"""A request fails within seconds: waiting out an outage is for the worker, which continues polling."""
 
 T = TypeVar("T")
 
@@ -94,10 +94,10 @@ class ConfluentRegistry:
         self._client.close()
 
     def _read(self, path: str, query: dict[str, Any] | None = None) -> _Text:
-        """A schema as the registry has it now; the client's own methods would keep it for ever."""
+        """A schema as the registry has it now; the client's own methods would keep it forever."""
         raw = self._client._rest_client.get(path, query)  # noqa: SLF001 - the public ones fill a cache without bounds
         if not isinstance(raw, dict) or "schema" not in raw:
-            raise ValueError(f"that is no schema: {raw!r:.100}")
+            raise ValueError(f"that is not a schema: {raw!r:.100}")
         return _Text(raw["schema"], raw.get("references") or ())
 
     def _whole(self, schema: _Text) -> str:

@@ -1,8 +1,8 @@
 """JSON objects into values, one at a time and exact.
 
 orjson decides what is JSON, with four indulgences: NaN and infinities are read as what they say (Python writes them),
-lone surrogates and invalid UTF-8 inside text are mended, a number keeps all its digits, and a byte order mark before it
-is skipped. The last name of an object's duplicates counts. Nesting is bounded, and the bound does not depend on how
+lone surrogates and invalid UTF-8 inside text are replaced, a number keeps all its digits, and a byte order mark before
+it is skipped. The last name of an object's duplicates counts. Nesting is bounded, and the bound does not depend on how
 deep Python's own stack is.
 """
 
@@ -51,7 +51,7 @@ _DOUBLES = json.JSONDecoder(parse_int=_whole)
 
 
 def parse(value: bytes, version: int = ROWS_VERSION) -> tuple[Value, int]:
-    """The JSON value, and the number of texts mended, by the row rules of this version.
+    """The JSON value, and the number of texts repaired, by the row rules of this version.
 
     Raises BadRecordError (undecodable).
     """

@@ -1,7 +1,7 @@
 """HTTP for the schema registry's client, bounded: a deadline over a whole question, a limit on each answer's bytes.
 
 The client library sets timeouts for single reads only, so a server that sends a byte every few seconds would hold it
-for ever; and it takes whatever length, packed or not, into memory.
+forever; and it takes whatever length, packed or not, into memory.
 """
 
 from __future__ import annotations

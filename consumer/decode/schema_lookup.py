@@ -51,7 +51,7 @@ class _Entry:
 
 @dataclass(slots=True)
 class _Wait:
-    """A partition that cannot go on yet: since when, when it looked last, whether a grace is what it waits for."""
+    """A partition that cannot continue yet: since when, when it looked last, whether a grace is what it waits for."""
 
     since: float
     looked_at: float
@@ -112,7 +112,7 @@ class SchemaLookup:
         return entry
 
     def _believed(self, partition: TopicPartition, entry: _Entry, now: float, wait: _Wait) -> bool:
-        """Whether the answer decides. What came while the partition waits for others stays good until it goes on."""
+        """Whether the answer decides. What came while the partition waits for others stays good until it continues."""
         assert entry.answer is not None
         if entry.answer.final:
             return True

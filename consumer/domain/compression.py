@@ -18,4 +18,4 @@ def compression_of(key: str) -> Compression:
     for compression, suffix in SUFFIXES.items():
         if suffix == ending:
             return compression
-    raise ValueError(f"{key} ends like no compression that is known here")
+    raise ValueError(f"{key} does not end like any known compression")

@@ -93,7 +93,7 @@ class RefusedError(SinkError):
 
 
 class UsageError(SinkError):
-    """Bad usage or settings: exit 2. The text lists every mistake found."""
+    """Bad usage or settings: exit 2. The text lists every problem found."""
 
 
 class GaveUpError(SinkError):

@@ -18,7 +18,7 @@ def text(raw: Mapping[str, Any], name: str) -> str:
     """A text. Raises FieldError."""
     value = raw[name]
     if not isinstance(value, str):
-        raise FieldError(f"{name} is no text")
+        raise FieldError(f"{name} is not text")
     return value
 
 
@@ -26,7 +26,7 @@ def whole(raw: Mapping[str, Any], name: str, least: int = 0) -> int:
     """An integer of 64 bits, `least` or more. Raises FieldError."""
     value = raw[name]
     if type(value) is not int or not least <= value <= LARGEST:
-        raise FieldError(f"{name} is no integer from {least} on")
+        raise FieldError(f"{name} is not an integer of {least} or more")
     return value
 
 
@@ -51,7 +51,7 @@ def day(raw: Mapping[str, Any], name: str) -> date:
 def table(raw: object, name: str) -> dict[str, Any]:
     """An object. Raises FieldError."""
     if not isinstance(raw, dict):
-        raise FieldError(f"{name} is no object")
+        raise FieldError(f"{name} is not an object")
     return raw
 
 
@@ -59,7 +59,7 @@ def tables(raw: Mapping[str, Any], name: str) -> Sequence[dict[str, Any]]:
     """A list of objects. Raises FieldError."""
     value = raw[name]
     if not isinstance(value, list):
-        raise FieldError(f"{name} is no list")
+        raise FieldError(f"{name} is not a list")
     return [table(item, name) for item in value]
 
 

@@ -42,9 +42,9 @@ def location_of(url: str) -> Location:
     except ValueError:
         raise ValueError("is not a URL") from None
     if "@" in parts.netloc:
-        raise ValueError("holds a user or password; put them into access_key_id and secret_access_key")
+        raise ValueError("contains a user or password; put them into access_key_id and secret_access_key")
     if parts.query or parts.fragment:
-        raise ValueError("holds '?' or '#'; a folder may not")
+        raise ValueError("contains '?' or '#', which a folder cannot")
     if parts.scheme not in SCHEMES:
         raise ValueError('is not a destination; write "s3://bucket/folder" or "file:///folder"')
     return SCHEMES[parts.scheme](parts)
@@ -52,7 +52,7 @@ def location_of(url: str) -> Location:
 
 def _in_bucket(parts: SplitResult) -> Location:
     if not _BUCKET.fullmatch(parts.netloc):
-        raise ValueError(f'names no bucket; write "{parts.scheme}://bucket/folder"')
+        raise ValueError(f'has no bucket; write "{parts.scheme}://bucket/folder"')
     folder = parts.path.strip("/")
     if len(folder.encode()) > LONGEST_FOLDER:
         raise ValueError(f"is too long; a folder has {LONGEST_FOLDER} bytes at most")
@@ -64,7 +64,7 @@ def _in_bucket(parts: SplitResult) -> Location:
 def _local(parts: SplitResult) -> Location:
     path = unquote(parts.path)
     if parts.netloc not in {"", "localhost"} or not path.strip("/"):
-        raise ValueError('names no full path; write three slashes, e.g. "file:///var/lib/sink/out"')
+        raise ValueError('is not a full path; write three slashes, e.g. "file:///var/lib/sink/out"')
     if ".." in path.split("/") or not path.isprintable():
         raise ValueError("has a '..' or a control character in its path; write the full path")
     return Location(parts.scheme, "", path.strip("/"))

@@ -156,7 +156,7 @@ class Content:
         while True:
             manifest = self.source.manifest(day)
             if manifest is None:
-                raise HaltError(HaltReason.OBJECT_MISMATCH, f"the manifest of {day} is gone: run adapty-sink verify")
+                raise HaltError(HaltReason.OBJECT_MISMATCH, f"the manifest of {day} is missing: run adapty-sink verify")
             if manifest.get("replaying") is None:
                 return manifest
             self.source.tries.again(day, f"is being replaced (replacement {manifest['replaying']})")

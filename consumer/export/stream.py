@@ -25,7 +25,7 @@ from consumer.store.compression import CODECS
 from consumer.streams.rules import RowRules
 
 OVERTAKEN_TRIES = 3
-"""How often an export begins anew because another one wrote the same name."""
+"""How often an export starts over because another one wrote the same name."""
 UNPACKED_TIMES = 12
 """A packed object has about so many times its bytes of rows, at most: for the size of an upload's parts."""
 
@@ -103,7 +103,7 @@ class StreamExport:
             except DayChangedError as changed:
                 tries.again(changed.day, "changed while it was read")
             survey = surveyor.survey()
-        raise UsageError("another export writes the same name at this moment: ask again once it has ended")
+        raise UsageError("another export is writing the same name: run this again once it has ended")
 
     def _asked(self, order: Order, attempt: Callable[[], Ended]) -> Ended:
         """The attempt, and over again while an outage lasts; what went into a pipe cannot be taken back."""
@@ -122,7 +122,7 @@ class StreamExport:
             if not order.force:
                 raise UsageError(
                     f"{self.target.where(standing.file)} holds another export: {', '.join(differences)}."
-                    " Give --force to replace it"
+                    " Use --force to replace it"
                 )
         return self._write(order, surveyor, survey, identity, tries)
 
@@ -172,7 +172,7 @@ class StreamExport:
         return HaltError(
             HaltReason.RETENTION_HOLE,
             f"no day from {order.days[0]} to {order.days[-1]} is known: {self.outside.store.location} has no manifest"
-            f" of them, and topic {self.outside.stream.topic} does not reach back so far. Nothing was written",
+            f" of them, and topic {self.outside.stream.topic} does not reach back that far. Nothing was written",
         )
 
 

@@ -196,7 +196,7 @@ def sidecar_from(data: bytes, where: str) -> Sidecar:
         json_fields.text(raw, "settings")
         json_fields.whole(raw, "bytes")
         if not isinstance(raw["columns"], list):
-            raise json_fields.FieldError("columns is no list")
+            raise json_fields.FieldError("columns is not a list")
     except (KeyError, ValueError) as error:
         raise UsageError(f"{where} is not what an export wrote ({error}): move it away") from error
     return raw

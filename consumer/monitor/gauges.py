@@ -26,7 +26,7 @@ class Gauges:
     _rebalances: int = 0
 
     def show(self, snapshot: Snapshot, broker: Health, stores: Mapping[str, Health]) -> None:
-        """Set every gauge anew."""
+        """Set every gauge again."""
         for found in snapshot.status.partitions:
             self._partition(found)
         halts = {halt.stream: halt.reason for halt in snapshot.status.halted if halt.partition is None}

@@ -135,7 +135,7 @@ def _spool(worker: Worker, partitions: Sequence[Partition]) -> SpoolView:
 
 
 def _unready(observations: Observations, *, assigned: bool) -> list[str]:
-    """Why the worker cannot work; a store counts where no stream's answers, as the others go on without it."""
+    """Why the worker cannot work; a store counts where no stream's answers, as the others continue without it."""
     found = [] if assigned else ["not a member of the consumer group yet"]
     if observations.broker.trouble:
         found.append(f"broker: {observations.broker.trouble}")

@@ -99,7 +99,7 @@ def _clean(name: str, value: object, depth: int = 0) -> object:
 
 
 def _shown(value: object, longest: int) -> str:
-    """Text, cut; of bytes the size, and of objects that have no text of their own, the type alone."""
+    """Text, cut; of bytes the size, and of objects that have no text of their own, only the type."""
     if isinstance(value, (bytes, bytearray, memoryview)):
         return f"<{len(value)} bytes>"
     if type(value).__str__ is object.__str__:

@@ -176,7 +176,7 @@ class Metrics:
         Meta(
             "unexpected_errors_total",
             STREAM,
-            "Errors that nobody foresaw: each stopped one partition, or the publishing of the stream, for a minute.",
+            "Unforeseen errors: each stopped one partition, or the publishing of the stream, for a minute.",
         ),
     ]
     build_info: Annotated[
@@ -218,7 +218,7 @@ class Metrics:
         self.unexpected_errors.labels(stream)
 
     def mark(self, gauge: Gauge, stream: str, partition: TopicPartition, reason: str | None) -> None:
-        """Set `paused` or `halted` of a partition to this reason alone; None takes the mark away."""
+        """Set `paused` or `halted` of a partition to only this reason; None takes the mark away."""
         place = _place(stream, partition)
         gauge.remove_by_labels(place)
         if reason is not None:

@@ -49,7 +49,7 @@ class Snapshot:
 
 @dataclass(slots=True)
 class SnapshotHolder:
-    """Written by the loop alone, read by any thread. `beat_at` is the monotonic moment of the loop's last turn."""
+    """Written only by the loop, read by any thread. `beat_at` is the monotonic moment of the loop's last turn."""
 
     beat_at: float
     snapshot: Snapshot | None = field(default=None)

@@ -1,4 +1,4 @@
-"""Where every partition stands: what `status` prints and `/status` answers. Data alone."""
+"""Where every partition stands: what `status` prints and `/status` answers. Only data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class PartitionStatus:
 
     `end` is the stable end of the log (LSO), which is what a reader of committed records can reach. `held` is
     end - committed: normal until the day is sealed. `position`, `lag` (end - position) and `open_days` (days with rows
-    that no seal took yet) are known to the worker alone. `next_seal` lies in the past while a seal is overdue.
+    that no seal took yet) are known only to the worker. `next_seal` lies in the past while a seal is overdue.
     So is `phase`: what the worker does with the partition, or "halted" or "unexpected_error"; elsewhere it is left out.
     `retention_hours` are those until retention reaches the committed offset; None where nothing expires by age.
     """

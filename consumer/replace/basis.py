@@ -44,7 +44,7 @@ def basis_of(listed: Sequence[Listed], replacements: Replacements) -> Basis:
 
 
 def erasures(records: Sequence[Replacement], day: date, partition: int) -> tuple[int, ...]:
-    """The numbers of the erasures that hold for rows of this day and partition, whoever makes them anew."""
+    """The numbers of the erasures that hold for rows of this day and partition, whoever makes them again."""
     return tuple(
         record.n
         for record in records

@@ -223,5 +223,5 @@ def refuse_gone(days: Iterable[date], *, skip: bool) -> None:
         names = ", ".join(map(str, days))
         raise RefusedError(
             f"Kafka has lost records of {names} to retention, so these days cannot be replayed: ask for the days after"
-            " them, or add --skip-gone to leave them out"
+            " them, or use --skip-gone to leave them out"
         )

@@ -55,14 +55,14 @@ def refuse_overlap(
     for other in () if seen is None else found.records[seen:]:
         if other.touches(days, partitions) or other.erases(days, partitions):
             raise RefusedError(
-                f"{other.kind} {other.n} of {services.stream} came over days {other.days[0]} to {other.days[-1]} since"
+                f"{other.kind} {other.n} of {services.stream} came over days {other.days[0]} to {other.days[-1]} after"
                 " the plan was made: run the command again"
             )
     for other in found.touching(days, partitions):
         if not finished(services, other):
             raise RefusedError(
                 f"{other.kind} {other.n} of {services.stream}, days {other.days[0]} to {other.days[-1]}, is half done:"
-                f" let it end where it runs, else run its own command again ({command_of(other)})"
+                f" let it finish where it runs, or run its command again ({command_of(other)})"
             )
 
 
@@ -153,8 +153,8 @@ def _mark(services: Services, record: Replacement, day: date) -> None:
         other = services.publisher.mark(day, record.n)
         if other is not None:
             raise TransientError(
-                f"replacement {other} of {services.stream} is putting objects of {day}: if no command runs that does,"
-                " run that one again"
+                f"replacement {other} of {services.stream} is writing objects of {day}: if that command is no longer"
+                " running, run it again"
             )
 
     services.ask(mark)
@@ -192,6 +192,6 @@ def metadata_of(services: Services, record: Replacement, one: NewObject) -> dict
 
 def _changed(record: Replacement, one: NewObject) -> RefusedError:
     return RefusedError(
-        f"{one.entry.key} is not the body any more that {record.kind} {record.n} found: somebody else wrote over it."
-        " adapty-sink verify says what stands there"
+        f"{one.entry.key} is no longer the body that {record.kind} {record.n} found: it was overwritten."
+        " adapty-sink verify says what is there"
     )

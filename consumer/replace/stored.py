@@ -1,4 +1,4 @@
-"""Rewrite and erase: stored rows treated cell by cell, from the bucket alone, into the objects that they lie in."""
+"""Rewrite and erase: stored rows treated cell by cell, only from the bucket, into the objects that they lie in."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Undo: the bodies that a replacement kept, to the byte, back under their keys, as a replacement of its own."""
+"""Undo: the bodies that a replacement kept, to the byte, back under their keys, as a replacement itself."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ class Undo:
                     )
 
     def _before(self, found: Replacements, undone: Replacement, one: NewObject) -> NewObject:
-        """The object as it was before; an added one with its header alone."""
+        """The object as it was before; an added one with only its header."""
         current = former_of(self._services, one.entry.key)
         if current is None or current[0].sha256 != one.sha256:
             raise RefusedError(
@@ -163,7 +163,7 @@ class Undo:
         return reader
 
     def _body(self, undone: Replacement, one: NewObject) -> Body:
-        """The body of an object of the undo: read from the store as it is sent there, or a header alone."""
+        """The body of an object of the undo: read from the store as it is sent there, or only a header."""
         new = next(new for new in undone.objects if new.entry.key == one.entry.key)
         if new.former is None:
             return self._empty(new)

@@ -57,7 +57,7 @@ class Chain:
         return Chain((*self.records, record), (*self.digests, hashlib.sha256(data).hexdigest()))
 
     def covering(self, offset: int) -> Record | None:
-        """The record that decides for ever how `offset` is judged; None where no seal reached it yet."""
+        """The record that decides forever how `offset` is judged; None where no seal reached it yet."""
         low, high = 0, len(self.records)
         while low < high:
             middle = (low + high) // 2

@@ -148,7 +148,7 @@ def decide(at: Situation) -> Decision:
 def _clock_objection(at: Situation) -> Decision | None:
     if at.now - at.store_now > CLOCK_TOLERANCE:
         ahead = (at.now - at.store_now).total_seconds()
-        return NotYet(f"the clock is {ahead:.0f} s ahead of the store's: set it right, no day is sealed before that")
+        return NotYet(f"the clock is {ahead:.0f} s ahead of the store's: correct it, no day is sealed before that")
     if not at.schedule.allows(at.cutoff, at.store_now):
         return NotYet(f"{at.cutoff} is not due yet by the store's clock")
     return None
@@ -178,7 +178,7 @@ def _quarantine_objection(at: Situation) -> Decision | None:
     return Halt(
         HaltReason.QUARANTINE_RATIO,
         f"{bad} of {read} records since offset {at.chain.reach.through} cannot become rows, more than "
-        f"quarantine.max_ratio = {at.max_ratio}: mend format, schema or time_field of stream {at.stream}, or raise "
+        f"quarantine.max_ratio = {at.max_ratio}: fix format, schema or time_field of stream {at.stream}, or raise "
         "the ratio (or quarantine.min_records) if they are really bad; nothing was sealed or lost",
     )
 

@@ -75,7 +75,7 @@ def _can_close(record: Record, cutoff: date) -> bool:
 def _wrong_object(record: Record, entry: ObjectEntry) -> str:
     """What is wrong with an object of the record: it lies where the record's facts say, with rows of its offsets."""
     if entry.stream != record.stream or entry.key not in _keys(record, entry):
-        return f"its object {entry.key!r:.300} is none of stream {record.stream!r:.100} and day {entry.day}"
+        return f"its object {entry.key!r:.300} does not belong to stream {record.stream!r:.100} and day {entry.day}"
     if not _is_within(record, entry):
         return f"its object {entry.key} has {entry.rows} rows from {entry.first_offset} to {entry.last_offset}"
     return ""
@@ -125,7 +125,7 @@ class SealLog:
         for facts in self._store.list(chain_prefix(self.partition), after=after):
             match = _NAME.fullmatch(facts.key.removeprefix(chain_prefix(self.partition)))
             if match is None:
-                raise _damaged(self.partition, f"holds {facts.key}, which is no record")
+                raise _damaged(self.partition, f"holds {facts.key}, which is not a record")
             found.append(int(match[1]))
         return found
 

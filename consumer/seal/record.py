@@ -199,7 +199,7 @@ def _lost(raw: object) -> Span | None:
     if raw is None:
         return None
     if not isinstance(raw, list) or len(raw) != 2:  # noqa: PLR2004 - start and end
-        raise RecordError("lost is no pair of offsets")
+        raise RecordError("lost is not a pair of offsets")
     ends = dict(zip(("start", "end"), raw, strict=True))
     return Span(json_fields.whole(ends, "start"), json_fields.whole(ends, "end"))
 

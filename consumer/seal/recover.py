@@ -54,7 +54,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How to go on.
+    """How to continue.
 
     `pending` is a seal to finish first: from the spool where `spool` holds, else read again from `start`. Without one
     `start` is where the rows not yet taken begin and `position` the NEXT offset to read: beyond `start` only where
@@ -78,7 +78,7 @@ def commit_for(chain: Chain) -> Commit:
 
 
 def commit_proves(chain: Chain, commit: Commit | None) -> bool:
-    """Whether the commit names this chain and its last seal, or a later record. The offset alone proves nothing."""
+    """Whether the commit names this chain and its last seal, or a later record. An offset by itself proves nothing."""
     seal = chain.last_seal
     if seal is None:
         return True
@@ -104,7 +104,7 @@ def _refusal(found: Found) -> Halt | None:
         return Halt(
             HaltReason.FOREIGN_CHAIN,
             f"the seal log of {found.partition} belongs to stream {head.stream}, not {found.stream}: "
-            "give this stream a destination folder of its own",
+            "give this stream its own destination folder",
         )
     if head.topic_id != found.topic_id:
         return Halt(

@@ -1,1 +1,1 @@
-"""From a TOML file and the environment to the settings of one worker, or to every mistake in them."""
+"""From a TOML file and the environment to the settings of one worker, or to every problem in them."""

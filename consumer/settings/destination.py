@@ -109,13 +109,13 @@ def check_apart(streams: Sequence[StreamSettings], spool: Folder, problems: Prob
             if inner[: len(outer)] == outer and folder and folder[0] in taken:
                 problems.add(
                     ("streams", stream.name, "destination", "url"),
-                    f'lies inside the folder "{folder[0]}" of the destination of stream "{other.name}";'
+                    f'is inside the folder "{folder[0]}" of the destination of stream "{other.name}";'
                     " choose a folder beside it",
                 )
         if stream.destination.scheme == "file" and _nested(stream.destination.directory, spool):
             problems.add(
                 ("spool", "directory"),
-                f'and the destination of stream "{stream.name}" lie in each other; choose separate folders',
+                f'and the destination of stream "{stream.name}" overlap; choose separate folders',
             )
 
 

@@ -38,7 +38,7 @@ def _value(raw: object, environ: Mapping[str, str], problems: Problems, path: Pa
     if not isinstance(raw, (Mapping, list)):
         return raw
     if len(path) >= _DEEPEST:
-        problems.add(path, "is nested too deep; no setting lies there")
+        problems.add(path, "is nested too deep; no setting is there")
         return None
     items = raw.items() if isinstance(raw, Mapping) else enumerate(raw)
     pairs = [(key, _value(item, environ, problems, (*path, str(key)))) for key, item in items]

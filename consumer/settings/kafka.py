@@ -15,8 +15,8 @@ from consumer.settings.problems import Path, Problems
 from consumer.settings.registry_options import checked_registry_options
 from consumer.settings.tables import OptionValue, as_table, read_options, read_table, require
 
-_COMMITS = "the sink commits by itself, after the objects of a seal stand; leave it out"
-_ASSIGNOR = 'the group is cooperative-sticky; leave it out, or write "group.protocol" = "consumer"'
+_COMMITS = "the sink commits by itself, once the objects of a seal are stored; leave it out"
+_ASSIGNOR = 'the group uses cooperative-sticky; leave it out, or write "group.protocol" = "consumer"'
 FIXED_OPTIONS: Mapping[str, str] = {
     "bootstrap.servers": "write kafka.bootstrap_servers instead",
     "metadata.broker.list": "write kafka.bootstrap_servers instead",
@@ -34,7 +34,7 @@ FIXED_OPTIONS: Mapping[str, str] = {
 """librdkafka settings that the seal log rests on, and what to do instead."""
 
 _NATIVE = "it has native code or a program run inside the worker, with all its secrets; leave it out"
-_CALLBACK = "it is a function of a program, no setting; leave it out"
+_CALLBACK = "it is a callback, not a setting; leave it out"
 REFUSED_OPTIONS: Mapping[str, str] = {
     "plugin.library.paths": _NATIVE,
     "sasl.kerberos.kinit.cmd": _NATIVE,
@@ -42,7 +42,7 @@ REFUSED_OPTIONS: Mapping[str, str] = {
     "ssl.engine.id": _NATIVE,
     "ssl.engine.callback.data": _NATIVE,
     "ssl.providers": _NATIVE,
-    "default.topic.config": "write the topic's options among the others",
+    "default.topic.config": "write topic options with the others",
     **dict.fromkeys(
         ("oauth_cb", "error_cb", "stats_cb", "throttle_cb", "log_cb", "rebalance_cb", "offset_commit_cb", "consume_cb"),
         _CALLBACK,
@@ -127,7 +127,7 @@ def _refuse_fixed(options: Mapping[str, OptionValue], path: Path, problems: Prob
         problems.add((*path, "group.protocol"), 'is not known; write "classic" or "consumer"')
     if str(protocol).lower() == "consumer":
         for name in set(options).intersection(_CLASSIC_ONLY):
-            problems.add((*path, name), 'is the brokers\' business under "group.protocol" = "consumer"; leave it out')
+            problems.add((*path, name), 'is set by the brokers under "group.protocol" = "consumer"; leave it out')
 
 
 def read_registry(raw: object, problems: Problems) -> RegistrySettings | None:

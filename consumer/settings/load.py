@@ -1,4 +1,4 @@
-"""From a TOML file and the environment to the settings: all of them, or every mistake in them at once."""
+"""From a TOML file and the environment to the settings: all of them, or every problem in them at once."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ TABLES = ("kafka", "schema_registry", "destination", "spool", "schedule", "http"
 
 
 def load_settings(path: File, environ: Mapping[str, str]) -> Settings:
-    """Read the settings file. Raises UsageError with one line for each mistake."""
+    """Read the settings file. Raises UsageError with one line for each problem."""
     return settings_from(_toml(path), path.absolute().parent, environ, str(path))
 
 
@@ -44,11 +44,11 @@ def _toml(path: File) -> dict[str, Any]:
     except OSError as error:
         raise UsageError(f"{path} cannot be read ({error.strerror}); write --config with the settings file") from None
     except UnicodeDecodeError as error:
-        wrong = f"{path} is no UTF-8 text (byte {error.start})"
+        wrong = f"{path} is not UTF-8 text (byte {error.start})"
     except RecursionError:
         wrong = f"{path} is nested too deep"
     except ValueError as error:
-        wrong = f"{path} is no TOML: {error}"
+        wrong = f"{path} is not valid TOML: {error}"
     raise UsageError(wrong)
 
 
@@ -121,6 +121,4 @@ def _check_distinct(streams: Sequence[StreamSettings], problems: Problems) -> No
             )
         alike = names.setdefault(stream.name.lower(), stream.name)
         if alike != stream.name:
-            problems.add(
-                ("streams", stream.name), f'differs from "{alike}" in case alone; choose a name that is its own'
-            )
+            problems.add(("streams", stream.name), f'differs from "{alike}" only in case; choose another name')

@@ -33,9 +33,9 @@ def read_keys(raw: object, problems: Problems) -> PrivacySettings:
 
 def _key(name: str, written: object) -> SecretStr:
     if not KEY_NAME.fullmatch(name):
-        raise ValueError("is no name of a key; use letters, digits, '_' and '-', 100 at most")
+        raise ValueError("is not a valid key name; use letters, digits, '_' and '-', 100 at most")
     if not isinstance(written, str):
-        raise ValueError("must be text; put the key in quotes")  # noqa: TRY004 - collected as a mistake
+        raise ValueError("must be text; put the key in quotes")  # noqa: TRY004 - collected as a problem
     key_from(written)
     return SecretStr(str(written))
 
@@ -48,7 +48,7 @@ def privacy_of(table: PrivacyTable, keys: PrivacySettings, path: Path, problems:
     if table.key not in keys.keys:
         problems.add(
             (*path, "key"),
-            f"{problems.shown((*path, 'key'))}is no key of [privacy.keys]; write it there, as hexadecimal or base64",
+            f"{problems.shown((*path, 'key'))}is not in [privacy.keys]; write it there, as hexadecimal or base64",
             also=[(*KEYS, table.key)],
         )
         return Privacy(table.columns, table.key if hashes else None, "" if hashes else None)

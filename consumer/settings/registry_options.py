@@ -14,7 +14,7 @@ CREDENTIALS_SOURCE = "basic.auth.credentials.source"
 
 def _file(value: object) -> str:
     if not isinstance(value, str) or not File(value).is_file():
-        return "is no file that can be read; write the path of a PEM file"
+        return "is not a readable file; write the path of a PEM file"
     return ""
 
 
@@ -25,7 +25,7 @@ def _authority(value: object) -> str:
 
 
 def _number(value: object) -> str:
-    return "" if _as_number(value) is not None else "is no number; write e.g. 10"
+    return "" if _as_number(value) is not None else "is not a number; write e.g. 10"
 
 
 def _text(value: object) -> str:
@@ -70,14 +70,14 @@ _KEY = ("ssl.key.location", "ssl.key.password")
 def checked_registry_options(
     options: Mapping[str, OptionValue], path: Path, problems: Problems
 ) -> dict[str, OptionValue]:
-    """The options as the client takes them; what it would refuse, or fall over, is a mistake in the settings."""
+    """The options as the client takes them; what it would refuse, or fall over, is an error in the settings."""
     found = dict(options)
     source = found.pop(CREDENTIALS_SOURCE, None)
-    for name, mistake in _together(found, source):
-        problems.add((*path, name), mistake)
+    for name, wrong in _together(found, source):
+        problems.add((*path, name), wrong)
     for name, value in revealed(found).items():
-        if mistake := _mistake(name, value):
-            problems.add((*path, name), mistake)
+        if wrong := _problem(name, value):
+            problems.add((*path, name), wrong)
         elif OPTIONS.get(name) is _number and (number := _as_number(value)) is not None:
             found[name] = number
     return found
@@ -93,7 +93,7 @@ def _together(found: Mapping[str, OptionValue], source: OptionValue | None) -> I
         yield "ssl.certificate.location", "is missing beside the key; write the certificate's file"
 
 
-def _mistake(name: str, value: object) -> str:
+def _problem(name: str, value: object) -> str:
     """What is wrong with one option."""
     if name == "url":
         return ""  # told elsewhere

@@ -9,7 +9,7 @@ from consumer.settings.problems import Path, Problems
 
 
 def normal(text: str) -> str:
-    """The schema's JSON, the same text for the same schema. Raises ValueError where it is no JSON."""
+    """The schema's JSON, the same text for the same schema. Raises ValueError where it is not JSON."""
     try:
         compact = json.dumps(json.loads(text), ensure_ascii=False, separators=(",", ":"))
         compact.encode()
@@ -19,12 +19,12 @@ def normal(text: str) -> str:
 
 
 def read_schema(name: str, folder: Folder, path: Path, problems: Problems) -> str:
-    """The normal text of a schema file; empty, with a mistake noted, where there is no JSON to read."""
+    """The normal text of a schema file; empty, with a problem noted, where there is no JSON to read."""
     shown = problems.shown(path)
     try:
         return normal((folder / name).read_text(encoding="utf-8-sig"))
     except OSError as error:
         problems.add(path, f"{shown}cannot be read ({error.strerror}); write a path relative to the settings file")
     except ValueError:
-        problems.add(path, f"{shown}is no JSON in UTF-8; write the path of an Avro schema (.avsc)")
+        problems.add(path, f"{shown}is not JSON in UTF-8; write the path of an Avro schema (.avsc)")
     return ""

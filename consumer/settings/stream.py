@@ -22,7 +22,7 @@ from consumer.streams.validation import check_rules, lacking
 
 _FILTERS = frozenset(FilterTable.model_fields)
 _ADVICE = {
-    "schema": "mend the file",
+    "schema": "fix the file",
     "writer_schema": 'leave it out, or write format = "avro" and a schema file',
     "time_field": "write a field of the schema",
     "privacy": "write a rule for another column, or the key",
@@ -47,9 +47,9 @@ class Around:
 
 
 def read_stream(name: str, raw: object, around: Around, problems: Problems) -> StreamSettings:
-    """One stream. After a mistake the result is of no use but for finding more of them."""
+    """One stream. After a problem the result is only of use for finding more of them."""
     path = ("streams", name)
-    if wrong := values.stream_name_mistake(name):
+    if wrong := values.stream_name_problem(name):
         problems.add(path, wrong)
     given = as_table(raw, path, problems)
     parts = {
@@ -123,19 +123,19 @@ def _rules(
 
 
 def _kind(name: str, table: StreamTable, path: Path, problems: Problems) -> str:
-    """The stream's kind; empty, with a mistake noted, where it has none."""
+    """The stream's kind; empty, with a problem noted, where it has none."""
     kind = table.kind or (name if name in KINDS else CUSTOM)
     if kind in KINDS:
         return kind
     if kind != CUSTOM:
         place = (*path, "kind")
-        problems.add(place, f"{problems.shown(place)}is no kind; {suggestion(kind, (*KINDS, CUSTOM))}")
+        problems.add(place, f"{problems.shown(place)}is not a valid kind; {suggestion(kind, (*KINDS, CUSTOM))}")
         return ""
     if not table.kind and not table.schema_file:
         problems.add(
             (*path, "kind"),
-            f"is missing, as the stream's name is no shipped kind; write {' or '.join(KINDS)},"
-            " or a schema and time_field of your own",
+            f"is missing, and the stream's name is not a shipped kind; write {' or '.join(KINDS)},"
+            " or your own schema and time_field",
             also=[(*path, "schema")],
         )
         return ""

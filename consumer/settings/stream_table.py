@@ -70,7 +70,7 @@ class StreamTable(Table):
     )
     line_breaks: Literal["keep", "space"] = key(
         '"keep"',
-        "CR, LF and CRLF inside cells: `keep` them in quotes, or write each as one blank (`space`), for readers such as"
+        "CR, LF and CRLF inside cells: `keep` them in quotes, or write each as one space (`space`), for readers such as"
         " Athena's that know no line breaks in cells.",
         default="keep",
     )
@@ -89,7 +89,7 @@ class FilterTable(Table):
     )
     historical_before: Annotated[datetime | None, BeforeValidator(values.instant)] = key(
         "",
-        "`ua_events` alone: the instant for `exclude_historical`, which needs it.",
+        "Only in `ua_events`: the instant for `exclude_historical`, which needs it.",
         default=None,
         example='"2026-11-01T00:00:00Z"',
     )
@@ -100,10 +100,10 @@ class FilterTable(Table):
         example='["Production"]',
     )
     send_user_attributes: Flag = key(
-        "false", "Append the column `attributes` (JSON); `events` and `ua_events` alone.", default=False
+        "false", "Append the column `attributes` (JSON); only in `events` and `ua_events`.", default=False
     )
     send_integration_ids: Flag = key(
-        "false", "Append the column `integration_ids` (JSON), after `attributes`; `events` alone.", default=False
+        "false", "Append the column `integration_ids` (JSON), after `attributes`; only in `events`.", default=False
     )
 
 

@@ -1,6 +1,6 @@
 """The tables of the settings file: what they are made of, and one table of the file -> its model.
 
-Every mistake in a table is noted, and what is wrong is left at its default.
+Every problem in a table is noted, and what is wrong is left at its default.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def key(written: str, meaning: str, *, default: Any, example: str = "", alias: s
 
 
 class Table(BaseModel):
-    """A table of the file. Unknown keys are mistakes; errors never repeat what was given."""
+    """A table of the file. Unknown keys are problems; errors never repeat what was given."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, hide_input_in_errors=True, validate_by_alias=True
@@ -98,7 +98,7 @@ def known_keys(model: type[Table]) -> list[str]:
 
 
 def require(name: str, table: Table, path: Path, problems: Problems) -> None:
-    """Note a mistake where a key without a default is missing or empty."""
+    """Note a problem where a key without a default is missing or empty."""
     if not getattr(table, name):
         field = type(table).model_fields[name]
         key = field.alias or name

@@ -1,6 +1,6 @@
 """One value at a time: what the user wrote -> what the program works with. Each raises ValueError with the way out.
 
-The texts follow the value in the message: `"20 apples" is no size; write ...`.
+The texts follow the value in the message: `"20 apples" is not a valid size; write ...`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _STREAM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 def text(value: object) -> str:
     """Text without control characters."""
     if not isinstance(value, str):
-        raise ValueError("must be text; put it in quotes")  # noqa: TRY004 - pydantic collects ValueError alone
+        raise ValueError("must be text; put it in quotes")  # noqa: TRY004 - pydantic collects only ValueError
     if not value.isprintable():
         raise ValueError("holds a line break or another control character; write it on one line")
     return str(value)
@@ -75,7 +75,7 @@ def byte_size(value: object) -> int:
         return int(value)
     match = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
     if match is None:
-        raise ValueError('is no size; write a whole number of bytes, or "500MB" or "20GiB"')
+        raise ValueError('is not a valid size; write a whole number of bytes, or "500MB" or "20GiB"')
     unit = match[2].lower()
     base = 1024 if "i" in unit else 1000
     return int(Decimal(match[1]) * base ** _POWER[unit.rstrip("b").rstrip("i")])
@@ -85,7 +85,7 @@ def duration(value: object) -> timedelta:
     """A length of time, as text with units."""
     match = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
     if match is None or not match[0]:
-        raise ValueError('is no length of time; write e.g. "90s", "10m" or "1h30m"')
+        raise ValueError('is not a valid duration; write e.g. "90s", "10m" or "1h30m"')
     days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
     return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
 
@@ -96,13 +96,13 @@ def time_of_day(value: object) -> timedelta:
         return timedelta(hours=value.hour, minutes=value.minute, seconds=value.second)
     match = _TIME.fullmatch(value) if isinstance(value, str) else None
     if match is None:
-        raise ValueError('is no time of day; write UTC hours and minutes, e.g. "04:00"')
+        raise ValueError('is not a valid time of day; write UTC hours and minutes, e.g. "04:00"')
     return timedelta(hours=int(match[1]), minutes=int(match[2]), seconds=int(match[3] or 0))
 
 
 def instant(value: object) -> datetime:
     """An instant with an offset, in UTC."""
-    advice = 'is no instant; write date, time and offset, e.g. "2026-11-01T00:00:00Z"'
+    advice = 'is not a valid instant; write date, time and offset, e.g. "2026-11-01T00:00:00Z"'
     if isinstance(value, str) and _INSTANT.fullmatch(value):
         try:
             value = datetime.fromisoformat(value)
@@ -123,14 +123,16 @@ def start(value: object) -> Start:
     try:
         return instant(value)
     except ValueError:
-        raise ValueError('is no start; write "earliest", "latest" or an instant, e.g. "2026-11-01T00:00:00Z"') from None
+        raise ValueError(
+            'is not a valid start; write "earliest", "latest" or an instant, e.g. "2026-11-01T00:00:00Z"'
+        ) from None
 
 
 def folder(value: object) -> Path:
     """A local folder, as written."""
     found = text(value).strip()
     if not found:
-        raise ValueError('names no folder; write e.g. "/var/lib/adapty-sink"')
+        raise ValueError('does not name a folder; write e.g. "/var/lib/adapty-sink"')
     return Path(found)
 
 
@@ -138,7 +140,7 @@ def topic(value: object) -> str:
     """A topic's name, by Kafka's own rule."""
     name = text(value)
     if not _TOPIC.fullmatch(name) or name in {".", ".."}:
-        raise ValueError("is no topic name; use letters, digits, '.', '_' and '-', 249 at most")
+        raise ValueError("is not a valid topic name; use letters, digits, '.', '_' and '-', 249 at most")
     if len(name) > LONGEST_TOPIC:
         raise ValueError(f"has more than {LONGEST_TOPIC} characters: the keys of its objects would not fit every store")
     return name
@@ -148,16 +150,16 @@ def instance_id(value: object) -> str:
     """A static member's name; empty for none."""
     name = text(value)
     if name and not _TOPIC.fullmatch(name):
-        raise ValueError("is no instance id; use letters, digits, '.', '_' and '-', 249 at most")
+        raise ValueError("is not a valid instance id; use letters, digits, '.', '_' and '-', 249 at most")
     return name
 
 
-def stream_name_mistake(name: str) -> str | None:
+def stream_name_problem(name: str) -> str | None:
     """What is wrong with the name of a stream, which is a folder in the bucket."""
     if not _STREAM.fullmatch(name):
-        return "is no stream name; use letters, digits, '.', '_' and '-', a letter or digit first, 100 at most"
+        return "is not a valid stream name; use letters, digits, '.', '_' and '-', a letter or digit first, 100 at most"
     if name.lower() == "exports":
-        return "is a folder of the sink itself; choose another name"
+        return "is a folder that the sink uses itself; choose another name"
     return None
 
 
@@ -172,7 +174,7 @@ def oldest_day(value: object) -> int | date | None:
             value = date.fromisoformat(value)
     if isinstance(value, date) and not isinstance(value, datetime):
         return value
-    raise ValueError(f'is no day; write an age in days up to {_OLDEST_AGE}, or a date such as "2026-01-01"')
+    raise ValueError(f'is not a valid day; write an age in days up to {_OLDEST_AGE}, or a date such as "2026-01-01"')
 
 
 def event_name(value: object) -> str:

@@ -1,4 +1,4 @@
-"""Kafka for real: a member of the consumer group. The worker calls; a thread of its own does the polling."""
+"""Kafka for real: a member of the consumer group. The worker calls; its own thread does the polling."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class KafkaBroker:
         self._inbox.resume(lease)
 
     def commit(self, lease: Lease, commit: Commit) -> None:
-        """Commit, and wait for the answer while the other thread goes on polling.
+        """Commit, and wait for the answer while the other thread continues polling.
 
         Raises LeaseLostError, UnknownOutcomeError, or TransientError (nothing was committed).
         """

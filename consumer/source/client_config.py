@@ -39,7 +39,7 @@ CONSUMER_DEFAULTS: Mapping[str, Any] = {
     "fetch.wait.max.ms": 250,
     "check.crcs": True,
     "topic.metadata.refresh.interval.ms": 60_000,
-    # With no broker left librdkafka begins anew with its first wait each time: 100 ms are a storm.
+    # With no broker left librdkafka starts over with its first wait each time: 100 ms are a storm.
     "reconnect.backoff.ms": 1_000,
     "reconnect.backoff.max.ms": 5_000,
     "socket.keepalive.enable": True,
@@ -54,7 +54,7 @@ _CONSUMER_ONLY = ("auto.", "check.crcs", "enable.auto.", "enable.partition.eof",
 def consumer_config(settings: KafkaSettings, *, static: bool = True) -> dict[str, Any]:
     """What a group member is made from. `static` False leaves the instance id out (one-shot commands).
 
-    The settings have refused every option that is not the user's to set (`FIXED_OPTIONS`): a mistake of ours is
+    The settings have refused every option that is not the user's to set (`FIXED_OPTIONS`): a bug of ours is
     caught here.
     """
     options = settings.plain_options()

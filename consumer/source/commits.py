@@ -15,7 +15,7 @@ Answer = Future[None]
 
 
 class Commits:
-    """Sends without waiting, so that polling goes on. Used by the reader's thread alone."""
+    """Sends without waiting, so that polling continues. Used only by the reader's thread."""
 
     def __init__(self) -> None:
         self._pending: dict[TopicPartition, tuple[Lease, Commit, Answer]] = {}

@@ -1,4 +1,4 @@
-"""Kafka's errors by what they mean here: a lost lease, an unknown outcome, an outage, a mistake in the settings."""
+"""Kafka's errors by what they mean here: a lost lease, an unknown outcome, an outage, an error in the settings."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ NO_COORDINATOR = frozenset(
     }
 )
 """The group's coordinator is just being chosen: seen on a cluster without any group yet, or a broker that restarts."""
-NOTHING_SAID = "; if they are up, security.protocol or sasl.mechanism in kafka.options may not be theirs"
+NOTHING_SAID = "; if they are up, security.protocol or sasl.mechanism in kafka.options may not match theirs"
 """What may be wrong where connections are closed without a word: so do brokers to clients that speak no TLS or SASL."""
 
 
@@ -70,7 +70,7 @@ _VERDICTS = {
 }
 _ADVICE = {
     KafkaError.UNRELEASED_INSTANCE_ID: "another live worker holds this kafka.instance_id; give each its own",
-    KafkaError.FENCED_INSTANCE_ID: "another worker came with this kafka.instance_id and took over; give each its own",
+    KafkaError.FENCED_INSTANCE_ID: "another worker took over this kafka.instance_id; give each its own",
     KafkaError.UNSUPPORTED_VERSION: 'the brokers do not speak "group.protocol" = "consumer"; leave that option out',
     KafkaError.UNSUPPORTED_ASSIGNOR: "the brokers lack the assignor named in group.remote.assignor",
     KafkaError._UNSUPPORTED_FEATURE: 'the brokers do not speak "group.protocol" = "consumer"; leave that option out',  # noqa: SLF001
@@ -85,7 +85,7 @@ def is_fatal(error: KafkaError) -> bool:
 def verdict(error: KafkaError) -> tuple[Verdict, str]:
     """What to do after a fatal error, and the text for the operator.
 
-    The error reaches Python as `_FATAL`; the cause stands in its text alone.
+    The error reaches Python as `_FATAL`; the cause is only in its text.
     """
     for code, what in _VERDICTS.items():
         if error.code() == code or KafkaError(code).str() in error.str():

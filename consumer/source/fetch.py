@@ -9,7 +9,7 @@ thread that makes them, a seek is a clean cut. Three things in librdkafka (read 
   an unassign inside a callback that place can be stale for the partition's next assignment. A seek forgets it. So
   nothing is taken of a partition before a seek, and there is no bare resume: each is a seek to what is expected next.
 - Errors of an offset out of range carry no version and may come late, and they stop the fetching for good: a seek then
-  fails with `_STATE`. Such a partition is unassigned and assigned again at the offset, which starts the fetching anew.
+  fails with `_STATE`. Such a partition is unassigned and assigned again at the offset, which starts the fetching again.
 - A resume that crosses a rebalance may be dropped unseen. A partition from which neither record nor end of partition
   has come for a while after a seek is moved to its place once more.
 
@@ -39,7 +39,7 @@ RETRY_SECONDS = 0.1
 SILENCE_SECONDS = 10.0
 """No sign of life for that long after a seek: once more."""
 RESTART_AFTER = 3
-"""So many silences, and the fetching is started anew."""
+"""So many silences, and the fetching is started again."""
 
 
 @dataclass(slots=True)
@@ -130,7 +130,7 @@ class PartitionFetch:
 
 
 def restart(consumer: Consumer, place: Place) -> None:
-    """Unassign and assign one partition, outside of a rebalance: its fetching starts anew at the offset.
+    """Unassign and assign one partition, outside of a rebalance: its fetching starts again at the offset.
 
     Raises KafkaException.
     """

@@ -63,7 +63,7 @@ class Member:
         return self._consumer
 
     def rejoin(self) -> None:
-        """Leave the group and join again. The group forgets a static member by that, and shares everything out anew."""
+        """Leave the group and join again. The group forgets a static member then, and assigns everything again."""
         if self._consumer is not None:
             self._consumer.unsubscribe()
             self._subscribe(self._consumer)
@@ -78,7 +78,7 @@ class Member:
             self._replace(lease)
 
     def give_up(self, error: KafkaError) -> None:
-        """Follow librdkafka, which refuses to go on with this client: all leases are void, another client follows.
+        """Follow librdkafka, which refuses to continue with this client: all leases are void, another client follows.
 
         Raises UsageError where another client would fare no better.
         """

@@ -21,7 +21,7 @@ class PartitionQueue:
     """The state of one lease.
 
     `delivered` is the next offset the worker has not seen, `received` the next one expected from Kafka; the events
-    between them wait. `epoch` grows whenever the place to read from is set anew: what was fetched for another turn is
+    between them wait. `epoch` grows whenever the place to read from is set again: what was fetched for another turn is
     not taken. `size` is the memory of what waits, in bytes.
     """
 

@@ -155,7 +155,7 @@ class Range(Protocol):
     """One range of offsets under way: an iterator over its batches, whose spans tile the range to its end.
 
     Aborted records and transaction markers are passed over; the last batch may be empty for that. `next` raises
-    TransientError while brokers are out of reach: asked again it goes on where it stood. It raises HaltError
+    TransientError while brokers are out of reach: asked again it continues where it stood. It raises HaltError
     `retention_hole` where the offsets are not in the log.
     """
 
@@ -174,7 +174,7 @@ class Range(Protocol):
 class RangeReader(Protocol):
     """Reads ranges of offsets without joining the group, for whoever reads again what a worker has read. Any thread.
 
-    Ranges may be read side by side; each is its caller's alone.
+    Ranges may be read side by side; each belongs to its caller.
     """
 
     def read(self, partition: TopicPartition, span: Span) -> Range:

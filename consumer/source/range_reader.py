@@ -39,7 +39,7 @@ _LOST_PLACE = frozenset(
 class KafkaRangeReader:
     """The port `RangeReader` over confluent-kafka.
 
-    Each range has a client of its own, so that nothing fetched for another place can be on its way to it. Wrong options
+    Each range has its own client, so that nothing fetched for another place can be on its way to it. Wrong options
     raise UsageError when the first range is read.
     """
 
@@ -57,7 +57,7 @@ class KafkaRangeReader:
 
 
 class KafkaRange:
-    """One range under way. Connects when first asked for a batch, and anew after an error."""
+    """One range under way. Connects when first asked for a batch, and again after an error."""
 
     def __init__(
         self,
@@ -129,7 +129,7 @@ class KafkaRange:
                 break
             if not messages and self._clock.monotonic() - heard_at >= self._silence_seconds:
                 raise TransientError(
-                    f"{self._partition}: nothing came of offset {position} and after for"
+                    f"{self._partition}: no record came of offset {position} and after for"
                     f" {self._silence_seconds:.0f} s{self._met.lately()}"
                 )
             for run in runs(messages):

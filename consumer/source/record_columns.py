@@ -43,7 +43,7 @@ class Columns:
         return RawBatch(partition, span, self.offsets, self.timestamps, self.values, self.keys, self.headers)
 
     def parts(self, limit: int) -> Iterator[tuple[Columns, int]]:
-        """The same in parts of at most `limit` bytes, with their sizes; a larger record is a part of its own."""
+        """The same in parts of at most `limit` bytes, with their sizes; a larger record is its own part."""
         middle, size = len(self.offsets) // 2, self.size
         if not middle or size <= limit:
             yield self, size

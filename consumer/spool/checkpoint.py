@@ -133,7 +133,7 @@ def _basis_from(raw: Mapping[str, Any]) -> Basis:
     json_fields.whole(raw, "start")
     columns = raw.get("columns", [])  # older releases wrote none: such a spool fits no folder that has any
     if not isinstance(columns, list) or not all(isinstance(name, str) for name in columns):
-        raise json_fields.FieldError("columns is no list of names")
+        raise json_fields.FieldError("columns is not a list of names")
     return Basis(**{**raw, "columns": tuple(columns)})
 
 

@@ -63,7 +63,9 @@ class LocalDisk:
             self._checkpoints = self._open_checkpoints()
         except (sqlite3.Error, OSError) as error:
             os.close(self._lock)
-            raise UsageError(f"spool.directory: {directory} takes no checkpoints ({error}): make room there") from error
+            raise UsageError(
+                f"spool.directory: {directory} takes no checkpoints ({error}): free some space there"
+            ) from error
 
     def _open_checkpoints(self) -> sqlite3.Connection:
         path = self._root / "checkpoints.sqlite"

@@ -41,7 +41,7 @@ class Piece:
 class FileBody:
     """A body whose bytes lie on the local disk, or in memory if they are few.
 
-    `temporary` is a file of its own, gone with `close`.
+    `temporary` is its own file, gone with `close`.
     """
 
     size: int
@@ -269,7 +269,7 @@ def _chained(header: bytes, pieces: Sequence[Piece]) -> BinaryIO:
 
 
 class _Chain(io.RawIOBase):
-    """The header, then each piece, as one stream. Holds one piece open at a time. A read is short at the end alone."""
+    """The header, then each piece, as one stream. Holds one piece open at a time. A read is short only at the end."""
 
     def __init__(self, header: bytes, pieces: Sequence[Piece]) -> None:
         self._rest = iter(pieces)

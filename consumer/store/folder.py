@@ -182,7 +182,7 @@ class FolderStore:
         if not self._root.parent.is_dir():
             raise HaltError(
                 HaltReason.MISSING_BUCKET,
-                f"{self._root.parent} does not exist: mount or make it, or correct the destination's url",
+                f"{self._root.parent} does not exist: mount or create it, or correct the destination's url",
             )
 
     def _prepare(self, folder: Path) -> None:
@@ -237,7 +237,7 @@ class FolderStore:
                 raise
             raise HaltError(
                 HaltReason.UNSAFE_STORE,
-                f"{self._root} lies on a file system without hard links, so that two writers could overwrite each"
+                f"{self._root} is on a file system without hard links, so two writers could overwrite each"
                 f" other: choose another one ({error.strerror})",
             ) from error
         return self._written(target)
@@ -255,7 +255,7 @@ class FolderStore:
             etag = _etag(target.stat())
             _sync_folder(target.parent)
         except OSError as error:
-            raise UnknownOutcomeError(f"{target} may or may not outlive a crash: {error}") from error
+            raise UnknownOutcomeError(f"{target} may not survive a crash: {error}") from error
         return Written(etag)
 
     @contextlib.contextmanager
@@ -304,7 +304,7 @@ class _Reader(io.FileIO):
 
 
 def _create(path: Path, flags: int = 0) -> BinaryIO:
-    """A file for its owner alone: another who may read the lock could hold it for ever."""
+    """A file only for its owner: another who may read the lock could hold it forever."""
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | flags, 0o600), "wb")
 
 

@@ -93,7 +93,7 @@ class BytesBody:
 class ObjectInfo:
     """What a store says of an object without its body. `metadata` is empty where the store keeps none (a folder).
 
-    `version_id` names this body for ever in a bucket that keeps versions; "" elsewhere, and in a list.
+    `version_id` names this body forever in a bucket that keeps versions; "" elsewhere, and in a list.
     """
 
     key: str

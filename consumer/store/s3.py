@@ -393,7 +393,7 @@ def _if(condition: Condition) -> dict[str, Any]:
 
 
 def _version(said: str | None) -> str:
-    """The version that names a body for ever: a suspended bucket's "null" does not."""
+    """The version that names a body forever: a suspended bucket's "null" does not."""
     return "" if said in {None, "null"} else str(said)
 
 

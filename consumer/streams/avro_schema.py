@@ -212,7 +212,7 @@ class _Parser:
 
     def _field(self, raw: object, record: str, space: str) -> Field:
         if not isinstance(raw, dict) or not isinstance(raw.get("name"), str) or not raw["name"]:
-            raise SchemaError(f"a field of {record} is no object with a name: {_short(raw)}")
+            raise SchemaError(f"a field of {record} is not an object with a name: {_short(raw)}")
         self._bound(raw["name"])
         try:
             kind = self.node(_need(raw, "type"), space)
@@ -220,7 +220,7 @@ class _Parser:
             raise SchemaError(f"field {raw['name']}: {error}") from error
         aliases = raw.get("aliases", [])
         if not isinstance(aliases, list) or not all(isinstance(alias, str) for alias in aliases):
-            raise SchemaError(f"field {raw['name']}: aliases is no list of names")
+            raise SchemaError(f"field {raw['name']}: aliases is not a list of names")
         rest = {key: value for key, value in raw.items() if key not in {"name", "type", "aliases"}}
         return Field(raw["name"], kind, tuple(aliases), rest)
 

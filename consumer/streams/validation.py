@@ -37,7 +37,7 @@ def check_rules(rules: RowRules) -> list[str]:
 
 
 def lacking(kind: str, columns: Sequence[Column]) -> Mapping[str, str]:
-    """The filter settings that cannot apply to such a stream, each with the reason. Setting one is a mistake."""
+    """The filter settings that cannot apply to such a stream, each with the reason. Setting one is a problem."""
     names = {column.name for column in columns}
     found = {
         setting: f"the stream has no column {column!r}"

@@ -15,7 +15,7 @@ from consumer.verify.wanted import Wanted
 from consumer.worker.object_bodies import header
 
 RESTORE_LIST = (
-    "restore it from a backup or an older object version. A worker writes a missing one anew with its next seal"
+    "restore it from a backup or an older object version. A worker writes a missing one again with its next seal"
 )
 OTHER_ORDER = "load those days by column name, or into a table of their own"
 
@@ -97,7 +97,7 @@ def _other_settings(
 def _other_orders(
     listed: tuple[str, ...], headers: Iterable[tuple[str, int | None]], settings: Mapping[str, tuple[str, ...]]
 ) -> Iterator[Finding]:
-    """Objects older than the list whose header is no prefix of it: nobody can mend what is written."""
+    """Objects older than the list whose header is no prefix of it: nobody can fix what is written."""
     for digest in sorted({digest for digest, columns in headers if columns is None}):
         if not begins_with(listed, settings.get(digest, ())):
             what = "objects of these settings, older than the folder's list of columns, have them in another order"

@@ -20,13 +20,13 @@ EARLIER = ("day", "revision", "rows", "complete")
 """What an entry of the list had in earlier releases."""
 PUBLISHED_AFTER = timedelta(hours=1)
 """So long after the newest seal a day may wait to be published."""
-ANEW = "move it away and start the worker, which writes it anew"
-HELD_UP = f"{START_WORKER}. If one runs, a partition that is halted or was never sealed holds the day up: see status"
-MARK = "write it anew: an empty object. A worker does so by itself when it next publishes the day"
+ANEW = "move it away and start the worker, which writes it again"
+HELD_UP = f"{START_WORKER}. If one runs, a partition that is halted or was never sealed delays the day: see status"
+MARK = "write it again: an empty object. A worker does so when it next publishes the day"
 UNPINNED = "it was altered: it is not the record that the manifests of its days took in"
 STRAY = (
     "move it away: readers of the folder take it for data. If a worker of another group or topic wrote it, give that"
-    " one a folder of its own"
+    " one its own folder"
 )
 
 
@@ -41,7 +41,7 @@ class Published:
 def check_days(
     stream: str, snapshot: Snapshot, looks: Mapping[date, ManifestLook], told: Told | None, days: Days
 ) -> Published:
-    """Check all days in range. Without `told` (a chain is broken) each document is checked by itself alone."""
+    """Check all days in range. Without `told` (a chain is broken) each document is only checked by itself."""
     listing = _listing(stream, snapshot, looks, days)
     findings = [*listing.findings, *(finding for look in looks.values() for finding in look.findings)]
     findings.extend(_marks(stream, snapshot, looks, listing.entries, days))
@@ -79,7 +79,7 @@ def _listing(stream: str, snapshot: Snapshot, looks: Mapping[date, ManifestLook]
         inside = {day: item for day, item in entries.items() if day in days}
         whats.extend(_entry_problem(item, looks.get(day)) for day, item in inside.items())
     except (KeyError, TypeError, ValueError) as error:
-        return _Listing({}, date.max, (Finding(key, Problem.UNREADABLE, f"it is no list of days: {error}", ANEW),))
+        return _Listing({}, date.max, (Finding(key, Problem.UNREADABLE, f"it is not a list of days: {error}", ANEW),))
     oldest = min(entries) if len(entries) >= DAYS_LISTED else date.min
     findings = tuple(Finding(key, Problem.MANIFEST, what, ANEW) for what in whats if what)
     return _Listing(inside, oldest, findings)
@@ -153,7 +153,7 @@ def _waiting(
     told: Told,
     days: Days,
 ) -> Iterator[Finding]:
-    """Days to be published, or published anew, now or soon."""
+    """Days to be published, or published again, now or soon."""
     for day, plan in told.plans.items():
         if day not in days:
             continue
@@ -174,7 +174,9 @@ def strays(stream: str, snapshot: Snapshot, known: set[str], days: Days) -> Iter
                 yield from (_stray(facts) for facts in keys.values() if not _ours(stream, day, facts, known))
         for key in folder.elsewhere:
             if key not in {days_key(stream), schema_key(stream)} and days.all:
-                yield Finding(key, Problem.STRAY, "it lies in the stream's folder and is not ours", STRAY, note=True)
+                yield Finding(
+                    key, Problem.STRAY, "it is in the stream's folder and is not the sink's", STRAY, note=True
+                )
 
 
 def _ours(stream: str, day: date, facts: ObjectInfo, known: set[str]) -> bool:
@@ -183,5 +185,5 @@ def _ours(stream: str, day: date, facts: ObjectInfo, known: set[str]) -> bool:
 
 def _stray(facts: ObjectInfo) -> Finding:
     hidden = facts.key.rsplit("/", 1)[1].startswith(("_", "."))
-    what = "it lies in a day's folder, and no seal record names it"
+    what = "it is in a day's folder, and no seal record names it"
     return Finding(facts.key, Problem.STRAY, what, STRAY, note=hidden)

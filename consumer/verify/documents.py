@@ -24,14 +24,14 @@ def unlike_written(stored: Stored) -> str:
     try:
         same = orjson.dumps(orjson.loads(stored.data), option=orjson.OPT_INDENT_2) == stored.data
     except ValueError:
-        return "it is no JSON"
+        return "it is not JSON"
     return "" if same else "it was altered: it is not formatted as it is written"
 
 
 def without_metadata(stored: Stored, *, keeps_metadata: bool) -> str:
     """Why somebody else must have put it: the store should know its digest, and does not. "" where all is well."""
     if keeps_metadata and len(stored.facts.metadata.get("sha256", "")) != MANY_DIGITS:
-        return "it was put anew by other hands: its metadata has no sha256"
+        return "it was rewritten by something else: its metadata has no sha256"
     return ""
 
 

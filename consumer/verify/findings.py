@@ -27,8 +27,8 @@ class Problem(StrEnum):
 
 
 RESTORE = (
-    "restore it from a backup or an older object version. The rows of a record that cannot be restored are safe where"
-    " its objects stand; go on in a new folder with a new group"
+    "restore it from a backup or an older object version. The rows of a record that cannot be restored are safe in"
+    " its objects; continue in a new folder with a new group"
 )
 RESTORE_OBJECT = "restore it from a backup or an older object version; the day of this object is {day}"
 REPLAY_DAY = (
@@ -36,10 +36,10 @@ REPLAY_DAY = (
     " Kafka has its records, adapty-sink replay --from {day} --to {day} --stream {stream} makes it again under today's"
     " settings"
 )
-RESTORE_QUARANTINE = "restore it from a backup or an older object version; its records stand in Kafka until retention"
+RESTORE_QUARANTINE = "restore it from a backup or an older object version; its records are in Kafka until retention"
 START_WORKER = "start the worker: it finishes what is pending and publishes on every assignment"
 REPUBLISH = (
-    "restore it from a backup or an older object version. Or move it away and start the worker, which writes it anew"
+    "restore it from a backup or an older object version. Or move it away and start the worker, which writes it again"
     " with revision 1"
 )
 

@@ -57,7 +57,9 @@ def check_manifest(stream: str, day: date, stored: Stored, *, keeps_metadata: bo
         seals = {int(partition): int(n) for partition, n in raw["seals"].items()}
         whats.extend(_own_problems(stream, day, raw))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        return _broken(day, key, Problem.UNREADABLE, f"it is no manifest: {type(error).__name__}: {error}", REPUBLISH)
+        return _broken(
+            day, key, Problem.UNREADABLE, f"it is not a manifest: {type(error).__name__}: {error}", REPUBLISH
+        )
     findings = tuple(Finding(key, Problem.MANIFEST, what, REPUBLISH) for what in whats if what)
     return ManifestLook(day, key, raw, findings, seals)
 
@@ -69,7 +71,7 @@ def _broken(day: date, key: str, problem: Problem, what: str, todo: str) -> Mani
 def _require_whole(raw: Mapping[str, Any]) -> None:
     """Raise ValueError, or KeyError, where what is compared later is missing or of another kind."""
     if raw["sha256"] != manifest_digest(raw):
-        raise ValueError("its own sha256 does not fit it, so it was altered")
+        raise ValueError("its own sha256 does not match it, so it was altered")
     pins = (*raw["pins"]["seals"].values(), *raw["pins"]["objects"].values())
     texts = [
         *pins,
@@ -82,7 +84,7 @@ def _require_whole(raw: Mapping[str, Any]) -> None:
     if not all(isinstance(text, str) for text in texts) or not all(isinstance(number, int) for number in numbers):
         raise ValueError("it has text where a number belongs, or a number where text does")
     if not all(offset is None or isinstance(offset, int) for offset in offsets):
-        raise ValueError("it has an offset that is none")
+        raise ValueError("it has an offset that is not valid")
 
 
 def _own_problems(stream: str, day: date, raw: Mapping[str, Any]) -> Iterator[str]:
@@ -91,7 +93,7 @@ def _own_problems(stream: str, day: date, raw: Mapping[str, Any]) -> Iterator[st
     if raw["complete"] is not (not raw["why"]):
         yield f"it says complete: {raw['complete']}, because of {raw['why']}"
     if raw["revision"] < 1 or datetime.fromisoformat(raw["written_at"]).tzinfo is None:
-        yield "its revision or its moment of writing is none"
+        yield "its revision or its time of writing is not valid"
     for name in ("rows", "bytes"):
         total = sum(item[name] for item in raw["objects"])
         if raw[name] != total:

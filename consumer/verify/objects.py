@@ -190,7 +190,7 @@ def _metadata_problems(wanted: Wanted, facts: ObjectInfo, measured: Measured) ->
     said, entry = facts.metadata, wanted.entry
     place = (said.get("topic"), said.get("partition"))
     if place != (wanted.partition.topic, str(wanted.partition.partition)):
-        yield f"its metadata speak of {place[0]}:{place[1]}, not of {wanted.partition}"
+        yield f"its metadata name {place[0]}:{place[1]}, not of {wanted.partition}"
     if said.get("sha256", "") != measured.sha256:
         yield f"its sha256 is {measured.sha256}, its metadata say {said.get('sha256') or 'none'}"
     rows, first, last = said.get("rows", ""), said.get("first-offset", ""), said.get("last-offset", "")

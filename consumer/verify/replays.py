@@ -15,7 +15,7 @@ from consumer.store.port import Stored
 from consumer.verify.documents import unlike_written
 from consumer.verify.findings import RESTORE, Finding, Problem
 
-RUN_AGAIN = "let it end where it runs; else run the same command again, which finishes it"
+RUN_AGAIN = "let it finish where it runs, or run the same command again, which finishes it"
 _NAME = re.compile(r"(\d{8,})\.json")
 
 

@@ -160,7 +160,7 @@ class Reader:
             match = _RECORD.fullmatch(facts.key.removeprefix(prefix))
             if match is None:
                 todo = "move it out of the seal log: a worker halts at it"
-                strangers.append(Finding(facts.key, Problem.STRAY, "it is no record of the seal log", todo))
+                strangers.append(Finding(facts.key, Problem.STRAY, "it is not a record of the seal log", todo))
                 continue
             records.setdefault(int(match[1]), []).append(int(match[2]))
             listed.append(facts)

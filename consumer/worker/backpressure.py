@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 RELIEF = 0.9
-"""Reading goes on below this share of the limit."""
+"""Reading continues below this share of the limit."""
 WORTH_A_SPILL = 16
 """A spill takes at least this part (one over it) of what the spool holds; less makes tiny objects and no room."""
 
@@ -57,7 +57,7 @@ class Action(StrEnum):
 
 
 def tight(limits: Limits, room: DiskUsage, *, held: bool) -> bool:
-    """Whether there is too little room; once reading is held it takes some slack to go on."""
+    """Whether there is too little room; once reading is held it takes some slack to continue."""
     slack = RELIEF if held else 1.0
     floor = limits.min_free_bytes if not held else limits.min_free_bytes / RELIEF
     return room.refused or room.used > limits.max_bytes * slack or room.free < floor

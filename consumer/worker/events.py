@@ -26,7 +26,7 @@ class BatchTaken:
 
 @dataclass(frozen=True, slots=True)
 class PartitionRecovered:
-    """How a partition goes on, and why: what was found on assignment or after an interruption."""
+    """How a partition continues, and why: what was found on assignment or after an interruption."""
 
     partition: TopicPartition
     notes: tuple[str, ...]
@@ -108,7 +108,7 @@ class OutageOver:
 
 @dataclass(frozen=True, slots=True)
 class PartitionHalted:
-    """An operator must decide before the partition goes on."""
+    """An operator must decide before the partition continues."""
 
     partition: TopicPartition
     halt: HaltError
@@ -123,7 +123,7 @@ class PartitionResumed:
 
 @dataclass(frozen=True, slots=True)
 class UnexpectedErrorMet:
-    """An error that nobody foresaw stopped `where`, a partition or the publishing of a stream, and nothing else."""
+    """An unforeseen error stopped `where`, a partition or the publishing of a stream, and nothing else."""
 
     stream: str
     where: str

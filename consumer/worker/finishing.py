@@ -19,7 +19,7 @@ from consumer.worker.unreadable import halt_if_unreadable
 
 
 def finish_pending(partition: Partition, plan: Plan, seal: Record) -> Steps[None]:
-    """Finish `seal` with the rows that its record names, then go on after it.
+    """Finish `seal` with the rows that its record names, then continue after it.
 
     Raises HaltError `rows_vanished` where the log gives other rows, SpoolDamagedError where the spool does. Returns
     early where the position left the log.
@@ -52,7 +52,7 @@ def _rebuild(partition: Partition, plan: Plan, seal: Record, columns: tuple[str,
     """Read the rows of a pending seal again, and nothing else.
 
     The checkpoint says `rebuild`, which is no digest of settings: after a crash in the middle it fits nothing, and the
-    rebuild begins anew rather than mix its rows with others.
+    rebuild starts over rather than mix its rows with others.
     """
     partition.enter(Activity.REBUILDING)
     partition.spool.begin(
@@ -95,5 +95,5 @@ def _vanished(seal: Record, entries: tuple[ObjectEntry, ...]) -> str:
         what = f"{extra[0].rows} rows of {extra[0].day}, a day that the seal does not name"
     return (
         f"{seal.partition}: reading offsets {seal.start} to {seal.through} again for seal {seal.n} gives {what}. "
-        "Kafka, or the settings in the bucket, changed under it: bring back the spool that wrote it, or the records"
+        "Kafka, or the settings in the bucket, changed under it: restore the spool that wrote it, or the records"
     )

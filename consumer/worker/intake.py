@@ -56,7 +56,7 @@ class Obstacle:
 class Intake:
     """The reading side of one partition. Open while it has rules for what comes; held while the spool has no room.
 
-    `lost` says why reading cannot go on from here (the position left the log): the partition recovers anew.
+    `lost` says why reading cannot continue from here (the position left the log): the partition recovers again.
     """
 
     def __init__(self, context: StreamContext, lease: Lease, spool: PartitionSpool) -> None:
@@ -125,7 +125,7 @@ class Intake:
         self._regulate()
 
     def hold(self, *, held: bool) -> None:
-        """Wait for room in the spool, or go on."""
+        """Wait for room in the spool, or continue."""
         self.held = held
         self._regulate()
 

@@ -1,8 +1,8 @@
 """The life of one partition, from its assignment on: recover, finish what is pending, read, and seal day after day.
 
 The generator ends with the lease. An error of any kind leads back to recovery, which starts from what the bucket and
-Kafka say and from nothing that is remembered: so there is one way to go on, and it is the one that a crash takes too.
-An error that nobody foresaw is no exception. It stops this partition alone, and is tried again every minute.
+Kafka say and from nothing that is remembered: so there is one way to continue, and a crash takes the same one. An
+unforeseen error stops only this partition, and is tried again every minute.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ def run_partition(partition: Partition) -> Steps[None]:
             partition.enter(Activity.RECOVERING)
             yield from _work(partition)
             seconds = RETRY_SECONDS
-        except Exception as error:  # noqa: BLE001 - reported; the other partitions go on
+        except Exception as error:  # noqa: BLE001 - reported; the other partitions continue
             seconds = _stopped(partition, error)
         partition.stand_still()
 
 
 def _stopped(partition: Partition, error: Exception) -> float:
-    """Report what stopped it; the seconds until everything is looked at anew."""
+    """Report what stopped it; the seconds until everything is looked at again."""
     listener = partition.context.listener
     match error:
         case HaltError():
@@ -67,7 +67,7 @@ def _stopped(partition: Partition, error: Exception) -> float:
 
 def _work(partition: Partition) -> Steps[None]:
     # a pending seal comes before anything else: the chain has one head, and what is read next is judged by it. The
-    # offset is put right before reading goes on, so that whoever owns the partition next starts from there as well
+    # offset is put right before reading continues, so that whoever owns the partition next starts from there as well
     plan, low = yield from _recover(partition)
     if plan.pending is not None:
         yield from finish_pending(partition, plan, plan.pending)
@@ -83,7 +83,7 @@ def _work(partition: Partition) -> Steps[None]:
 
 
 def _recover(partition: Partition) -> Steps[tuple[Plan, int]]:
-    """How to go on, and where the log begins."""
+    """How to continue, and where the log begins."""
     with suppress(SpoolFullError):
         partition.spool.restore()
     found = yield from partition.ask(

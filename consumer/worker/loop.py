@@ -93,7 +93,7 @@ class Worker:
         self._side_runners = [Runner(step, self._executor, self._clock) for step in (*steps, self._watch_unowned())]
 
     def step(self, timeout: float) -> None:
-        """One turn: take what came, let every partition go on as far as it can, look after the disk.
+        """One turn: take what came, let every partition continue as far as it can, look after the disk.
 
         The order matters. Revocations come with the poll and end their partitions before these could do another step
         under a lease that is gone. Records go into the spool before the steps run, so that a partition that catches up
@@ -182,7 +182,7 @@ class Worker:
                     self._confined(partition, partial(partition.receive, event))
 
     def _confined(self, partition: Partition, call: Callable[[], _T]) -> _T | None:
-        """Do something for a partition. An error that nobody foresaw stops this partition alone: its steps get it."""
+        """Do something for a partition. An unforeseen error stops only this partition: its steps get it."""
         try:
             return call()
         except Exception as error:  # noqa: BLE001 - raised again where the partition's steps wait, and reported there

@@ -1,4 +1,4 @@
-"""`run --once`: when a worker that should stop by itself is done, must give up, or cannot go on."""
+"""`run --once`: when a worker that should stop by itself is done, must give up, or cannot continue."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class OneShot:
         return publish_task.idle and sealed and publish_task.committed
 
     def _settled(self, stream: str) -> bool:
-        """None of our partitions of this stream has anything left to do, but those that cannot go on."""
+        """None of our partitions of this stream has anything left to do, but those that cannot continue."""
         partitions = self._worker.partitions_of(stream)
         return all(
             partition.phase.stopped or (partition.phase.recovered and partition.cutoff_due() is None)

@@ -125,7 +125,7 @@ class Partition:
         self.phase = self.phase.met(halt)
 
     def fail(self, error: Exception) -> None:
-        """Remember and report an error that nobody foresaw."""
+        """Remember and report an unforeseen error."""
         self._relieve(self.phase.met(error))
         self.context.listener(UnexpectedErrorMet(self.context.config.name, str(self.name), error))
 

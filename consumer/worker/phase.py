@@ -5,7 +5,7 @@
     recovering -> reading                                nothing is pending
     reading -> catching_up -> sealing -> reading         a day is due
     reading | catching_up -> spilling -> sealing         the disk needs room
-    any of them -> waiting -> recovering                 something stopped it: everything is looked at anew
+    any of them -> waiting -> recovering                 something stopped it: everything is looked at again
 
 Beside that a phase may carry one trouble. A halt or an unexpected error outlives the moves that try again: an operator
 has to see it until what it stopped has been done.
@@ -24,7 +24,7 @@ class Activity(StrEnum):
     """What a partition does, trouble or not."""
 
     RECOVERING = "recovering"
-    """Kafka, the bucket and the spool are asked how to go on."""
+    """Kafka, the bucket and the spool are asked how to continue."""
     REBUILDING = "rebuilding"
     """The rows of an unfinished seal are read again, and nothing else is in the spool."""
     FINISHING = "finishing"
@@ -38,7 +38,7 @@ class Activity(StrEnum):
     SEALING = "sealing"
     """A seal is decided, recorded, uploaded and committed. Nothing is read meanwhile."""
     WAITING = "waiting"
-    """It stands still until everything is looked at (anew)."""
+    """It stands still until everything is looked at (again)."""
 
 
 _A = Activity
@@ -75,7 +75,7 @@ class Phase:
 
     `trouble` is a HaltError (an operator must decide), a TransientError (an outage, retried) or any other exception (an
     unexpected error, retried every minute). At most one stands: a halt or an unexpected error is what somebody has to
-    act on, so the outage of an attempt to go on does not replace it.
+    act on, so the outage of an attempt to continue does not replace it.
     """
 
     activity: Activity = Activity.WAITING
@@ -104,7 +104,7 @@ class Phase:
 
     @property
     def stopped(self) -> bool:
-        """It cannot go on by itself: halted, or an unexpected error."""
+        """It cannot continue by itself: halted, or an unexpected error."""
         return self.trouble is not None and self.outage is None
 
     @property

@@ -56,7 +56,7 @@ class PublishTask:
             self._requested, self.running = False, True
             try:
                 published = yield from with_backoff(self._publish, self._report_outage, self._context.jitter)
-            except Exception as error:  # noqa: BLE001 - reported; the partitions and the other streams go on
+            except Exception as error:  # noqa: BLE001 - reported; the partitions and the other streams continue
                 self._stopped(error)
                 yield Sleep(HALT_SECONDS)
                 self._requested = True

@@ -448,7 +448,7 @@ def test_batches_of_every_codec_with_messages_at_the_size_limit(world: World) ->
 
 
 def test_filters_and_schema_changed_with_rows_open_and_a_seal_pending(world: World, store_gate: Gate) -> None:
-    """Each offset is judged by the settings of the seal that covers it, for ever."""
+    """Each offset is judged by the settings of the seal that covers it, forever."""
     stream = filled(world)
     world.once(FIRST).done()
     world.fill(stream, DAYS, 300)

@@ -14,7 +14,7 @@ from consumer.source.port import ClusterAdmin, TopicFacts
 from consumer.streams.rules import Format
 
 LEAST_RETENTION = timedelta(hours=48)
-"""A day is read until 04:00 of the next one; the rest is for an outage and the people who mend it."""
+"""A day is read until 04:00 of the next one; the rest is for an outage and the people who fix it."""
 MOST_AHEAD = timedelta(days=1)
 NO_ID = "AAAAAAAAAAAAAAAAAAAAAA"
 """The id of every topic before Kafka 2.8: 16 bytes of nothing."""
@@ -24,7 +24,7 @@ GZIP_RATIO = 1_029
 """How many times a gzip batch can grow when it is unpacked."""
 MESSAGE_BYTES = 1_048_588
 """What brokers take for a batch unless they are told otherwise."""
-RETENTION = "set retention.ms to 604800000 (7 days): a day is read until it is sealed, and an outage takes its time"
+RETENTION = "set retention.ms to 604800000 (7 days): records must outlast the sealing of their day, and outages"
 
 Rights = Callable[[str], bool]
 """Whether the brokers let us read the topic."""
@@ -58,7 +58,7 @@ def broker_lines(
 ) -> Iterator[Line]:
     """The brokers answer, and let us into the group. `beside` names the assignor of members we cannot join beside."""
     subject = f"kafka {settings.kafka.bootstrap_servers}"
-    todo = "mend kafka.bootstrap_servers or kafka.options (security.protocol, sasl.*), or the network between"
+    todo = "fix kafka.bootstrap_servers or kafka.options (security.protocol, sasl.*), or the network"
     try:
         admin.topic(settings.streams[0].topic)
     except TransientError as error:
@@ -69,7 +69,7 @@ def broker_lines(
     try:
         allowed, assignor = may_join(), beside()
     except TransientError as error:
-        todo = f"check again in a minute; if it stays, allow Describe and Read on group {group}"
+        todo = f"check again in a minute; if it persists, allow Describe and Read on group {group}"
         yield failed(subject, "group", str(error), todo)
         return
     if assignor:
@@ -91,8 +91,8 @@ def topic_lines(stream: StreamSettings, admin: ClusterAdmin, may_read: Rights) -
         yield failed(subject, "exists", str(error), f"allow Describe and DescribeConfigs on topic {stream.topic}")
         return
     if facts is None:
-        todo = f"create it, or mend streams.{stream.name}.topic"
-        yield failed(subject, "exists", f"there is no such topic ({HaltReason.MISSING_TOPIC})", todo)
+        todo = f"create it, or fix streams.{stream.name}.topic"
+        yield failed(subject, "exists", f"the topic does not exist ({HaltReason.MISSING_TOPIC})", todo)
         return
     yield ok(subject, "exists", f"{facts.partitions} partitions")
     if facts.topic_id == NO_ID:
@@ -104,7 +104,7 @@ def topic_lines(stream: StreamSettings, admin: ClusterAdmin, may_read: Rights) -
             "use Kafka 2.8 or later, or never delete a topic that is exported",
         )
     if not allowed:
-        yield failed(subject, "readable", "its records must not be read", f"allow Read on topic {stream.topic}")
+        yield failed(subject, "readable", "not allowed to read its records", f"allow Read on topic {stream.topic}")
     yield _policy_line(subject, facts)
     yield from _retention_lines(subject, facts)
     yield from _stamp_lines(subject, facts)
@@ -122,7 +122,7 @@ def _policy_line(subject: str, facts: TopicFacts) -> Line:
 def _retention_lines(subject: str, facts: TopicFacts) -> Iterator[Line]:
     millis = int(facts.settings.get("retention.ms", "-1"))
     if millis < 0:
-        yield ok(subject, "retention", "records are kept for ever")
+        yield ok(subject, "retention", "records are kept forever")
     else:
         kept = timedelta(milliseconds=millis)
         hours = f"records are kept for {kept / timedelta(hours=1):,.1f} hours"
@@ -136,8 +136,8 @@ def _retention_lines(subject: str, facts: TopicFacts) -> Iterator[Line]:
         yield warning(
             subject,
             "retention.bytes",
-            f"a partition keeps {size:,} bytes at most, however young they are",
-            "be sure that two busy days fit, or set retention.bytes=-1: no one can say how many hours this is",
+            f"a partition keeps {size:,} bytes at most, however recent they are",
+            "make sure that two busy days fit, or set retention.bytes=-1: the hours depend on the traffic",
         )
 
 
@@ -151,7 +151,7 @@ def _stamp_lines(subject: str, facts: TopicFacts) -> Iterator[Line]:
             subject,
             "message.timestamp.after.max.ms",
             f"it is {text}: a record stamped years ahead lands in a day years ahead",
-            "set it to 3600000 (an hour): the brokers refuse such records then",
+            "set it to 3600000 (1 hour): the brokers then refuse such records",
         )
 
 
@@ -183,8 +183,6 @@ def registry_lines(settings: Settings, registry: SchemaSource | None) -> Iterato
     try:
         registry.ask(NO_SCHEMA)
     except SinkError as error:
-        yield failed(
-            subject, "reachable", str(error), "mend schema_registry.url or its options, or the network between"
-        )
+        yield failed(subject, "reachable", str(error), "fix schema_registry.url or its options, or the network")
         return
     yield ok(subject, "reachable", f"it answers; needed by {', '.join(needed)}")

@@ -118,7 +118,7 @@ def seal_log_lines(settings: Settings, stream: StreamSettings, admin: ClusterAdm
                 yield failed(subject, "seal log", f"{halt.reason}: {halt.message}", "see there")
             return
         except TransientError as error:
-            yield failed(subject, "seal log", str(error), "look again when the outage is over")
+            yield failed(subject, "seal log", str(error), "check again once the outage is over")
             return
     halted = [outlook for outlook in outlooks if outlook.halt is not None]
     for outlook in halted:

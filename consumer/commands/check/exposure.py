@@ -33,8 +33,8 @@ def _kafka(kafka: KafkaSettings) -> Iterator[Line]:
         yield warning(
             "kafka",
             "verification",
-            "the brokers' certificates are not verified: anybody in between may be a broker",
-            "leave the option out, and name the authority in ssl.ca.location",
+            "the brokers' certificates are not verified: anyone on the network path can pose as a broker",
+            "remove the option, and set ssl.ca.location to the CA certificate",
         )
 
 
@@ -52,8 +52,8 @@ def _registry(registry: RegistrySettings) -> Iterator[Line]:
         yield warning(
             f"registry {registry.url}",
             "verification",
-            "its certificate is not verified: anybody in between may be the registry",
-            "name the authority in ssl.ca.location",
+            "its certificate is not verified: anyone on the network path can pose as the registry",
+            "set ssl.ca.location to the CA certificate",
         )
 
 
@@ -76,6 +76,6 @@ def _spool(spool: SpoolSettings) -> Iterator[Line]:
         yield warning(
             f"spool {spool.directory}",
             "mode",
-            f"its mode is {mode:04o}: others on this machine may list it, or put files there",
+            f"its mode is {mode:04o}: other users of this machine can list it, or put files there",
             f"chmod 0700 {spool.directory}",
         )

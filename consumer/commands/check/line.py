@@ -41,5 +41,5 @@ def warning(subject: str, check: str, detail: str, todo: str) -> Line:
 
 
 def failed(subject: str, check: str, detail: str, todo: str) -> Line:
-    """A line that has to be mended before the sink can be trusted with data."""
+    """A line that has to be fixed before the sink can be trusted with data."""
     return Line(subject, check, Outcome.FAILED, detail, todo)

@@ -45,7 +45,7 @@ def _event_type_lines(stream: StreamSettings) -> Iterator[Line]:
         yield warning(
             f"stream {stream.name}",
             "event_types",
-            f"{name!r} is none of the event types that Adapty publishes",
+            f"{name!r} is not an event type that Adapty publishes",
             f"did you mean {close[0]!r}?" if close else "leave it out, unless your producers send it",
         )
 
@@ -57,7 +57,7 @@ def engine_line(found: Found) -> Line:
     return warning(
         "engine",
         "native",
-        f"rows are made by the exact engine: {found.reason}. The same rows, for fifty times the processor time",
+        f"rows are made by the exact engine: {found.reason}. The same rows, at fifty times the processor time",
         "install adapty-sink[native] of this release, or set the processor's limit for it",
     )
 
@@ -75,7 +75,7 @@ def spool_lines(spool: SpoolSettings) -> Iterator[Line]:
             subject,
             "writable",
             f"{home} takes no file: {error.strerror or error}",
-            "make the folder, owned by the user that runs the worker, or name another one in spool.directory",
+            "create the directory, owned by the user that runs the worker, or set spool.directory to another one",
         )
         return
     yield ok(subject, "writable", f"{home} takes files")
@@ -101,7 +101,7 @@ def _room_line(subject: str, spool: SpoolSettings, free: int, used: int) -> Line
         return warning(
             subject,
             "room",
-            f"{room}; spool.max_bytes and spool.min_free_bytes together want {size_text(wanted)}",
+            f"{room}; spool.max_bytes and spool.min_free_bytes together need {size_text(wanted)}",
             "give it a larger volume, or lower spool.max_bytes: a day that does not fit is sealed in pieces",
         )
     return ok(subject, "room", room)

@@ -27,15 +27,15 @@ def privacy_lines(settings: Settings, stream: StreamSettings) -> Iterator[Line]:
         yield warning(
             subject,
             "personal columns",
-            f"{', '.join(open_columns)} look personal and are written as they come",
-            f"write a rule for them in [streams.{stream.name}.privacy] columns, unless that is wanted",
+            f"{', '.join(open_columns)} look personal and are written unchanged",
+            f"add a rule for them in [streams.{stream.name}.privacy] columns, unless that is intended",
         )
     if rules and settings.quarantine.value == "keep":
         yield warning(
             subject,
             "quarantine",
-            "quarantined records are kept whole, the columns with privacy rules among them",
-            'write value = "omit" in [quarantine], unless that is wanted',
+            "quarantined records are kept whole, including the columns with privacy rules",
+            'write value = "omit" in [quarantine], unless that is intended',
         )
 
 
@@ -72,7 +72,7 @@ def key_lines(settings: Settings, stream: StreamSettings, store: Store, outlooks
     try:
         needed = {privacy.key: privacy for outlook in outlooks for privacy in _needed(store, outlook)}
     except (HaltError, TransientError) as error:
-        yield failed(subject, "privacy keys", str(error), "see there, then look again")
+        yield failed(subject, "privacy keys", str(error), "see that line, then check again")
         return
     for privacy in needed.values():
         name = f"{privacy.key} (fingerprint {privacy.fingerprint})"

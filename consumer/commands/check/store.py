@@ -21,7 +21,7 @@ from consumer.streams.columns import column_names
 RACES = 20
 WRITERS = 32
 TEXT = b"adapty-sink check\n"
-MEND = "mend the destination's settings, the credentials or their policy, then check again"
+FIX = "fix the destination's settings, the credentials or their policy, then check again"
 
 
 class _WrongError(Exception):
@@ -49,7 +49,7 @@ def store_lines(store: Store, clock: Clock, *, races: int = RACES, writers: int 
         whole = whole and not line.todo
         yield line
     if not whole:
-        yield failed(subject, "conditional writes", "not tried, as the store refuses what they need", MEND)
+        yield failed(subject, "conditional writes", "not tested: the store refuses what they need", FIX)
         return
     yield _clock_line(subject, store, clock)
     if isinstance(store, Checksummed):
@@ -63,7 +63,7 @@ def column_lines(stream: StreamSettings, store: Store) -> Iterator[Line]:
     try:
         listed = folder_columns(store, stream.name).names
     except (TransientError, HaltError) as error:
-        yield failed(subject, "columns", str(error), MEND)
+        yield failed(subject, "columns", str(error), FIX)
         return
     own = column_names(stream.rules)
     added, kept = [name for name in own if name not in listed], [name for name in listed if name not in own]
@@ -73,7 +73,7 @@ def column_lines(stream: StreamSettings, store: Store) -> Iterator[Line]:
             "columns",
             f"the schema has {', '.join(moved)} before columns that the folder had first: its header only grows at its"
             " end, so that readers by position do not shift",
-            "nothing, if that will do: the columns come last. Only a new folder can have them in the schema's order",
+            "nothing, if columns at the end are acceptable: only a new folder can have them in the schema's order",
         )
     else:
         told = [f"{len(listed)} in the folder"] if listed else ["a new folder"]
@@ -94,38 +94,38 @@ def _steps(store: Store, key: str) -> list[tuple[str, str, Callable[[], None]]]:
 
 def _put(store: Store, key: str) -> None:
     if not isinstance(store.put(key, BytesBody(TEXT), condition=Absent(), metadata={"rows": "1"}), Written):
-        raise _WrongError("a new object was refused as if it were there")
+        raise _WrongError("a new object was refused as if it existed")
 
 
 def _head(store: Store, key: str) -> None:
     facts = store.head(key)
     if facts is None or facts.size != len(TEXT):
-        raise _WrongError(f"{key} was put, but is not found as it was put")
+        raise _WrongError(f"{key} was written, but is not found as it was written")
     if store.keeps_metadata and facts.metadata.get("rows") != "1":
-        raise _WrongError("it does not keep user metadata, which say what an object holds")
+        raise _WrongError("it does not keep user metadata, which describe what an object holds")
 
 
 def _get(store: Store, key: str) -> None:
     stored, reader = store.get(key), store.open(key)
     if reader is None or stored is None:
-        raise _WrongError(f"{key} was put, but cannot be read")
+        raise _WrongError(f"{key} was written, but cannot be read")
     with reader:
         if reader.read() != TEXT or stored.data != TEXT:
-            raise _WrongError(f"{key} gives other bytes than were put")
+            raise _WrongError(f"{key} returns other bytes than were written")
 
 
 def _list(store: Store, key: str) -> None:
     if [facts.key for facts in store.list(key)] != [key]:
-        raise _WrongError(f"{key} was put, but is not listed")
+        raise _WrongError(f"{key} was written, but is not listed")
 
 
 def _tried(subject: str, check: str, detail: str, ask: Callable[[], None]) -> Line:
     try:
         ask()
     except (TransientError, HaltError) as error:
-        return failed(subject, check, str(error), MEND)
+        return failed(subject, check, str(error), FIX)
     except _WrongError as error:
-        return failed(subject, check, str(error), "use another store, or no gateway or cache before it")
+        return failed(subject, check, str(error), "use another store, or remove the gateway or cache in front of it")
     return ok(subject, check, detail)
 
 
@@ -134,11 +134,10 @@ def _clock_line(subject: str, store: Store, clock: Clock) -> Line:
     try:
         ahead = ours - store.now()
     except TransientError as error:
-        return failed(subject, "clock", str(error), MEND)
+        return failed(subject, "clock", str(error), FIX)
     if ahead > CLOCK_TOLERANCE:
-        detail = (
-            f"this machine's clock is {ahead.total_seconds():.0f} s ahead of the store's: no day is sealed like that"
-        )
+        seconds = ahead.total_seconds()
+        detail = f"this machine's clock is {seconds:.0f} s ahead of the store's: no day is sealed until it is corrected"
         return failed(subject, "clock", detail, "set this machine's clock (NTP)")
     behind = -min(ahead, timedelta())
     return ok(subject, "clock", f"at most {max(ahead, behind).total_seconds():.0f} s away from the store's")
@@ -150,7 +149,7 @@ def _checksum_line(subject: str, store: Checksummed) -> Line:
     try:
         compares, sends = store.compares_checksums(), store.sends_checksums
     except (TransientError, HaltError) as error:
-        return failed(subject, check, str(error), MEND)
+        return failed(subject, check, str(error), FIX)
     if sends and not compares:
         return failed(
             subject,
@@ -169,7 +168,7 @@ def _race_lines(subject: str, store: Store, races: int, writers: int) -> Iterato
     try:
         findings = conditional_writes(store, races=races, writers=writers)
     except (TransientError, HaltError) as error:
-        yield failed(subject, check, str(error), MEND)
+        yield failed(subject, check, str(error), FIX)
         return
     for finding in findings:
         yield failed(subject, check, f"{finding.check}: {finding.detail}", finding.remedy)

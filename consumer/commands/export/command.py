@@ -154,7 +154,7 @@ def _show(wish: Wish, ended: Sequence[Ended]) -> None:
     for one in ended:
         facts = one.facts
         partly = "" if facts["complete"] else f", not complete: {_incomplete(facts)}"
-        done = "exported" if one.wrote else "nothing to do, the same export stands there"
+        done = "exported" if one.wrote else "nothing to do: the same export is there already"
         say(f"{facts['stream']}: {done}: {facts['rows']:,} rows, {size_text(facts['bytes'])}{partly}")
         say(f"  {one.location}")
 

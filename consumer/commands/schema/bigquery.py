@@ -47,7 +47,7 @@ def ddl(target: Target) -> list[str]:
 
 
 def load(target: Target, day: PublishedDay) -> list[str]:
-    """Into a stage of its own, with the URIs of the manifest."""
+    """Into its own stage, with the URIs of the manifest."""
     raw, stage = quoted(target.raw, TICK), quoted(f"{target.stream}_stage", TICK)
     uris = ", ".join(literal(_uri(target, item.key)) for item in day.objects)
     copy = [

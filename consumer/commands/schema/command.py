@@ -107,7 +107,7 @@ def schema(settings: Settings, wish: Wish, *, as_json: bool) -> None:
 
 def _check(wish: Wish) -> None:
     if sum(asked is not None for asked in (wish.ddl, wish.diff, wish.load)) > 1:
-        raise UsageError("give one of --ddl, --diff and --load")
+        raise UsageError("give only one of --ddl, --diff and --load")
     if (wish.load is None) != (wish.engine is None):
         raise UsageError("--load DAY goes with --for ENGINE")
 

@@ -17,7 +17,11 @@ def bucket_differences(listed: Sequence[str], own: Sequence[str]) -> Iterator[st
     moved = out_of_order(listed, own)
     for name in own:
         if name not in listed:
-            yield f"{name}: will be appended" if name not in moved else f"{name}: will be appended, not where it stands"
+            yield (
+                f"{name}: will be appended"
+                if name not in moved
+                else f"{name}: will be appended, not at its place in the schema"
+            )
         elif name in moved:
             yield f"{name}: stays where the folder has it, not where the schema has it"
     for name in listed:

@@ -62,7 +62,7 @@ def ddl(target: Target) -> list[str]:
 
 
 def load(target: Target, day: PublishedDay) -> list[str]:
-    """Into a stage of its own, so that a day is there whole or not at all."""
+    """Into its own stage, so that a day is there whole or not at all."""
     raw, stage = quoted(target.raw), quoted(f"{target.stream}_stage")
     copies = [
         f"COPY {stage} ({names_of(item.columns)}) FROM {_source(target, item.key)}\n"
@@ -73,7 +73,7 @@ def load(target: Target, day: PublishedDay) -> list[str]:
     return [
         *comment(
             "The server reads the files: rights of pg_read_server_files, for PROGRAM pg_execute_server_program.",
-            "With psql alone write each COPY as one line of \\copy.",
+            "With only psql, write each COPY as one line of \\copy.",
         ),
         "BEGIN;",
         f"DELETE FROM {raw} WHERE dt = DATE '{day.day}';",

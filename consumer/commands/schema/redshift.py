@@ -1,4 +1,4 @@
-"""Redshift: COPY by position from a manifest of its own form."""
+"""Redshift: COPY by position from its own manifest form."""
 
 from __future__ import annotations
 

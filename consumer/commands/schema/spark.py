@@ -51,7 +51,7 @@ def spark_ddl(target: Target) -> list[str]:
 
 
 def spark_load(target: Target, day: PublishedDay) -> list[str]:
-    """The table reads the folder: the day's partition is made known anew, and what was cached of it forgotten."""
+    """The table reads the folder: the day's partition is made known again, and what was cached of it forgotten."""
     raw, dt = quoted(target.raw, TICK), f"dt = DATE '{day.day}'"
     return [
         f"ALTER TABLE {raw} DROP IF EXISTS PARTITION ({dt});",

@@ -29,9 +29,9 @@ ODDITIES: Mapping[str, str] = {
     "mended_text": "a text with invalid UTF-8 or a lone surrogate, which became U+FFFD",
     "no_offset": "ISO text without an offset, taken for UTC",
     "leap_second": "a second 60, written as the last microsecond of its minute",
-    "unlisted_event_type": "an event type that is none of those published",
+    "unlisted_event_type": "an event type that is not among those published",
     "line_break": "a text with line breaks, each of which was written as a blank",
-    "invalid_ip": "a text in a column of truncated addresses that is no address, written as empty",
+    "invalid_ip": "a text in a column of truncated addresses that is not an address, written as empty",
     "no_install_date": "a row without install date, kept though historical ones are excluded",
 }
 """What is counted about values that are written all the same, in words."""

@@ -27,7 +27,7 @@ LINES = 300
 RACES_PER_RACE_OF_PARTS = 4
 REMEDY = (
     "this store lets two workers overwrite each other: use one whose conditional writes hold (AWS S3, MinIO), and no"
-    " gateway or cache before it that drops If-None-Match or If-Match"
+    " gateway or cache in front of it that drops If-None-Match or If-Match"
 )
 
 
@@ -133,7 +133,7 @@ def one_after_another(store: Store, key: str) -> list[Finding]:
     store.put(key, BytesBody(b"first"), condition=Absent())
     facts = store.head(key)
     if facts is None:
-        return [Finding("read back", f"{key} was written and is not there", "look for what deletes objects at once")]
+        return [Finding("read back", f"{key} was written and is not there", "find out what deletes objects")]
     findings = []
     if isinstance(store.put(key, BytesBody(b"second"), condition=Absent()), Written):
         findings.append(Finding("If-None-Match", "an object that exists was overwritten"))

@@ -182,7 +182,7 @@ def test_a_partition_is_written_with_a_colon(text: str, tmp_path: Path, capsys: 
     assert main.run(["--config", str(config), "accept-gap", text, "0", "1"]) == 2
     assert "write TOPIC:PARTITION" in capsys.readouterr().err
     assert main.run(["--config", str(config), "accept-gap", "other:0", "0", "1"]) == 2
-    assert "no stream of the settings reads topic 'other'; they read events" in capsys.readouterr().err
+    assert "no stream in the settings reads topic 'other'; they read events" in capsys.readouterr().err
 
 
 def test_objections_by_number() -> None:

@@ -192,7 +192,7 @@ def test_details_that_no_folder_takes_cost_no_second_error(
 ) -> None:
     monkeypatch.setattr("tempfile.gettempdir", lambda: "/proc/nowhere")
     assert main.run(["work"], raising(ValueError("bad"))) == 70
-    assert "no folder took the details; --debug prints them" in capsys.readouterr().err
+    assert "the details could not be written; --debug prints them" in capsys.readouterr().err
 
 
 def test_json_logs_have_json_last_words(capsys: pytest.CaptureFixture[str]) -> None:

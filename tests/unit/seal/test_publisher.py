@@ -617,7 +617,7 @@ def test_an_object_that_vanished_before_it_was_published_is_an_outage() -> None:
     bucket.seal(rows={0: 3})
     bucket.seal(rows={0: 2})
     bucket.store.delete(data(0, 100).key)
-    with pytest.raises(TransientError, match="is gone before its day was published"):
+    with pytest.raises(TransientError, match="disappeared before its day was published"):
         bucket.publish()
     assert bucket.published() == []
 

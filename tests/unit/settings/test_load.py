@@ -444,11 +444,11 @@ def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"[kafka]\nbootstrap_servers = \n", "is no TOML: Invalid value (at line 2, column 21)"),
-        (b"[kafka]\n[kafka]\n", "is no TOML: Cannot declare ('kafka',) twice (at line 2, column 7)"),
-        (b'a = "\xff"', "is no UTF-8 text (byte 5)"),
+        (b"[kafka]\nbootstrap_servers = \n", "is not valid TOML: Invalid value (at line 2, column 21)"),
+        (b"[kafka]\n[kafka]\n", "is not valid TOML: Cannot declare ('kafka',) twice (at line 2, column 7)"),
+        (b'a = "\xff"', "is not UTF-8 text (byte 5)"),
         (b"a = " + b"[" * 20_000, "is nested too deep"),
-        (b"a = " + b"9" * 5000, "is no TOML: "),
+        (b"a = " + b"9" * 5000, "is not valid TOML: "),
     ],
 )
 def test_a_file_that_is_no_toml(tmp_path: Path, content: bytes, words: str) -> None:

@@ -114,7 +114,7 @@ CASES: dict[str, tuple[str, str]] = {
     "empty group": (kafka("group_id = ''"), 'kafka.group_id: is missing; write e.g. group_id = "adapty-sink"'),
     "instance id with a blank": (
         kafka("instance_id = 'a b'"),
-        "kafka.instance_id: \"a b\" is no instance id; use letters, digits, '.', '_' and '-', 249 at most",
+        "kafka.instance_id: \"a b\" is not a valid instance id; use letters, digits, '.', '_' and '-', 249 at most",
     ),
     "text that is a number": (
         kafka("group_id = 7"),
@@ -138,11 +138,7 @@ CASES: dict[str, tuple[str, str]] = {
     ),
     "classic option under the new protocol": (
         kafka('options = {"group.protocol" = "consumer", "session.timeout.ms" = 1}'),
-        (
-            'kafka.options."session.timeout.ms": is the brokers\' business under "group.protocol" = "consumer";'
-            " leave it"
-            " out"
-        ),
+        ('kafka.options."session.timeout.ms": is set by the brokers under "group.protocol" = "consumer"; leave it out'),
     ),
     # registry
     "registry without url": (
@@ -190,7 +186,7 @@ CASES: dict[str, tuple[str, str]] = {
     ),
     "no bucket": (
         LEAST.replace("adapty-events", ""),
-        'destination.url: "s3:///com.sample-app" names no bucket; write "s3://bucket/folder"',
+        'destination.url: "s3:///com.sample-app" has no bucket; write "s3://bucket/folder"',
     ),
     "folder with dots": (
         LEAST.replace("com.sample-app", "a/../b"),
@@ -198,7 +194,7 @@ CASES: dict[str, tuple[str, str]] = {
     ),
     "folder with a question mark": (
         LEAST.replace("com.sample-app", "a?b"),
-        "destination.url: \"s3://adapty-events/a?b\" holds '?' or '#'; a folder may not",
+        "destination.url: \"s3://adapty-events/a?b\" contains '?' or '#', which a folder cannot",
     ),
     "folder that is too long": (
         LEAST.replace("com.sample-app", "é" * 251),
@@ -210,7 +206,7 @@ CASES: dict[str, tuple[str, str]] = {
     "local folder with two slashes": (
         LEAST.replace("s3://", "file://"),
         (
-            'destination.url: "file://adapty-events/com.sample-app" names no full path; write three slashes, e.g.'
+            'destination.url: "file://adapty-events/com.sample-app" is not a full path; write three slashes, e.g.'
             ' "file:///var/lib/sink/out"'
         ),
     ),
@@ -224,7 +220,7 @@ CASES: dict[str, tuple[str, str]] = {
     ),
     "bad region": (
         base("region = 'Frankfurt'"),
-        'destination.region: "Frankfurt" is no region; write e.g. "eu-central-1"',
+        'destination.region: "Frankfurt" is not a valid region; write e.g. "eu-central-1"',
     ),
     "bad endpoint": (
         base("endpoint_url = 'minio:9000'"),
@@ -261,13 +257,13 @@ CASES: dict[str, tuple[str, str]] = {
     "storage class that cannot be read": (
         base("storage_class = 'GLACIER'"),
         (
-            'destination.storage_class: "GLACIER" is no storage class that can be read back at once; write e.g.'
+            'destination.storage_class: "GLACIER" is not a storage class that can be read back at once; write e.g.'
             ' "STANDARD_IA"'
         ),
     ),
     "bad role": (
         base("role_arn = 'sink'"),
-        'destination.role_arn: "sink" is no role; write e.g. "arn:aws:iam::123456789012:role/sink"',
+        'destination.role_arn: "sink" is not the ARN of a role; write e.g. "arn:aws:iam::123456789012:role/sink"',
     ),
     "external id without a role": (
         base("external_id = 'sink-7f3a'"),
@@ -324,42 +320,42 @@ CASES: dict[str, tuple[str, str]] = {
     "destination in another's stream": (
         f"{LEAST}{METRICS}[streams.ua_campaign_metrics.destination]\nurl = 's3://adapty-events/com.sample-app/events/x'",
         (
-            'streams.ua_campaign_metrics.destination.url: lies inside the folder "events" of the destination of stream'
+            'streams.ua_campaign_metrics.destination.url: is inside the folder "events" of the destination of stream'
             ' "events"; choose a folder beside it'
         ),
     ),
     "destination in another's seal log": (
         f"{LEAST}{METRICS}[streams.ua_campaign_metrics.destination]\nurl = 's3://adapty-events/com.sample-app/_seals'",
         (
-            'streams.ua_campaign_metrics.destination.url: lies inside the folder "_seals" of the destination of stream'
+            'streams.ua_campaign_metrics.destination.url: is inside the folder "_seals" of the destination of stream'
             ' "events"; choose a folder beside it'
         ),
     ),
     "spool in a destination": (
         LEAST.replace("s3://", "file:///") + "[spool]\ndirectory = '/adapty-events/com.sample-app/spool'",
-        'spool.directory: and the destination of stream "events" lie in each other; choose separate folders',
+        'spool.directory: and the destination of stream "events" overlap; choose separate folders',
     ),
     "destination in the spool": (
         LEAST.replace("s3://", "file:///") + "[spool]\ndirectory = '/adapty-events'",
-        'spool.directory: and the destination of stream "events" lie in each other; choose separate folders',
+        'spool.directory: and the destination of stream "events" overlap; choose separate folders',
     ),
     # spool, schedule, http, quarantine
     "size without a unit": (
         f"{LEAST}[spool]\nmax_bytes = '20'",
-        'spool.max_bytes: "20" is no size; write a whole number of bytes, or "500MB" or "20GiB"',
+        'spool.max_bytes: "20" is not a valid size; write a whole number of bytes, or "500MB" or "20GiB"',
     ),
     "size that is a fraction": (
         f"{LEAST}[spool]\nmin_free_bytes = 0.5",
-        'spool.min_free_bytes: 0.5 is no size; write a whole number of bytes, or "500MB" or "20GiB"',
+        'spool.min_free_bytes: 0.5 is not a valid size; write a whole number of bytes, or "500MB" or "20GiB"',
     ),
     "negative size": (
         f"{LEAST}[spool]\nmin_free_bytes = -1",
-        'spool.min_free_bytes: -1 is no size; write a whole number of bytes, or "500MB" or "20GiB"',
+        'spool.min_free_bytes: -1 is not a valid size; write a whole number of bytes, or "500MB" or "20GiB"',
     ),
     "no room at all": (f"{LEAST}[spool]\nmax_bytes = 0", 'spool.max_bytes: 0 must be more than 0; write e.g. "20GiB"'),
     "spool nowhere": (
         f"{LEAST}[spool]\ndirectory = ''",
-        'spool.directory: "" names no folder; write e.g. "/var/lib/adapty-sink"',
+        'spool.directory: "" does not name a folder; write e.g. "/var/lib/adapty-sink"',
     ),
     "checkpoints never": (
         f"{LEAST}[spool]\ncheckpoint_seconds = 0",
@@ -371,11 +367,11 @@ CASES: dict[str, tuple[str, str]] = {
     ),
     "no time of day": (
         f"{LEAST}[schedule]\nseal_at = '24:00'",
-        'schedule.seal_at: "24:00" is no time of day; write UTC hours and minutes, e.g. "04:00"',
+        'schedule.seal_at: "24:00" is not a valid time of day; write UTC hours and minutes, e.g. "04:00"',
     ),
     "duration without a unit": (
         f"{LEAST}[schedule]\ngive_up_after = 600",
-        'schedule.give_up_after: 600 is no length of time; write e.g. "90s", "10m" or "1h30m"',
+        'schedule.give_up_after: 600 is not a valid duration; write e.g. "90s", "10m" or "1h30m"',
     ),
     "duration of nothing": (
         f"{LEAST}[schedule]\ngive_up_after = '0s'",
@@ -383,7 +379,7 @@ CASES: dict[str, tuple[str, str]] = {
     ),
     "empty duration": (
         f"{LEAST}[schedule]\ngive_up_after = ''",
-        'schedule.give_up_after: "" is no length of time; write e.g. "90s", "10m" or "1h30m"',
+        'schedule.give_up_after: "" is not a valid duration; write e.g. "90s", "10m" or "1h30m"',
     ),
     "no address": (
         f"{LEAST}[http]\nlisten = '8080'",
@@ -412,22 +408,25 @@ CASES: dict[str, tuple[str, str]] = {
     ),
     "topic by pattern": (
         LEAST.replace("adapty.events", "^adapty.*"),
-        "streams.events.topic: \"^adapty.*\" is no topic name; use letters, digits, '.', '_' and '-', 249 at most",
+        (
+            "streams.events.topic: \"^adapty.*\" is not a valid topic name; use letters, digits, '.', '_' and '-',"
+            " 249 at most"
+        ),
     ),
     "stream name with a slash": (
         LEAST.replace("[streams.events]", '[streams."a/b"]\nkind = "events"'),
         (
-            "streams.\"a/b\": is no stream name; use letters, digits, '.', '_' and '-', a letter or digit first, 100 at"
-            " most"
+            "streams.\"a/b\": is not a valid stream name; use letters, digits, '.', '_' and '-', a letter or"
+            " digit first, 100 at most"
         ),
     ),
     "stream name of the sink itself": (
         f'{LEAST}[streams.Exports]\ntopic = "x"\nkind = "events"',
-        "streams.Exports: is a folder of the sink itself; choose another name",
+        "streams.Exports: is a folder that the sink uses itself; choose another name",
     ),
     "stream names that differ in case": (
         f'{LEAST}[streams.Events]\ntopic = "x"\nkind = "events"',
-        'streams.Events: differs from "events" in case alone; choose a name that is its own',
+        'streams.Events: differs from "events" only in case; choose another name',
     ),
     "two streams on one topic": (
         f"{LEAST}{METRICS.replace(chr(34) + 'm' + chr(34), chr(34) + 'adapty.events' + chr(34))}",
@@ -438,13 +437,13 @@ CASES: dict[str, tuple[str, str]] = {
     ),
     "unknown kind": (
         f'{LEAST}kind = "event"',
-        'streams.events.kind: "event" is no kind; did you mean "events"?',
+        'streams.events.kind: "event" is not a valid kind; did you mean "events"?',
     ),
     "name that is no kind": (
         f'{LEAST}[streams.clicks]\ntopic = "c"',
         (
-            "streams.clicks.kind: is missing, as the stream's name is no shipped kind; write events or paywall_views or"
-            " ua_events or ua_campaign_metrics, or a schema and time_field of your own"
+            "streams.clicks.kind: is missing, and the stream's name is not a shipped kind; write events or"
+            " paywall_views or ua_events or ua_campaign_metrics, or your own schema and time_field"
         ),
     ),
     "custom without a schema": (
@@ -481,11 +480,11 @@ CASES: dict[str, tuple[str, str]] = {
     ),
     "schema that is no JSON": (
         f"{LEAST}{CLICKS}".replace("clicks.avsc", "broken.avsc"),
-        'streams.clicks.schema: "broken.avsc" is no JSON in UTF-8; write the path of an Avro schema (.avsc)',
+        'streams.clicks.schema: "broken.avsc" is not JSON in UTF-8; write the path of an Avro schema (.avsc)',
     ),
     "schema that is no UTF-8": (
         f"{LEAST}{CLICKS}".replace("clicks.avsc", "latin.avsc"),
-        'streams.clicks.schema: "latin.avsc" is no JSON in UTF-8; write the path of an Avro schema (.avsc)',
+        'streams.clicks.schema: "latin.avsc" is not JSON in UTF-8; write the path of an Avro schema (.avsc)',
     ),
     "writer schema that is missing": (
         f'{LEAST}writer_schema = "nowhere.avsc"',
@@ -505,28 +504,28 @@ CASES: dict[str, tuple[str, str]] = {
     "start": (
         f'{LEAST}start = "yesterday"',
         (
-            'streams.events.start: "yesterday" is no start; write "earliest", "latest" or an instant, e.g.'
+            'streams.events.start: "yesterday" is not a valid start; write "earliest", "latest" or an instant, e.g.'
             ' "2026-11-01T00:00:00Z"'
         ),
     ),
     "start without an offset": (
         f'{LEAST}start = "2026-11-01T00:00:00"',
         (
-            'streams.events.start: "2026-11-01T00:00:00" is no start; write "earliest", "latest" or an instant, e.g.'
-            ' "2026-11-01T00:00:00Z"'
+            'streams.events.start: "2026-11-01T00:00:00" is not a valid start; write "earliest", "latest" or an'
+            ' instant, e.g. "2026-11-01T00:00:00Z"'
         ),
     ),
     "start by epoch": (
         f'{LEAST}start = "1721051762123"',
         (
-            'streams.events.start: "1721051762123" is no start; write "earliest", "latest" or an instant, e.g.'
+            'streams.events.start: "1721051762123" is not a valid start; write "earliest", "latest" or an instant, e.g.'
             ' "2026-11-01T00:00:00Z"'
         ),
     ),
     "start on a day": (
         f"{LEAST}start = 2026-11-01",
         (
-            'streams.events.start: 2026-11-01 is no start; write "earliest", "latest" or an instant, e.g.'
+            'streams.events.start: 2026-11-01 is not a valid start; write "earliest", "latest" or an instant, e.g.'
             ' "2026-11-01T00:00:00Z"'
         ),
     ),
@@ -585,7 +584,8 @@ CASES: dict[str, tuple[str, str]] = {
     "bad instant": (
         f"{LEAST}{UA}[streams.ua_events.filter]\nexclude_historical = true\nhistorical_before = '2026-13-01T00:00:00Z'",
         (
-            'streams.ua_events.filter.historical_before: "2026-13-01T00:00:00Z" is no instant; write date, time'
+            'streams.ua_events.filter.historical_before: "2026-13-01T00:00:00Z" is not a valid instant; write'
+            " date, time"
             " and offset,"
             ' e.g. "2026-11-01T00:00:00Z"'
         ),
@@ -593,7 +593,8 @@ CASES: dict[str, tuple[str, str]] = {
     "instant before all time": (
         f"{LEAST}{UA}[streams.ua_events.filter]\nhistorical_before = 0001-01-01T00:00:00+10:00",
         (
-            "streams.ua_events.filter.historical_before: 0001-01-01 00:00:00+10:00 is no instant; write date, time and"
+            "streams.ua_events.filter.historical_before: 0001-01-01 00:00:00+10:00 is not a valid instant;"
+            " write date, time and"
             ' offset, e.g. "2026-11-01T00:00:00Z"'
         ),
     ),
@@ -636,7 +637,7 @@ CASES: dict[str, tuple[str, str]] = {
     ),
     "nested too deep": (
         f"{LEAST}[kafka.options.{'.'.join('a' * 40)}]\nx = 1",
-        f"kafka.options.{'.'.join('a' * 14)}: is nested too deep; no setting lies there",
+        f"kafka.options.{'.'.join('a' * 14)}: is nested too deep; no setting is there",
     ),
 }
 
@@ -686,13 +687,13 @@ def test_a_schema_that_is_no_avro_record_says_why(name: str, told: Told) -> None
 def test_a_schema_that_no_parser_takes_is_a_mistake(text: str, told: Told, tmp_path: Path) -> None:
     (tmp_path / "clicks.avsc").write_text(text)
     assert told(f"{LEAST}{CLICKS}") == [
-        'streams.clicks.schema: "clicks.avsc" is no JSON in UTF-8; write the path of an Avro schema (.avsc)'
+        'streams.clicks.schema: "clicks.avsc" is not JSON in UTF-8; write the path of an Avro schema (.avsc)'
     ]
 
 
 def test_a_number_too_long_to_print_is_a_mistake(told: Told) -> None:
     assert told(f"{LEAST}[spool]\nmax_bytes = 0x{'F' * 5000}") == [
-        'spool.max_bytes: this number is no size; write a whole number of bytes, or "500MB" or "20GiB"'
+        'spool.max_bytes: this number is not a valid size; write a whole number of bytes, or "500MB" or "20GiB"'
     ]
 
 

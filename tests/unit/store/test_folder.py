@@ -77,7 +77,7 @@ def test_nothing_temporary_stays_or_shows(tmp_path: Path) -> None:
 
 
 def test_files_are_their_owners_alone(tmp_path: Path) -> None:
-    """Rows are nobody else's, and who may read the lock could hold it for ever."""
+    """Rows are nobody else's, and who may read the lock could hold it forever."""
     store = FolderStore(tmp_path / "out")
     add(store)
     facts = store.head(KEY)

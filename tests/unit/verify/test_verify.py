@@ -321,7 +321,7 @@ def test_a_record_that_contradicts_itself_or_its_chain(case: str) -> None:
 
 
 ENTRY_CONTRADICTIONS: list[tuple[dict[str, Any], str]] = [
-    ({"key": "clicks/dt=2026-11-22/elsewhere.csv"}, "is none of stream"),
+    ({"key": "clicks/dt=2026-11-22/elsewhere.csv"}, "does not belong to stream"),
     ({"first_offset": 3}, "outside 14 to 16"),
     ({"last_offset": 16}, "2 rows from 14 to 16"),
     ({"rows": 3}, "has 3 rows between"),

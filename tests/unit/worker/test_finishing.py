@@ -287,7 +287,7 @@ def vanished(left: Left, *, spool: bool = False) -> str:
     member.until(lambda: member.partition.phase.halt)
     halted = member.partition.phase.halt
     assert isinstance(halted, HaltError)
-    assert "bring back the spool that wrote it, or the records" in halted.message
+    assert "restore the spool that wrote it, or the records" in halted.message
     assert "reading offsets 0 to 6 again for seal 1" in halted.message
     return halted.message
 

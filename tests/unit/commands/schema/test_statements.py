@@ -311,7 +311,7 @@ def test_bad_usage(folder: Folder, capsys: pytest.CaptureFixture[str], words: tu
 def test_differences_from_the_folder(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
     assert "no differences" in said(folder, capsys, "--diff", "bucket")
     assert list(bucket_differences(("id", "at", "old"), ("id", "price", "at"))) == [
-        "price: will be appended, not where it stands",
+        "price: will be appended, not at its place in the schema",
         "old: kept, empty",
     ]
     assert list(bucket_differences(("id",), ("id", "price"))) == ["price: will be appended"]
