@@ -242,7 +242,7 @@ def test_mistakes_in_the_settings_are_2_one_line_each(config: Path, capsys: pyte
     config.write_text(SETTINGS.replace("[spool]", "[spool]\nmax_bytes = 'lots'\ntypo = 1"))
     assert main.run(["--config", str(config), "work"], reading()) == 2
     head, *problems = capsys.readouterr().err.splitlines()
-    assert head == f"adapty-sink: {config} has 2 mistakes:"
+    assert head == f"adapty-sink: {config} has 2 problems:"
     assert [line.partition(":")[0] for line in problems] == ["spool.max_bytes", "spool.typo"]
 
 

@@ -96,7 +96,7 @@ def test_a_refusal_with_nothing_under_the_key_is_tried_again() -> None:
     store = RoughStore()
     put(store, ENTRY.key, b"", METADATA)
     store.before = lambda call, key: store.delete(key) if call == "head" else None
-    with pytest.raises(TransientError, match="nothing stands there"):
+    with pytest.raises(TransientError, match="does not exist"):
         put_object(store, SEAL, ENTRY, ROWS)
     assert put_object(store, SEAL, ENTRY, ROWS)
 

@@ -115,13 +115,13 @@ def test_what_else_makes_rows() -> None:
 def test_mistakes_are_told_without_the_key(stream: dict[str, Any], keys: dict[str, Any] | None, says: str) -> None:
     told = mistakes(stream, keys)
     assert says in told
-    assert "has 1 mistake" in told
+    assert "has 1 problem" in told
     assert KEY[:-2] not in told
 
 
 def test_a_key_that_is_not_set_is_one_mistake() -> None:
     told = mistakes(HASH, {"k1": "${NOT_SET}"})
-    assert "has 1 mistake" in told
+    assert "has 1 problem" in told
     assert "NOT_SET" in told
 
 

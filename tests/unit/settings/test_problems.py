@@ -46,7 +46,7 @@ def told(tmp_path: Path) -> Told:
         with pytest.raises(UsageError) as error:
             load_settings(path, environ or {})
         head, *problems = str(error.value).split("\n")
-        count = "1 mistake" if len(problems) == 1 else f"{len(problems)} mistakes"
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         assert head == f"{path} has {count}:"
         return problems
 
