@@ -228,7 +228,9 @@ class SpoolSettings(Table):
     ] = key("5", "How often the spool is made to outlive a crash: what is newer is read again from Kafka.", default=5.0)
     max_bytes: Annotated[Size, AfterValidator(values.within(1, 1 << 62, 'must be more than 0; write e.g. "20GiB"'))] = (
         key(
-            '"20GiB"', "Size above which reading pauses (polling goes on) and what is due is spilled.", default=20 * GIB
+            '"20GiB"',
+            "Size above which reading pauses (polling continues) and what is due is spilled.",
+            default=20 * GIB,
         )
     )
     min_free_bytes: Size = key('"2GiB"', "The same where the disk has less free space than this.", default=2 * GIB)

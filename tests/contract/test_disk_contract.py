@@ -589,7 +589,7 @@ def test_a_directory_that_takes_no_checkpoints_is_a_mistake_and_damages_nothing(
     (root / "checkpoints.sqlite").mkdir(parents=True)
     before = _handles()
     for _ in range(3):
-        with pytest.raises(UsageError, match=r"spool\.directory: .*spool takes no checkpoints .*make room there"):
+        with pytest.raises(UsageError, match=r"spool\.directory: .*spool takes no checkpoints .*free some space there"):
             LocalDisk(root)
     assert _handles() == before
     assert (root / "checkpoints.sqlite").is_dir()

@@ -540,7 +540,7 @@ def test_a_missing_bucket_halts_whatever_is_asked(options: S3Options) -> None:
         store.now,
     ]
     for ask in asked:
-        with pytest.raises(HaltError, match="does not exist: make it") as caught:
+        with pytest.raises(HaltError, match="does not exist: create it") as caught:
             ask()
         assert caught.value.reason is HaltReason.MISSING_BUCKET
 
@@ -705,7 +705,7 @@ def test_bytes_that_changed_on_the_way_are_refused(
             return io.BytesIO(self.data[:-1] + b"x")
 
     store = by_checksum(options, checksums)
-    with pytest.raises(TransientError, match="other bytes came than were sent"):
+    with pytest.raises(TransientError, match="other bytes arrived than were sent"):
         store.put("large", Bent(data, len(data), hashlib.sha256(data).hexdigest()), condition=Absent())
     assert store.head("large") is None
 

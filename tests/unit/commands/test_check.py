@@ -491,10 +491,10 @@ def test_exit_code_and_json(
     arguments = ["--config", str(config), "check"]
     assert main.run(arguments) == 0
     assert "all 2 checks passed" in capsys.readouterr().out
-    lines.append(failed("a", "x", "broken", "mend it"))
+    lines.append(failed("a", "x", "broken", "fix it"))
     assert main.run(arguments) == 1
     shown = capsys.readouterr().out
-    assert "FAILED  a: x: broken\n        to do: mend it\n" in shown
+    assert "FAILED  a: x: broken\n        to do: fix it\n" in shown
     assert "1 of 3 checks failed" in shown
     assert main.run([*arguments, "--json"]) == 1
     document = json.loads(capsys.readouterr().out)
@@ -504,7 +504,7 @@ def test_exit_code_and_json(
         "check": "x",
         "outcome": "failed",
         "detail": "broken",
-        "todo": "mend it",
+        "todo": "fix it",
     }
 
 

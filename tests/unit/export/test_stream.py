@@ -117,7 +117,7 @@ def test_another_content_under_the_name_needs_force(scene: Scene) -> None:
     scene.bucket.seal({SECOND: [11]}, cutoff=THIRD, through=12)
     scene.bucket.seal({}, cutoff=THIRD, through=12, number=1)
     scene.bucket.publish()
-    with pytest.raises(UsageError, match=rf"another export: {SECOND} \(has revision 1, now revision 2\). Give --force"):
+    with pytest.raises(UsageError, match=rf"another export: {SECOND} \(has revision 1, now revision 2\). Use --force"):
         export.run(DAY, SECOND)
     with pytest.raises(UsageError, match="other columns"):
         export.run(DAY, SECOND, columns=("at",))

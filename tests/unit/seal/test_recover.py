@@ -339,7 +339,7 @@ def test_another_stream_has_the_chain() -> None:
     outcome = stop(found(chain_of({"stream": "other"})))
     assert outcome.reason is HaltReason.FOREIGN_CHAIN
     assert "belongs to stream other, not s" in outcome.message
-    assert "a destination folder of its own" in outcome.message
+    assert "its own destination folder" in outcome.message
 
 
 def test_another_groups_chain_is_gone_on_with_and_worth_a_line() -> None:

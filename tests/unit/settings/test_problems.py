@@ -1,4 +1,4 @@
-"""Mistakes in the settings: each has its key path and a way out, all are told at once, no secret is among the words."""
+"""Problems in the settings: each has its key path and a way out, all are told at once, no secret is among the words."""
 
 from __future__ import annotations
 
@@ -365,7 +365,7 @@ CASES: dict[str, tuple[str, str]] = {
         f"{LEAST}[spool]\ncheckpoint_seconds = '5'",
         'spool.checkpoint_seconds: "5" must be a number without quotes',
     ),
-    "no time of day": (
+    "not a valid time of day": (
         f"{LEAST}[schedule]\nseal_at = '24:00'",
         'schedule.seal_at: "24:00" is not a valid time of day; write UTC hours and minutes, e.g. "04:00"',
     ),
@@ -678,7 +678,7 @@ def test_a_dotted_option_is_refused_like_a_quoted_one(told: Told) -> None:
 @pytest.mark.parametrize("name", ["unknown.avsc", "enum.avsc"])
 def test_a_schema_that_is_no_avro_record_says_why(name: str, told: Told) -> None:
     (line,) = told(f"{LEAST}{CLICKS}".replace("clicks.avsc", name))
-    assert re.fullmatch(r"streams\.clicks\.schema: .+; mend the file", line)
+    assert re.fullmatch(r"streams\.clicks\.schema: .+; fix the file", line)
     (line,) = told(f'{LEAST}writer_schema = "{name}"')
     assert line.startswith("streams.events.writer_schema: ")
 

@@ -51,7 +51,7 @@ def test_a_missing_folder_is_made_but_not_its_parent(tmp_path: Path) -> None:
         unmounted.now,
     ]
     for ask in asked:
-        with pytest.raises(HaltError, match="mount or make it") as caught:
+        with pytest.raises(HaltError, match="mount or create it") as caught:
             ask()
         assert caught.value.reason is HaltReason.MISSING_BUCKET
     assert not (tmp_path / "volume").exists()

@@ -67,7 +67,7 @@ CASES: dict[str, tuple[RowRules, Callable[[], list[bytes]]]] = {
     "nested within bounds": (ANY_JSON, lambda: [of_json(list=b"[%s[]]" % ((b"[" * 190 + b"]" * 190 + b",") * 1_000))]),
     "many lists": (ANY_JSON, lambda: [of_json(list=b"[%s[]]" % (b"[]," * 100_000))]),
     "halves of pairs": (ANY_JSON, lambda: [of_json(text=b'"%s"' % (b"\\ud800" * 150_000))]),
-    "no UTF-8": (ANY_JSON, lambda: [of_json(text=b'"%s"' % (b"\xff" * MEGA))]),
+    "not UTF-8": (ANY_JSON, lambda: [of_json(text=b'"%s"' % (b"\xff" * MEGA))]),
     "varints": (rules_of("events"), lambda: [LONG * n for n in (1, 2, 40)] + [b"\x02" * MEGA, b"\x00" * MEGA]),
     "counts": (NESTED_RULES, lambda: [HEAD + LONG, HEAD + b"\x00\x00" + LONG + b"\x00", HEAD + b"\x02" * MEGA]),
     "items": (NESTED_RULES, lambda: [WHOLE({**ONE_OF_EACH, "list": [None] * 400_000, "none": [None] * 400_000})]),

@@ -568,7 +568,7 @@ MANIFEST_LIES: dict[str, tuple[dict[str, object], str]] = {
     "stream": ({"stream": "views"}, "of stream views"),
     "unknown seal": ({"seals": {"0": 9, "1": 2}}, "record 9 of partition 0, which is missing"),
     "nothing listed": ({"objects": [], "rows": 0, "bytes": 0}, "does not list"),
-    "no list": ({"objects": None}, "no manifest"),
+    "no list": ({"objects": None}, "not a manifest"),
     "text for a number": ({"rows": "2"}, "text where a number belongs"),
     "newer": ({"version": 2}, "newer release"),
 }
@@ -704,7 +704,7 @@ def test_without_a_gap_no_row_may_lack(tmp_path: Path) -> None:
         ({"lost": [3, 6]}, "was the lowest offset still needed"),
         ({"unfinished": 0}, "but 0 was the lowest offset still needed"),
         ({"unfinished": 7}, "found seal 7 unfinished"),
-        ({"unfinished": "0"}, "unfinished is no integer"),
+        ({"unfinished": "0"}, "unfinished is not an integer"),
         ({"counts": counts(0, 0, 0, 0, 3, 0)}, "has objects or counts"),
     ],
 )
