@@ -24,15 +24,15 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Interrupted(BaseException):
-    """SIGTERM or SIGINT arrived. A command that wants an ending of its own sets its own handlers."""
+    """SIGTERM or SIGINT arrived. A command that wants its own ending sets its own handlers."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
         self.exit_code = 128 + number
 
 
-class SystemTroubleError(Exception):
-    """Carries an OSError or EOFError past typer, which would end with an exit code of its own."""
+class SystemFailureError(Exception):
+    """Carries an OSError or EOFError past typer, which would end with its own exit code."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__(str(error))
@@ -57,7 +57,7 @@ def _outcome(call: Callable[[], None], session: Session) -> int:
     except SinkError as error:
         return _known(session, error)
     except Exception as error:  # noqa: BLE001 - the last place that can tell the operator
-        return _unexpected(session, error.error if isinstance(error, SystemTroubleError) else error)
+        return _unexpected(session, error.error if isinstance(error, SystemFailureError) else error)
     return ExitCode.DONE
 
 
@@ -79,7 +79,7 @@ def _unexpected(session: Session, error: Exception) -> int:
     if session.debug:
         return _told(session, ExitCode.UNEXPECTED, f"unexpected error\n{crash.details(error)}")
     path = crash.write_details(error, session)
-    where = f"details are in {path}" if path else "no folder took the details"
+    where = f"details are in {path}" if path else "the details could not be written"
     line = crash.one_line(error)
     return _told(session, ExitCode.UNEXPECTED, f"unexpected error, {line} ({where}; --debug prints them)")
 

@@ -65,7 +65,7 @@ class KafkaSettings(Table):
 
 
 class RegistrySettings(Table):
-    """`[schema_registry]`: needed by `avro-registry` streams alone."""
+    """`[schema_registry]`: needed only by `avro-registry` streams."""
 
     url: Annotated[str, BeforeValidator(addresses.registry_urls)] = key(
         "",
@@ -100,7 +100,7 @@ class DestinationSettings(Table):
         "", "`s3://bucket/folder` or `file:///folder`.", default="", example='"s3://adapty-events/com.sample-app"'
     )
     region: Annotated[str, BeforeValidator(values.region)] = key(
-        '""', "AWS region. Empty: as the AWS chain says.", default="", example='"eu-central-1"'
+        '""', "AWS region. Empty: from the AWS chain.", default="", example='"eu-central-1"'
     )
     endpoint_url: Annotated[str, BeforeValidator(addresses.plain_http_url)] = key(
         '""', "Address of another S3 store (MinIO and friends). Empty: AWS.", default="", example='"https://minio:9000"'
@@ -119,7 +119,7 @@ class DestinationSettings(Table):
         BeforeValidator(
             values.matching(
                 r"arn:aws[a-z-]*:iam::[0-9]{12}:role/[\w+=,.@/-]{1,512}",
-                'is no role; write e.g. "arn:aws:iam::123456789012:role/sink"',
+                'is not the ARN of a role; write e.g. "arn:aws:iam::123456789012:role/sink"',
             )
         ),
     ] = key(
@@ -155,7 +155,7 @@ class DestinationSettings(Table):
         BeforeValidator(
             values.matching(
                 _STORAGE_CLASS,
-                'is no storage class that can be read back at once; write e.g. "STANDARD_IA"',
+                'is not a storage class that can be read back at once; write e.g. "STANDARD_IA"',
             )
         ),
     ] = key(
@@ -165,7 +165,7 @@ class DestinationSettings(Table):
         example='"STANDARD_IA"',
     )
     addressing_style: Literal["auto", "path", "virtual"] = key(
-        '"auto"', "Bucket in the path or in the host name. Some S3 stores know `path` alone.", default="auto"
+        '"auto"', "Bucket in the path or in the host name. Some S3 stores know only `path`.", default="auto"
     )
     checksums: Literal["auto", "when_supported", "when_required"] = key(
         '"auto"',
@@ -225,7 +225,9 @@ class SpoolSettings(Table):
         float,
         BeforeValidator(values.number),
         AfterValidator(values.within(0.1, 3600.0, "must lie between 0.1 and 3600")),
-    ] = key("5", "How often the spool is made to outlive a crash: what is newer is read again from Kafka.", default=5.0)
+    ] = key(
+        "5", "How often the spool is checkpointed; after a crash, what is newer is read again from Kafka.", default=5.0
+    )
     max_bytes: Annotated[Size, AfterValidator(values.within(1, 1 << 62, 'must be more than 0; write e.g. "20GiB"'))] = (
         key(
             '"20GiB"',

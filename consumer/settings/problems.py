@@ -1,4 +1,4 @@
-"""Mistakes in the settings: collected while reading, told all at once, never with a secret in the text."""
+"""Problems in the settings: collected while reading, reported together, never with a secret in the text."""
 
 from __future__ import annotations
 
@@ -58,17 +58,17 @@ class Problems:
         self._no_tables: set[Path] = set()
 
     def add(self, path: Path, text: str, *, also: Sequence[Path] = ()) -> None:
-        """Note a mistake, unless a value that it rests on (`path` or one of `also`) is known to be wrong already."""
+        """Note a problem, unless a value that it rests on (`path` or one of `also`) is known to be wrong already."""
         if not any(self.about(place) for place in (path, *also)):
             self._found[path, text] = None
 
     def no_table(self, path: Path, value: object) -> None:
-        """Note that a table was expected; what its keys lack is no mistake of its own then."""
+        """Note that a table was expected; what its keys lack is not a problem by itself then."""
         self.add(path, f"must be a table, not {noun(value)}; write [{dotted(path)}] and its keys below")
         self._no_tables.add(path)
 
     def add_each(self, path: Path, texts: Sequence[str]) -> None:
-        """Note several mistakes about one value."""
+        """Note several problems with one value."""
         if not self.about(path):
             self._found.update(dict.fromkeys((path, text) for text in texts))
 
@@ -91,14 +91,14 @@ class Problems:
         return f"{str(value).lower()} " if isinstance(value, bool) else _scalar(value)
 
     def lines(self) -> list[str]:
-        """One line for each mistake: `key.path: what is wrong, what to write instead`."""
+        """One line for each problem: `key.path: what is wrong, what to write instead`."""
         return [f"{dotted(path)}: {text}" for path, text in self._found]
 
     def raise_if_any(self, file: str, hidden: Collection[str] = ()) -> None:
-        """Raise UsageError with every mistake, `hidden` masked."""
+        """Raise UsageError with every problem, `hidden` masked."""
         lines = [without(line, hidden) for line in self.lines()]
         if lines:
-            count = "1 mistake" if len(lines) == 1 else f"{len(lines)} mistakes"
+            count = "1 problem" if len(lines) == 1 else f"{len(lines)} problems"
             raise UsageError("\n".join([f"{file} has {count}:", *lines]))
 
 

@@ -235,5 +235,5 @@ def within(low: N, high: N, advice: str) -> Callable[[N], N]:
     return check
 
 
-region = matching(r"[a-z0-9-]{1,64}", 'is no region; write e.g. "eu-central-1"')
+region = matching(r"[a-z0-9-]{1,64}", 'is not a valid region; write e.g. "eu-central-1"')
 """A parser of AWS regions."""

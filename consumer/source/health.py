@@ -27,7 +27,7 @@ _ALL_DOWN = KafkaError._ALL_BROKERS_DOWN  # noqa: SLF001 - a public constant
 
 
 class CalmLog:
-    """What librdkafka takes for a logger: lines that differ in numbers alone are written once in a while."""
+    """What librdkafka takes for a logger: lines that differ only in numbers are written once in a while."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -42,7 +42,7 @@ class CalmLog:
 
 
 class Health:
-    """Used by the reader's thread alone, but for `stats`.
+    """Used only by the reader's thread, but for `stats`.
 
     `cause` knows what the client does not: why there is no token to show to the brokers.
     """

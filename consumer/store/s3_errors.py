@@ -122,7 +122,7 @@ def explain(error: Exception, call: Call, where: str) -> SinkError:
 def unprepared(error: Exception, call: Call, where: str) -> TransientError:
     """The error to raise where there is nobody to ask as: nothing was sent."""
     return TransientError(
-        f"{where}: no usable AWS credentials for {call.name}: {error}. They are looked for again with each try"
+        f"{where}: no usable AWS credentials for {call.name}: {error}. They are looked up again with each try"
     )
 
 
@@ -140,7 +140,7 @@ def _answered(error: ClientError, call: Call, where: str) -> SinkError:
     if code == "NoSuchBucket":
         return HaltError(
             HaltReason.MISSING_BUCKET,
-            f"{where}: the bucket does not exist: make it, or correct the destination's url, region or endpoint_url",
+            f"{where}: the bucket does not exist: create it, or correct the destination's url, region or endpoint_url",
         )
     if credentials_refused(error):
         return _refused(error, call, where)
@@ -149,7 +149,7 @@ def _answered(error: ClientError, call: Call, where: str) -> SinkError:
     if code == "NoSuchKey" or (call is HEAD and status == HTTP_NOT_FOUND):
         return MissingKeyError(where)
     if code in OTHER_BYTES:
-        return OtherBytesError(f"{where}: {call.name} was refused, other bytes came than were sent: {_said(error)}")
+        return OtherBytesError(f"{where}: {call.name} was refused: other bytes arrived than were sent: {_said(error)}")
     return _failed(error, call, where)
 
 
@@ -165,7 +165,7 @@ def _failed(error: ClientError, call: Call, where: str) -> SinkError:
     if call.writes and status in LOST_STATUS:
         return UnknownOutcomeError(f"{where}: {call.name} failed and may have taken effect: {said}")
     if status == HTTP_CONFLICT:
-        return TransientError(f"{where}: {call.name} met another write at the same moment: {said}")
+        return TransientError(f"{where}: {call.name} collided with another write: {said}")
     if call.writes and status == HTTP_BAD and WANTS_CHECKSUM.search(said):
         return TransientError(
             f"{where}: {call.name} failed: {said}. If the store takes no object without a checksum, as a bucket with"
@@ -185,7 +185,7 @@ def _refused(error: ClientError, call: Call, where: str) -> TransientError:
         )
     return TransientError(
         f"{where}: {call.name} was refused: {_said(error)}. Allow {call.permission}, with aws:kms also the use of"
-        " the key, or mend the credentials: they are read again with each try, those in the settings at start only"
+        " the key, or fix the credentials: they are read again with each try, those in the settings at start only"
     )
 
 

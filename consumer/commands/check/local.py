@@ -82,7 +82,7 @@ def spool_lines(spool: SpoolSettings) -> Iterator[Line]:
     if lock:
         yield failed(subject, "locks", f"{home} takes no file locks ({lock})", "use a volume with file locks")
     if strange:
-        detail = f"it holds what is not the sink's ({strange}), and files in a spool are deleted"
+        detail = f"it holds files that are not the sink's ({strange}), and files in a spool are deleted"
         yield failed(subject, "contents", detail, "name an empty directory in spool.directory")
     yield _room_line(subject, spool, free, _used(spool.directory))
 

@@ -51,7 +51,7 @@ def test_every_document_has_a_limit_and_no_data_has(stream: str) -> None:
 
 @pytest.mark.parametrize("kind", ["folder", "memory"])
 def test_what_nobody_reads_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
-    """A record that is put and then halts its partition for ever by its own size would be the end of a chain."""
+    """A record that is put and then halts its partition forever by its own size would be the end of a chain."""
     store: Store = FolderStore(tmp_path) if kind == "folder" else MemoryStore()
     key, data = record_key(PARTITION, 0), data_key("events", DAY, PARTITION, 1, "none")
     store.put(key, BytesBody(bytes(11)), condition=Absent())
