@@ -43,16 +43,14 @@ def put_object(store: Store, record: Record, entry: ObjectEntry, body: Body, *, 
         return True
     facts = store.head(entry.key)
     if facts is None:  # S3 refuses so for a write or a deletion that was under way, too
-        raise TransientError(
-            f"{object_url(store.location, entry.key)} was refused as standing there, and nothing stands there"
-        )
+        raise TransientError(f"{object_url(store.location, entry.key)} was refused as existing, and does not exist")
     said = next((one for one in record.objects if one.key == entry.key), entry)
     if not (_same_rows(store, facts, metadata, entry) or (lossy and _holds(store, facts, record, said, lossy=True))):
         raise HaltError(
             HaltReason.OBJECT_MISMATCH,
             f"{object_url(store.location, entry.key)} holds other rows than seal {record.n} of {record.partition} says "
             f"(found {dict(facts.metadata)}). It was not written by this chain: move it out of the folder, and the "
-            "seal goes on",
+            "seal continues",
         )
     return False
 
@@ -104,7 +102,7 @@ def _holds(store: Store, facts: ObjectInfo, record: Record, entry: ObjectEntry, 
         return rows <= entry.rows if lossy else rows == entry.rows
     said = facts.metadata
     if said.get("replay"):
-        return True  # a later replay wrote it anew over the seal's object
+        return True  # a later replay wrote it again over the seal's object
     same = said.get("topic") == record.partition.topic and said.get("partition") == str(record.partition.partition)
     number = json_fields.number_in(said.get("rows", ""))
     if not same or number is None:

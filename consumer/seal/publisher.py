@@ -336,7 +336,7 @@ class Publisher:
         if facts is None:
             if known is None:
                 raise TransientError(
-                    f"{object_url(self._store.location, entry.key)} is gone before its day was published"
+                    f"{object_url(self._store.location, entry.key)} disappeared before its day was published"
                 )
             # moved on by a downstream job
             return {name: known[name] for name in ("bytes", "sha256", "etag", "version_id") if name in known}

@@ -96,7 +96,7 @@ def test_a_replay_and_its_undo(past: Past, capsys: pytest.CaptureFixture[str]) -
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("replay",), "--from and --to are needed"),
+        (("replay",), "are required"),
         (("replay", "--from", "2026-03-03", "--to", "2026-03-01", "--yes"), "is after --to"),
         (("replay", "--day", "2026-03-01", "--from", "2026-03-01"), "one or the other"),
         (("replay", "--undo", "0", "--yes"), "--stream"),
