@@ -124,11 +124,12 @@ class KafkaAdmin:
         asked = self._admin.describe_topics(TopicCollection([name]), request_timeout=self._seconds)[name]
         try:
             found = self._answer(f"topic {name}", asked)
+            settings = self._settings_of(name)
         except _RefusedError as error:
-            if error.code == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            if error.code == KafkaError.UNKNOWN_TOPIC_OR_PART:  # to the second question, too: it is being deleted
                 return None
             raise
-        return TopicFacts(name, str(found.topic_id), len(found.partitions), self._settings_of(name))
+        return TopicFacts(name, str(found.topic_id), len(found.partitions), settings)
 
     def _ends(self, wanted: Sequence[TopicPartition]) -> dict[TopicPartition, LogEnds]:
         specs = (

@@ -12,6 +12,8 @@ from typing import Any
 
 import orjson
 
+from consumer.domain import json_fields
+
 ROWS_VERSION = 2
 """The version of the row rules in this code. A release also knows the rules of its predecessor.
 
@@ -172,8 +174,9 @@ def _from_json(value: Any, kind: str) -> Any:
 
 def _since_2(raw: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of version 2 that are more than JSON."""
-    privacy, oldest = dict(raw["privacy"]), raw["oldest_day"]
-    privacy["columns"] = {str(name): Method(method) for name, method in privacy["columns"].items()}
+    privacy, oldest = json_fields.table(raw["privacy"], "privacy"), raw["oldest_day"]
+    columns = json_fields.table(privacy["columns"], "columns")
+    privacy = {**privacy, "columns": {name: Method(method) for name, method in columns.items()}}
     return {
         "line_breaks": LineBreaks(raw["line_breaks"]),
         "privacy": Privacy(**privacy),

@@ -441,7 +441,7 @@ def test_a_part_that_failed_once_is_sent_again(options: S3Options, proxy: FaultP
 def test_parts_that_cannot_be_given_back_do_not_hide_the_error(options: S3Options, proxy: FaultProxy) -> None:
     proxy.order(Answer(409, "ConditionalRequestConflict"), "POST", "uploadId=")
     proxy.order(Answer(403, "AccessDenied"), "DELETE", "uploadId=")
-    with pytest.raises(TransientError, match="CompleteMultipartUpload met another write"):
+    with pytest.raises(TransientError, match="CompleteMultipartUpload collided with another write"):
         add(through(options, proxy), KEY, many(LEAST_PART + 1))
 
 

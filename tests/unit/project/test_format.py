@@ -71,15 +71,15 @@ def all_fields(documents: Iterable[object]) -> set[str]:
     return {path for document in documents for path in fields(document)}
 
 
-def stored(document: object) -> Stored:
+def stored(document: object, key: str = "key") -> Stored:
     data = json.dumps(document).encode()
-    return Stored(ObjectInfo("key", len(data), '"e"'), data)
+    return Stored(ObjectInfo(key, len(data), '"e"'), data)
 
 
 PARSERS: dict[str, Callable[[Any], object]] = {
     "Seal record": lambda document: record_from(json.dumps(document).encode()),
     "Settings document": lambda document: rules_from_document(json.dumps(document).encode()),
-    "Manifest": lambda document: manifest_from(stored(document)),
+    "Manifest": lambda document: manifest_from(stored(document, "events/dt=2026-11-20/_manifest.json")),
     "Replacement": lambda document: replacement_from(json.dumps(document).encode()),
     "`_days.json`": lambda document: listing_from(stored(document)),
     "`_schema.json`": lambda document: list_from(stored(document), "events").names,

@@ -230,7 +230,7 @@ def test_an_undo_that_races_a_second_replay(tmp_path: Path) -> None:
     again, taking_back = one.work(0, 1), undo.Undo(one.services(), 0)
     plans = again.plan(), taking_back.plan()
     taking_back.apply(plans[1])
-    with working_folder(tmp_path / "spool") as folder, pytest.raises(RefusedError, match="since the plan was made"):
+    with working_folder(tmp_path / "spool") as folder, pytest.raises(RefusedError, match="after the plan was made"):
         again.apply(plans[0], folder)
     assert len(ReplacementLog(one.store, STREAM).read().records) == 2
     assert one.verify().findings == ()

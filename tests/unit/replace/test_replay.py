@@ -264,7 +264,7 @@ def test_another_replay_between_two_batches(tmp_path: Path) -> None:
             one.replay(2, 2)
 
     store.after = other
-    with working_folder(tmp_path / "spool") as folder, pytest.raises(RefusedError, match="since the plan was made"):
+    with working_folder(tmp_path / "spool") as folder, pytest.raises(RefusedError, match="after the plan was made"):
         work.apply(plan, folder)
     assert [record.days for record in ReplacementLog(store, STREAM).read().records] == [(day(1),), (day(2),)]
     assert one.verify().findings == ()

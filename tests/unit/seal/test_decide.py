@@ -144,7 +144,7 @@ def test_a_clock_exactly_sixty_seconds_ahead_still_decides() -> None:
 def test_a_clock_further_ahead_decides_nothing() -> None:
     reason = objection(situation(now=at(0) + 60 * SECOND + MICROSECOND, store_now=at(0)))
     assert "the clock is 60 s ahead of the store's" in reason
-    assert "set it right" in reason
+    assert "correct it" in reason
 
 
 def test_a_clock_behind_is_no_objection() -> None:

@@ -62,7 +62,7 @@ def test_what_was_moved_is_as_its_manifest_has_it() -> None:
     store = RoughStore()
     assert found(store) == {ENTRY.key: ENTRY}, "there is no manifest yet"
     item = {"key": ENTRY.key, "rows": 2, "first_offset": 135, "last_offset": 140, "bytes": 9}
-    put(store, manifest_key("s", day(1)), orjson.dumps({"objects": [{"key": "other"}, item]}))
+    put(store, manifest_key("s", day(1)), orjson.dumps({"objects": [{"key": ENTRY.key.replace("-0-", "-1-")}, item]}))
     assert found(store) == {ENTRY.key: LEFT}
 
 

@@ -141,7 +141,7 @@ def test_a_folder_that_cannot_be_made_durable_is_an_unknown_outcome(
         fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", fail_for_folders)
-    with pytest.raises(UnknownOutcomeError, match="may or may not"):
+    with pytest.raises(UnknownOutcomeError, match="may not survive a crash"):
         add(store)
 
 
