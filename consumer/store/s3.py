@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from consumer.domain.errors import HaltError, TransientError, UsageError
+from consumer.domain.errors import HaltError, HaltReason, TransientError, UsageError
 from consumer.store import s3_errors
 from consumer.store.body import BodyReader, blocks, into_buffers, regrouped
 from consumer.store.compression import content_type
@@ -147,6 +147,10 @@ class S3Store:
             return True
         except UnmetError:
             return False
+        except HaltError as error:
+            if error.reason is not HaltReason.UNSAFE_STORE:
+                raise
+            return False  # it does not even know the header
         return False
 
     def put_in_parts(

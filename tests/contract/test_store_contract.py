@@ -504,6 +504,11 @@ def test_a_store_that_knows_no_conditions_halts(options: S3Options, proxy: Fault
     assert caught.value.reason is HaltReason.UNSAFE_STORE
 
 
+def test_a_store_that_does_not_know_the_checksum_compares_none(options: S3Options, proxy: FaultProxy) -> None:
+    proxy.order(Answer(501, "NotImplemented"), "PUT")
+    assert not through(options, proxy).compares_checksums()
+
+
 def test_reads_are_tried_twice(options: S3Options, proxy: FaultProxy) -> None:
     store = through(options, proxy)
     add(store, KEY)
