@@ -29,6 +29,7 @@ from consumer.source.port import (
     RangeReader,
     Records,
     Revoked,
+    Unreadable,
 )
 from consumer.source.range_reader import KafkaRangeReader
 from tests.fakes.kafka.admin import MemoryAdmin, MemoryCluster
@@ -274,6 +275,7 @@ class Watcher:
         self.ends: dict[Lease, list[int]] = {}
         self.out_of_range: set[Lease] = set()
         self.outages: list[TransientError] = []
+        self.unreadable: list[Unreadable] = []
         self.auto_start: int | None = None
         broker.subscribe(topics)
 
@@ -331,10 +333,7 @@ class Watcher:
                 for lease in leases:
                     self._gain(lease)
             case Revoked(leases, lost):
-                for lease in leases:
-                    assert self.live.pop(lease.partition) == lease
-                self.void.update(leases)
-                self.lost.update(leases if lost else ())
+                self._lose(leases, lost=lost)
             case Records(lease, batch):
                 self._check_started(lease)
                 self._check_batch(lease, batch)
@@ -348,6 +347,15 @@ class Watcher:
             case OutOfRange(lease):
                 self._check_started(lease)
                 self.out_of_range.add(lease)
+            case Unreadable(lease):
+                self._check_started(lease)
+                self.unreadable.append(event)
+
+    def _lose(self, leases: Sequence[Lease], *, lost: bool) -> None:
+        for lease in leases:
+            assert self.live.pop(lease.partition) == lease
+        self.void.update(leases)
+        self.lost.update(leases if lost else ())
 
     def _gain(self, lease: Lease) -> None:
         assert lease.partition not in self.live

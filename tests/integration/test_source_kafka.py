@@ -169,7 +169,7 @@ def topic_made_before(_partitions: int, **_config: object) -> str:
     raise AssertionError("the test makes its topics on its own server")
 
 
-def test_a_damaged_batch_is_an_outage_and_is_never_passed_over(own_kafka: KafkaFactory) -> None:
+def test_a_damaged_batch_is_told_and_is_never_passed_over(own_kafka: KafkaFactory) -> None:
     server = own_kafka()
     world = KafkaWorld(server.address, topic_made_before, "classic")
     server.create_topic("damaged")
@@ -182,8 +182,10 @@ def test_a_damaged_batch_is_an_outage_and_is_never_passed_over(own_kafka: KafkaF
     server.start()
     member = Watcher(world.broker(), "damaged")
     lease = member.start_first()
-    member.until(lambda: any("CRC" in str(outage) for outage in member.outages))
+    member.until(lambda: bool(member.unreadable))
+    assert "CRC" in member.unreadable[0].detail
     member.quiet(40)
+    assert {met.offset for met in member.unreadable} == {5}
     assert member.values(lease) == [b"value-%d" % number for number in range(5)]
     member.start(lease, 6)
     member.until_end(lease, 10)

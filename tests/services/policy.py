@@ -16,10 +16,15 @@ Policy = dict[str, Any]
 
 
 def policy_for(bucket: str, without: str = "") -> Policy:
-    """The policy that we publish, for this bucket; one action less if named."""
+    """The policy that we publish, for this bucket; one action less if named.
+
+    MinIO takes `s3:GetObjectVersion` for `s3:GetObject` as well: the two go together.
+    """
     policy: Policy = json.loads(POLICY.read_text().replace(PLACEHOLDER, bucket))
     for statement in policy["Statement"]:
-        statement["Action"] = [action for action in statement["Action"] if action != without]
+        statement["Action"] = [
+            action for action in statement["Action"] if without not in {action, action.removesuffix("Version")}
+        ]
     policy["Statement"] = [statement for statement in policy["Statement"] if statement["Action"]]
     return policy
 

@@ -13,7 +13,7 @@ from tests.simulation.past import Past, run_past
 
 FIRST = int(os.environ.get("SIMULATION_SEED", "0"))
 COUNT = int(os.environ.get("REPLACEMENT_SCHEDULES", "6"))
-PART = 3
+PART = 6
 
 
 @pytest.mark.timeout(900)
