@@ -109,7 +109,7 @@ class S3Store:
         computed here, and what changed on the disk or on the way is refused there. Elsewhere boto signs the digest of
         what it reads, which is compared with what the body says.
         """
-        if not self.sends_checksums:
+        if not self.sends_checksums():
             with BodyReader(body, checked=True) as reader:
                 plain: dict[str, Any] = {"Body": reader, **about}
                 return self._call(s3_errors.PUT, key, lambda client: client.put_object(**plain))["ETag"]
@@ -123,18 +123,21 @@ class S3Store:
                 pass
             raise
 
-    @property
     def sends_checksums(self) -> bool:
-        """Whether large bodies go up with their sha256 for the store to compare: as `checksums` says, or asked once."""
-        if self._options.checksums != "auto":
-            return self._options.checksums == "when_supported"
-        with self._asking:
-            if self._compared is None:
-                self._compared = self.compares_checksums()
-        return self._compared
+        """Whether large bodies go up with their sha256 for the store to compare: as `checksums` says."""
+        if self._options.checksums == "auto":
+            return self.compares_checksums()
+        return self._options.checksums == "when_supported"
 
     def compares_checksums(self) -> bool:
-        """Ask the store: an object with the checksum of another, put where none is. It stays if the store takes it."""
+        """Whether the store refuses a body that has another checksum than the one it comes with. Asked once."""
+        with self._asking:
+            if self._compared is None:
+                self._compared = self._refuses_wrong_checksum()
+        return self._compared
+
+    def _refuses_wrong_checksum(self) -> bool:
+        """Put an object with the checksum of another where none is. It stays if the store takes it."""
         wrong: dict[str, Any] = {"Body": b"check", "ChecksumSHA256": b64encode(bytes(32)).decode(), "IfNoneMatch": "*"}
         try:
             self._call(

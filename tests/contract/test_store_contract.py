@@ -506,7 +506,10 @@ def test_a_store_that_knows_no_conditions_halts(options: S3Options, proxy: Fault
 
 def test_a_store_that_does_not_know_the_checksum_compares_none(options: S3Options, proxy: FaultProxy) -> None:
     proxy.order(Answer(501, "NotImplemented"), "PUT")
-    assert not through(options, proxy).compares_checksums()
+    store = through(options, proxy)
+    assert not store.compares_checksums()
+    assert not store.compares_checksums()
+    assert len(proxy.seen) == 1, "it is asked once"
 
 
 def test_reads_are_tried_twice(options: S3Options, proxy: FaultProxy) -> None:

@@ -371,13 +371,16 @@ class Summing(MemoryStore):
     """A store that may get checksums."""
 
     compares: bool = True
-    sends_checksums: bool = True
+    sends: bool = True
 
     def __post_init__(self) -> None:
         super().__init__(StoppedClock(NOW))
 
     def compares_checksums(self) -> bool:
         return self.compares
+
+    def sends_checksums(self) -> bool:
+        return self.sends
 
 
 class Unreachable(Summing):
@@ -389,8 +392,8 @@ class Unreachable(Summing):
     ("store", "outcome", "words"),
     [
         (Summing(), Outcome.OK, "a wrong sha256 is refused"),
-        (Summing(sends_checksums=False), Outcome.OK, 'checksums = "when_required"'),
-        (Summing(compares=False, sends_checksums=False), Outcome.OK, "not compared: what goes up is compared"),
+        (Summing(sends=False), Outcome.OK, 'checksums = "when_required"'),
+        (Summing(compares=False, sends=False), Outcome.OK, "not compared: what goes up is compared"),
         (Summing(compares=False), Outcome.FAILED, "a wrong sha256 was taken"),
         (Unreachable(), Outcome.FAILED, "did not get through"),
     ],
