@@ -9,6 +9,7 @@ When such a process ends, its exit code is written to the pipe that came with th
 
 from __future__ import annotations
 
+import atexit
 import gc
 import importlib
 import json
@@ -23,8 +24,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
+from threading import Lock
 from typing import IO
 
+PROGRAM = Path(sys.executable).parent / "adapty-sink"
+FORKS = sys.platform == "linux"
 REQUEST_BYTES = 1 << 20
 DESCRIPTORS = 4
 """Of a request: the process's stdin, stdout and stderr, and the pipe for its exit code."""
@@ -68,24 +73,48 @@ class ForkServer:
                 command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()], start_new_session=True
             )
         self._socket = ours
+        self._one_at_a_time = Lock()
+        atexit.register(self.close)
 
-    def start(
-        self, arguments: Sequence[str], env: Mapping[str, str], stdout: int | IO[bytes], stderr: int | IO[bytes]
-    ) -> Forked:
-        """Start the program with these arguments, this whole environment and these files, in a new session."""
+    def close(self) -> None:
+        """End it. The processes that it started go on."""
+        self._socket.close()
+        self._process.wait()
+
+    def start(self, arguments: Sequence[str], env: Mapping[str, str], stdout: IO[bytes], stderr: IO[bytes]) -> Forked:
+        """See `start`."""
         codes, written = os.pipe()
         request = json.dumps({"arguments": list(arguments), "env": dict(env), "folder": os.getcwd()})  # noqa: PTH109 - text
         with open(os.devnull, "rb") as nothing:  # noqa: PTH123 - a device
-            files = [nothing.fileno(), *(f if isinstance(f, int) else f.fileno() for f in (stdout, stderr)), written]
-            socket.send_fds(self._socket, [request.encode()], files)
+            files = [nothing.fileno(), stdout.fileno(), stderr.fileno(), written]
+            with self._one_at_a_time:
+                socket.send_fds(self._socket, [request.encode()], files)
+                pid = int(self._socket.recv(100))
         os.close(written)
-        return Forked(int(self._socket.recv(100)), codes)
+        return Forked(pid, codes)
 
 
-@cache
-def fork_server() -> ForkServer:
-    """The one of this process."""
-    return ForkServer()
+_server = cache(ForkServer)
+"""The one of this process."""
+
+
+def start(
+    arguments: Sequence[str], env: Mapping[str, str], stdout: IO[bytes], stderr: IO[bytes]
+) -> Forked | subprocess.Popen[bytes]:
+    """Start the program with these arguments, this whole environment and these files, in a new session.
+
+    Elsewhere than on Linux it is started anew: macOS has no such sockets, and its libraries do not like to be forked.
+    """
+    if FORKS:
+        return _server().start(arguments, env, stdout, stderr)
+    return subprocess.Popen(
+        [PROGRAM, *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=stderr,
+        env=dict(env),
+        start_new_session=True,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,17 +4,15 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
-from tests.harness.forkserver import fork_server
+from tests.harness.forkserver import start
 from tests.services import http
 
-PROGRAM = Path(sys.executable).parent / "adapty-sink"
 POLL_SECONDS = 0.02
 OK = 200
 TAIL = 6000
@@ -34,7 +32,7 @@ class Sink:
     def __init__(self, settings: Path, log: Path, *arguments: str, env: Mapping[str, str] | None = None) -> None:
         self.log = log
         with log.open("ab") as out:
-            self._process = fork_server().start(
+            self._process = start(
                 ["--config", str(settings), "--log-format", "json", "--log-level", "debug", *arguments],
                 {**os.environ, "AWS_EC2_METADATA_DISABLED": "true", **(env or {})},
                 out,

@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Any
 
-from tests.harness.forkserver import fork_server
+from tests.harness.forkserver import start
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Ended:
 def command(settings: Path, *arguments: str, env: Mapping[str, str] | None = None, seconds: float = 120) -> Ended:
     """Run `adapty-sink` with these settings."""
     with TemporaryFile() as out, TemporaryFile() as err:
-        process = fork_server().start(
+        process = start(
             ["--config", str(settings), *arguments],
             {**os.environ, "AWS_EC2_METADATA_DISABLED": "true", **(env or {})},
             out,

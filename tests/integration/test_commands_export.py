@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import BucketFactory, ProxiedStore
+from tests.harness.forkserver import PROGRAM
 from tests.harness.oracle import first_drop, today
-from tests.harness.sink import PROGRAM
 from tests.harness.world import Stream, World, closing
 from tests.integration.commands import command
 from tests.services.kafka import KafkaAddress
