@@ -4,21 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from typing import TextIO
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
-
+from consumer.commands.progress import LINE_SECONDS, bar, rate_of, time_left
 from consumer.domain.clock import Clock
-from consumer.replace.progress import Advance
-from consumer.replace.progress import Progress as ReadingProgress
-
-LINE_SECONDS = 10.0
-"""Between two plain lines."""
+from consumer.replace.progress import Advance, Progress
 
 
-def telling(out: TextIO, clock: Clock, stream: str) -> ReadingProgress:
+def telling(out: TextIO, clock: Clock, stream: str) -> Progress:
     """Tell how far the reading of a stream has come, as `out` allows."""
     show = _bar if out.isatty() else _lines
 
@@ -39,9 +32,8 @@ def telling(out: TextIO, clock: Clock, stream: str) -> ReadingProgress:
 
 def _text(done: int, total: int, seconds: float) -> str:
     """How far, how fast, and the time left."""
-    rate = done / max(seconds, 1e-3)
-    left = f", {timedelta(seconds=round((total - done) / rate))} left" if rate else ""
-    return f"{done:,} of {total:,} offsets, {rate:,.0f}/s{left}"
+    rate = rate_of(done, seconds)
+    return f"{done:,} of {total:,} offsets, {rate:,.0f}/s{time_left(done, total, rate)}"
 
 
 Tell = Callable[[int, str], None]
@@ -62,7 +54,6 @@ def _lines(out: TextIO, clock: Clock, what: str, _total: int) -> Iterator[Tell]:
 
 @contextmanager
 def _bar(out: TextIO, _clock: Clock, what: str, total: int) -> Iterator[Tell]:
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[told]}"))
-    with Progress(*columns, console=Console(file=out, highlight=False), transient=True) as shown:
+    with bar(out) as shown:
         task = shown.add_task(what, total=max(total, 1), told="")
         yield lambda done, text: shown.update(task, completed=done, told=text)

@@ -10,9 +10,11 @@ from consumer.domain.compression import Compression
 from consumer.domain.json_fields import number_in
 from consumer.domain.offsets import Span, TopicPartition
 from consumer.replace.basis import Basis, basis_of, erasures
-from consumer.replace.services import Scope
+from consumer.replace.services import Scope, Services
 from consumer.seal.chain import Chain
+from consumer.seal.day_plan import PartitionState
 from consumer.seal.keys import data_key
+from consumer.seal.lossy import lossy_objects
 from consumer.seal.record import ObjectEntry, Record, RecordKind
 from consumer.seal.replacements.log import Listed, Replacements
 
@@ -65,17 +67,19 @@ class PartitionView:
         return list(self.chain.outside_gaps(Span(start, self.chain.head.through)))
 
 
-def view_partition(
-    chain: Chain,
-    stream: str,
-    scope: Scope,
-    replacements: Replacements,
-    *,
-    lossy: Mapping[str, ObjectEntry],
-    today: str,
-    compression: Compression,
+def views_of(
+    services: Services, scope: Scope, replacements: Replacements, chains: Sequence[Chain]
+) -> list[PartitionView]:
+    """The partitions of these chains, as this state of the replacement log has them. Their last seals are finished."""
+    states = [PartitionState(chain.head.partition.partition, chain, finished=True) for chain in chains]
+    lossy = services.ask(lambda: lossy_objects(services.store, states))
+    return [_view(services, scope, replacements, chain, lossy) for chain in chains]
+
+
+def _view(
+    services: Services, scope: Scope, replacements: Replacements, chain: Chain, lossy: Mapping[str, ObjectEntry]
 ) -> PartitionView:
-    """One partition by its chain and the replacement log. `lossy` are objects that a gap left with fewer rows."""
+    """`lossy` are objects that a gap left with fewer rows."""
     partition = chain.head.partition
     objects: dict[str, StoredObject] = {}
     keys: dict[tuple[int, date], str] = {}
@@ -93,7 +97,17 @@ def view_partition(
         if seal is not None:
             keys[(seal.n, newest.entry.day)] = key
             objects[key] = _stored(seal, newest.entry, listed, replacements)
-    return PartitionView(partition, stream, chain, scope, objects, keys, replacements, today, compression)
+    return PartitionView(
+        partition,
+        services.stream,
+        chain,
+        scope,
+        objects,
+        keys,
+        replacements,
+        services.today.digest,
+        services.compression,
+    )
 
 
 def _stored(record: Record, entry: ObjectEntry, listed: Sequence[Listed], replacements: Replacements) -> StoredObject:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from functools import partial
@@ -12,14 +12,12 @@ from consumer.domain.days import ONE_DAY, days_between, midnight
 from consumer.domain.errors import HaltError, HaltReason, RefusedError
 from consumer.domain.offsets import LogEnds, Span
 from consumer.replace.basis import Basis
-from consumer.replace.partition_view import PartitionView, view_partition
+from consumer.replace.partition_view import PartitionView, views_of
 from consumer.replace.progress import Progress, untold
 from consumer.replace.services import Scope, Services
 from consumer.replace.treatments import Treat, erasing, rewriting, treat_batch
 from consumer.replace.verdicts import Judge
 from consumer.seal.chain import Chain
-from consumer.seal.day_plan import PartitionState
-from consumer.seal.lossy import lossy_objects
 from consumer.seal.objects import ObjectChecker
 from consumer.seal.record import Record
 from consumer.seal.replacements.log import Replacements
@@ -58,25 +56,12 @@ class RecordedOffsets:
     def partitions(self, scope: Scope) -> list[Partition]:
         """Those of these days. Raises RefusedError where a seal is pending, HaltError where the log is another."""
         services = self._services
-        chains = {number: chain for number, chain in services.chains().items() if not chain.empty}
-        wanted = sorted(chains if scope.partitions is None else set(scope.partitions) & set(chains))
-        self._refuse_pending({number: chains[number] for number in wanted})
-        ends = services.ask(lambda: services.admin.ends([chains[number].head.partition for number in wanted]))
-        states = [PartitionState(number, chains[number], finished=True) for number in wanted]
-        lossy = services.ask(lambda: lossy_objects(services.store, states))
+        chains = services.chains_in(scope)
+        self._refuse_pending(chains)
+        ends = services.ask(lambda: services.admin.ends([chain.head.partition for chain in chains]))
         found = []
-        for number in wanted:
-            chain = chains[number]
-            view = view_partition(
-                chain,
-                services.stream,
-                scope,
-                self.replacements,
-                lossy=lossy,
-                today=services.today.digest,
-                compression=services.compression,
-            )
-            place = ends[chain.head.partition]
+        for view in views_of(services, scope, self.replacements, chains):
+            chain, place = view.chain, ends[view.partition]
             if chain.head.topic_id != services.topic_id:
                 raise HaltError(
                     HaltReason.TOPIC_RECREATED,
@@ -91,9 +76,9 @@ class RecordedOffsets:
             found.append(Partition(view, place, self._start(chain, place, scope.first)))
         return found
 
-    def _refuse_pending(self, chains: Mapping[int, Chain]) -> None:
+    def _refuse_pending(self, chains: Sequence[Chain]) -> None:
         checker = ObjectChecker(self._services.store)
-        for chain in chains.values():
+        for chain in chains:
             seal = chain.last_seal
             if seal is None:
                 continue
@@ -123,8 +108,7 @@ class RecordedOffsets:
             return
         first = self._services.ask(lambda: admin.offset_at(view.partition, EPOCH))
         for day in days_between(view.scope.first, view.scope.last):
-            since = self._since(day)
-            if self._services.ask(lambda: admin.offset_at(view.partition, since)) == first:  # noqa: B023 - at once
+            if self._services.ask(partial(admin.offset_at, view.partition, self._since(day))) == first:
                 yield day
 
     # -- what becomes of them ----------------------------------------------------------------------------------------

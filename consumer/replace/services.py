@@ -114,3 +114,12 @@ class Services:
     def chains(self) -> dict[int, Chain]:
         """The chains as the bucket has them now, by partition."""
         return {number: self.ask(log.read) for number, log in self.logs.items()}
+
+    def chains_in(self, scope: Scope) -> list[Chain]:
+        """Those of a command's partitions, in order, that have sealed anything."""
+        found = sorted(self.chains().items())
+        return [
+            chain
+            for number, chain in found
+            if not chain.empty and (scope.partitions is None or number in scope.partitions)
+        ]

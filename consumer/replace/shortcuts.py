@@ -7,18 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 
 from consumer.shape.csv_rows import cells_of, rows_of
-from consumer.shape.filters import ENVIRONMENT, EVENT_TYPE, HISTORICAL, PROFILE
+from consumer.shape.filters import REASONS
 from consumer.streams.rules import Filter, LineBreaks, Privacy, RowRules
-
-_REASONS = {
-    "event_types": EVENT_TYPE,
-    "event_type_default": EVENT_TYPE,
-    "include_without_profile": PROFILE,
-    "exclude_historical": HISTORICAL,
-    "historical_before": HISTORICAL,
-    "environments": ENVIRONMENT,
-}
-"""Why a row is dropped, by the field of `Filter` that drops it; one that is not here is judged record by record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +23,12 @@ class Change:
 def one_filter(before: RowRules, after: RowRules) -> str | None:
     """The one filter in which the rules differ, as a reason: each row that comes or goes does so by it alone.
 
-    None where they differ in anything else.
+    None where they differ in anything else, or in what drops rows for no one reason.
     """
     if replace(before, filter=after.filter) != after:
         return None
     names = [one.name for one in fields(Filter) if getattr(before.filter, one.name) != getattr(after.filter, one.name)]
-    reasons = {_REASONS.get(name) for name in names}
+    reasons = {REASONS.get(name) for name in names}
     return reasons.pop() if len(reasons) == 1 else None
 
 

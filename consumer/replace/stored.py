@@ -12,14 +12,12 @@ from consumer.domain.days import days_between
 from consumer.domain.errors import RefusedError
 from consumer.replace.basis import erasures
 from consumer.replace.bodies import Bodies, working_folder
-from consumer.replace.partition_view import view_partition
+from consumer.replace.partition_view import views_of
 from consumer.replace.plan import ObjectPlan, Plan, batches_of
 from consumer.replace.protocol import finish, finished, former_of, record_new, refuse_overlap, stands
 from consumer.replace.services import Scope, Services
 from consumer.replace.treatments import ERASED, Treat, chained, erasing, rewriting
-from consumer.seal.day_plan import PartitionState
 from consumer.seal.log import put_rules
-from consumer.seal.lossy import lossy_objects
 from consumer.seal.record import ObjectEntry
 from consumer.seal.replacements.log import Replacements
 from consumer.seal.replacements.record import Erasure, NewObject, Replacement, ReplacementKind
@@ -67,21 +65,10 @@ class Restatement:
         services, scope = self._services, self._scope
         self._replacements = services.ask(services.log.read)
         refuse_overlap(services, self._replacements, days_between(scope.first, scope.last), scope.partitions)
-        chains = {number: chain for number, chain in services.chains().items() if not chain.empty}
-        wanted = sorted(chains if scope.partitions is None else set(scope.partitions) & set(chains))
-        states = [PartitionState(number, chains[number], finished=True) for number in wanted]
-        lossy = services.ask(lambda: lossy_objects(services.store, states))
+        chains = services.chains_in(scope)
         found: list[ObjectPlan] = []
-        for number in wanted:
-            view = view_partition(
-                chains[number],
-                services.stream,
-                scope,
-                self._replacements,
-                lossy=lossy,
-                today=services.today.digest,
-                compression=services.compression,
-            )
+        for view in views_of(services, scope, self._replacements, chains):
+            number = view.partition.partition
             for key, one in view.objects.items():
                 self._again[key] = erasures(self._replacements.records, one.entry.day, number)
             found += [ObjectPlan(key, one.entry.day, number, one) for key, one in view.objects.items()]
@@ -93,7 +80,7 @@ class Restatement:
             settings=services.today.digest,
             objects=tuple(sorted(changed, key=lambda one: (one.day, one.key))),
             unchanged=len(found) - len(changed),
-            heads={number: chains[number].head.n for number in wanted},
+            heads={chain.head.partition.partition: chain.head.n for chain in chains},
             kept_old=False,
         )
 

@@ -105,3 +105,14 @@ def _text(column: Column, values: Mapping[str, Value]) -> str | None:
 def _normal_text(column: Column, values: Mapping[str, Value]) -> str | None:
     text = _text(column, values)
     return None if text is None else normal(text)
+
+
+REASONS: Mapping[str, str] = {
+    "event_types": EVENT_TYPE,
+    "event_type_default": EVENT_TYPE,
+    "include_without_profile": PROFILE,
+    "exclude_historical": HISTORICAL,
+    "historical_before": HISTORICAL,
+    "environments": ENVIRONMENT,
+}
+"""The reason of the drops that a field of `Filter` decides about."""

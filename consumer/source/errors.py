@@ -8,6 +8,13 @@ from confluent_kafka import KafkaError, KafkaException
 
 from consumer.domain.errors import LeaseLostError, SinkError, TransientError, UnknownOutcomeError
 
+END = KafkaError._PARTITION_EOF  # noqa: SLF001 - a public constant of librdkafka
+"""No error: the reader stands at the log's end."""
+LOST_PLACE = frozenset(
+    {KafkaError._AUTO_OFFSET_RESET, KafkaError._LOG_TRUNCATION, KafkaError.OFFSET_OUT_OF_RANGE}  # noqa: SLF001
+)
+"""The offset asked for is not in the log."""
+
 _NOT_OURS = frozenset(
     {
         KafkaError.REBALANCE_IN_PROGRESS,

@@ -16,6 +16,14 @@ MERGE_RECORDS = 20_000
 MERGE_BYTES = 8 * 1024 * 1024
 """And up to about this many bytes: judging a batch takes several times its memory."""
 
+MOST_PER_CALL = 2_000
+"""Messages of one `consume` call at most: it makes them without letting other threads run meanwhile."""
+
+
+def next_call(records: int, size: int) -> int:
+    """Messages to ask for next, so many having had `size` bytes: what fits into MERGE_BYTES, for each is copied."""
+    return max(1, min(MOST_PER_CALL, MERGE_BYTES * records // size))
+
 
 class PartitionQueue:
     """The state of one lease.

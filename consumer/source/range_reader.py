@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Self
 
-from confluent_kafka import Consumer, KafkaError, KafkaException
+from confluent_kafka import Consumer, KafkaException
 from confluent_kafka import TopicPartition as Place
 
 from consumer.domain.batches import RawBatch
@@ -18,7 +18,7 @@ from consumer.source import errors as kafka_errors
 from consumer.source.admin import LastError
 from consumer.source.client_config import consumer_config, token_trouble
 from consumer.source.health import CalmLog
-from consumer.source.partition_queue import MERGE_BYTES, MERGE_RECORDS, merged
+from consumer.source.partition_queue import MERGE_BYTES, MERGE_RECORDS, merged, next_call
 from consumer.source.record_columns import Columns, Trouble, runs
 
 SLICE_SECONDS = 0.2
@@ -27,13 +27,6 @@ SILENCE_SECONDS = 30.0
 """Neither a record nor an end of partition for that long is an outage."""
 FIRST_CALL = 64
 """Messages of the first `consume` call; later ones take what fits into `MERGE_BYTES`, by the size of those seen."""
-MOST_PER_CALL = 2_000
-"""Messages of one `consume` call at most."""
-
-_END = KafkaError._PARTITION_EOF  # noqa: SLF001 - a public constant of librdkafka
-_LOST_PLACE = frozenset(
-    {KafkaError._AUTO_OFFSET_RESET, KafkaError._LOG_TRUNCATION, KafkaError.OFFSET_OUT_OF_RANGE}  # noqa: SLF001
-)
 
 
 class KafkaRangeReader:
@@ -147,16 +140,16 @@ class KafkaRange:
             span = Span(position, self._end_of_log(run, position))
             return RawBatch(self._partition, span, (), (), (), ()).clip(Span(position, self._end))
         found = run[1]
-        self._number = max(1, min(MOST_PER_CALL, MERGE_BYTES * len(found.offsets) // found.fetched))
+        self._number = next_call(len(found.offsets), found.fetched)
         span = Span(position, found.offsets[-1] + 1)
         return found.batch(self._partition, span).clip(Span(position, self._end))
 
     def _end_of_log(self, trouble: Trouble, position: int) -> int:
         """Where the stable end of the log was met. Raises what else it is."""
         code = trouble.error.code()
-        if code == _END:
+        if code == kafka_errors.END:
             return trouble.offset
-        if code in _LOST_PLACE:
+        if code in kafka_errors.LOST_PLACE:
             raise HaltError(
                 HaltReason.RETENTION_HOLE,
                 f"{self._partition}: offset {position} is not in the log any more ({trouble.error.str()}): retention"

@@ -16,14 +16,10 @@ from consumer.source.fetch import PartitionFetch
 from consumer.source.health import Health
 from consumer.source.inbox import Inbox
 from consumer.source.member import Member
-from consumer.source.partition_queue import MERGE_BYTES
+from consumer.source.partition_queue import MOST_PER_CALL, next_call
 from consumer.source.record_columns import Columns, Trouble, runs
 from consumer.source.unreadable import UNREADABLE
 
-BATCH = 2_000
-"""Messages of one `consume` call at most: it makes them without letting other threads run meanwhile."""
-BATCH_BYTES = MERGE_BYTES
-"""And as many as have about these bytes, by the size of those seen last: the client copies each."""
 SLICE_SECONDS = 0.03
 """How long one `consume` call waits: what is asked of this thread waits no longer than that."""
 HURRY_SECONDS = 0.005
@@ -34,11 +30,6 @@ OVERFULL = 2
 """Inbox so many times at its limit: the same at once, for the next record may be as large as the last."""
 HOLD_SECONDS = 1.0
 """A partition that gave an error is read on after that."""
-
-_END = KafkaError._PARTITION_EOF  # noqa: SLF001 - a public constant of librdkafka
-_LOST_PLACE = frozenset(
-    {KafkaError._AUTO_OFFSET_RESET, KafkaError._LOG_TRUNCATION, KafkaError.OFFSET_OUT_OF_RANGE}  # noqa: SLF001
-)
 
 
 class Reader:
@@ -53,7 +44,7 @@ class Reader:
         self._commands: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._closing = Event()
         self._full_since: float | None = None
-        self._number = BATCH
+        self._number = MOST_PER_CALL
         self.alive_at = clock.monotonic()
 
     def ask(self, command: Callable[[], None]) -> None:
@@ -105,7 +96,7 @@ class Reader:
                 self._deliver(*run)
                 records, size = records + len(run[1].offsets), size + run[1].fetched
         if records:
-            self._number = max(1, min(BATCH, BATCH_BYTES * records // size))
+            self._number = next_call(records, size)
 
     def _move_taps(self, consumer: Consumer) -> None:
         now = self._clock.monotonic()
@@ -141,11 +132,12 @@ class Reader:
         """An event in place of a record."""
         fetch = self._member.fetches.get(trouble.partition) if trouble.partition is not None else None
         code = trouble.error.code()
-        if code == _END:
-            landed = fetch is not None and fetch.landed([trouble.offset])
-            if fetch is not None and landed and self._inbox.put_end(fetch.lease, fetch.epoch, trouble.offset):
+        if code == kafka_errors.END:
+            if fetch is None or not fetch.landed([trouble.offset]):
+                return
+            if self._inbox.put_end(fetch.lease, fetch.epoch, trouble.offset):
                 fetch.heard()
-        elif code in _LOST_PLACE:
+        elif code in kafka_errors.LOST_PLACE:
             if fetch is not None:
                 self._lose_place(fetch, trouble)
         elif fetch is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby, islice
 from operator import lt
 from typing import Any
@@ -17,7 +18,7 @@ RECORD_OVERHEAD = 200
 """Bytes that Python needs for one record beside its key and value, roughly."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots: the size is kept
 class Columns:
     """Records of one partition in offset order, offsets strictly growing. `headers` as in `RawBatch`."""
 
@@ -27,7 +28,7 @@ class Columns:
     keys: Sequence[bytes | None]
     headers: Sequence[int] = ()
 
-    @property
+    @cached_property
     def size(self) -> int:
         """Bytes that these records take in memory, roughly. Their headers are let go of."""
         payload = sum(map(len, filter(None, self.values))) + sum(map(len, filter(None, self.keys)))

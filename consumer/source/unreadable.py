@@ -15,7 +15,7 @@ from confluent_kafka import TopicPartition as Place
 from consumer.domain.clock import Clock
 from consumer.domain.errors import TransientError
 from consumer.domain.offsets import Span, TopicPartition
-from consumer.source.errors import outage
+from consumer.source.errors import END, outage
 
 SLICE_SECONDS = 0.2
 SILENCE_SECONDS = 15.0
@@ -23,7 +23,6 @@ SILENCE_SECONDS = 15.0
 TRIES = 3
 """Errors at the first offset that it takes to believe them."""
 
-_END = KafkaError._PARTITION_EOF  # noqa: SLF001 - a public constant of librdkafka
 UNREADABLE = frozenset(
     {
         KafkaError._BAD_COMPRESSION,  # noqa: SLF001 - public constants of librdkafka
@@ -76,7 +75,7 @@ def _is_readable(consumer: Consumer, partition: TopicPartition, place: int, trie
         if message is None:
             continue
         error = message.error()
-        if error is None or error.code() == _END:
+        if error is None or error.code() == END:
             return True
         if error.code() not in UNREADABLE:
             raise outage(str(partition), error)

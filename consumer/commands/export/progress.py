@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from typing import TextIO
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.progress import Progress, TaskID
 
 from consumer.commands.output import size_text
+from consumer.commands.progress import LINE_SECONDS, bar, rate_of, time_left
 from consumer.domain.clock import Clock
 from consumer.export.plan import DayKind, ExportedDay
 from consumer.export.stream import Watcher
 from consumer.export.survey import Survey
-
-LINE_SECONDS = 10.0
-"""Between two lines about the same day."""
 
 
 def plan_line(stream: str, survey: Survey) -> str:
@@ -56,12 +52,11 @@ class Tally:
     @property
     def text(self) -> str:
         """Rows, rate, and the time left."""
-        seconds = max(self._clock.monotonic() - self._since, 1e-3)
-        rate = self.rows / seconds
-        left = f", {timedelta(seconds=round((self.total - self.rows) / rate))} left" if rate else ""
+        seconds = self._clock.monotonic() - self._since
+        rate = rate_of(self.rows, seconds)
         return (
             f"{min(round(self.rows), self.total):,} of {self.total:,} rows, {rate:,.0f} rows/s,"
-            f" {size_text(round(self.size / seconds))}/s{left}"
+            f" {size_text(round(rate_of(self.size, seconds)))}/s{time_left(self.rows, self.total, rate)}"
         )
 
 
@@ -139,7 +134,5 @@ def showing(out: TextIO, clock: Clock) -> Iterator[Watcher]:
     if not out.isatty():
         yield Lines(lambda text: print(text, file=out, flush=True), clock)
         return
-    console = Console(file=out, highlight=False)
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[told]}"))
-    with Progress(*columns, console=console, transient=True) as shown:
-        yield Bar(shown, lambda text: console.print(text, markup=False), clock)
+    with bar(out) as shown:
+        yield Bar(shown, lambda text: shown.console.print(text, markup=False), clock)

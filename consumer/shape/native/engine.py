@@ -128,6 +128,7 @@ class NativeEngine:
         self._bounds = bounds
         timed = _timed(rules, columns, filters)
         self._kinds = [kind_of_column(column, timed=column in timed) for column in columns]
+        self._defaults = default_texts(columns) or {}
         self._positions = {column.name: number for number, column in enumerate(columns)}
         self._types = filters.event_type.name if filters.event_type else None
         self._methods = rules.privacy.columns
@@ -166,7 +167,7 @@ class NativeEngine:
             "normal_types": rules.kind != CUSTOM,
             "head": HEAD if rules.format in _WITH_IDS else 0,
             "inputs": inputs,
-            "defaults": [(self._positions[name], text) for name, text in (default_texts(self._columns) or {}).items()],
+            "defaults": [(self._positions[name], text) for name, text in self._defaults.items()],
         }
 
     def _position(self, column: Column | None) -> int | None:
@@ -245,7 +246,7 @@ class NativeEngine:
         for number, writer in writers.items():
             if number in ready.learned or not isinstance(writer, Writer):
                 continue
-            found = programs(writer, self._columns, self._kinds)
+            found = programs(writer, self._columns, self._kinds, self._defaults)
             if readable := any(found):
                 ready.rules.learn(number, writer.union, found)
                 ready.widest[number] = max(_widest(one) for one in found if one is not None)

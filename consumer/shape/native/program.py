@@ -41,22 +41,30 @@ class _TooMuchError(Exception):
     """More types than are told, or deeper ones, or one within itself."""
 
 
-def programs(writer: Writer, columns: Sequence[Column], kinds: Sequence[str]) -> list[ProgramSpec | None]:
+def programs(
+    writer: Writer, columns: Sequence[Column], kinds: Sequence[str], defaults: Mapping[str, str]
+) -> list[ProgramSpec | None]:
     """The records of a writer, one for each branch of a union at the top; None for what only the exact engine reads.
 
-    `kinds` says what each column takes.
+    `kinds` says what each column takes, `defaults` the text of a default by the column's name.
     """
-    return [_program(one, writer.names, columns, kinds) if isinstance(one, Record) else None for one in writer.types]
+    return [
+        _program(one, writer.names, columns, kinds, defaults) if isinstance(one, Record) else None
+        for one in writer.types
+    ]
 
 
 def _program(
-    root: Record, names: Mapping[str, Node], columns: Sequence[Column], kinds: Sequence[str]
+    root: Record,
+    names: Mapping[str, Node],
+    columns: Sequence[Column],
+    kinds: Sequence[str],
+    defaults: Mapping[str, str],
 ) -> ProgramSpec | None:
     having = {field.name for field in root.fields}
     slots: dict[str, tuple[int, int]] = {}
     later: list[tuple[int, int]] = []
     absent: list[tuple[int, str]] = []
-    defaults = default_texts(columns) or {}
     for number, column in enumerate(columns):
         found = [name for name in column.inputs if name in having]
         if not found and column.name in defaults:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 
-from consumer.commands.reading import LINE_SECONDS, telling
+from consumer.commands.progress import LINE_SECONDS
+from consumer.commands.reading import telling
 from tests.fakes.clock import HandClock
 
 

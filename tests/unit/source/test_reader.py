@@ -19,6 +19,7 @@ from consumer.source import reader as reader_module
 from consumer.source.health import Health
 from consumer.source.inbox import Inbox
 from consumer.source.member import Member
+from consumer.source.partition_queue import MERGE_BYTES, MOST_PER_CALL
 from consumer.source.port import Assigned, EndReached, Event, OutOfRange, Records, Revoked, Unreadable
 from consumer.source.reader import Reader
 from consumer.source.record_columns import RECORD_OVERHEAD
@@ -419,12 +420,12 @@ def test_an_inbox_far_over_its_limit_is_stalled_at_once() -> None:
 
 def test_as_many_records_are_taken_at_a_time_as_have_a_few_megabytes(bench: Bench) -> None:
     bench.started(0)
-    large = Message(topic="topic", partition=0, offset=0, value=b"x", headers=[("h", bytes(reader_module.BATCH_BYTES))])
+    large = Message(topic="topic", partition=0, offset=0, value=b"x", headers=[("h", bytes(MERGE_BYTES))])
     bench.epoch(large, record(1))
     bench.client.calls.clear()
     bench.epoch(record(2))
     bench.epoch()
-    assert bench.client.asked("consume") == [("consume", 1), ("consume", reader_module.BATCH)]
+    assert bench.client.asked("consume") == [("consume", 1), ("consume", MOST_PER_CALL)]
 
 
 def test_a_full_inbox_is_polled_a_record_at_a_time_and_then_stalled() -> None:
@@ -440,7 +441,7 @@ def test_a_full_inbox_is_polled_a_record_at_a_time_and_then_stalled() -> None:
     bench.epoch()
     bench.client.calls.clear()
     bench.epoch(record(2))
-    assert bench.client.asked("seek", "consume") == [("seek", (0, 2)), ("consume", reader_module.BATCH)]
+    assert bench.client.asked("seek", "consume") == [("seek", (0, 2)), ("consume", MOST_PER_CALL)]
     assert offsets(bench.events()) == [2]
 
 

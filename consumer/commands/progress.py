@@ -1,0 +1,28 @@
+"""What the commands that read for long have in common when they say how far they are."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+LINE_SECONDS = 10.0
+"""Between two plain lines about the same thing, where there is no terminal."""
+
+
+def bar(out: TextIO) -> Progress:
+    """A bar on a terminal that goes away in the end. Each task has a field `told`, the text behind it."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[told]}"))
+    return Progress(*columns, console=Console(file=out, highlight=False), transient=True)
+
+
+def rate_of(done: float, seconds: float) -> float:
+    """So much in a second."""
+    return done / max(seconds, 1e-3)
+
+
+def time_left(done: float, total: float, rate: float) -> str:
+    """The time left behind a comma; "" while nothing is done."""
+    return f", {timedelta(seconds=round((total - done) / rate))} left" if rate else ""
