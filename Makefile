@@ -5,6 +5,9 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 ARGS ?=
 PYTHONS ?= 3.12 3.13 3.14
+# What Python has compiled is kept, whatever the machine says: the tests start hundreds of processes, and each would
+# compile two seconds' worth of modules anew.
+export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo docs fetch test coverage pythons engines chaos lint format types layers check lock wheel services bench audit clean
@@ -34,7 +37,7 @@ test: setup fetch ## every test; ARGS='-k name' for some. A server that cannot b
 
 coverage: setup fetch ## the unit and contract tests, and how much of the branches they take; fails below the floor
 	rm -f .coverage .coverage.*
-	$(BIN)/coverage run -m pytest -n 4 --dist worksteal tests/unit tests/contract $(ARGS)
+	$(BIN)/coverage run -m pytest -n 4 --dist worksteal tests/unit tests/fuzz tests/contract $(ARGS)
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report
 

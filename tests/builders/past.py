@@ -13,10 +13,11 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from consumer.domain.batches import Counts, RawBatch, TransformOptions
+from consumer.domain.batches import Counts, RawBatch, RowTransformer, TransformOptions
 from consumer.domain.compression import Compression
 from consumer.domain.offsets import Span, TopicPartition
 from consumer.replace.bodies import working_folder
@@ -37,9 +38,9 @@ from consumer.shape.transform import make_transformer
 from consumer.store.body import Piece, freeze
 from consumer.store.compression import plain_blocks
 from consumer.store.port import Store
-from consumer.streams.columns import columns_of
+from consumer.streams.columns import column_names
 from consumer.streams.kinds import KINDS
-from consumer.streams.rules import Filter, Format, RowRules
+from consumer.streams.rules import Filter, Format, RowRules, rules_from_document
 from consumer.verify.findings import Report
 from consumer.verify.snapshot import Days
 from consumer.verify.stream import VerifyContext, VerifyTarget, verify_stream
@@ -61,6 +62,21 @@ def rules(*, drop: tuple[str, ...] = (), **changes: Any) -> RowRules:
     kind = KINDS[STREAM]
     chosen = Filter(event_types=dict.fromkeys(drop, False), include_without_profile=True)
     return replace(RowRules(STREAM, STREAM, TOPIC, Format.JSON, kind.schema, kind.time_field, filter=chosen), **changes)
+
+
+@cache
+def _transformer(document: bytes) -> RowTransformer:
+    return make_transformer(rules_from_document(document))
+
+
+@cache
+def _column_names(document: bytes) -> tuple[str, ...]:
+    return column_names(rules_from_document(document))
+
+
+def transformer_of(by: RowRules) -> RowTransformer:
+    """Made once for the same rules: reading a schema takes longer than the few rows of a past."""
+    return _transformer(by.document())
 
 
 def millis(number: int, hour: float = 12) -> int:
@@ -200,14 +216,13 @@ class Past:
                     yield offset, batch.clip(Span(offset, offset + 1))
 
     def _transform(self, by: RowRules, batch: RawBatch) -> Any:
-        return make_transformer(by).transform(batch, TransformOptions(self.header or self._columns(self.today.digest)))
+        return transformer_of(by).transform(batch, TransformOptions(self.header or self._columns(self.today.digest)))
 
     def _rules(self, digest: str) -> RowRules:
         return get_rules(self.store, digest, TopicPartition(TOPIC, 0))
 
     def _columns(self, digest: str) -> tuple[str, ...]:
-        found = self.today if digest == self.today.digest else self._rules(digest)
-        return tuple(column.name for column in columns_of(found))
+        return _column_names((self.today if digest == self.today.digest else self._rules(digest)).document())
 
     def publisher(self) -> Publisher:
         return Publisher(
@@ -246,7 +261,7 @@ class Past:
             admin=MemoryAdmin(self.cluster),
             reader=MemoryRangeReader(self.cluster, batch=50),
             publisher=self.publisher() if store is None else replace(self, store=store).publisher(),
-            make_transformer=make_transformer,
+            make_transformer=transformer_of,
             clock=StoppedClock(self.now),
             writer="test",
             ask=at_once,

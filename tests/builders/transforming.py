@@ -6,9 +6,10 @@ import csv
 import io
 import random
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 import fastavro
@@ -29,6 +30,7 @@ from consumer.streams.rules import Format, RowRules
 PARTITION = TopicPartition("topic", 3)
 DAY_ONE = 1_721_001_600_000_000
 """2024-07-15T00:00:00Z in microseconds."""
+_ALWAYS = frozenset({"profile_id", "install_date"})
 LATER = DAY_ONE // 1_000 + 3 * 86_400_000
 """A record timestamp three days later."""
 
@@ -90,28 +92,32 @@ def wire(schema_id: int, body: bytes) -> bytes:
 def records_of(schema: str, number: int, seed: int = 1) -> list[dict[str, Any]]:
     """Ordinary records of a schema of primitives: about a quarter of the optional fields is null."""
     chance = random.Random(seed)
+    makers = [(field["name"], *_ordinary(field["name"], field["type"])) for field in orjson.loads(schema)["fields"]]
     return [
-        {field["name"]: _ordinary(field["name"], field["type"], chance) for field in orjson.loads(schema)["fields"]}
+        {
+            name: None if nullable and chance.random() < 0.25 and name not in _ALWAYS else make(chance)
+            for name, nullable, make in makers
+        }
         for _ in range(number)
     ]
 
 
-def _ordinary(name: str, kind: Any, chance: random.Random) -> Any:
+def _ordinary(name: str, kind: Any) -> tuple[bool, Callable[[random.Random], Any]]:
+    """Whether a field may be null, and what makes its other values."""
+    nullable = isinstance(kind, list)
     if isinstance(kind, list):
-        if chance.random() < 0.25 and name not in {"profile_id", "install_date"}:
-            return None
         kind = next(one for one in kind if one != "null")
     logical = kind.get("logicalType") if isinstance(kind, dict) else None
     plain = kind["type"] if isinstance(kind, dict) else kind
     if logical == "date":
-        return DAY_ONE // 86_400_000_000 + chance.randrange(3)
+        return nullable, lambda chance: DAY_ONE // 86_400_000_000 + chance.randrange(3)
     if plain == "long" and logical:
-        return DAY_ONE + chance.randrange(3 * 86_400_000_000)
+        return nullable, lambda chance: DAY_ONE + chance.randrange(3 * 86_400_000_000)
     if plain in {"int", "long"}:
-        return chance.randrange(1, 90)
+        return nullable, lambda chance: chance.randrange(1, 90)
     if plain == "double":
-        return chance.choice([round(chance.random() * 100, 2), -chance.random() * 50, 7.0])
-    return _ordinary_text(name, chance)
+        return nullable, lambda chance: chance.choice([round(chance.random() * 100, 2), -chance.random() * 50, 7.0])
+    return nullable, lambda chance: _ordinary_text(name, chance)
 
 
 def _ordinary_text(name: str, chance: random.Random) -> str:
@@ -127,13 +133,18 @@ def _ordinary_text(name: str, chance: random.Random) -> str:
 def as_json(record: Mapping[str, Any], schema: str) -> dict[str, Any]:
     """The record as JSON producers write it: instants and dates as text."""
     made = dict(record)
-    for field in orjson.loads(schema)["fields"]:
-        value = made.get(field["name"])
-        if isinstance(value, int) and "timestamp" in str(field["type"]):
-            made[field["name"]] = iso(value)
-        elif isinstance(value, int) and "date" in str(field["type"]):
-            made[field["name"]] = iso(value * 86_400_000_000)[:10]
+    for name, instant in _times_of(schema):
+        value = made.get(name)
+        if isinstance(value, int):
+            made[name] = iso(value) if instant else iso(value * 86_400_000_000)[:10]
     return made
+
+
+@cache
+def _times_of(schema: str) -> list[tuple[str, bool]]:
+    """The fields that are instants, and those that are dates."""
+    types = [(field["name"], str(field["type"])) for field in orjson.loads(schema)["fields"]]
+    return [(name, "timestamp" in kind) for name, kind in types if "timestamp" in kind or "date" in kind]
 
 
 def iso(micros: int) -> str:

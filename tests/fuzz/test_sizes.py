@@ -20,7 +20,7 @@ from consumer.store.compression import BLOCK, plain_blocks
 from consumer.streams.rules import RowRules
 from consumer.verify import objects
 from tests.builders.transforming import AvroText, both, judged, rules_of
-from tests.unit.shape.test_fuzz_records import ANY_JSON, NESTED_RULES, ONE_OF_EACH, TREE
+from tests.fuzz.test_records import ANY_JSON, NESTED_RULES, ONE_OF_EACH, TREE
 
 MEGA = 1_000_000
 NAMES = [field["name"] for field in orjson.loads(ANY_JSON.schema)["fields"]]

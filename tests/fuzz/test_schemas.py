@@ -27,7 +27,7 @@ from consumer.streams.rules import Format
 from tests.builders.mutations import FEW, mangled
 from tests.builders.transforming import custom, judged, quarantined, rules_of, wire
 from tests.fakes.disk import MemoryDisk
-from tests.unit.shape.test_fuzz_records import NESTED_RULES
+from tests.fuzz.test_records import NESTED_RULES
 
 TREES = (
     '{"type":"record","name":"R","fields":[{"name":"a","type":{"type":["null","X"]}}]}',
