@@ -57,12 +57,12 @@ class KafkaBroker:
         """Join the group for these topics."""
         self._reader.ask(lambda: self._member.join(topics))
 
-    def poll(self, timeout: float) -> list[Event]:
-        """Events in order; waits at most `timeout` seconds for the first one.
+    def poll(self, timeout: float, *, records: bool = True) -> list[Event]:
+        """Events in order; waits at most `timeout` seconds for the first one. Without `records` only the group's.
 
         Raises TransientError while brokers are out of reach, UsageError when the group refuses us for good.
         """
-        return self._inbox.poll(timeout)
+        return self._inbox.poll(timeout, records=records)
 
     def wake(self) -> None:
         """Make a `poll` under way, or the next one, return at once."""

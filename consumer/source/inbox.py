@@ -43,19 +43,23 @@ class Inbox:
 
     # The worker's side
 
-    def poll(self, timeout: float) -> list[Event]:
-        """Events in order; waits for the first one. Raises an outage reported since, or the reader's last words."""
+    def poll(self, timeout: float, *, records: bool = True) -> list[Event]:
+        """Events in order; waits for the first one. Raises an outage reported since, or the reader's last words.
+
+        Without `records` what was read stays here, and counts: a worker that has enough to do is sent no more.
+        """
         with self._changed:
-            self._changed.wait_for(self._has_news, timeout)
+            self._changed.wait_for(lambda: self._has_news(records), timeout)
             self._woken = False
             events: list[Event] = list(self._notices)
             self._notices.clear()
-            for queue in self._queues.values():
-                events += queue.take()
+            if records:
+                for queue in self._queues.values():
+                    events += queue.take()
             if events:
                 self._changed.notify_all()
                 return events
-            if self._end is not None:
+            if self._end is not None and records:
                 raise self._end
             if self._outages:
                 raise self._outages.popleft()
@@ -156,8 +160,8 @@ class Inbox:
     def _has_room(self) -> bool:
         return self._waiting_bytes() < self._limit
 
-    def _has_news(self) -> bool:
-        waiting = self._notices or any(queue.has_news for queue in self._queues.values())
+    def _has_news(self, records: bool) -> bool:  # noqa: FBT001 - as poll has it
+        waiting = self._notices or (records and any(queue.has_news for queue in self._queues.values()))
         return bool(waiting or self._woken or self._outages or self._end)
 
     def _queue(self, lease: Lease) -> PartitionQueue | None:

@@ -71,8 +71,11 @@ class Broker(Protocol):
     def subscribe(self, topics: Sequence[str]) -> None:
         """Join the group for these topics."""
 
-    def poll(self, timeout: float) -> list[Event]:
+    def poll(self, timeout: float, *, records: bool = True) -> list[Event]:
         """Events in order; waits at most `timeout` seconds for the first one.
+
+        Without `records` only what the group decides (`Assigned`, `Revoked`) is handed out: what was read waits, and
+        what waits is bounded in bytes.
 
         Raises TransientError while brokers are out of reach, UsageError when the group refuses us for good (another
         worker has our instance id, the brokers do not speak the protocol asked for).

@@ -123,10 +123,14 @@ class Worker:
 
     def _patience(self, timeout: float) -> float:
         """How long the poll may wait for events."""
-        if self._unsaved or any(partition.intake.waiting for partition in self.partitions.values()):
+        if self._unsaved or self._laden():
             return 0.0
         pending = any(partition.intake.pending or partition.spool.syncing for partition in self.partitions.values())
         return min(timeout, PENDING_SECONDS) if pending else timeout
+
+    def _laden(self) -> bool:
+        """Whether records wait here that can be taken in now."""
+        return any(partition.intake.waiting for partition in self.partitions.values())
 
     def stop(self) -> None:
         """Keep what was read for the next start, and leave the group."""
@@ -156,7 +160,8 @@ class Worker:
 
     def _poll(self, timeout: float) -> Sequence[Event]:
         try:
-            events = self._broker.poll(timeout)
+            # No more records while some wait here: a turn may take in fewer than come with one poll.
+            events = self._broker.poll(timeout, records=not self._laden())
         except TransientError as error:
             self.broker_outage, self._outage_at = error, self._clock.monotonic()
             return ()

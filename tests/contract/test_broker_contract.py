@@ -62,6 +62,19 @@ def test_records_come_in_order_with_spans_that_tile(world: World) -> None:
         assert member.values(lease) == texts(0, 2503)
 
 
+def test_a_poll_without_records_leaves_them_for_the_next_one(world: World) -> None:
+    topic = world.topic()
+    world.send(first(topic), *texts(0, 300))
+    with watching(world, topic) as member:
+        lease = member.start_first(0)
+        member.until(lambda: bool(member.records[lease]))  # they flow
+        for _ in range(8):
+            found = member.broker.poll(0.05, records=False)
+            assert not [event for event in found if isinstance(event, Records | EndReached)]
+        member.until_end(lease, 300)
+        assert member.values(lease) == texts(0, 300)
+
+
 def test_key_timestamp_and_tombstone_arrive(world: World) -> None:
     topic = world.topic()
     now = int(time.time() * 1000)

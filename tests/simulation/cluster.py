@@ -125,12 +125,12 @@ class SimBroker(MemoryBroker):
         super().__init__(cluster.memory, group, hooks=hooks, clock=SkewedClock(hub, process))
         self._hub, self._process = hub, process
 
-    def poll(self, timeout: float) -> list[Event]:
+    def poll(self, timeout: float, *, records: bool = True) -> list[Event]:
         self.batch = self._hub.random.randint(1, MOST_RECORDS)
         if self._hub.random.random() < 0.01:
             self.refuse_commits()
         try:
-            events = super().poll(0)
+            events = super().poll(0, records=records)
         except TransientError:
             self._hub.sleep(self._process, timeout)
             raise

@@ -69,11 +69,11 @@ class MemoryBroker:
             self._topics = tuple(topics)
             self._join()
 
-    def poll(self, timeout: float) -> list[Event]:
+    def poll(self, timeout: float, *, records: bool = True) -> list[Event]:
         """What the group and the logs have now. Raises UsageError where another member took over our instance id."""
         self._hooks.before("poll")
         with self._cluster.lock:
-            events = self._events()
+            events = self._events(records=records)
         if not events and self._real_time:
             self._bell.wait(timeout)
         self._bell.clear()
@@ -163,11 +163,11 @@ class MemoryBroker:
         reading = self._readings.get(lease.partition)
         return reading if reading is not None and reading.lease == lease else None
 
-    def _events(self) -> list[Event]:
+    def _events(self, *, records: bool) -> list[Event]:
         events: list[Event] = []
         if self._topics:
             events += self._follow_group()
-        for partition in sorted(self._readings):
+        for partition in sorted(self._readings) if records else ():
             events += self._read(self._readings[partition])
         return events
 

@@ -20,6 +20,7 @@ from consumer.domain.errors import TooVariousError
 from consumer.shape import bounds
 from consumer.shape.bounds import MOST_EXACT, Bounds
 from consumer.shape.transform import make_transformer
+from consumer.source.port import Event, Records
 from consumer.streams.rules import Format, RowRules
 from tests.builders.bench import HandExecutor, Member, World
 from tests.builders.rough import SetClock
@@ -189,6 +190,29 @@ def test_records_beyond_the_bound() -> None:
     """B7."""
     values = [b'{"at":"%s","x":"%s"}' % (NOON.encode(), b"x" * size) for size in (2_000, 10, 5_000)] * 500
     assert longest_turn(filled(values), replace(custom([AT], "at"), max_record=1_000)) < MOST_SECONDS
+
+
+def test_what_waits_in_the_worker_is_what_one_poll_gave(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Brokers send faster than records are judged: what nobody asked for yet takes no memory here."""
+    world = filled([orjson.dumps({"at": NOON})] * 40_000)
+    member = HostileMember(world, custom([AT], "at"), MemoryRegistry()).start()
+    member.broker.batch = 5_000  # half a second of judging, more than a turn
+    given = 0
+    ask = member.broker.poll
+
+    def poll(timeout: float, *, records: bool = True) -> list[Event]:
+        nonlocal given
+        events = ask(timeout, records=records)
+        given += sum(len(event.batch) for event in events if isinstance(event, Records))
+        return events
+
+    monkeypatch.setattr(member.broker, "poll", poll)
+    most = taken = 0
+    while taken < 40_000:
+        member.turn()
+        taken = sum(partition.intake.position for partition in member.worker.partitions.values())
+        most = max(most, given - taken)
+    assert 0 < most <= 5_000
 
 
 def test_the_budget_of_the_tests_is_not_looser_than_the_workers() -> None:
