@@ -19,7 +19,6 @@ from consumer.commands.parsing import Command, Group, PrintingCommand, set_up_lo
 from consumer.commands.process import PROGRAM, Stop, exit_code_of
 from consumer.commands.schema.names import EngineName, Other
 from consumer.commands.session import LogFormatName, LogLevelName, Session, session_of
-from consumer.commands.tuning import tune
 from consumer.domain.compression import Compression
 from consumer.domain.errors import UsageError
 from consumer.domain.redaction import hide
@@ -96,6 +95,8 @@ def _run(
     with Stop(once=once) as stop:  # before all that takes time: a signal in between counts as well
         session = session_of(context)
         settings = session.settings
+        from consumer.commands.tuning import tune
+
         tune()  # before what follows allocates: the collector and the C library are told at once
         from consumer.commands.crash import write_details
         from consumer.commands.run import run_worker
@@ -152,6 +153,8 @@ def _export(
     of a file says if a day in it is not complete. The same export again has nothing to do.
     """
     settings = session_of(context).settings
+    from consumer.commands.tuning import tune
+
     tune()  # before what follows takes memory
     from consumer.commands.export.command import Wish, export
 
@@ -269,6 +272,8 @@ def _replay(
     after a crash finishes what was half done.
     """
     settings = session_of(context).settings
+    from consumer.commands.tuning import tune
+
     tune()
     from consumer.commands.replay import replay, undo_replacement
 
@@ -309,6 +314,8 @@ def _rewrite(
     A cell that is hashed already stays as it is. Old bodies are not kept: this cannot be undone.
     """
     settings = session_of(context).settings
+    from consumer.commands.tuning import tune
+
     tune()
     from consumer.commands.restate import rewrite
 
@@ -336,6 +343,8 @@ def _erase(
     delete is listed at the end.
     """
     settings = session_of(context).settings
+    from consumer.commands.tuning import tune
+
     tune()
     from consumer.commands.restate import erase
 
@@ -377,6 +386,8 @@ def _demo(
     if session.log_level == "info":
         session.log_level = "warning"  # the summary tells it better; --log-level debug shows the worker's own words
         set_up_logs(session)
+    from consumer.commands.tuning import tune
+
     tune()
     from consumer.commands.demo.command import demo
 

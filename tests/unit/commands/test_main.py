@@ -35,7 +35,7 @@ ROOT = Path(__file__).parents[3]
 LIGHT = {
     *(
         f"consumer.commands.{name}"
-        for name in ("crash", "exit_codes", "main", "parsing", "process", "schema", "schema.names", "session", "tuning")
+        for name in ("crash", "exit_codes", "main", "parsing", "process", "schema", "schema.names", "session")
     ),
     "consumer.domain.compression",
     "consumer.domain.errors",
