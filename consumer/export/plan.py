@@ -185,7 +185,7 @@ def identity_of(
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class WrittenFile:
     """The file as it was written: what the sidecar says of it."""
 
     rows: int
@@ -194,7 +194,7 @@ class Written:
 
 
 def sidecar(
-    stream: str, identity: Identity, days: Sequence[ExportedDay], written: Written, *, written_at: str, writer: str
+    stream: str, identity: Identity, days: Sequence[ExportedDay], written: WrittenFile, *, written_at: str, writer: str
 ) -> dict[str, Any]:
     """The sidecar's document."""
     return {

@@ -15,7 +15,7 @@ from consumer.domain.errors import HaltError, HaltReason, UsageError
 from consumer.export import plan as plans
 from consumer.export.content import Content, DayChangedError, Progress, Source, Tries, known_columns
 from consumer.export.open_days import OpenDays, OpenRows
-from consumer.export.plan import DayKind, Identity, PlannedDay, Written
+from consumer.export.plan import DayKind, Identity, PlannedDay, WrittenFile
 from consumer.export.survey import OpenPartition, Survey, Surveyor
 from consumer.export.targets import Sidecar, TakenError, Target
 from consumer.seal.folder_columns import folder_columns
@@ -61,7 +61,7 @@ class Judges(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class ExportResult:
     """How the export of a stream ended. `wrote` False: the same stood there already."""
 
     location: str
@@ -83,7 +83,7 @@ class StreamExport:
     watcher: Watcher
     rest: Callable[[], None]
 
-    def run(self, order: Order) -> Ended:
+    def run(self, order: Order) -> ExportResult:
         """Export, unless the same export stands there.
 
         Raises UsageError where another content has the name and was not to be replaced, HaltError where no day is
@@ -105,11 +105,11 @@ class StreamExport:
             survey = surveyor.survey()
         raise UsageError("another export is writing the same name: run this again once it has ended")
 
-    def _asked(self, order: Order, attempt: Callable[[], Ended]) -> Ended:
+    def _asked(self, order: Order, attempt: Callable[[], ExportResult]) -> ExportResult:
         """The attempt, and over again while an outage lasts; what went into a pipe cannot be taken back."""
         return attempt() if order.hold else self.outside.ask(attempt)
 
-    def _attempt(self, order: Order, surveyor: Surveyor, survey: Survey, tries: Tries) -> Ended:
+    def _attempt(self, order: Order, surveyor: Surveyor, survey: Survey, tries: Tries) -> ExportResult:
         columns = self._columns(order, survey)
         base = plans.base_name(survey.days)
         file = plans.file_name(base, order.compression)
@@ -118,7 +118,7 @@ class StreamExport:
         if standing is not None:
             differences = identity.differences(standing.file, standing.facts)
             if not differences:
-                return Ended(self.target.where(file), standing.facts, wrote=False)
+                return ExportResult(self.target.where(file), standing.facts, wrote=False)
             if not order.force:
                 raise UsageError(
                     f"{self.target.where(standing.file)} holds another export: {', '.join(differences)}."
@@ -126,12 +126,14 @@ class StreamExport:
                 )
         return self._write(order, surveyor, survey, identity, tries)
 
-    def _write(self, order: Order, surveyor: Surveyor, survey: Survey, identity: Identity, tries: Tries) -> Ended:
+    def _write(
+        self, order: Order, surveyor: Surveyor, survey: Survey, identity: Identity, tries: Tries
+    ) -> ExportResult:
         content = Content(self._source(order, surveyor, survey, identity.columns, tries), survey, identity.columns)
         packed = Packed(order.compression)
         blocks = packed.blocks(_as_planned(content, survey.days))
         self.target.write(identity.file, blocks, _expected(survey.days))
-        written = Written(sum(day.rows for day in content.done), packed.size, packed.sha256)
+        written = WrittenFile(sum(day.rows for day in content.done), packed.size, packed.sha256)
         facts = plans.sidecar(
             self.outside.stream.name,
             _as_read(identity, content),
@@ -142,7 +144,7 @@ class StreamExport:
         )
         base = plans.base_name(survey.days)
         self.outside.ask(lambda: self.target.conclude(plans.sidecar_name(base), facts))
-        return Ended(self.target.where(identity.file), facts, wrote=True)
+        return ExportResult(self.target.where(identity.file), facts, wrote=True)
 
     def _columns(self, order: Order, survey: Survey) -> tuple[str, ...]:
         store, stream = self.outside.store, self.outside.stream.name

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from consumer.domain.clock import Clock
 from consumer.domain.days import midnight
-from consumer.monitor.probes import Health
+from consumer.monitor.probes import Liveness
 from consumer.observe.metrics import Metrics
 from consumer.observe.snapshot import Snapshot, StreamView
 from consumer.observe.status import PartitionStatus
@@ -25,7 +25,7 @@ class Gauges:
     stats: Callable[[], SourceStats | None]
     _rebalances: int = 0
 
-    def show(self, snapshot: Snapshot, broker: Health, stores: Mapping[str, Health]) -> None:
+    def show(self, snapshot: Snapshot, broker: Liveness, stores: Mapping[str, Liveness]) -> None:
         """Set every gauge again."""
         for found in snapshot.status.partitions:
             self._partition(found)
@@ -57,7 +57,7 @@ class Gauges:
             else:
                 gauge.labels(*place).set(value)
 
-    def _stream(self, stream: StreamView, store: Health) -> None:
+    def _stream(self, stream: StreamView, store: Liveness) -> None:
         self.metrics.store_reachable.labels(stream.name).set(not store.trouble)
         ours = len(stream.partitions)
         self.metrics.assigned_partitions.labels(stream.name, stream.topic).set(ours)

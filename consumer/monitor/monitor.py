@@ -18,7 +18,7 @@ from consumer.domain.errors import HaltError, TransientError
 from consumer.domain.offsets import TopicPartition
 from consumer.monitor.catch_up import CatchUp
 from consumer.monitor.gauges import Gauges
-from consumer.monitor.probes import DaysState, Health, check_days_listing, probe_cluster
+from consumer.monitor.probes import DaysState, Liveness, check_days_listing, probe_cluster
 from consumer.monitor.snapshot_builder import Observations, snapshot_of
 from consumer.observe.snapshot import SnapshotHolder
 from consumer.source.port import ClusterAdmin
@@ -64,7 +64,9 @@ class Monitor:
 
     def __post_init__(self) -> None:
         names = sorted(self.worker.contexts)
-        self.observations = Observations(broker=Health(self.clock), stores={name: Health(self.clock) for name in names})
+        self.observations = Observations(
+            broker=Liveness(self.clock), stores={name: Liveness(self.clock) for name in names}
+        )
         rounds = [self._watch_cluster(), self._watch_headroom(), *(self._watch_days(name) for name in names)]
         self._runners = [Runner(steps, self.executor, self.clock) for steps in rounds]
         self._catch_up = CatchUp(self.clock.monotonic())
@@ -110,14 +112,14 @@ class Monitor:
             yield Sleep(self.rounds.store)
 
     def _watch_headroom(self) -> Steps[None]:
-        admin, health = self._any_context().admin, Health(self.clock)
+        admin, health = self._any_context().admin, Liveness(self.clock)
         while True:
             for partition in [partition.name for partition in self.worker.partitions.values()]:
                 yield from self._observe_headroom(admin, health, partition)
                 self._warn(partition)
             yield Sleep(self.rounds.cluster)
 
-    def _observe_headroom(self, admin: ClusterAdmin, health: Health, partition: TopicPartition) -> Steps[None]:
+    def _observe_headroom(self, admin: ClusterAdmin, health: Liveness, partition: TopicPartition) -> Steps[None]:
         """The search takes some questions, so what it found stays until the next commit."""
         state, known = self.observations.cluster, self.observations.headroom.pop(partition, None)
         facts, ends, commit = (
@@ -147,7 +149,7 @@ class Monitor:
             hours = round(left.total_seconds() / 3600, 1)
             log.warning("retention_near", partition=str(partition), hours_left=hours)
 
-    def _ask(self, health: Health, call: Callable[[], _T]) -> Steps[_T | None]:
+    def _ask(self, health: Liveness, call: Callable[[], _T]) -> Steps[_T | None]:
         """Ask on the executor. Any error only shows in `health`: what merely observes must not stop what works."""
         try:
             answer: _T = yield RunInThread(call)

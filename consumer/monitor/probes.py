@@ -64,7 +64,7 @@ def check_days_listing(store: Store, stream: str, before: DaysState) -> DaysStat
     return DaysState(stored.facts.etag, days)
 
 
-class Health:
+class Liveness:
     """Whether something answers. It does not while its last answer was an error, or is long ago."""
 
     def __init__(self, clock: Clock) -> None:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from consumer.domain.errors import HaltError
 from consumer.domain.offsets import TopicPartition
-from consumer.monitor.probes import ClusterState, DaysState, Health
+from consumer.monitor.probes import ClusterState, DaysState, Liveness
 from consumer.observe.calendar import calendar, last_complete
 from consumer.observe.snapshot import Snapshot, SpoolView, StreamView
 from consumer.observe.status import Halted, PartitionStatus, Status
@@ -22,8 +22,8 @@ from consumer.worker.partition import Partition
 class Observations:
     """What the monitor's rounds found last."""
 
-    broker: Health
-    stores: dict[str, Health]
+    broker: Liveness
+    stores: dict[str, Liveness]
     cluster: ClusterState = field(default_factory=ClusterState)
     days: dict[str, DaysState] = field(default_factory=dict)
     headroom: dict[TopicPartition, Headroom] = field(default_factory=dict)

@@ -51,7 +51,7 @@ def cutoff_to_close(chain: Chain, schedule: Schedule, now: datetime) -> date | N
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class SealTarget:
     """What a seal catches up to: the cutoff that was due when the log's ends were taken. E is `ends.lso`."""
 
     cutoff: date

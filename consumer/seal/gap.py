@@ -11,10 +11,10 @@ from datetime import datetime
 from consumer.domain.batches import Counts
 from consumer.domain.offsets import LogEnds, Span
 from consumer.seal.record import Record, RecordKind
-from consumer.seal.recover import Found
+from consumer.seal.recover import RecoveryFacts
 
 
-def lowest_needed(found: Found) -> int | None:
+def lowest_needed(found: RecoveryFacts) -> int | None:
     """The lowest offset that is still to be read: of a pending seal, else of the next one. None: a new partition."""
     chain = found.chain
     if chain.empty:
@@ -45,7 +45,7 @@ def gap_objection(lost: Span, needed: int | None, ends: LogEnds, unreadable: Spa
     return ""
 
 
-def gap_record(found: Found, lost: Span, *, settings: str, now: datetime, writer: str) -> Record:
+def gap_record(found: RecoveryFacts, lost: Span, *, settings: str, now: datetime, writer: str) -> Record:
     """The record that says so: it moves start and resume behind the gap where they stood at it, and closes nothing."""
     chain = found.chain
     head = None if chain.empty else chain.head

@@ -18,7 +18,7 @@ from consumer.domain.offsets import Commit, LogEnds, TopicPartition
 from consumer.seal.chain import Chain
 from consumer.seal.log import SealLog, get_rules
 from consumer.seal.objects import ObjectChecker
-from consumer.seal.recover import Found, commit_proves, recover
+from consumer.seal.recover import RecoveryFacts, commit_proves, recover
 from consumer.settings.model import Settings, StreamSettings
 from consumer.source.port import ClusterAdmin, TopicFacts
 from consumer.store.port import Store
@@ -82,7 +82,7 @@ class Outlook:
     partition: TopicPartition
     ends: LogEnds
     commit: Commit | None
-    found: Found | None
+    found: RecoveryFacts | None
     halt: HaltError | None
 
 
@@ -135,7 +135,7 @@ class Outside:
     def _outlook(self, place: TopicPartition, facts: TopicFacts, look: Look[_Sealed | HaltError]) -> Outlook:
         if isinstance(look.sealed, HaltError):
             return Outlook(place, look.ends, look.commit, None, look.sealed)
-        found = Found(
+        found = RecoveryFacts(
             partition=place,
             stream=self.stream.name,
             group=self.settings.kafka.group_id,

@@ -31,7 +31,7 @@ class SpoolReach:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class RecoveryFacts:
     """What an assignment found. `finished` speaks of the chain's last seal; `begin` is where a new stream starts.
 
     `columns` are those that rows get which are read now: the folder's, then what today's settings add.
@@ -53,7 +53,7 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class RecoveryPlan:
     """How to continue.
 
     `pending` is a seal to finish first: from the spool where `spool` holds, else read again from `start`. Without one
@@ -91,12 +91,12 @@ def commit_proves(chain: Chain, commit: Commit | None) -> bool:
         return False
 
 
-def recover(found: Found) -> Plan | Halt:
+def recover(found: RecoveryFacts) -> RecoveryPlan | Halt:
     """The recovery table."""
     return _refusal(found) or (_unsealed(found) if found.chain.empty else _sealed(found))
 
 
-def _refusal(found: Found) -> Halt | None:
+def _refusal(found: RecoveryFacts) -> Halt | None:
     if found.chain.empty:
         return None
     head = found.chain.head
@@ -117,7 +117,7 @@ def _refusal(found: Found) -> Halt | None:
     return _conflict(found)
 
 
-def _truncated(found: Found, what: str) -> Halt:
+def _truncated(found: RecoveryFacts, what: str) -> Halt:
     return Halt(
         HaltReason.LOG_TRUNCATED,
         f"the log of {found.partition} ends at {found.ends.high}, but {what}: new records would reuse offsets. "
@@ -125,7 +125,7 @@ def _truncated(found: Found, what: str) -> Halt:
     )
 
 
-def _conflict(found: Found) -> Halt | None:
+def _conflict(found: RecoveryFacts) -> Halt | None:
     old, new = found.head_rules, found.rules
     if old is None:
         return None
@@ -140,20 +140,20 @@ def _conflict(found: Found) -> Halt | None:
     return None
 
 
-def _unsealed(found: Found) -> Plan | Halt:
+def _unsealed(found: RecoveryFacts) -> RecoveryPlan | Halt:
     start = found.begin if found.commit is None else found.commit.offset
     if start > found.ends.high:
         return _truncated(found, f"the group has committed {start}")
     if _spool_fits(found, NO_RECORD, start):
         assert found.spool is not None
-        return Plan(start, found.spool.position, spool=True, notes=("spool kept",))
+        return RecoveryPlan(start, found.spool.position, spool=True, notes=("spool kept",))
     if start < found.ends.low:
         return _hole(found, start)
     commit = Commit(start) if found.commit is None else None
-    return Plan(start, start, spool=False, commit=commit, notes=("nothing sealed in this folder yet",))
+    return RecoveryPlan(start, start, spool=False, commit=commit, notes=("nothing sealed in this folder yet",))
 
 
-def _sealed(found: Found) -> Plan | Halt:
+def _sealed(found: RecoveryFacts) -> RecoveryPlan | Halt:
     chain = found.chain
     seal = chain.last_seal
     notes = [f"the chain was written by group {chain.head.group}"] if chain.head.group != found.group else []
@@ -165,13 +165,13 @@ def _sealed(found: Found) -> Plan | Halt:
         notes.append(f"the group's offset is {found.commit.offset if found.commit else 'absent'}, not {wanted.offset}")
     if any(_spool_fits(found, n, head.resume) for n in _bases(found)):
         assert found.spool is not None
-        return Plan(head.resume, found.spool.position, spool=True, commit=commit, notes=(*notes, "spool kept"))
+        return RecoveryPlan(head.resume, found.spool.position, spool=True, commit=commit, notes=(*notes, "spool kept"))
     if head.resume < found.ends.low:
         return _hole(found, head.resume)
-    return Plan(head.resume, head.resume, spool=False, commit=commit, notes=tuple(notes))
+    return RecoveryPlan(head.resume, head.resume, spool=False, commit=commit, notes=tuple(notes))
 
 
-def _bases(found: Found) -> Iterator[int]:
+def _bases(found: RecoveryFacts) -> Iterator[int]:
     """The records that a spool may build on: the head, and what it follows where it only gives up offsets behind it."""
     position = found.spool.position if found.spool else 0
     for record in reversed(found.chain.records):
@@ -182,22 +182,24 @@ def _bases(found: Found) -> Iterator[int]:
             yield NO_RECORD
 
 
-def _pending(found: Found, seal: Record, notes: tuple[str, ...]) -> Plan | Halt:
+def _pending(found: RecoveryFacts, seal: Record, notes: tuple[str, ...]) -> RecoveryPlan | Halt:
     gap = found.chain.head if found.chain.head.kind is RecordKind.GAP else None
     if gap is None and seal.settings == found.rules.digest and _spool_fits(found, seal.n - 1, seal.start):
         assert found.spool is not None
         # the spool's files hold whole days by today's rules: they are the seal's rows only where both end at the same
         # offset, and another worker with other settings, or with more of the folder's columns, did not decide it
         if found.spool.position == seal.through and seal.columns in {None, len(found.spool.columns)}:
-            return Plan(seal.start, seal.through, spool=True, pending=seal, notes=(*notes, f"seal {seal.n} pending"))
+            return RecoveryPlan(
+                seal.start, seal.through, spool=True, pending=seal, notes=(*notes, f"seal {seal.n} pending")
+            )
     start = seal.start if gap is None else max(seal.start, gap.start)
     if start < found.ends.low and start < seal.through:
         return _hole(found, start)
     notes = (*notes, f"seal {seal.n} pending, its rows are read again")
-    return Plan(start, start, spool=False, pending=seal, lossy=gap is not None, notes=notes)
+    return RecoveryPlan(start, start, spool=False, pending=seal, lossy=gap is not None, notes=notes)
 
 
-def _spool_fits(found: Found, builds_on: int, start: int) -> bool:
+def _spool_fits(found: RecoveryFacts, builds_on: int, start: int) -> bool:
     spool, chain = found.spool, found.chain
     if spool is None:
         return False
@@ -218,7 +220,7 @@ def _header_fits(today: tuple[str, ...], spooled: tuple[str, ...]) -> bool:
     return today[: len(spooled)] == spooled and (bool(spooled) or not today)
 
 
-def _hole(found: Found, needed: int) -> Halt:
+def _hole(found: RecoveryFacts, needed: int) -> Halt:
     low = found.ends.low
     return Halt(
         HaltReason.RETENTION_HOLE,

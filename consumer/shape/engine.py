@@ -24,7 +24,7 @@ class NativeDay:
 
 
 @dataclass(slots=True)
-class Found:
+class EngineResult:
     """What is found of a batch. `left` has the places that the exact engine must judge, with the reason."""
 
     left: Mapping[int, str] = field(default_factory=dict)
@@ -40,5 +40,5 @@ class Engine(Protocol):
 
     def judge(
         self, batch: RawBatch, refused: Mapping[int, str], writers: Mapping[int, object], how: TransformOptions
-    ) -> Found:
+    ) -> EngineResult:
         """Judge a batch but for the `refused` places. `writers` are the decoders by schema id, 0 where there is one."""

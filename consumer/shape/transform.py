@@ -24,7 +24,7 @@ from consumer.decode.registry import Registry
 from consumer.domain.batches import Counts, DayRows, RawBatch, RowTransformer, TransformedBatch, TransformOptions
 from consumer.domain.errors import BadRecordError, HaltError, HaltReason
 from consumer.shape.bounds import UNBOUNDED, Bounds
-from consumer.shape.engine import Engine, Found
+from consumer.shape.engine import Engine, EngineResult
 from consumer.shape.exact.row import ExactRules
 from consumer.shape.filters import filters_of
 from consumer.shape.native import extension
@@ -116,7 +116,7 @@ class StreamTransformer:
             exact_path = Counter(found.left.values())
             left = sorted(found.left)
         else:
-            found, exact_path = Found(), Counter()
+            found, exact_path = EngineResult(), Counter()
             left = [place for place, value in enumerate(batch.values) if value and place not in split.refused]
         self._bounds.check_exact(batch, len(left))
         rows = self._one_by_one(batch, how, left)
@@ -160,7 +160,7 @@ def _without(batch: RawBatch, places: Mapping[int, str]) -> RawBatch:
     return replace(batch, values=[None if place in places else value for place, value in enumerate(batch.values)])
 
 
-def _days(batch: RawBatch, how: TransformOptions, found: Found, rows: _ExactRows) -> list[DayRows]:
+def _days(batch: RawBatch, how: TransformOptions, found: EngineResult, rows: _ExactRows) -> list[DayRows]:
     """Every day that has rows, in order; with text where it is wanted."""
     made = []
     for day in sorted(rows.days.keys() | found.days.keys()):
@@ -178,7 +178,12 @@ def _days(batch: RawBatch, how: TransformOptions, found: Found, rows: _ExactRows
 
 
 def _transformed_batch(
-    batch: RawBatch, split: Split, found: Found, rows: _ExactRows, days: list[DayRows], exact_path: Mapping[str, int]
+    batch: RawBatch,
+    split: Split,
+    found: EngineResult,
+    rows: _ExactRows,
+    days: list[DayRows],
+    exact_path: Mapping[str, int],
 ) -> TransformedBatch:
     tombstones = sum(value is None for value in batch.values)
     filtered = found.filtered + rows.filtered

@@ -32,7 +32,7 @@ from confluent_kafka import TopicPartition as Place
 
 from consumer.domain.offsets import Lease
 from consumer.source.errors import cause
-from consumer.source.inbox import Target
+from consumer.source.inbox import FetchTarget
 
 PARKED_AT = 0
 RETRY_SECONDS = 0.1
@@ -87,7 +87,7 @@ class PartitionFetch:
         self.epoch = -1
         self.not_before = now + seconds
 
-    def apply(self, consumer: Consumer, target: Target, now: float, *, stalled: bool) -> None:
+    def apply(self, consumer: Consumer, target: FetchTarget, now: float, *, stalled: bool) -> None:
         """Make librdkafka do what is wanted. What does not work is tried again at a later call."""
         if not target.wanted or stalled or now < self.not_before:
             self._park(consumer)
@@ -103,7 +103,7 @@ class PartitionFetch:
     def _too_quiet(self, now: float) -> bool:
         return self.quiet_since is not None and now - self.quiet_since >= SILENCE_SECONDS
 
-    def _move(self, consumer: Consumer, target: Target, now: float) -> None:
+    def _move(self, consumer: Consumer, target: FetchTarget, now: float) -> None:
         self.quiet_spells += self._too_quiet(now)
         try:
             if self.quiet_spells and self.quiet_spells % RESTART_AFTER == 0:

@@ -19,7 +19,7 @@ MEMORY_LIMIT = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class FetchTarget:
     """What the reader is to make of one partition: fetch it from `offset` for this `epoch`, or leave it alone."""
 
     lease: Lease
@@ -109,10 +109,10 @@ class Inbox:
                 self._notices.append(Revoked(tuple(gone), lost))
             self._changed.notify_all()
 
-    def targets(self) -> list[Target]:
+    def targets(self) -> list[FetchTarget]:
         """What to read, and from where."""
         with self._changed:
-            return [Target(s.lease, s.wanted, s.epoch, s.received) for s in self._queues.values()]
+            return [FetchTarget(s.lease, s.wanted, s.epoch, s.received) for s in self._queues.values()]
 
     def put_records(self, lease: Lease, epoch: int, found: Columns) -> bool:
         """Take records fetched for this turn. False: not wanted (any more)."""

@@ -14,7 +14,7 @@ from consumer.store.port import ObjectInfo
 from consumer.verify.documents import parsed, unlike_written, without_metadata
 from consumer.verify.findings import REPUBLISH, RESTORE, START_WORKER, Finding, Problem
 from consumer.verify.manifests import ManifestLook, Told, against_chains, altered_records, half_done, outdated
-from consumer.verify.snapshot import Days, Snapshot
+from consumer.verify.snapshot import Days, StreamSnapshot
 
 EARLIER = ("day", "revision", "rows", "complete")
 """What an entry of the list had in earlier releases."""
@@ -31,7 +31,7 @@ STRAY = (
 
 
 @dataclass(frozen=True, slots=True)
-class Published:
+class DaysCheck:
     """What is wrong with the published days, and what a running worker may still be at."""
 
     findings: tuple[Finding, ...]
@@ -39,8 +39,8 @@ class Published:
 
 
 def check_days(
-    stream: str, snapshot: Snapshot, looks: Mapping[date, ManifestLook], told: Told | None, days: Days
-) -> Published:
+    stream: str, snapshot: StreamSnapshot, looks: Mapping[date, ManifestLook], told: Told | None, days: Days
+) -> DaysCheck:
     """Check all days in range. Without `told` (a chain is broken) each document is only checked by itself."""
     listing = _listing(stream, snapshot, looks, days)
     findings = [*listing.findings, *(finding for look in looks.values() for finding in look.findings)]
@@ -52,7 +52,7 @@ def check_days(
             findings.extend(half_done(look, told))
             findings.extend(Finding(key, Problem.ALTERED, UNPINNED, RESTORE) for key in altered_records(look, told))
         waiting.extend(_waiting(stream, looks, listing.entries, told, days))
-    return Published(tuple(findings), tuple(waiting))
+    return DaysCheck(tuple(findings), tuple(waiting))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class _Listing:
     findings: tuple[Finding, ...] = ()
 
 
-def _listing(stream: str, snapshot: Snapshot, looks: Mapping[date, ManifestLook], days: Days) -> _Listing:
+def _listing(stream: str, snapshot: StreamSnapshot, looks: Mapping[date, ManifestLook], days: Days) -> _Listing:
     key, stored = days_key(stream), snapshot.listing
     if stored is None:
         if any(look.raw is not None for look in looks.values()):
@@ -115,7 +115,7 @@ def _unlisted(stream: str, looks: Mapping[date, ManifestLook], listing: _Listing
 
 
 def _unmarked(
-    stream: str, snapshot: Snapshot, looks: Mapping[date, ManifestLook], listed: Mapping[date, object]
+    stream: str, snapshot: StreamSnapshot, looks: Mapping[date, ManifestLook], listed: Mapping[date, object]
 ) -> Iterator[Finding]:
     for day in looks:
         key = success_key(stream, day)
@@ -125,7 +125,7 @@ def _unmarked(
 
 def _marks(
     stream: str,
-    snapshot: Snapshot,
+    snapshot: StreamSnapshot,
     looks: Mapping[date, ManifestLook],
     listed: Mapping[date, object],
     days: Days,
@@ -166,7 +166,7 @@ def _waiting(
             yield Finding(look.key, Problem.NOT_PUBLISHED, what, START_WORKER)
 
 
-def strays(stream: str, snapshot: Snapshot, known: set[str], days: Days) -> Iterator[Finding]:
+def strays(stream: str, snapshot: StreamSnapshot, known: set[str], days: Days) -> Iterator[Finding]:
     """Keys in the stream's folders that no record and no replay names."""
     for folder in (snapshot.data, snapshot.quarantine):
         for day, keys in folder.by_day.items():

@@ -50,7 +50,7 @@ class Folder:
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
+class StreamSnapshot:
     """Everything of one stream but bodies."""
 
     listing: Stored | None
@@ -73,7 +73,7 @@ class Snapshot:
 
 
 @dataclass(slots=True)
-class Reader:
+class SnapshotReader:
     """Reads one stream's part of a store. What never changes is remembered from one look to the next."""
 
     store: Store
@@ -84,7 +84,7 @@ class Reader:
     pool: Executor
     _known: dict[tuple[str, str], Stored] = field(default_factory=dict)
 
-    def look(self) -> Snapshot:
+    def look(self) -> StreamSnapshot:
         """Read everything but bodies."""
         listing = self.ask(lambda: self.store.get(days_key(self.stream)))
         data, quarantine = self._folder(f"{self.stream}/"), self._folder(f"_quarantine/{self.stream}/")
@@ -95,7 +95,7 @@ class Reader:
         named = {record.settings for look in chains for record in look.records} | replays.settings
         settings = check_settings(dict(zip(sorted(named), self._get(map(settings_key, sorted(named))), strict=True)))
         sealed = {(record.settings, record.columns) for look in chains for record in look.records if record.objects}
-        return Snapshot(
+        return StreamSnapshot(
             listing=listing,
             data=data,
             quarantine=quarantine,

@@ -18,7 +18,7 @@ from consumer.verify.findings import RESTORE, START_WORKER, Finding, Problem, Re
 from consumer.verify.manifests import ManifestLook, Told, check_manifest
 from consumer.verify.objects import Inspected, Progress, inspect, missing
 from consumer.verify.settings import conflicts
-from consumer.verify.snapshot import Days, Reader, Snapshot
+from consumer.verify.snapshot import Days, SnapshotReader, StreamSnapshot
 from consumer.verify.wanted import Wanted, floor_of, range_problems, wanted_objects
 
 LOOKS = 5
@@ -53,7 +53,7 @@ class VerifyContext:
 class Assessment:
     """What everything but the bodies says."""
 
-    snapshot: Snapshot
+    snapshot: StreamSnapshot
     wanted: tuple[Wanted, ...]
     findings: tuple[Finding, ...]
     waiting: tuple[Finding, ...]
@@ -64,7 +64,7 @@ class Assessment:
 
 def verify_stream(subject: VerifyTarget, days: Days, ways: VerifyContext) -> Report:
     """Verify one stream. Raises HaltError where its destination is missing."""
-    reader = Reader(subject.store, subject.stream, subject.topic, days, ways.ask, ways.pool)
+    reader = SnapshotReader(subject.store, subject.stream, subject.topic, days, ways.ask, ways.pool)
     found = settled(lambda: assess(subject, reader.look(), days), ways.rest)
     bodies = _read_bodies(subject, found, ways)
     return _report(subject, found, bodies, ways.clock.now())
@@ -83,7 +83,7 @@ def settled(look: Callable[[], Assessment], rest: Callable[[], object]) -> Asses
     return found
 
 
-def assess(subject: VerifyTarget, snapshot: Snapshot, days: Days) -> Assessment:
+def assess(subject: VerifyTarget, snapshot: StreamSnapshot, days: Days) -> Assessment:
     """Hold chains, settings, replays, manifests and the listing against each other."""
     looks = {
         day: check_manifest(subject.stream, day, stored, keeps_metadata=snapshot.keeps_metadata)
@@ -116,7 +116,7 @@ def assess(subject: VerifyTarget, snapshot: Snapshot, days: Days) -> Assessment:
     )
 
 
-def _unfinished(snapshot: Snapshot, looks: Mapping[date, ManifestLook]) -> dict[int, Record]:
+def _unfinished(snapshot: StreamSnapshot, looks: Mapping[date, ManifestLook]) -> dict[int, Record]:
     """The newest seal of each partition where not all of its objects are there and no manifest has taken it in."""
     there = {key for folder in (snapshot.data, snapshot.quarantine) for keys in folder.by_day.values() for key in keys}
     taken: dict[int, int] = {}
@@ -134,7 +134,7 @@ def _unfinished(snapshot: Snapshot, looks: Mapping[date, ManifestLook]) -> dict[
 
 
 def _told(
-    subject: VerifyTarget, snapshot: Snapshot, unfinished: Mapping[int, Record], wanted: Iterable[Wanted]
+    subject: VerifyTarget, snapshot: StreamSnapshot, unfinished: Mapping[int, Record], wanted: Iterable[Wanted]
 ) -> Told | None:
     """What the chains say of the days; None where one of them is broken, so that it says nothing for certain."""
     if not all(look.whole for look in snapshot.chains) or not snapshot.chains:
@@ -174,7 +174,7 @@ def _sealed(one: Wanted, unfinished: Mapping[int, Record]) -> bool:
     return one.seal >= 0 and (pending is None or one.seal < pending.n)
 
 
-def _conflicts(snapshot: Snapshot) -> list[Finding]:
+def _conflicts(snapshot: StreamSnapshot) -> list[Finding]:
     return [
         Finding(
             f"_seals/{look.partition.topic}/{look.partition.partition}/{n:08d}.json",

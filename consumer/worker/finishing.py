@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from consumer.domain.errors import HaltError, HaltReason
 from consumer.seal.record import ObjectEntry, Record
-from consumer.seal.recover import Plan, commit_for
+from consumer.seal.recover import RecoveryPlan, commit_for
 from consumer.spool.checkpoint import Basis
 from consumer.spool.files import SpoolDamagedError
 from consumer.worker.coroutines import Steps, WaitUntil
@@ -18,7 +18,7 @@ from consumer.worker.sealing import commit, upload
 from consumer.worker.unreadable import halt_if_unreadable
 
 
-def finish_pending(partition: Partition, plan: Plan, seal: Record) -> Steps[None]:
+def finish_pending(partition: Partition, plan: RecoveryPlan, seal: Record) -> Steps[None]:
     """Finish `seal` with the rows that its record names, then continue after it.
 
     Raises HaltError `rows_vanished` where the log gives other rows, SpoolDamagedError where the spool does. Returns
@@ -48,7 +48,7 @@ def finish_pending(partition: Partition, plan: Plan, seal: Record) -> Steps[None
     partition.context.listener(SealFinished(seal, partition.context.clock.monotonic() - began))
 
 
-def _rebuild(partition: Partition, plan: Plan, seal: Record, columns: tuple[str, ...]) -> Steps[None]:
+def _rebuild(partition: Partition, plan: RecoveryPlan, seal: Record, columns: tuple[str, ...]) -> Steps[None]:
     """Read the rows of a pending seal again, and nothing else.
 
     The checkpoint says `rebuild`, which is no digest of settings: after a crash in the middle it fits nothing, and the

@@ -10,7 +10,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 from consumer.domain.errors import Halt, HaltError, LeaseLostError, TransientError
-from consumer.seal.recover import Plan
+from consumer.seal.recover import RecoveryPlan
 from consumer.spool.files import SpoolDamagedError, SpoolFullError
 from consumer.worker.coroutines import Sleep, Steps
 from consumer.worker.events import CommitOutcome, CommitTried, PartitionRecovered
@@ -82,7 +82,7 @@ def _work(partition: Partition) -> Steps[None]:
         yield from seal_when_due(partition)
 
 
-def _recover(partition: Partition) -> Steps[tuple[Plan, int]]:
+def _recover(partition: Partition) -> Steps[tuple[RecoveryPlan, int]]:
     """How to continue, and where the log begins."""
     with suppress(SpoolFullError):
         partition.spool.restore()
@@ -102,7 +102,7 @@ def _recover(partition: Partition) -> Steps[tuple[Plan, int]]:
     return found.outcome, found.found.ends.low
 
 
-def _read_on(partition: Partition, plan: Plan, low: int) -> None:
+def _read_on(partition: Partition, plan: RecoveryPlan, low: int) -> None:
     # days dropped for want of room are read again from here on: the reason for it may be gone. But not where the spool
     # is the only one to hold what lies below the log's start
     if not plan.spool or (partition.spool.progress.dropped and plan.start >= low):

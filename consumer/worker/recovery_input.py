@@ -12,7 +12,7 @@ from consumer.domain.offsets import Commit, Span, TopicPartition
 from consumer.seal.chain import Chain
 from consumer.seal.folder_columns import folder_columns, merged
 from consumer.seal.inspection import in_order, last_seal_finished
-from consumer.seal.recover import Found, Plan, SpoolReach, recover
+from consumer.seal.recover import RecoveryFacts, RecoveryPlan, SpoolReach, recover
 from consumer.spool.files import PartitionSpool
 from consumer.worker.stream_context import StreamContext
 
@@ -21,8 +21,8 @@ from consumer.worker.stream_context import StreamContext
 class RecoveryInput:
     """What was found, what follows from it, and the transformers for what will be read. `columns`: of its rows."""
 
-    found: Found
-    outcome: Plan | Halt
+    found: RecoveryFacts
+    outcome: RecoveryPlan | Halt
     transformers: Mapping[str, RowTransformer]
     columns: tuple[str, ...]
 
@@ -50,7 +50,7 @@ def read_recovery_input(context: StreamContext, partition: TopicPartition, spool
     look = in_order(context.admin, context.config.group, [partition], partial(_sealed, context))[partition]
     chain, finished = look.sealed
     own = context.ask_transformer(context.today, partition).columns
-    found = Found(
+    found = RecoveryFacts(
         partition=partition,
         stream=context.config.name,
         group=context.config.group,
@@ -67,7 +67,7 @@ def read_recovery_input(context: StreamContext, partition: TopicPartition, spool
     )
     outcome = recover(found)
     # rows in the spool have the columns that the folder had when they were read: those stay the first ones of its list
-    columns = spool.columns if spool and isinstance(outcome, Plan) and outcome.spool else found.columns
+    columns = spool.columns if spool and isinstance(outcome, RecoveryPlan) and outcome.spool else found.columns
     transformers = {} if isinstance(outcome, Halt) else _transformers(context, found, outcome)
     return RecoveryInput(found, outcome, transformers, columns)
 
@@ -78,7 +78,7 @@ def _sealed(context: StreamContext, partition: TopicPartition, commit: Commit | 
     return chain, last_seal_finished(chain, commit, context.object_checker())
 
 
-def _transformers(context: StreamContext, found: Found, plan: Plan) -> dict[str, RowTransformer]:
+def _transformers(context: StreamContext, found: RecoveryFacts, plan: RecoveryPlan) -> dict[str, RowTransformer]:
     """Transformers for today's rules and for those of every record that covers what may be read again."""
     first = min([plan.start, *([found.chain.head.resume] if not found.chain.empty else [])])
     covering = [record for _, record in found.chain.segments(Span(first, found.chain.reach.through))]

@@ -23,7 +23,7 @@ from consumer.domain.backoff import pauses
 from consumer.domain.compression import compression_of
 from consumer.domain.errors import Halt, HaltError, SinkError, TransientError, UnknownOutcomeError
 from consumer.domain.offsets import Commit, LogEnds
-from consumer.seal.decide import Decision, NotYet, Reread, Situation, SpooledRows, Target, decide
+from consumer.seal.decide import Decision, NotYet, Reread, SealTarget, Situation, SpooledRows, decide
 from consumer.seal.folder_columns import claim_columns
 from consumer.seal.log import put_rules
 from consumer.seal.objects import put_object
@@ -77,7 +77,7 @@ def seal_when_due(partition: Partition) -> Steps[None]:
         yield from seal(partition, partition.spill_cutoff(), ends, caught_up=False)
 
 
-def catch_up(partition: Partition, cutoff: date) -> Steps[Target | None]:
+def catch_up(partition: Partition, cutoff: date) -> Steps[SealTarget | None]:
     """Step 1: read up to the end that the log had when the day was due. None where something else comes first.
 
     The ends are asked for after the day is due by our clock: whatever was produced before that lies below them. While a
@@ -87,7 +87,7 @@ def catch_up(partition: Partition, cutoff: date) -> Steps[Target | None]:
     while True:
         taken_at = partition.context.clock.now()
         ends = yield from partition.ask(partial(_same_topic_ends, partition))
-        target = Target(cutoff, ends, taken_at, since)
+        target = SealTarget(cutoff, ends, taken_at, since)
         yield WaitUntil(_read_to(partition, target.end))
         if partition.interrupted():
             return None

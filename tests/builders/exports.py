@@ -16,7 +16,7 @@ from consumer.domain.days import days_between
 from consumer.domain.offsets import TopicPartition
 from consumer.export.judges import RuleJudges
 from consumer.export.plan import ExportedDay
-from consumer.export.stream import Ended, Order, StreamExport
+from consumer.export.stream import ExportResult, Order, StreamExport
 from consumer.export.survey import Survey
 from consumer.export.targets import BucketTarget, FolderTarget, Target
 from consumer.shape.transform import make_transformer
@@ -64,7 +64,7 @@ class Exporter:
         compression: Compression = "none",
         force: bool = False,
         hold: bool = False,
-    ) -> Ended:
+    ) -> ExportResult:
         outside = self.scene.outside
         reader = MemoryRangeReader(self.scene.cluster, batch=3)
         job = StreamExport(
@@ -85,7 +85,7 @@ class Exporter:
         store: StreamingStore = self.scene.bucket.store  # type: ignore[assignment]  # a store in memory
         return BucketTarget(store, STREAM)
 
-    def text(self, ended: Ended) -> str:
+    def text(self, ended: ExportResult) -> str:
         """The rows that an export left in the bucket."""
         return self.scene.bucket.read(f"exports/{STREAM}/{ended.location.rpartition('/')[2]}").decode()
 

@@ -22,7 +22,7 @@ from consumer.seal.keys import days_key, manifest_key, record_key, replacement_p
 from consumer.seal.log import SealLog, get_rules
 from consumer.seal.objects import ObjectChecker
 from consumer.seal.record import Record, RecordError, record_from
-from consumer.seal.recover import Found, Plan, commit_proves, recover
+from consumer.seal.recover import RecoveryFacts, RecoveryPlan, commit_proves, recover
 from consumer.seal.replacements.log import ReplacementLog
 from consumer.shape.transform import make_transformer
 from consumer.store.port import Absent, BytesBody
@@ -130,8 +130,10 @@ def whole_life(bucket: Bucket) -> None:
     rules = get_rules(bucket.store, chain.head.settings, PLACE)
     make_transformer(rules)
     ends = LogEnds(0, 1 << 40, 1 << 40)
-    found = Found(PLACE, STREAM, GROUP, RULES, chain, rules, finished, commit, "topic-0001", ends, spool=None, begin=0)
-    assert isinstance(recover(found), Plan | Halt)
+    found = RecoveryFacts(
+        PLACE, STREAM, GROUP, RULES, chain, rules, finished, commit, "topic-0001", ends, spool=None, begin=0
+    )
+    assert isinstance(recover(found), RecoveryPlan | Halt)
     lowest_needed(found)
     schedule = Schedule(timedelta(hours=4))
     cutoff_to_close(chain, schedule, bucket.now)

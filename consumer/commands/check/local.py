@@ -14,7 +14,7 @@ from pathlib import Path
 from consumer.commands.check.line import Line, failed, ok, warning
 from consumer.commands.output import size_text
 from consumer.settings.model import Settings, SpoolSettings, StreamSettings
-from consumer.shape.native.extension import Found
+from consumer.shape.native.extension import FoundExtension
 from consumer.spool.mark import strangers
 from consumer.streams.kinds import kind_of
 
@@ -50,7 +50,7 @@ def _event_type_lines(stream: StreamSettings) -> Iterator[Line]:
         )
 
 
-def engine_line(found: Found) -> Line:
+def engine_line(found: FoundExtension) -> Line:
     """Which engine turns records into rows."""
     if found.module:
         return ok("engine", "native", "rows are made by the native engine; what it leaves, by the exact one")

@@ -21,7 +21,7 @@ from consumer.domain.compression import Compression
 from consumer.domain.errors import GaveUpError, HaltError, SinkError, UsageError
 from consumer.export.judges import RuleJudges
 from consumer.export.plan import checked_days
-from consumer.export.stream import Ended, Order, StreamExport, Watcher
+from consumer.export.stream import ExportResult, Order, StreamExport, Watcher
 from consumer.export.targets import BucketTarget, FolderTarget, PipeTarget, Target
 from consumer.seal.inspection import Outside
 from consumer.settings.model import Settings, StreamSettings
@@ -56,7 +56,7 @@ def export(settings: Settings, wish: Wish) -> None:
     days = days_of(wish, clock.now().astimezone(UTC).date())
     streams = streams_for(settings, wish)
     budget = RetryBudget(settings.schedule.give_up_after, clock)
-    ended: list[Ended] = []
+    ended: list[ExportResult] = []
     failed: list[tuple[str, SinkError]] = []
     with ThreadPoolExecutor(THREADS) as pool, showing(sys.stderr, clock) as watcher:
         try:
@@ -145,7 +145,7 @@ def _rest(budget: RetryBudget) -> Callable[[], None]:
     return rest
 
 
-def _show(wish: Wish, ended: Sequence[Ended]) -> None:
+def _show(wish: Wish, ended: Sequence[ExportResult]) -> None:
     if wish.output == PIPE:
         return
     if wish.as_json:
@@ -159,7 +159,7 @@ def _show(wish: Wish, ended: Sequence[Ended]) -> None:
         say(f"  {one.location}")
 
 
-def _document(one: Ended) -> dict[str, Any]:
+def _document(one: ExportResult) -> dict[str, Any]:
     return {"location": one.location, "wrote": one.wrote, **one.facts}
 
 

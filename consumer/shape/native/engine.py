@@ -26,7 +26,7 @@ from consumer.shape.bounds import (
     WIDEST_TIME,
     Bounds,
 )
-from consumer.shape.engine import Found, NativeDay
+from consumer.shape.engine import EngineResult, NativeDay
 from consumer.shape.exact.row import LINE_BREAK, NO_INSTALL, UNLISTED
 from consumer.shape.filters import ENVIRONMENT, EVENT_TYPE, HISTORICAL, PROFILE, Filters
 from consumer.shape.native.extension import Extension, NativeBatch, NativeRules, ProgramSpec, TypeSpec
@@ -179,17 +179,17 @@ class NativeEngine:
         refused: Mapping[int, str],
         writers: Mapping[int, object],
         how: TransformOptions,
-    ) -> Found:
+    ) -> EngineResult:
         """Judge what is certain; all is left where the extension panics."""
         try:
             return self._judge(batch, refused, writers, how)
         except self._extension.PanicException:
             live = [place for place, value in enumerate(batch.values) if value and place not in refused]
-            return Found(left=dict.fromkeys(live, PANIC))
+            return EngineResult(left=dict.fromkeys(live, PANIC))
 
     def _judge(
         self, batch: RawBatch, refused: Mapping[int, str], writers: Mapping[int, object], how: TransformOptions
-    ) -> Found:
+    ) -> EngineResult:
         with self._lock:
             ready = self._for_header(how.columns)
             self._learn(ready, writers)
@@ -203,7 +203,7 @@ class NativeEngine:
             writer = writers.get(number)
             if isinstance(writer, Writer):
                 unknown.update(dict.fromkeys(writer.unknown[branch], judged))
-        return Found(
+        return EngineResult(
             left=dict(found.left),
             quarantined=dict(found.quarantined),
             filtered=Counter({name: number for name, number in zip(_FILTERS, found.filtered, strict=True) if number}),

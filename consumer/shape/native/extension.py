@@ -64,7 +64,7 @@ class Extension(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundExtension:
     """The extension, or why there is none."""
 
     module: Extension | None
@@ -76,21 +76,21 @@ class Found:
         return NATIVE if self.module else EXACT
 
 
-def find() -> Found:
+def find() -> FoundExtension:
     """The extension, as the environment stands now."""
     if os.environ.get(VARIABLE) == EXACT:
-        return Found(None, f"{VARIABLE} says so")
+        return FoundExtension(None, f"{VARIABLE} says so")
     return _load()
 
 
 @cache
-def _load() -> Found:
+def _load() -> FoundExtension:
     try:
         module = import_module(MODULE)
     except ImportError as error:
-        return Found(None, f"adapty-sink-native is not installed ({error})")
+        return FoundExtension(None, f"adapty-sink-native is not installed ({error})")
     if (version := getattr(module, "__version__", None)) != __version__:
-        return Found(None, f"adapty-sink-native is of release {version}, this is {__version__}")
+        return FoundExtension(None, f"adapty-sink-native is of release {version}, this is {__version__}")
     if getattr(module, "INTERFACE", None) != INTERFACE:
-        return Found(None, "adapty-sink-native was built from other sources: run `make setup`")
-    return Found(cast("Extension", module))
+        return FoundExtension(None, "adapty-sink-native was built from other sources: run `make setup`")
+    return FoundExtension(cast("Extension", module))

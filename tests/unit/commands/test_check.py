@@ -30,7 +30,7 @@ from consumer.seal.inspection import Outlook
 from consumer.seal.log import put_rules
 from consumer.settings.load import settings_from
 from consumer.settings.model import Settings
-from consumer.shape.native.extension import Extension, Found
+from consumer.shape.native.extension import Extension, FoundExtension
 from consumer.source.port import TopicFacts
 from consumer.store.folder import FolderStore
 from consumer.store.port import Body, Condition, ObjectInfo, Written
@@ -253,8 +253,8 @@ def test_a_token_is_made_before_the_brokers_are_asked(tmp_path: Path) -> None:
 
 
 def test_which_engine_runs_is_said() -> None:
-    assert engine_line(Found(cast("Extension", object()))).outcome is Outcome.OK
-    line = engine_line(Found(None, "adapty-sink-native is not installed"))
+    assert engine_line(FoundExtension(cast("Extension", object()))).outcome is Outcome.OK
+    line = engine_line(FoundExtension(None, "adapty-sink-native is not installed"))
     assert line.outcome is Outcome.WARNING
     assert "adapty-sink-native is not installed" in line.detail
 

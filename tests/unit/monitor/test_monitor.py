@@ -19,7 +19,7 @@ from consumer.domain.offsets import LogEnds, TopicPartition
 from consumer.monitor.gauges import Gauges
 from consumer.monitor.listener import TelemetryListener
 from consumer.monitor.monitor import Monitor, Rounds
-from consumer.monitor.probes import LATE_SECONDS, Health
+from consumer.monitor.probes import LATE_SECONDS, Liveness
 from consumer.observe.calendar import DayState
 from consumer.observe.metrics import Metrics, declare
 from consumer.observe.snapshot import Snapshot, SnapshotHolder
@@ -434,7 +434,7 @@ def test_retention_by_age() -> None:
 
 def test_a_probe_says_what_is_wrong() -> None:
     times = Times()
-    probe = Health(times)
+    probe = Liveness(times)
     assert probe.trouble == "not asked yet"
     probe.answered("refused")
     assert probe.trouble == "refused"

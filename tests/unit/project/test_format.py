@@ -17,7 +17,7 @@ from consumer.seal.folder_columns import claim_columns, list_from
 from consumer.seal.gap import gap_record
 from consumer.seal.manifest import listing_from, manifest_from
 from consumer.seal.record import record_from
-from consumer.seal.recover import Found
+from consumer.seal.recover import RecoveryFacts
 from consumer.seal.replacements.record import Erasure, ReplacementKind, replacement_from
 from consumer.shape.quarantine import TOO_LARGE, quarantine_line
 from consumer.spool.checkpoint import Basis, Checkpoint, Progress, SpoolFile, opened_text, read, sealed_text
@@ -143,7 +143,7 @@ def written() -> dict[str, list[Any]]:
 def _gap(bucket: Bucket) -> bytes:
     chain = bucket.log().read()
     head = chain.head
-    found = Found(
+    found = RecoveryFacts(
         head.partition, head.stream, head.group, bucket.rules, chain, bucket.rules, True, None, head.topic_id,
         LogEnds(9, 9, 9), None, 0,
     )  # fmt: skip

@@ -21,9 +21,9 @@ from consumer.seal.decide import (
     Reread,
     Schedule,
     Seal,
+    SealTarget,
     Situation,
     SpooledRows,
-    Target,
     cutoff_to_close,
     decide,
 )
@@ -122,10 +122,10 @@ def test_what_is_to_be_closed() -> None:
 
 
 def test_a_target_waits_for_open_transactions_but_not_for_ever() -> None:
-    quiet = Target(day(0), ends(lso=50, high=50), at(0), at(0))
+    quiet = SealTarget(day(0), ends(lso=50, high=50), at(0), at(0))
     assert quiet.end == 50
     assert quiet.settled(at(0))
-    still_open = Target(day(0), ends(lso=40, high=50), at(0), at(0))
+    still_open = SealTarget(day(0), ends(lso=40, high=50), at(0), at(0))
     assert still_open.end == 40
     assert not still_open.settled(at(0))
     assert not still_open.settled(at(0) + TRANSACTION_PATIENCE - MICROSECOND)

@@ -11,7 +11,7 @@ from consumer.domain.offsets import Commit, LogEnds, Span
 from consumer.seal.chain import Chain
 from consumer.seal.gap import gap_objection, gap_record, lowest_needed
 from consumer.seal.record import Record, RecordKind, record_from
-from consumer.seal.recover import Found, Plan, commit_for, recover
+from consumer.seal.recover import RecoveryFacts, RecoveryPlan, commit_for, recover
 from tests.builders.chains import ONE, RULES, at, chain_of, data, day, ends, gap
 
 EMPTY = Chain()
@@ -19,8 +19,8 @@ TWO_SEALS = chain_of({}, {"resume": 150})
 PENDING = chain_of({"resume": 80}, {"resume": 150, "objects": (data(1, 200, 5, 100, 140),)})
 
 
-def found(chain: Chain, low: int, *, finished: bool = True, commit: Commit | None = None) -> Found:
-    return Found(
+def found(chain: Chain, low: int, *, finished: bool = True, commit: Commit | None = None) -> RecoveryFacts:
+    return RecoveryFacts(
         partition=ONE,
         stream="s",
         group="g",
@@ -36,7 +36,7 @@ def found(chain: Chain, low: int, *, finished: bool = True, commit: Commit | Non
     )
 
 
-def written(seen: Found, lost: Span) -> Record:
+def written(seen: RecoveryFacts, lost: Span) -> Record:
     record = gap_record(seen, lost, settings="digest", now=at(3), writer="by hand")
     assert record_from(record.document()) == record
     return record
@@ -82,7 +82,7 @@ def test_the_command_that_the_halt_names_is_accepted_and_lets_it_go_on(
     record = written(seen, lost)
     after = replace(seen, chain=chain.then(record, record.document()), head_rules=RULES)
     plan = recover(after)
-    assert isinstance(plan, Plan)
+    assert isinstance(plan, RecoveryPlan)
     assert plan.start == 165
     assert plan.lossy is (not finished)
 
@@ -181,6 +181,6 @@ def test_offsets_that_cannot_be_read_are_left_out_alone() -> None:
         assert record.through == (70 if chain.empty else chain.head.through)
         after = replace(seen, chain=chain.then(record, record.document()), head_rules=RULES)
         plan = recover(after)
-        assert isinstance(plan, Plan)
+        assert isinstance(plan, RecoveryPlan)
         assert (plan.start, plan.lossy) == (start, not finished)
         assert lowest_needed(after) == start

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from consumer.domain.errors import Halt, HaltReason
 from consumer.domain.offsets import Commit
 from consumer.seal.chain import Chain
-from consumer.seal.recover import NO_RECORD, Found, Plan, SpoolReach, commit_for, commit_proves, recover
+from consumer.seal.recover import NO_RECORD, RecoveryFacts, RecoveryPlan, SpoolReach, commit_for, commit_proves, recover
 from consumer.streams.rules import DayBy
 from tests.builders.chains import ONE, RULES, chain_of, data, ends, gap
 
@@ -21,10 +21,10 @@ TODAY = RULES.digest
 EMPTY = Chain()
 
 
-def found(chain: Chain = EMPTY, **changes: Any) -> Found:
+def found(chain: Chain = EMPTY, **changes: Any) -> RecoveryFacts:
     """All is well: the last seal is finished, its offset committed, the log whole, no spool."""
     return replace(
-        Found(
+        RecoveryFacts(
             partition=ONE,
             stream="s",
             group="g",
@@ -50,13 +50,13 @@ def spool(chain: Chain, position: int, **changes: Any) -> SpoolReach:
     return replace(built, **changes)
 
 
-def plan(seen: Found) -> Plan:
+def plan(seen: RecoveryFacts) -> RecoveryPlan:
     outcome = recover(seen)
-    assert isinstance(outcome, Plan), outcome
+    assert isinstance(outcome, RecoveryPlan), outcome
     return outcome
 
 
-def stop(seen: Found) -> Halt:
+def stop(seen: RecoveryFacts) -> Halt:
     outcome = recover(seen)
     assert isinstance(outcome, Halt), outcome
     return outcome
@@ -72,7 +72,7 @@ PENDING = chain_of({"resume": 80}, {"resume": 150, "objects": (data(1, 200, 5, 1
 
 
 def test_a_new_partition_starts_where_its_stream_does_and_commits_that() -> None:
-    assert plan(found(begin=30)) == Plan(
+    assert plan(found(begin=30)) == RecoveryPlan(
         30, 30, spool=False, commit=Commit(30), notes=("nothing sealed in this folder yet",)
     )
 
@@ -84,7 +84,7 @@ def test_a_new_folder_under_an_old_group_starts_at_the_commit() -> None:
 
 def test_before_the_first_record_the_spool_goes_on_from_its_position() -> None:
     seen = found(commit=Commit(70), spool=spool(EMPTY, 90, start=70))
-    assert plan(seen) == Plan(70, 90, spool=True, notes=("spool kept",))
+    assert plan(seen) == RecoveryPlan(70, 90, spool=True, notes=("spool kept",))
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_before_the_first_record_the_spool_goes_on_from_its_position() -> None:
 )
 def test_a_spool_of_something_else_is_left(change: dict[str, Any]) -> None:
     seen = found(commit=Commit(70), spool=replace(spool(EMPTY, 90, start=70), **change))
-    assert plan(seen) == Plan(70, 70, spool=False, notes=("nothing sealed in this folder yet",))
+    assert plan(seen) == RecoveryPlan(70, 70, spool=False, notes=("nothing sealed in this folder yet",))
 
 
 def test_a_commit_at_the_logs_end_is_fine() -> None:
@@ -124,7 +124,7 @@ def test_a_commit_below_the_logs_start_halts_with_the_command() -> None:
 
 def test_before_the_first_record_a_spool_covers_the_hole() -> None:
     seen = found(commit=Commit(70), ends=ends(low=90), spool=spool(EMPTY, 90, start=70))
-    assert plan(seen) == Plan(70, 90, spool=True, notes=("spool kept",))
+    assert plan(seen) == RecoveryPlan(70, 90, spool=True, notes=("spool kept",))
     short = found(commit=Commit(70), ends=ends(low=91), spool=spool(EMPTY, 90, start=70))
     assert stop(short).reason is HaltReason.RETENTION_HOLE
 
@@ -137,7 +137,7 @@ def test_a_new_partition_whose_log_begins_later_starts_there() -> None:
 
 
 def test_where_the_commit_says_it_nothing_is_committed_again() -> None:
-    assert plan(found(TWO_SEALS)) == Plan(150, 150, spool=False)
+    assert plan(found(TWO_SEALS)) == RecoveryPlan(150, 150, spool=False)
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,9 @@ def test_the_commit_names_the_chain_and_the_seal() -> None:
 
 
 def test_the_spool_goes_on_behind_the_head() -> None:
-    assert plan(found(TWO_SEALS, spool=spool(TWO_SEALS, 230))) == Plan(150, 230, spool=True, notes=("spool kept",))
+    assert plan(found(TWO_SEALS, spool=spool(TWO_SEALS, 230))) == RecoveryPlan(
+        150, 230, spool=True, notes=("spool kept",)
+    )
 
 
 @pytest.mark.parametrize(
@@ -188,7 +190,7 @@ def test_the_spool_goes_on_behind_the_head() -> None:
 )
 def test_a_spool_that_does_not_build_on_the_head_is_left(change: dict[str, Any]) -> None:
     seen = found(TWO_SEALS, spool=replace(spool(TWO_SEALS, 230), **change))
-    assert plan(seen) == Plan(150, 150, spool=False)
+    assert plan(seen) == RecoveryPlan(150, 150, spool=False)
 
 
 def test_a_hole_below_the_resume_offset_halts_with_the_command() -> None:
@@ -215,7 +217,7 @@ def test_the_spool_covers_a_hole_if_its_position_is_in_the_log() -> None:
 def test_a_pending_seal_is_finished_from_the_spool_it_was_decided_from() -> None:
     before = SpoolReach("id-1", TODAY, PENDING.identity, 0, 80, 200)
     outcome = plan(found(PENDING, finished=False, commit=commit_for(chain_of({})), spool=before))
-    assert outcome == Plan(80, 200, spool=True, pending=PENDING.head, notes=("seal 1 pending",))
+    assert outcome == RecoveryPlan(80, 200, spool=True, pending=PENDING.head, notes=("seal 1 pending",))
 
 
 def test_the_first_seal_pends_on_a_spool_without_a_chain() -> None:
@@ -225,7 +227,7 @@ def test_the_first_seal_pends_on_a_spool_without_a_chain() -> None:
     assert (outcome.spool, outcome.pending, outcome.start, outcome.position) == (True, chain.head, 5, 100)
 
 
-REREAD = Plan(80, 80, spool=False, pending=PENDING.head, notes=("seal 1 pending, its rows are read again",))
+REREAD = RecoveryPlan(80, 80, spool=False, pending=PENDING.head, notes=("seal 1 pending, its rows are read again",))
 
 
 @pytest.mark.parametrize(
@@ -284,14 +286,14 @@ def test_a_pending_seal_without_offsets_needs_nothing_of_the_log() -> None:
 
 def test_after_a_gap_reading_goes_on_behind_it() -> None:
     chain = gap(TWO_SEALS, 150, 260)
-    assert plan(found(chain, ends=ends(low=260))) == Plan(260, 260, spool=False)
+    assert plan(found(chain, ends=ends(low=260))) == RecoveryPlan(260, 260, spool=False)
     assert stop(found(chain, ends=ends(low=261))).message.endswith("accept-gap t:0 260 261")
 
 
 def test_a_pending_seal_under_a_gap_is_finished_with_the_rows_that_are_left() -> None:
     chain = gap(PENDING, 80, 120)
     outcome = plan(found(chain, finished=False, ends=ends(low=120)))
-    assert outcome == Plan(
+    assert outcome == RecoveryPlan(
         120,
         120,
         spool=False,
@@ -386,13 +388,13 @@ def test_what_never_changes_in_a_chain(name: str, now: dict[str, Any], said: str
     assert outcome.reason is HaltReason.SETTINGS_CONFLICT
     assert said in outcome.message
     assert "put it back, or seal into a new folder" in outcome.message
-    assert isinstance(recover(found(rules=replace(RULES, **now))), Plan), "without a chain nothing is fixed yet"
+    assert isinstance(recover(found(rules=replace(RULES, **now))), RecoveryPlan), "without a chain nothing is fixed yet"
 
 
 def test_other_settings_change_at_any_time() -> None:
     new = replace(RULES, kind="events", send_user_attributes=True, writer_schema=RULES.schema)
     assert plan(found(TWO_SEALS, rules=new)).start == 150
-    assert recover(found(TWO_SEALS, head_rules=None)) == Plan(150, 150, spool=False)
+    assert recover(found(TWO_SEALS, head_rules=None)) == RecoveryPlan(150, 150, spool=False)
 
 
 def test_what_is_worse_is_said_first() -> None:
@@ -417,7 +419,7 @@ STOPS = {
 
 
 @pytest.mark.parametrize("seen", STOPS.values(), ids=STOPS)
-def test_each_halt_says_a_way_out(seen: Found) -> None:
+def test_each_halt_says_a_way_out(seen: RecoveryFacts) -> None:
     message = stop(seen).message
     ways = ("folder", "accept-gap", "put it back")
     assert any(way in message for way in ways)

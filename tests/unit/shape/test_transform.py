@@ -802,7 +802,7 @@ class Panicking:
 def test_a_panic_leaves_the_batch_to_the_exact_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     values = [dumped(BASE), None, b"", b"{", dumped({**BASE, "device": "x,y"})]
     expected = judged(EVENTS, values)
-    monkeypatch.setattr(extension, "find", lambda: extension.Found(Panicking()))
+    monkeypatch.setattr(extension, "find", lambda: extension.FoundExtension(Panicking()))
     found = judged(EVENTS, values, engine="native")
     assert found.exact_path == {"panic": 3}
     assert plain(found) == plain(expected)
@@ -825,7 +825,7 @@ def test_a_panic_in_the_crate_is_caught(monkeypatch: pytest.MonkeyPatch) -> None
         pytest.skip(extension.find().reason)
     values = [dumped(BASE), b"{", dumped({**BASE, "device": "x,y"})]
     expected = judged(EVENTS, values)
-    monkeypatch.setattr(extension, "find", lambda: extension.Found(Misled(module)))
+    monkeypatch.setattr(extension, "find", lambda: extension.FoundExtension(Misled(module)))
     transformer = make_transformer(EVENTS)
     for _ in range(2):  # and the engine can be asked again
         found = transformer.transform(batch_of(values), TransformOptions(transformer.columns))
@@ -835,7 +835,7 @@ def test_a_panic_in_the_crate_is_caught(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_the_environment_leaves_the_extension_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(extension.VARIABLE, "exact")
-    assert extension.find() == extension.Found(None, "ADAPTY_SINK_ENGINE says so")
+    assert extension.find() == extension.FoundExtension(None, "ADAPTY_SINK_ENGINE says so")
     assert extension.find().engine == "exact"
     assert judged(EVENTS, [b"{"], engine="native").exact_path == {}
 
