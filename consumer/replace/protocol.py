@@ -6,14 +6,16 @@ the second time. See docs/decisions/0013-replacements-in-place.md for why they s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import date
+from typing import Any
 
 from consumer.domain.errors import RefusedError, TransientError
 from consumer.replace.services import Services
-from consumer.seal.keys import kept_key, manifest_key
-from consumer.seal.manifest import manifest_from
+from consumer.seal.day_plan import DAYS_LISTED
+from consumer.seal.keys import days_key, kept_key, manifest_key
+from consumer.seal.manifest import listing_from, manifest_from
 from consumer.seal.objects import size_and_digest
 from consumer.seal.publisher import REPLAYING, Ending
 from consumer.seal.replacements.log import Replacements
@@ -75,8 +77,24 @@ def command_of(record: Replacement) -> str:
 
 
 def finished(services: Services, record: Replacement) -> bool:
-    """Whether nothing of a replacement is left to be done."""
-    return all(_day_finished(services, record, day) for day in record.days)
+    """Whether nothing of a replacement is left to be done. Its last step is the list of days."""
+    if not all(_day_finished(services, record, day) for day in record.days):
+        return False
+    stored = services.ask(lambda: services.store.get(days_key(services.stream)))
+    if stored is None:
+        return True  # an operator moved it away, and the next publication writes it anew
+    entries = listing_from(stored)
+    return all(_day_listed(services, entries, record.n, day) for day in record.days)
+
+
+def _day_listed(services: Services, entries: Mapping[str, Mapping[str, Any]], n: int, day: date) -> bool:
+    """Whether the list of days knows that replacement `n` wrote in this day, or has no place for it."""
+    entry = entries.get(day.isoformat())
+    if entry is None:
+        beyond = len(entries) >= DAYS_LISTED and day.isoformat() < min(entries)
+        return beyond or services.ask(lambda: services.store.head(manifest_key(services.stream, day))) is None
+    replay = entry.get("replay")
+    return isinstance(replay, int) and replay >= n
 
 
 def _day_finished(services: Services, record: Replacement, day: date) -> bool:
