@@ -320,6 +320,12 @@ class Past:
         assert isinstance(found, dict)
         return found
 
+    def revisions(self) -> dict[str, int]:
+        """The revision of each day in the list of days."""
+        stored = self.store.get(f"{STREAM}/_days.json")
+        assert stored is not None
+        return {item["day"]: item["revision"] for item in json.loads(stored.data)["days"]}
+
     def verify(self) -> Report:
         with ThreadPoolExecutor(1) as pool:
             context = VerifyContext(at_once, pool, StoppedClock(self.now), lambda: None)

@@ -1,7 +1,8 @@
-"""`replay` on real servers: against a folder sealed under the new settings from the start, undone, and killed."""
+"""`replay` on real servers: against a folder sealed under the new settings from the start, and undone."""
 
-import os
-import time
+import csv
+import hmac
+import io
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import timedelta
@@ -19,8 +20,6 @@ from tests.services.s3 import S3Address
 
 FIRST = today() - timedelta(days=4)
 DAYS = [FIRST + timedelta(days=n) for n in range(3)]
-KILLS = int(os.environ.get("REPLACE_KILLS", "4"))
-"""How often the kill test kills; 100 take some minutes: `REPLACE_KILLS=100`."""
 WIDER: Mapping[str, Any] = {
     "streams": {
         "events": {
@@ -28,6 +27,11 @@ WIDER: Mapping[str, Any] = {
             "filter": {"exclude_historical": False, "include_without_profile": True},
         }
     }
+}
+
+PRIVATE: Mapping[str, Any] = {
+    "privacy": {"keys": {"k1": "6b" * 32}},
+    "streams": {"events": {"privacy": {"key": "k1", "columns": {"ip_address": "truncate_ip", "profile_id": "hash"}}}},
 }
 
 
@@ -45,7 +49,7 @@ def twin(tmp_path: Path, world: World) -> Iterator[World]:
         yield made
 
 
-def filled(world: World, twin: World, compression: str = "none") -> None:
+def filled(world: World, twin: World, compression: str) -> None:
     stream = world.add("events", "events", "avro", partitions=2, compression=compression)
     world.fill(stream, DAYS, 300)
     twin.streams = {"events": replace(stream)}
@@ -60,14 +64,31 @@ def data(world: World) -> dict[str, bytes]:
     return {key: text for key, text in found.items() if text.count(b"\n") > 1}
 
 
+def cells(objects: Mapping[str, bytes], column: str) -> set[str]:
+    """The cells of a column in these objects."""
+    rows = (row for text in objects.values() for row in csv.DictReader(io.StringIO(text.decode())))
+    return {row[column] for row in rows}
+
+
+def hashed(cell: str) -> str:
+    """A cell under the key of PRIVATE."""
+    return f"k1:{hmac.digest(b'k' * 32, cell.encode(), 'sha256').hex()[:32]}" if cell else ""
+
+
 def whole_range(world: World) -> tuple[str, ...]:
     days = sorted({key.split("dt=")[1][:10] for key in world.folder.keys("events/dt=")})
     return ("--from", days[0], "--to", max(days[-1], str(today())))
 
 
-@pytest.mark.parametrize("compression", ["none", "zstd"])
-def test_a_replay_gives_what_the_new_settings_would_have_sealed(world: World, twin: World, compression: str) -> None:
-    filled(world, twin, compression)
+def sound(settings: Path) -> None:
+    """`verify --deep` finds nothing."""
+    checked = command(settings, "verify", "--deep")
+    assert checked.code == 0, checked.out
+
+
+def test_all_replacements_in_a_row(world: World, twin: World, tmp_path: Path) -> None:
+    """A replay gives what the new settings would have sealed, its undo the old bytes; then rewrite and erase."""
+    filled(world, twin, "zstd")
     before = data(world)
     wide = world.settings(over=WIDER)
     days = whole_range(twin)
@@ -79,32 +100,22 @@ def test_a_replay_gives_what_the_new_settings_would_have_sealed(world: World, tw
     assert done.code == 0, done.err
     assert data(world) == data(twin)
     assert done.document["streams"][0]["days"] == planned.document["streams"][0]["days"]
-    checked = command(wide, "verify", "--json")
-    assert checked.code == 0, checked.out
+    sound(wide)
     again = command(wide, "replay", *days, "--yes")
     assert "nothing would change" in again.out
     undone = command(wide, "replay", "--undo", "0", "--stream", "events", "--yes")
     assert undone.code == 0, undone.err
     assert data(world) == before
-    assert command(wide, "verify").code == 0
-
-
-def test_a_replay_that_is_killed_ends_like_one_that_is_not(world: World, twin: World) -> None:
-    """Back and forth between two filters, each time killed somewhere on the way and then finished."""
-    filled(world, twin)
-    ends = {"narrow": data(world), "wide": data(twin)}
-    days = whole_range(twin)
-    begun = time.monotonic()
-    assert command(world.settings(over=WIDER), "replay", *days, "--yes").code == 0
-    took = time.monotonic() - begun
-    for number in range(KILLS):
-        name, over = ("narrow", {}) if number % 2 == 0 else ("wide", WIDER)
-        killed = world.start("replay", *days, "--yes", over=over)
-        time.sleep(took * (0.4 + 0.6 * (number + 1) / (KILLS + 1)))  # no condition: any moment is one to be killed at
-        killed.kill()
-        settings = world.settings(over=over)
-        finished = command(settings, "replay", *days, "--yes")
-        assert finished.code == 0, finished.err
-        assert data(world) == ends[name]
-        checked = command(settings, "verify")
-        assert checked.code == 0, checked.out
+    sound(wide)
+    private = world.settings(over=PRIVATE)
+    rewritten = command(private, "rewrite", *days, "--yes")
+    assert rewritten.code == 0, rewritten.err
+    assert cells(data(world), "profile_id") == {hashed(cell) for cell in cells(before, "profile_id")}
+    sound(private)
+    person = min(cells(before, "profile_id") - {""})
+    (tmp_path / "persons.txt").write_text(person)
+    person_named = ("--column", "profile_id", "--values", str(tmp_path / "persons.txt"))
+    erased = command(private, "erase", *person_named, "--mode", "rows", "--yes")
+    assert erased.code == 0, erased.err
+    assert cells(data(world), "profile_id") == {hashed(cell) for cell in cells(before, "profile_id") - {person}}
+    sound(private)

@@ -307,7 +307,7 @@ def crashing(store: RoughStore, number: int) -> Callable[[], bool]:
 
 def everything(one: Past) -> dict[str, Any]:
     """What is left of a past: bodies, manifests without their time, records without theirs."""
-    found: dict[str, Any] = dict(one.bodies())
+    found: dict[str, Any] = {**one.bodies(), "listed": one.revisions()}
     for number in range(5):
         raw = one.manifest(number)
         found[f"manifest {number}"] = {
@@ -436,6 +436,9 @@ def test_what_cannot_be_undone(tmp_path: Path) -> None:
 
 
 def test_an_undo_that_crashes_is_finished_by_itself(tmp_path: Path) -> None:
+    smooth = past(tmp_path)
+    smooth.replay(1, 2)
+    smooth.undo(0)
     for number in range(1, 40):
         one = past(tmp_path)
         assert isinstance(one.store, RoughStore)
@@ -449,6 +452,7 @@ def test_an_undo_that_crashes_is_finished_by_itself(tmp_path: Path) -> None:
             one.undo(0)
         one.store.after = lambda call, key: None
         assert one.bodies() == before
+        assert one.revisions() == smooth.revisions()
         assert one.verify().findings == ()
         if not crashed():
             return
