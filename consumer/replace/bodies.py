@@ -29,7 +29,7 @@ def working_folder(spool: Path) -> Iterator[Path]:
     with local_disk(f"write into {spool}"):
         spool.mkdir(parents=True, exist_ok=True, mode=0o700)
         claim(spool)
-        _remove_leftovers(spool)
+        remove_leftovers(spool)
         folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=spool))
         lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -40,19 +40,21 @@ def working_folder(spool: Path) -> Iterator[Path]:
         os.close(lock)
 
 
-def _remove_leftovers(spool: Path) -> None:
-    for folder in spool.glob(f"{PREFIX}*"):
-        try:
-            lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
-        except OSError:  # it is going away just now
-            continue
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(folder, ignore_errors=True)
-        except BlockingIOError:  # its process lives
-            pass
-        finally:
-            os.close(lock)
+def remove_leftovers(spool: Path) -> None:
+    """Remove the working folders of runs that crashed. Raises TransientError where the disk fails."""
+    with local_disk(f"remove old files from {spool}"):
+        for folder in spool.glob(f"{PREFIX}*"):
+            try:
+                lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+            except OSError:  # it is going away just now
+                continue
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+            except BlockingIOError:  # its process lives
+                pass
+            finally:
+                os.close(lock)
 
 
 class Bodies:

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from consumer.domain.errors import GaveUpError, HaltError, RefusedError, TransientError
 from consumer.replace.bodies import working_folder
+from consumer.replace.protocol import finished
 from consumer.replace.replay import Replay
 from consumer.replace.services import Scope, Services
 from consumer.replace.stored import Restatement
@@ -32,7 +33,7 @@ from tests.simulation import rows
 from tests.simulation.cluster import ViewHooks
 from tests.simulation.hub import Process, SkewedClock
 from tests.simulation.oracle import Violation, records_of, replacements_of
-from tests.simulation.replaced import ReplacementWatch, check_replaced
+from tests.simulation.replaced import ReplacementWatch, check_replaced, words_in
 from tests.simulation.schedule import Script
 from tests.simulation.world import TOPIC, SimStore, World
 
@@ -279,16 +280,22 @@ class PastScript(Script):
             self.operators.kill(self.dice.choice(running))
 
     def freeze_command(self) -> None:
-        """A command stands still, mostly in the midst of its writes, and a worker comes up beside it and publishes."""
+        """A command stands still in the midst of a day's objects, and a worker comes up beside it and publishes."""
         if not self.operators.running:
             self.replay()
-            self.go(self.dice.randint(20, 150), 0)
+        for _ in range(300):
+            if not self.operators.running or words_in(self.world.bucket):
+                break
+            self.go(1, 0)
+        self.go(self.dice.randint(0, 2), 0)
         for command in self.operators.running:
             command.process.frozen = True
         for machine in self._running():
             self.world.kill(machine)
         self.start()
         self.go(100, 600)
+        if self.dice.random() < 0.7:
+            self.thaw_command()  # else it stays so, or is killed so
 
     def thaw_command(self) -> None:
         for command in self.operators.running:
@@ -341,6 +348,8 @@ def _again(record: Replacement) -> Callable[[Services], str]:
     scope = Scope(record.first, record.last, record.partitions)
 
     def work(services: Services) -> str:
+        if finished(services, record):
+            return "done"  # another one, half done, may have come since
         match record.kind:
             case ReplacementKind.UNDO:
                 Undo(services, record.undoes or 0).resume()

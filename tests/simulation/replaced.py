@@ -42,6 +42,13 @@ def _manifest(bucket: MemoryStore, day: str) -> dict[str, Any] | None:
     return json.loads(stored.data) if stored is not None else None
 
 
+def words_in(bucket: MemoryStore) -> list[int]:
+    """The replacements that are just putting objects of a day, as its manifest says."""
+    days = {facts.key[7:17] for facts in bucket.list("sim/dt=")}
+    manifests = (_manifest(bucket, day) for day in sorted(days))
+    return [said["replaying"] for said in manifests if said is not None and "replaying" in said]
+
+
 def _put_by(bucket: MemoryStore, key: str) -> int:
     """The replacement that wrote what lies there; -1 for a seal, or where nothing lies."""
     facts = bucket.head(key)

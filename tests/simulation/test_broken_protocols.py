@@ -208,6 +208,11 @@ def erasures_resurrected(patch: pytest.MonkeyPatch) -> None:
         patch.setattr(module, "erasures", lambda records, day, partition: ())
 
 
+def manifest_over_a_replaying_one(patch: pytest.MonkeyPatch) -> None:
+    """A worker that publishes a day leaves the word out, which is the replacement's to take."""
+    patch.setattr(publisher, "_ends", lambda ending, day, n: True)
+
+
 def body_not_kept(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(protocol, "_keep", lambda services, record, one: None)
 
@@ -228,6 +233,7 @@ def todays_key_below_head(patch: pytest.MonkeyPatch) -> None:
 PAST_BREAKS: dict[Break, int] = {
     objects_before_the_record: 2,
     manifest_without_the_word: 2,
+    manifest_over_a_replaying_one: 2,
     row_across_the_border: 2,
     undo_races_a_second_replay: 20,
     erasures_resurrected: 10,

@@ -284,6 +284,15 @@ def test_a_working_folder_is_gone_afterwards_and_no_stranger_to_a_worker(tmp_pat
         assert not (spool / "replacement-abcdefgh").exists(), "left by a crash"
 
 
+def test_what_a_crash_left_on_the_disk_goes_even_where_nothing_else_was_left(tmp_path: Path) -> None:
+    one = past(tmp_path)
+    one.replay(1, 2)
+    left = tmp_path / "t" / "spool" / "replacement-abcdefgh"
+    left.mkdir()
+    assert one.work(1, 2).resume() is None
+    assert not left.exists()
+
+
 # Crashes
 
 
