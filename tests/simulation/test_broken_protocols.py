@@ -234,9 +234,9 @@ PAST_BREAKS: dict[Break, int] = {
     objects_before_the_record: 2,
     manifest_without_the_word: 2,
     manifest_over_a_replaying_one: 2,
-    row_across_the_border: 2,
+    row_across_the_border: 21,
     undo_races_a_second_replay: 20,
-    erasures_resurrected: 10,
+    erasures_resurrected: 13,
     body_not_kept: 2,
     todays_key_below_head: 2,
 }
