@@ -12,6 +12,7 @@ from consumer.replace.plan import Tally
 from consumer.replace.progress import Progress, untold
 from consumer.replace.recorded import Partition, RecordedOffsets
 from consumer.replace.services import Scope, Services
+from consumer.shape.csv_rows import without_header
 from consumer.store.compression import plain_blocks
 
 
@@ -63,12 +64,13 @@ def _unlike(services: Services, key: str, tally: Tally) -> str:
     reader = services.ask(lambda: services.store.open(key))
     if reader is None:
         return ""  # missing objects are found without Kafka
-    digest, header = hashlib.sha256(), False
-    with reader:
-        for block in plain_blocks(key, reader):
-            rest = block if header else block.partition(b"\n")[2]
-            header = header or b"\n" in block
-            digest.update(rest)
+    digest = hashlib.sha256()
+    try:
+        with reader:
+            for block in without_header(plain_blocks(key, reader))[1]:
+                digest.update(block)
+    except ValueError as error:
+        return f"its rows cannot be read: {error}"
     if digest.digest() == tally.digest.digest():
         return ""
     return f"its rows are not the {tally.rows} that Kafka's records from {tally.first} to {tally.last} give"

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from consumer.commands.verify import compare_rows
+from consumer.domain.compression import Compression
 from consumer.domain.offsets import TopicPartition
 from consumer.store.port import BytesBody, Match
 from consumer.verify.findings import Problem, Report
@@ -57,6 +58,29 @@ def test_a_row_that_was_altered_is_found(past: Past) -> None:
     (finding,) = deep(past).findings
     assert (finding.key, finding.problem) == (key, Problem.ROWS)
     assert deep(past, Days(day(2), None)).findings == (), "not among the days asked for"
+
+
+@pytest.mark.parametrize("compression", ["gzip", "zstd"])
+def test_an_object_that_cannot_be_unpacked_is_found(tmp_path: Path, compression: Compression) -> None:
+    one = Past(RoughStore(), tmp_path, rules(), compression=compression)
+    one.days(range(2))
+    key = next(key for key in one.bodies() if f"dt={day(1)}" in key)
+    stored = one.store.get(key)
+    assert stored is not None
+    half = BytesBody(stored.data[: len(stored.data) // 2])
+    one.store.put(key, half, condition=Match(stored.facts.etag), metadata=stored.facts.metadata)
+    (finding,) = deep(one).findings
+    assert (finding.key, finding.problem) == (key, Problem.ROWS)
+    assert "cannot be read" in finding.what
+
+
+def test_an_object_without_a_header_is_found(past: Past) -> None:
+    key = next(key for key in past.bodies() if f"dt={day(1)}" in key)
+    stored = past.store.get(key)
+    assert stored is not None
+    past.store.put(key, BytesBody(b""), condition=Match(stored.facts.etag), metadata=stored.facts.metadata)
+    (finding,) = deep(past).findings
+    assert finding.what == "its rows cannot be read: it has no header line"
 
 
 def test_days_that_kafka_lost_are_named_and_no_finding(past: Past) -> None:
