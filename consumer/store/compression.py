@@ -143,7 +143,7 @@ class Place:
     def write(self, data: bytes) -> int:
         """Add these bytes; returns their number."""
         if self._few is not None and self._few.tell() + len(data) > IN_MEMORY:
-            few, self._few = self._few.getbuffer(), None
+            few, self._few = self._few.getvalue(), None  # no view: Python 3.12 dies where the collector meets one
             self._open().write(few)
         return self._open().write(data) if self._few is None else self._few.write(data)
 

@@ -130,6 +130,19 @@ def test_a_disk_that_fails_is_an_outage(tmp_path: Path, compression: Compression
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_error_holds_no_view_of_what_waited_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the collector meets a view of such bytes and their owner together, Python 3.12 ends with a signal."""
+    place = packing.Place(tmp_path / "gone")
+    place.write(b"few")
+    waiting = place._few
+    assert waiting is not None
+    monkeypatch.setattr(packing, "IN_MEMORY", 3)
+    with pytest.raises(FileNotFoundError) as caught:
+        place.write(b"many")
+    assert caught.value.__traceback__ is not None
+    waiting.truncate(0)  # a view of it would forbid this
+
+
 def test_a_file_that_changes_after_the_freeze_is_found_out(tmp_path: Path) -> None:
     path = tmp_path / "rows"
     path.write_bytes(b"1\n")
