@@ -15,6 +15,7 @@ from typing import NoReturn, Protocol, TypeVar
 from uuid import uuid4
 
 import pytest
+from hypothesis import settings
 
 from tests.services import fetch, shared
 from tests.services.errors import Unavailable
@@ -26,6 +27,9 @@ from tests.services.toxiproxy import Proxy, ToxiproxyAddress
 
 _RUN = pytest.StashKey[shared.Run]()
 _SPARE_DETOURS = 2  # for workers that replace crashed ones
+
+settings.register_profile("no deadline", settings.default, deadline=None)  # a busy machine is no failure
+settings.load_profile("no deadline")
 
 T = TypeVar("T")
 ServerT = TypeVar("ServerT", bound=Server)

@@ -153,7 +153,10 @@ class KafkaWorld:
         self.brokers_assign = protocol == "consumer"
         self._admin = kafka.admin()  # kept: an answer dies with its client
         self._brokers: list[KafkaBroker] = []
-        self._producer = Producer({"bootstrap.servers": kafka.bootstrap_servers, "linger.ms": 0, "log_level": 0})
+        in_order = {"max.in.flight.requests.per.connection": 1}  # also where a request is sent again
+        self._producer = Producer(
+            {"bootstrap.servers": kafka.bootstrap_servers, "linger.ms": 0, "log_level": 0, **in_order}
+        )
 
     def topic(self, partitions: int = 1, settings: dict[str, str] | None = None) -> str:
         return self._make_topic(partitions, config=settings)
