@@ -15,9 +15,12 @@ from consumer.decode.defaults import defaults_of
 from consumer.decode.primitives import EMPTY_VALUE, Budget, Reader, bad, long
 from consumer.decode.values import Decoded, Value, labels
 from consumer.domain.errors import BadRecordError
-from consumer.streams.avro_types import Node, Primitive, Record, Schema
+from consumer.streams.avro_types import Node, Primitive, Record, Reference, Schema, Union
 from consumer.streams.columns import Column
 from consumer.streams.rules import ROWS_VERSION
+
+MOST_WIDTH = 20_000
+"""More values than a datum may have without bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +28,7 @@ class _Branch:
     """One record type of a writer: how it is read, the inputs of columns that it has, what it has beside them.
 
     `absent` are the defaults of columns that it has no input of. `names` is the size of its own fields' names, which
-    become columns and no cells.
+    become columns and no cells. `width` is the number of values that are read, as `_width` counts them.
     """
 
     read: Reader
@@ -33,6 +36,7 @@ class _Branch:
     absent: Mapping[str, Value]
     unknown: tuple[str, ...]
     names: int
+    width: int
 
     def decode(self, body: bytes, *, bounded: bool) -> Decoded:
         output = self.names + SPARE_OUTPUT + OUTPUT_FOR_A_BYTE * len(body) if bounded else None
@@ -60,6 +64,8 @@ class Writer:
         ]
         self.unknown = [branch.unknown if branch else () for branch in self._branches]
         """Of each its fields that belong to no column."""
+        self.width = max((branch.width for branch in self._branches if branch), default=1)
+        """Values of its widest record: each costs time, whether it takes bytes or not."""
 
     def exact(self, body: bytes) -> Decoded:
         """Decode one body. Raises BadRecordError (undecodable; empty_value for a null at the top)."""
@@ -96,7 +102,23 @@ def _branch(node: Record, schema: Schema, columns: Sequence[Column], known: Coll
         absent={name: value for name, value in defaults_of(columns).items() if name not in inputs},
         unknown=labels(name for name in names if name not in known),
         names=names_size(field.name for field in fields),
+        width=_width(Record(node.name, fields), schema.names, {}),
     )
+
+
+def _width(node: Node, names: Mapping[str, Node], known: dict[str, int]) -> int:
+    """Values of one datum of this type, up to `MOST_WIDTH`. `known` are the named types met so far.
+
+    Those in lists, maps and types within themselves do not count: its bytes account for them.
+    """
+    if isinstance(node, Reference):
+        if node.name not in known:
+            known[node.name] = 1  # within itself
+            known[node.name] = _width(names[node.name], names, known)
+        return known[node.name]
+    if isinstance(node, Record):
+        return min(MOST_WIDTH, 1 + sum(_width(field.type, names, known) for field in node.fields))
+    return 1 + max(_width(one, names, known) for one in node.branches) if isinstance(node, Union) else 1
 
 
 def pick(fields: Mapping[str, Value], inputs: Mapping[str, Sequence[str]]) -> dict[str, Value]:

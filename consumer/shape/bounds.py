@@ -18,6 +18,12 @@ MOST_OUTPUT = 64 * 1024 * 1024
 """Bytes of rows that one batch may become."""
 MOST_EXACT = 3_000
 """Records of one batch that the exact engine judges: about a fifth of a second of ordinary ones."""
+ORDINARY = 30
+"""Values of such a record; a wider one counts as several."""
+MOST_DAYS = 256
+"""Days of one batch: each is a file that is opened, appended to, and written through."""
+MOST_VALUES = 15_000_000
+"""Values of one batch that the native engine goes over, with bytes or without: about a third of a second."""
 OUTPUT_OF_JSON = 40
 """Bytes of a row for each byte of JSON, at most: `"a":1e308,` becomes 311 digits."""
 OUTPUT_OF_TEXT = 2
@@ -43,15 +49,27 @@ WIDEST_TIME = 36
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What one batch may cost: bytes of rows, and records of the exact engine."""
+    """What one batch may cost: bytes of rows, records of the exact engine, values that the native one meets, days."""
 
     output: int = sys.maxsize
     exact: int = sys.maxsize
+    values: int = sys.maxsize
+    days: int = sys.maxsize
 
-    def check_exact(self, batch: RawBatch, records: int) -> None:
-        """Raise TooVariousError where so many records of the batch need the exact engine."""
-        if records > self.exact and len(batch) > 1:
+    def check_exact(self, batch: RawBatch, records: int, width: int = ORDINARY) -> None:
+        """Raise TooVariousError where so many records of the batch, of so many values each, need the exact engine."""
+        if records * max(1, width // ORDINARY) > self.exact and len(batch) > 1:
             raise TooVariousError(f"{records:,} of the {len(batch):,} records of one batch are judged one by one")
+
+    def check_width(self, batch: RawBatch, width: int) -> None:
+        """Raise TooVariousError where records of so many values each are too many."""
+        if len(batch) * width > self.values and len(batch) > 1:
+            raise TooVariousError(f"{len(batch):,} records of one batch have {width:,} values each")
+
+    def check_days(self, batch: RawBatch, days: int) -> None:
+        """Raise TooVariousError where rows of the batch are of so many days."""
+        if days > self.days and len(batch) > 1:
+            raise TooVariousError(f"{len(batch):,} records of one batch have {days:,} days")
 
     def check_output(self, batch: RawBatch, size: int) -> None:
         """Raise TooVariousError where rows of the batch have, or may have, so many bytes."""
@@ -60,7 +78,7 @@ class Bounds:
 
 
 UNBOUNDED = Bounds()
-TURN = Bounds(MOST_OUTPUT, MOST_EXACT)
+TURN = Bounds(MOST_OUTPUT, MOST_EXACT, MOST_VALUES, MOST_DAYS)
 """What the worker's loop does between two looks at everything else."""
 
 

@@ -18,12 +18,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from consumer.decode.avro_decoder import Writer
 from consumer.decode.decoders import Decoders, Split, decoders_for
 from consumer.decode.primitives import EMPTY_VALUE
 from consumer.decode.registry import Registry
 from consumer.domain.batches import Counts, DayRows, RawBatch, RowTransformer, TransformedBatch, TransformOptions
 from consumer.domain.errors import BadRecordError, HaltError, HaltReason
-from consumer.shape.bounds import UNBOUNDED, Bounds
+from consumer.shape.bounds import ORDINARY, UNBOUNDED, Bounds
 from consumer.shape.engine import Engine, EngineResult
 from consumer.shape.exact.row import ExactRules
 from consumer.shape.filters import filters_of
@@ -111,17 +112,20 @@ class StreamTransformer:
         large = too_large(batch, self._max_record)
         split = self._decoders.split(_without(batch, large), how.schemas)
         split.refused |= large
+        width = max((one.width for one in split.writers.values() if isinstance(one, Writer)), default=ORDINARY)
         if self._native is not None:
+            self._bounds.check_width(batch, width)
             found = self._native.judge(batch, split.refused, split.writers, how)
             exact_path = Counter(found.left.values())
             left = sorted(found.left)
         else:
             found, exact_path = EngineResult(), Counter()
             left = [place for place, value in enumerate(batch.values) if value and place not in split.refused]
-        self._bounds.check_exact(batch, len(left))
+        self._bounds.check_exact(batch, len(left), width)
         rows = self._one_by_one(batch, how, left)
         empty = [place for place, value in enumerate(batch.values) if value == b""]
         quarantined = dict.fromkeys(empty, EMPTY_VALUE) | split.refused | found.quarantined | rows.quarantined
+        self._bounds.check_days(batch, len(rows.days.keys() | found.days.keys()))
         days = [*_days(batch, how, found, rows), *quarantine_days(batch, how, quarantined)]
         return _transformed_batch(batch, split, found, rows, days, exact_path)
 

@@ -82,7 +82,7 @@ class Checkpoint:
                     "known_schemas": {str(key): value for key, value in self.progress.known_schemas.items()},
                     "dropped": {day.isoformat(): offset for day, offset in self.progress.dropped.items()},
                 },
-                "files": [asdict(file) for file in self.files],
+                "files": self.files,  # which orjson writes by itself: there may be thousands
             }
         )
         return sealed_text(text)

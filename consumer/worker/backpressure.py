@@ -11,6 +11,12 @@ RELIEF = 0.9
 WORTH_A_SPILL = 16
 """A spill takes at least this part (one over it) of what the spool holds; less makes tiny objects and no room."""
 
+MOST_FILES = 10_000
+"""Days that a partition's spool holds before it spills, so that a seal record can list them within its own bound.
+
+More than the days since the first one of all, so that only stamps far in the future lead here.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -36,7 +42,7 @@ class PartitionUsage:
     `due` and `open` are bytes of rows that a seal would take now and of those it would leave (none while the partition
     is being recovered: nobody may touch its rows then). `closing` says that a
     day is due and not closed. `needed` says that a seal cannot come before more was read (a rebuild, or reading again
-    below what the chain reached): holding it would hold everything.
+    below what the chain reached): holding it would hold everything. `files` is the number of its days.
     """
 
     index: int
@@ -45,6 +51,12 @@ class PartitionUsage:
     closing: bool
     sealing: bool
     needed: bool
+    files: int = 0
+
+    @property
+    def crowded(self) -> bool:
+        """Whether a spill is to come for the number of its days alone."""
+        return self.files > MOST_FILES and not self.sealing and not self.needed
 
 
 class Action(StrEnum):
@@ -68,7 +80,7 @@ def plan_backpressure(
 ) -> dict[int, Action]:
     """What each partition does, by index."""
     if not tight(limits, room, held=held):
-        return {usage.index: Action.READ for usage in usages}
+        return {usage.index: Action.SPILL if usage.crowded else Action.READ for usage in usages}
     hard = room.refused or room.free < limits.min_free_bytes
     plan = {usage.index: Action.READ if usage.needed and not hard else Action.HOLD for usage in usages}
     if any(usage.sealing for usage in usages):

@@ -13,6 +13,7 @@ from consumer.domain.days import ABSURD_DAYS
 from consumer.domain.errors import PendingError, TooVariousError, TransientError
 from consumer.domain.offsets import Lease, Span
 from consumer.seal.record import Record
+from consumer.shape.bounds import MOST_DAYS
 from consumer.source.port import EndReached, OutOfRange, Records, Unreadable
 from consumer.spool.checkpoint import Progress
 from consumer.spool.files import PartitionSpool, SpoolDamagedError, SpoolFullError
@@ -23,8 +24,6 @@ from consumer.worker.stream_context import StreamContext
 
 STALL_SECONDS = 1.0
 """How long a batch waits before it is tried again while the registry or the disk takes nothing."""
-MOST_DAYS = 256
-"""Days of one batch: each is a file that is opened, appended to, and written through."""
 UNREADABLE_SECONDS = 60.0
 UNREADABLE_TRIES = 3
 """What cannot be read for so long, tried so often, is an operator's to decide about."""

@@ -9,6 +9,7 @@ from itertools import count
 from typing import Protocol
 from uuid import uuid4
 
+import pytest
 from confluent_kafka import Producer
 from confluent_kafka import TopicPartition as Place
 from confluent_kafka.cimpl import NewPartitions
@@ -36,7 +37,7 @@ from tests.fakes.kafka.admin import MemoryAdmin, MemoryCluster
 from tests.fakes.kafka.broker import MemoryBroker
 from tests.fakes.kafka.log import Transaction
 from tests.fakes.kafka.range_reader import MemoryRangeReader
-from tests.services.kafka import KafkaAddress
+from tests.services.kafka import RELEASE, KafkaAddress
 
 Value = bytes | None
 
@@ -146,6 +147,8 @@ class KafkaWorld:
     """Over a broker. Its timers are short, so that a member that went away is missed within seconds."""
 
     def __init__(self, kafka: KafkaAddress, topic: Callable[..., str], protocol: str) -> None:
+        if protocol == "consumer" and RELEASE < (4, 0):
+            pytest.skip("group.protocol=consumer (KIP-848) needs Kafka 4.0")
         self.kafka = kafka
         self.group = f"group-{uuid4().hex[:12]}"
         self._make_topic = topic

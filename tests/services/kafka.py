@@ -26,8 +26,9 @@ _LARGE = ("-Xmx1g", "-Xms256m", "-XX:+UseG1GC")
 _SMALL = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 """Starts with half the processor time."""
 _KEEPER_CLASS = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
-_RELEASE = tuple(int(part) for part in fetch.KAFKA.split(".")[:2])
-_KEEPER_BESIDE = _RELEASE < (3, 3)
+RELEASE = tuple(int(part) for part in fetch.KAFKA.split(".")[:2])
+"""What KAFKA_VERSION says."""
+_KEEPER_BESIDE = RELEASE < (3, 3)
 """Before it ZooKeeper has the cluster's state."""
 _SAFE = {
     "group.consumer.session.timeout.ms": "30000",  # longer than a coordinator takes to move
@@ -111,7 +112,7 @@ class KafkaAddress:
 
 def _known(config: Mapping[str, str] | None) -> dict[str, str]:
     """The settings of a topic as this release names them."""
-    renamed = {} if _RELEASE >= (3, 6) else {"message.timestamp.after.max.ms": "message.timestamp.difference.max.ms"}
+    renamed = {} if RELEASE >= (3, 6) else {"message.timestamp.after.max.ms": "message.timestamp.difference.max.ms"}
     return {renamed.get(name, name): value for name, value in (config or {}).items()}
 
 

@@ -74,7 +74,9 @@ def _program(
             later.append(slots[name])
         slots.update(dict.fromkeys(found[:1], (number, number)))
     types = _Types(names)
-    fields = [_field(field, slots.get(field.name), kinds, types) for field in root.fields]
+    # what takes no bytes and fills nothing is left out: a record of a few bytes may have thousands of it
+    read = [field for field in root.fields if field.name in slots or field.type != _NULL]
+    fields = [_field(field, slots.get(field.name), kinds, types) for field in read]
     return (fields, absent, later) if sum(_longest(spec[0]) for spec in fields) <= MOST_SYMBOLS else None
 
 

@@ -48,6 +48,38 @@ def test_a_batch_of_wide_cells_is_refused_and_its_halves_are_the_same(engine: st
     assert plain(tiny.transform(batch, how)) == plain(right), "a single record is never refused"
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("union", [False, True])
+def test_a_batch_of_records_with_very_many_values_is_refused(engine: str, union: bool) -> None:
+    """Values without bytes: a batch of a few kilobytes would hold the loop for a minute."""
+    empty = {"type": "fixed", "name": "Empty", "size": 0}
+    inner = {"type": "record", "name": "I", "fields": [{"name": f"i{n}", "type": "Empty"} for n in range(9)]}
+    fields = [AT, {"name": "e", "type": empty}, {"name": "i", "type": ["null", inner] if union else inner}]
+    fields += [{"name": f"n{n}", "type": ["null", "I"] if union else "I"} for n in range(400)]
+    rules = custom([AT], "at", Format.AVRO, writer_schema=record_schema(fields))
+    body = AvroText(record_schema([AT]))({"at": NOON}) + (b"\2" * 401 if union else b"")
+    batch = batch_of([body] * 200)
+    whole = make_transformer(rules, engine=engine)
+    how = TransformOptions(whole.columns)
+    bounded = make_transformer(rules, engine=engine, bounds=Bounds(exact=1_000, values=100_000))
+    with pytest.raises(TooVariousError):
+        bounded.transform(batch, how)
+    right = whole.transform(batch, how)
+    assert right.counts.kept == 200
+    assert plain(InHalves(bounded).transform(batch, how)) == plain(right)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_nulls_that_nobody_wants_are_not_gone_over(engine: str) -> None:
+    fields = [AT, *({"name": f"n{number}", "type": "null"} for number in range(9_000))]
+    rules = custom([AT], "at", Format.AVRO, writer_schema=record_schema(fields))
+    bounded = make_transformer(rules, engine=engine, bounds=Bounds(exact=100, values=1_000))
+    body = AvroText(record_schema([AT]))({"at": NOON})
+    found = bounded.transform(batch_of([body] * 100), TransformOptions(bounded.columns))
+    assert found.counts.kept == 100
+    assert len(found.unknown_fields) == 100, "the first hundred names are counted"
+
+
 def test_the_exact_engine_judges_so_many_at_a_time() -> None:
     rules = rules_of("events", Format.JSON)
     records = records_of(KINDS["events"].schema, 40)

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.worker.backpressure import (
+    MOST_FILES,
     RELIEF,
     WORTH_A_SPILL,
     Action,
@@ -54,6 +55,13 @@ def test_room_is_short_above_the_limit_below_the_floor_or_when_an_append_was_ref
     """Once reading is held it takes a tenth of slack to go on: else it would flutter."""
     assert RELIEF == 0.9
     assert tight(LIMITS, DiskUsage(used, free, refused), held=held) is short
+
+
+def test_days_without_number_spill_before_a_record_could_not_list_them() -> None:
+    room, many = DiskUsage(0, 10_000, refused=False), MOST_FILES + 1
+    assert plan(usage(0, files=many), usage(1, files=MOST_FILES), room=room) == [SPILL, READ]
+    assert plan(usage(files=many, sealing=True), room=room) == [READ]
+    assert plan(usage(files=many, needed=True), room=room) == [READ]
 
 
 def test_with_room_all_read() -> None:

@@ -10,6 +10,7 @@ import pytest
 from consumer.domain.errors import HaltError, HaltReason, TransientError
 from consumer.domain.offsets import Lease, TopicPartition
 from consumer.source.port import EndReached, Event, OutOfRange
+from consumer.worker import backpressure
 from consumer.worker.backpressure import Limits
 from consumer.worker.events import DaysPublished, PartitionLeft, PublishingHalted, Rebalanced, SpoolMeasured
 from consumer.worker.intake import PENDING_SECONDS, Intake
@@ -272,6 +273,20 @@ def test_a_backlog_larger_than_the_spool_goes_through_in_parts() -> None:
     assert max(member.partition.spool.size, 0) == 0
     assert True in [event.held for event in member.heard(SpoolMeasured)]
     assert [event.held for event in member.heard(SpoolMeasured)][-1] is False
+
+
+def test_days_far_ahead_are_sealed_before_they_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each goes to its own day once, in seals whose records stay small."""
+    monkeypatch.setattr(backpressure, "MOST_FILES", 10)
+    world, member = backlog(limits=Limits(1 << 20, 0))
+    for number in range(60):
+        world.write(40 + number, f"r{number}", kind="f")
+    world.write(0, "near")
+    member.start()
+    member.until(lambda: world.published() == [0])
+    assert len(all_rows(world)) == 61
+    assert max(len(record.objects) for record in world.chain().records) < 60
+    assert [record.caught_up for record in world.chain().records].count(False) >= 1
 
 
 @pytest.mark.parametrize(("limit", "spilled"), [(100, True), (1 << 20, False)])
