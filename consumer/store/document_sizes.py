@@ -9,7 +9,11 @@ MOST_WHOLE = 64 * MIB
 """Bytes of any object that is read whole."""
 _BY_NAME = {"_days.json": MIB, "_manifest.json": 8 * MIB, "_schema.json": 16 * MIB}
 _BY_FOLDER = {"_seals/_settings/": 24 * MIB, "_seals/": 8 * MIB, "_replays/": 16 * MIB, "exports/": 8 * MIB}
-"""In this order. A text of as many bytes can become thirty times as much in memory, and must fit a pod."""
+"""In this order. A text of as many bytes can become thirty times as much in memory, and must fit a pod.
+
+Where documents lie is for `seal/keys` to say, which makes all keys and which a store, a layer below, may not import. It
+is said here again because every read and write is held to these limits, whoever asks for it; a test compares the two.
+"""
 
 
 def most_bytes(key: str) -> int | None:

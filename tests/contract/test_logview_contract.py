@@ -10,6 +10,7 @@ import pytest
 from consumer.domain.errors import TransientError
 from consumer.domain.offsets import LogEnds, TopicPartition
 from tests.contract.worlds import KafkaWorld, MemoryWorld, World, poll_all, texts, until, watching
+from tests.services.kafka import RELEASE
 
 NOON = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(hours=12)
 
@@ -29,6 +30,10 @@ def millis(instant: datetime) -> int:
     return round(instant.timestamp() * 1000)
 
 
+no_ids = pytest.mark.skipif(RELEASE < (2, 8), reason="topics have ids since Kafka 2.8 (KIP-516)")
+
+
+@no_ids
 def test_facts_of_a_topic(world: World) -> None:
     topic = world.topic(3, {"retention.ms": "86400000", "message.timestamp.after.max.ms": "7200000"})
     facts = world.admin().topic(topic)
@@ -44,6 +49,7 @@ def test_no_topic_no_facts(world: World) -> None:
     assert world.admin().topic("there-is-no-such-topic") is None
 
 
+@no_ids
 def test_a_topic_made_anew_has_another_id(world: World) -> None:
     topic = world.topic()
     admin = world.admin()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 
@@ -54,7 +55,11 @@ def test_a_batch_of_records_with_very_many_values_is_refused(engine: str, union:
     """Values without bytes: a batch of a few kilobytes would hold the loop for a minute."""
     empty = {"type": "fixed", "name": "Empty", "size": 0}
     inner = {"type": "record", "name": "I", "fields": [{"name": f"i{n}", "type": "Empty"} for n in range(9)]}
-    fields = [AT, {"name": "e", "type": empty}, {"name": "i", "type": ["null", inner] if union else inner}]
+    fields: list[dict[str, Any]] = [
+        AT,
+        {"name": "e", "type": empty},
+        {"name": "i", "type": ["null", inner] if union else inner},
+    ]
     fields += [{"name": f"n{n}", "type": ["null", "I"] if union else "I"} for n in range(400)]
     rules = custom([AT], "at", Format.AVRO, writer_schema=record_schema(fields))
     body = AvroText(record_schema([AT]))({"at": NOON}) + (b"\2" * 401 if union else b"")
