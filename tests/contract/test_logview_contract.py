@@ -30,10 +30,7 @@ def millis(instant: datetime) -> int:
     return round(instant.timestamp() * 1000)
 
 
-no_ids = pytest.mark.skipif(RELEASE < (2, 8), reason="topics have ids since Kafka 2.8 (KIP-516)")
-
-
-@no_ids
+@pytest.mark.skipif(RELEASE < (3, 6), reason="message.timestamp.after.max.ms came with Kafka 3.6 (KIP-937)")
 def test_facts_of_a_topic(world: World) -> None:
     topic = world.topic(3, {"retention.ms": "86400000", "message.timestamp.after.max.ms": "7200000"})
     facts = world.admin().topic(topic)
@@ -49,7 +46,7 @@ def test_no_topic_no_facts(world: World) -> None:
     assert world.admin().topic("there-is-no-such-topic") is None
 
 
-@no_ids
+@pytest.mark.skipif(RELEASE < (3, 3), reason="beside ZooKeeper a topic's name is not free as soon as the topic is gone")
 def test_a_topic_made_anew_has_another_id(world: World) -> None:
     topic = world.topic()
     admin = world.admin()
