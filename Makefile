@@ -35,7 +35,7 @@ fetch: setup ## the servers of the tests, into the user's cache folder; says whi
 test: setup fetch ## every test; ARGS='-k name' for some. A server that cannot be had is a skip
 	$(BIN)/pytest -n 4 --dist worksteal $(ARGS)
 
-coverage: setup fetch ## the unit and contract tests, and how much of the branches they take; fails below the floor
+coverage: setup fetch ## the unit, fuzz and contract tests, and how much of the branches they take
 	rm -f .coverage .coverage.*
 	$(BIN)/coverage run -m pytest -n 4 --dist worksteal tests/unit tests/fuzz tests/contract $(ARGS)
 	$(BIN)/coverage combine -q

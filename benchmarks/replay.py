@@ -7,6 +7,7 @@ judges each record twice.
 from __future__ import annotations
 
 import argparse
+import os
 import resource
 import sys
 import tempfile
@@ -113,7 +114,7 @@ def main() -> None:
             through=yesterday.isoformat(),
         )
         sink.prove_store(task)
-        measure(sink.command(task), Path(folder) / "log", {})
+        measure(sink.command(task), Path(folder) / "log", os.environ)
         compare(load_settings(Path(folder) / "sink.toml", {}), yesterday, given.records, given.days, given.rounds)
         found.store.remove_bucket(bucket)
 
