@@ -49,7 +49,7 @@ class Inbox:
         Without `records` what was read stays here, and counts: a worker that has enough to do is sent no more.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._has_news(records), timeout)
+            self._changed.wait_for(lambda: self._has_news(records=records), timeout)
             self._woken = False
             events: list[Event] = list(self._notices)
             self._notices.clear()
@@ -160,7 +160,7 @@ class Inbox:
     def _has_room(self) -> bool:
         return self._waiting_bytes() < self._limit
 
-    def _has_news(self, records: bool) -> bool:  # noqa: FBT001 - as poll has it
+    def _has_news(self, *, records: bool) -> bool:
         waiting = self._notices or (records and any(queue.has_news for queue in self._queues.values()))
         return bool(waiting or self._woken or self._outages or self._end)
 
