@@ -15,7 +15,7 @@ from typing import Annotated, Literal, NoReturn
 import typer
 
 from consumer import __version__
-from consumer.commands.parsing import Command, Group, PrintingCommand, set_up_logs
+from consumer.commands.parsing import Group, LoggedCommand, PrintingCommand, set_up_logs
 from consumer.commands.process import PROGRAM, Stop, exit_code_of
 from consumer.commands.schema.names import EngineName, Other
 from consumer.commands.session import LogFormatName, LogLevelName, Session, session_of
@@ -48,7 +48,7 @@ def build_app(commands: Mapping[str, Callable[..., None]]) -> typer.Typer:
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None, no_args_is_help=True)
     app.callback(cls=Group)(_options)
     for name, function in commands.items():
-        app.command(name, cls=PrintingCommand if function is _completion else Command)(function)
+        app.command(name, cls=PrintingCommand if function is _completion else LoggedCommand)(function)
     return app
 
 
@@ -156,9 +156,9 @@ def _export(
     from consumer.commands.tuning import tune
 
     tune()  # before what follows takes memory
-    from consumer.commands.export.command import Wish, export
+    from consumer.commands.export.command import ExportOptions, export
 
-    export(settings, Wish(first, last, day, stream or (), output, columns, compression, force, as_json))
+    export(settings, ExportOptions(first, last, day, stream or (), output, columns, compression, force, as_json))
 
 
 def _status(
@@ -219,9 +219,9 @@ def _schema(
     with 1 where something differs. Reads only.
     """
     settings = session_of(context).settings
-    from consumer.commands.schema.command import Wish, schema
+    from consumer.commands.schema.command import SchemaOptions, schema
 
-    schema(settings, Wish(stream or (), ddl, diff, load, engine), as_json=as_json)
+    schema(settings, SchemaOptions(stream or (), ddl, diff, load, engine), as_json=as_json)
 
 
 def _verify(

@@ -80,7 +80,7 @@ def _with_empty_values(arguments: Sequence[str], bare: Collection[str]) -> list[
     return found
 
 
-class Command(PrintingCommand):
+class LoggedCommand(PrintingCommand):
     """A command that does something: logs are set up first, unless all that is asked for is --help."""
 
     def invoke(self, ctx: Any) -> Any:

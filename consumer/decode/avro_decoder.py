@@ -15,7 +15,7 @@ from consumer.decode.defaults import defaults_of
 from consumer.decode.primitives import EMPTY_VALUE, Budget, Reader, bad, long
 from consumer.decode.values import Decoded, Value, labels
 from consumer.domain.errors import BadRecordError
-from consumer.streams.avro_types import Node, Primitive, Record, Reference, Schema, Union
+from consumer.streams.avro_types import AvroRecord, Node, Primitive, Reference, Schema, Union
 from consumer.streams.columns import Column
 from consumer.streams.rules import ROWS_VERSION
 
@@ -60,7 +60,8 @@ class Writer:
         self.types: Sequence[Node] = schema.union.branches if schema.union is not None else (schema.root,)
         """Its records; of a union of records at the top one for each branch, null among them."""
         self._branches = [
-            _branch(node, schema, columns, known, version) if isinstance(node, Record) else None for node in self.types
+            _branch(node, schema, columns, known, version) if isinstance(node, AvroRecord) else None
+            for node in self.types
         ]
         self.unknown = [branch.unknown if branch else () for branch in self._branches]
         """Of each its fields that belong to no column."""
@@ -88,7 +89,9 @@ def _index(body: bytes) -> tuple[int, int]:
         raise bad("it ends too early") from None
 
 
-def _branch(node: Record, schema: Schema, columns: Sequence[Column], known: Collection[str], version: int) -> _Branch:
+def _branch(
+    node: AvroRecord, schema: Schema, columns: Sequence[Column], known: Collection[str], version: int
+) -> _Branch:
     names = [field.name for field in node.fields]
     having = set(names)
     inputs = {column.name: found for column in columns if (found := [name for name in column.inputs if name in having])}
@@ -97,12 +100,12 @@ def _branch(node: Record, schema: Schema, columns: Sequence[Column], known: Coll
     if version > 1:  # without what takes no bytes and fills nothing: a record of a few bytes may have thousands of it
         fields = tuple(field for field in fields if field.name in wanted or field.type != Primitive("null"))
     return _Branch(
-        read=reader(Record(node.name, fields), schema.names, version),
+        read=reader(AvroRecord(node.name, fields), schema.names, version),
         inputs=inputs,
         absent={name: value for name, value in defaults_of(columns).items() if name not in inputs},
         unknown=labels(name for name in names if name not in known),
         names=names_size(field.name for field in fields),
-        width=_width(Record(node.name, fields), schema.names, {}),
+        width=_width(AvroRecord(node.name, fields), schema.names, {}),
     )
 
 
@@ -116,7 +119,7 @@ def _width(node: Node, names: Mapping[str, Node], known: dict[str, int]) -> int:
             known[node.name] = 1  # within itself
             known[node.name] = _width(names[node.name], names, known)
         return known[node.name]
-    if isinstance(node, Record):
+    if isinstance(node, AvroRecord):
         return min(MOST_WIDTH, 1 + sum(_width(field.type, names, known) for field in node.fields))
     return 1 + max(_width(one, names, known) for one in node.branches) if isinstance(node, Union) else 1
 

@@ -14,7 +14,17 @@ from collections.abc import Iterable, Mapping
 from consumer.decode.primitives import Budget, Reader, bad, fixed, long, primitive, spend_empty, spend_output, text
 from consumer.decode.values import Value, nested_too_deep
 from consumer.streams.avro_schema import MOST_FIELDS
-from consumer.streams.avro_types import Array, Dictionary, Enumeration, Fixed, Node, Primitive, Record, Reference, Union
+from consumer.streams.avro_types import (
+    Array,
+    AvroRecord,
+    Dictionary,
+    Enumeration,
+    Fixed,
+    Node,
+    Primitive,
+    Reference,
+    Union,
+)
 from consumer.streams.rules import ROWS_VERSION
 
 SPARE_ITEMS = 1_000
@@ -48,7 +58,7 @@ class _Builder:
                 return self._late(name)
         return self._nesting(node)
 
-    def _nesting(self, node: Union | Array | Dictionary | Record) -> Reader:
+    def _nesting(self, node: Union | Array | Dictionary | AvroRecord) -> Reader:
         match node:
             case Union(branches):
                 return _union(branches, [self.build(branch) for branch in branches])
@@ -56,7 +66,7 @@ class _Builder:
                 return _array(self.build(items))
             case Dictionary(values):
                 return _dictionary(self.build(values))
-            case Record(fields=fields):
+            case AvroRecord(fields=fields):
                 return _record([(field.name, self.build(field.type)) for field in fields])
 
     def _late(self, name: str) -> Reader:

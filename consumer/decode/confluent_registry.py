@@ -11,7 +11,7 @@ from urllib.parse import quote
 from confluent_kafka.schema_registry import SchemaRegistryClient, SchemaRegistryError
 
 from consumer.decode.references import complete
-from consumer.decode.registry import INCOMPLETE, TOO_LARGE, UNKNOWN, Answer
+from consumer.decode.registry import INCOMPLETE, TOO_LARGE, UNKNOWN, RegistryAnswer
 from consumer.decode.registry_http import MOST_BYTES, BoundedClient, TooLargeError, bound, deadline, remaining
 from consumer.domain.errors import TransientError
 from consumer.domain.redaction import MASK, is_secret_name
@@ -66,24 +66,24 @@ class ConfluentRegistry:
         self._client = client_of(url, options or {})
         self._secrets = _spellings(options or {})
 
-    def ask(self, schema_id: int) -> Answer:
+    def ask(self, schema_id: int) -> RegistryAnswer:
         what = f"schema {schema_id}"
         try:
             with deadline():
                 found = self._asked(what, lambda: self._read(f"schemas/ids/{schema_id}"))
-                return UNKNOWN if found is None else Answer(self._whole(found))
+                return UNKNOWN if found is None else RegistryAnswer(self._whole(found))
         except TooLargeError:
             return TOO_LARGE
         except _IncompleteError:
             return INCOMPLETE
 
-    def newest(self, subject: str) -> Answer:
+    def newest(self, subject: str) -> RegistryAnswer:
         """The newest schema under this subject. Raises TransientError."""
         path = f"subjects/{quote(subject, safe='')}/versions/latest"
         try:
             with deadline():
                 found = self._asked(f"the newest version of {subject}", lambda: self._read(path))
-                return UNKNOWN if found is None else Answer(self._whole(found))
+                return UNKNOWN if found is None else RegistryAnswer(self._whole(found))
         except TooLargeError:
             return TOO_LARGE
         except _IncompleteError:

@@ -11,7 +11,7 @@ from consumer.domain.offsets import TopicPartition
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class RegistryAnswer:
     """What a registry said of one schema id.
 
     `text` is None where it knows no such schema, and empty where it has one that nobody can read rows with. What is not
@@ -23,16 +23,16 @@ class Answer:
     final: bool = True
 
 
-UNKNOWN = Answer(None, final=False)
-TOO_LARGE = Answer("")
-INCOMPLETE = Answer("", final=False)
+UNKNOWN = RegistryAnswer(None, final=False)
+TOO_LARGE = RegistryAnswer("")
+INCOMPLETE = RegistryAnswer("", final=False)
 """The schema, or one that it refers to, cannot be had in one piece."""
 
 
 class SchemaSource(Protocol):
     """Asks a registry one question, and waits for the answer. Any thread may ask."""
 
-    def ask(self, schema_id: int) -> Answer:
+    def ask(self, schema_id: int) -> RegistryAnswer:
         """The answer. Raises TransientError while nothing that speaks of the schema comes back."""
 
 
@@ -54,11 +54,11 @@ class MemoryRegistry:
         self.known = dict(schemas or {})
         self.down = False
 
-    def ask(self, schema_id: int) -> Answer:
+    def ask(self, schema_id: int) -> RegistryAnswer:
         if self.down:
             raise TransientError("the schema registry is down")
         text = self.known.get(schema_id)
-        return UNKNOWN if text is None else Answer(text)
+        return UNKNOWN if text is None else RegistryAnswer(text)
 
     def schemas(self, partition: TopicPartition, wanted: Iterable[int]) -> Mapping[int, str | None]:  # noqa: ARG002 - the shape of `Registry`
         return {schema_id: self.ask(schema_id).text for schema_id in wanted}

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from threading import Lock
 
-from consumer.decode.registry import Answer, SchemaSource
+from consumer.decode.registry import RegistryAnswer, SchemaSource
 from consumer.domain.clock import Clock
 from consumer.domain.errors import GraceError, PendingError, TooVariousError, TransientError
 from consumer.domain.offsets import TopicPartition
@@ -41,7 +41,7 @@ TRUST_SECONDS = 600.0
 class _Entry:
     """What is known of one id. Times are of the monotonic clock."""
 
-    answer: Answer | None = None
+    answer: RegistryAnswer | None = None
     answered_at: float = 0.0
     doubtful_since: float | None = None
     outage: TransientError | None = None
@@ -139,7 +139,7 @@ class SchemaLookup:
 
     def _ask(self, partition: TopicPartition, schema_id: int, entry: _Entry) -> None:
         """One question, on a thread that may wait."""
-        answer: Answer | None = None
+        answer: RegistryAnswer | None = None
         outage: TransientError | None = None
         try:
             answer = self._source.ask(schema_id)
@@ -153,7 +153,7 @@ class SchemaLookup:
                 if answer is not None and self._entries.get(schema_id) is entry:
                     self._note(entry, answer)
 
-    def _note(self, entry: _Entry, answer: Answer) -> None:
+    def _note(self, entry: _Entry, answer: RegistryAnswer) -> None:
         self._text += len(answer.text or "") - (len(entry.answer.text or "") if entry.answer else 0)
         entry.answer, entry.answered_at = answer, self._clock.monotonic()
         if answer.final:

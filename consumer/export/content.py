@@ -39,7 +39,7 @@ class DayChangedError(Exception):
         self.day = day
 
 
-class Progress(Protocol):
+class ProgressListener(Protocol):
     """Who is told how far the reading is. Rows and bytes are those since the last call, the rows an estimate."""
 
     def advanced(self, rows: float, size: int) -> None: ...
@@ -77,7 +77,7 @@ class Source:
     manifest: Callable[[date], Manifest | None]
     open_rows: Callable[[], OpenRows]
     cell_rules: Callable[[Sequence[str]], Mapping[int, CellRule]]
-    progress: Progress
+    progress: ProgressListener
     tries: Tries
     hold: bool = False
 

@@ -13,7 +13,7 @@ from consumer.domain.clock import Clock
 from consumer.domain.compression import Compression
 from consumer.domain.errors import HaltError, HaltReason, UsageError
 from consumer.export import plan as plans
-from consumer.export.content import Content, DayChangedError, Progress, Source, Tries, known_columns
+from consumer.export.content import Content, DayChangedError, ProgressListener, Source, Tries, known_columns
 from consumer.export.open_days import OpenDays, OpenRows
 from consumer.export.plan import DayKind, Identity, PlannedDay, WrittenFile
 from consumer.export.survey import OpenPartition, Survey, Surveyor
@@ -41,7 +41,7 @@ class Order:
     hold: bool
 
 
-class Watcher(Progress, Protocol):
+class Watcher(ProgressListener, Protocol):
     """Who is told of an export as it goes."""
 
     def planned(self, stream: str, survey: Survey) -> None: ...

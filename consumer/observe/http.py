@@ -56,7 +56,7 @@ log = structlog.get_logger("http")
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """What a request gets."""
 
     status: HTTPStatus
@@ -65,9 +65,9 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-def _json(document: object, status: HTTPStatus = HTTPStatus.OK) -> Answer:
+def _json(document: object, status: HTTPStatus = HTTPStatus.OK) -> Response:
     text = json.dumps(document_without_hidden(document), indent=1)
-    return Answer(status, "application/json", f"{text}\n".encode(), {"Vary": "Accept"})
+    return Response(status, "application/json", f"{text}\n".encode(), {"Vary": "Accept"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class Site:
     clock: Clock
     alive_at: Callable[[], float]
 
-    def answer(self, path: str, accept: str) -> Answer | None:
+    def answer(self, path: str, accept: str) -> Response | None:
         """The page at `path`, or None."""
         match path:
             case "/livez":
@@ -91,18 +91,18 @@ class Site:
             case "/status":
                 return self.status(accept)
             case "/":
-                return Answer(HTTPStatus.FOUND, "text/plain", b"/status\n", {"Location": "/status"})
+                return Response(HTTPStatus.FOUND, "text/plain", b"/status\n", {"Location": "/status"})
         return None
 
-    def metrics(self, accept: str) -> Answer:
+    def metrics(self, accept: str) -> Response:
         """All metrics, in the form that is asked for; in the plain one where that is no form at all."""
         try:
             encode, kind = choose_encoder(accept)
         except (TypeError, ValueError):  # it compares whatever is given as a version
             encode, kind = choose_encoder("")
-        return Answer(HTTPStatus.OK, kind, encode(self.registry))
+        return Response(HTTPStatus.OK, kind, encode(self.registry))
 
-    def livez(self) -> Answer:
+    def livez(self) -> Response:
         """Whether the consumer was polled and the loop turned lately."""
         now = self.clock.monotonic()
         ages = {
@@ -112,7 +112,7 @@ class Site:
         alive = max(ages.values()) <= POLL_LIMIT_SECONDS
         return _json({"alive": alive, **ages}, HTTPStatus.OK if alive else HTTPStatus.SERVICE_UNAVAILABLE)
 
-    def readyz(self) -> Answer:
+    def readyz(self) -> Response:
         """Whether the worker can work. A halted stream is named and does not make it unready."""
         snapshot = self.board.snapshot
         troubles = self._unready(snapshot)
@@ -127,7 +127,7 @@ class Site:
         late = [f"the loop has not turned for {silent:.0f} s"] if silent > POLL_LIMIT_SECONDS else []
         return [*late, *snapshot.unready]
 
-    def status(self, accept: str) -> Answer:
+    def status(self, accept: str) -> Response:
         """Where everything stands, for programs or for people."""
         snapshot = self.board.snapshot
         if not prefers_html(accept):
@@ -137,11 +137,11 @@ class Site:
             "Content-Security-Policy": f"default-src 'none'; style-src {style_source()}; base-uri 'none'; "
             "form-action 'none'; frame-ancestors 'none'",
         }
-        return Answer(HTTPStatus.OK, "text/html; charset=utf-8", without_hidden(page(snapshot)).encode(), rules)
+        return Response(HTTPStatus.OK, "text/html; charset=utf-8", without_hidden(page(snapshot)).encode(), rules)
 
 
-_NO_PAGE = Answer(HTTPStatus.NOT_FOUND, "text/plain", b"/livez /readyz /metrics /status\n")
-_NO_METHOD = Answer(HTTPStatus.NOT_IMPLEMENTED, "text/plain", b"GET and HEAD only\n")
+_NO_PAGE = Response(HTTPStatus.NOT_FOUND, "text/plain", b"/livez /readyz /metrics /status\n")
+_NO_METHOD = Response(HTTPStatus.NOT_IMPLEMENTED, "text/plain", b"GET and HEAD only\n")
 
 
 class Application:
@@ -165,12 +165,12 @@ class Application:
         start_response(f"{found.status.value} {found.status.phrase}", list(headers.items()))
         return [found.body if method == "GET" or found is _NO_METHOD else b""]
 
-    def _answer(self, environ: Mapping[str, Any]) -> Answer:
+    def _answer(self, environ: Mapping[str, Any]) -> Response:
         try:
             return self._site.answer(environ["PATH_INFO"], environ.get("HTTP_ACCEPT", "")) or _NO_PAGE
         except Exception:
             log.exception("http_failed", path=visible(environ["PATH_INFO"]))
-            return Answer(HTTPStatus.INTERNAL_SERVER_ERROR, "text/plain", b"see the log\n")
+            return Response(HTTPStatus.INTERNAL_SERVER_ERROR, "text/plain", b"see the log\n")
 
 
 class _Server(TcpWSGIServer):

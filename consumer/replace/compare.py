@@ -10,7 +10,7 @@ from datetime import date
 from consumer.replace.partition_view import PartitionView
 from consumer.replace.plan import Tally
 from consumer.replace.progress import Progress, untold
-from consumer.replace.recorded import Partition, RecordedOffsets
+from consumer.replace.recorded import RecordedOffsets, RecordedPartition
 from consumer.replace.services import Scope, Services
 from consumer.shape.csv_rows import without_header
 from consumer.store.compression import plain_blocks
@@ -49,7 +49,9 @@ def _by_columns(services: Services, view: PartitionView) -> dict[tuple[str, ...]
     return found
 
 
-def _tallies(recorded: RecordedOffsets, one: Partition, columns: tuple[str, ...], keys: set[str]) -> dict[str, Tally]:
+def _tallies(
+    recorded: RecordedOffsets, one: RecordedPartition, columns: tuple[str, ...], keys: set[str]
+) -> dict[str, Tally]:
     tallies = {key: Tally() for key in keys}
     judge = recorded.judge(one.view, columns)
     for _, batch, record in recorded.read(f"comparing {one.view.partition}", [(one, one.spans())]):

@@ -24,12 +24,12 @@ from consumer.seal.replacements.log import Replacements
 from consumer.shape.privacy import key_of
 from consumer.streams.rules import DayBy
 
-_Recorded = tuple["Partition", RawBatch, Record]
+_Recorded = tuple["RecordedPartition", RawBatch, Record]
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
-class Partition:
+class RecordedPartition:
     """A partition to be read again: where its log lies, and from where on it is read."""
 
     view: PartitionView
@@ -53,7 +53,7 @@ class RecordedOffsets:
 
     # -- where they lie ----------------------------------------------------------------------------------------------
 
-    def partitions(self, scope: Scope) -> list[Partition]:
+    def partitions(self, scope: Scope) -> list[RecordedPartition]:
         """Those of these days. Raises RefusedError where a seal is pending, HaltError where the log is another."""
         services = self._services
         chains = services.chains_in(scope)
@@ -73,7 +73,7 @@ class RecordedOffsets:
                     f"the log of {chain.head.partition} ends at {place.high}, and {chain.head.through} was sealed:"
                     " the days were made of another log",
                 )
-            found.append(Partition(view, place, self._start(chain, place, scope.first)))
+            found.append(RecordedPartition(view, place, self._start(chain, place, scope.first)))
         return found
 
     def _refuse_pending(self, chains: Sequence[Chain]) -> None:
@@ -98,11 +98,11 @@ class RecordedOffsets:
         """Records stamped before this have no row of `day`: a row's day is its record's day + 1 at most."""
         return midnight(day if self._services.today.day_by is DayBy.RECORD else day - ONE_DAY)
 
-    def gone(self, partitions: list[Partition]) -> list[date]:
+    def gone(self, partitions: list[RecordedPartition]) -> list[date]:
         """The days asked for of which the log has lost records."""
         return sorted({day for one in partitions for day in self._gone(one)})
 
-    def _gone(self, one: Partition) -> Iterator[date]:
+    def _gone(self, one: RecordedPartition) -> Iterator[date]:
         view, admin = one.view, self._services.admin
         if one.ends.low <= view.chain.records[0].start:
             return
@@ -114,8 +114,8 @@ class RecordedOffsets:
     # -- what becomes of them ----------------------------------------------------------------------------------------
 
     def read(
-        self, what: str, spans: list[tuple[Partition, list[Span]]]
-    ) -> Iterator[tuple[Partition, RawBatch, Record]]:
+        self, what: str, spans: list[tuple[RecordedPartition, list[Span]]]
+    ) -> Iterator[tuple[RecordedPartition, RawBatch, Record]]:
         """The records of these spans, cut where the covering record changes. `what` is told of the reading."""
         total = sum(span.end - span.start for _, own in spans for span in own)
         with self._progress(what, total) as advance:
@@ -127,7 +127,7 @@ class RecordedOffsets:
                             if record is not None and len(part := batch.clip(segment)):
                                 yield one, part, record
 
-    def _batches(self, one: Partition, span: Span) -> Iterator[RawBatch]:
+    def _batches(self, one: RecordedPartition, span: Span) -> Iterator[RawBatch]:
         with self._services.reader.read(one.view.partition, span) as records:
             while (batch := self._services.ask(lambda: next(records, None))) is not None:
                 yield batch

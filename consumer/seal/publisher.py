@@ -62,7 +62,7 @@ class Published:
 
 
 @dataclass(frozen=True, slots=True)
-class _Listing:
+class _StoredListing:
     """`_days.json` as read: its entries by day, and the condition for writing over it."""
 
     entries: Mapping[str, Mapping[str, Any]]
@@ -189,7 +189,7 @@ class Publisher:
         plans = self._planned(states, replacements, {key: one for key, one in held.items() if key not in absent})
         return [_without(plan, absent - sealed.keys()) for plan in plans]
 
-    def _listed(self, plan: DayPlan, listing: _Listing) -> bool:
+    def _listed(self, plan: DayPlan, listing: _StoredListing) -> bool:
         settled = self._settled.get(plan.day)
         if settled is not None and settled != _print_of(plan):
             return False  # a gap or a replay may change what the list does not show
@@ -199,13 +199,13 @@ class Publisher:
         beyond = len(listing.entries) >= DAYS_LISTED and plan.day.isoformat() < min(listing.entries)
         return beyond and plan.day in self._settled
 
-    def _listing(self) -> _Listing:
+    def _listing(self) -> _StoredListing:
         stored = self._store.get(days_key(self._stream))
         if stored is None:
-            return _Listing({}, Absent())
-        return _Listing(listing_from(stored), Match(stored.facts.etag))
+            return _StoredListing({}, Absent())
+        return _StoredListing(listing_from(stored), Match(stored.facts.etag))
 
-    def _write_listing(self, listing: _Listing, news: Sequence[Mapping[str, Any]]) -> None:
+    def _write_listing(self, listing: _StoredListing, news: Sequence[Mapping[str, Any]]) -> None:
         old = list(listing.entries.values())
         days = list_days(old, news)
         if days == old:

@@ -57,7 +57,7 @@ NOTHING_SAID = "; if they are up, security.protocol or sasl.mechanism in kafka.o
 """What may be wrong where connections are closed without a word: so do brokers to clients that speak no TLS or SASL."""
 
 
-class Verdict(Enum):
+class FatalErrorAction(Enum):
     """What to do about a client that librdkafka has given up."""
 
     RENEW = auto()
@@ -68,12 +68,12 @@ class Verdict(Enum):
     """End the process: a new client would be refused again, or would fence the one that fenced us."""
 
 
-_VERDICTS = {
-    KafkaError.UNRELEASED_INSTANCE_ID: Verdict.WAIT,
-    KafkaError.FENCED_INSTANCE_ID: Verdict.LEAVE,
-    KafkaError.UNSUPPORTED_VERSION: Verdict.LEAVE,
-    KafkaError.UNSUPPORTED_ASSIGNOR: Verdict.LEAVE,
-    KafkaError._UNSUPPORTED_FEATURE: Verdict.LEAVE,  # noqa: SLF001
+_ACTIONS = {
+    KafkaError.UNRELEASED_INSTANCE_ID: FatalErrorAction.WAIT,
+    KafkaError.FENCED_INSTANCE_ID: FatalErrorAction.LEAVE,
+    KafkaError.UNSUPPORTED_VERSION: FatalErrorAction.LEAVE,
+    KafkaError.UNSUPPORTED_ASSIGNOR: FatalErrorAction.LEAVE,
+    KafkaError._UNSUPPORTED_FEATURE: FatalErrorAction.LEAVE,  # noqa: SLF001
 }
 _ADVICE = {
     KafkaError.UNRELEASED_INSTANCE_ID: "another live worker holds this kafka.instance_id; give each its own",
@@ -89,15 +89,15 @@ def is_fatal(error: KafkaError) -> bool:
     return error.fatal() or error.code() == KafkaError._FATAL  # noqa: SLF001
 
 
-def verdict(error: KafkaError) -> tuple[Verdict, str]:
+def after_fatal(error: KafkaError) -> tuple[FatalErrorAction, str]:
     """What to do after a fatal error, and the text for the operator.
 
     The error reaches Python as `_FATAL`; the cause is only in its text.
     """
-    for code, what in _VERDICTS.items():
+    for code, what in _ACTIONS.items():
         if error.code() == code or KafkaError(code).str() in error.str():
             return what, f"{KafkaError(code).str()}: {_ADVICE[code]}"
-    return Verdict.RENEW, error.str()
+    return FatalErrorAction.RENEW, error.str()
 
 
 def commit_error(error: KafkaError) -> SinkError:

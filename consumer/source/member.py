@@ -13,7 +13,7 @@ from consumer.domain.errors import LeaseLostError, TransientError, UsageError
 from consumer.domain.offsets import Commit, Lease, TopicPartition
 from consumer.source import errors as kafka_errors
 from consumer.source.commits import Answer, Commits
-from consumer.source.errors import Verdict
+from consumer.source.errors import FatalErrorAction
 from consumer.source.fetch import PARKED_AT, PartitionFetch
 from consumer.source.health import Health
 from consumer.source.inbox import Inbox
@@ -82,18 +82,18 @@ class Member:
 
         Raises UsageError where another client would fare no better.
         """
-        what, text = kafka_errors.verdict(error)
+        what, text = kafka_errors.after_fatal(error)
         self._drop_all()
         if self._consumer is not None:
             self._consumer.close()
             self._consumer = None
         now = self._clock.monotonic()
         self._renew_at = now + RENEW_SECONDS
-        if what is Verdict.WAIT:
+        if what is FatalErrorAction.WAIT:
             self._refused_since = now if self._refused_since is None else self._refused_since
             if now - self._refused_since >= self._session_seconds:
                 raise UsageError(text)
-        if what is Verdict.LEAVE:
+        if what is FatalErrorAction.LEAVE:
             raise UsageError(text)
         self._health.report(TransientError(text))
 

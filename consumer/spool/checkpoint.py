@@ -33,7 +33,7 @@ class SpoolFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Basis:
+class SpoolBasis:
     """What the rows of a spool build on: the log, today's rules, and the chain up to record `builds_on` (-1: none).
 
     `start` is where the rows begin that no seal up to that record took. `columns` are those of the rows.
@@ -48,7 +48,7 @@ class Basis:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class ReadProgress:
     """How far the reading has come: the NEXT offset, and what it met in the offsets that no record covers yet.
 
     `dropped` has the first offset dropped of each day that had to leave the spool for want of room.
@@ -66,8 +66,8 @@ class Checkpoint:
     """All of it. `sequence` is the number of the file made last."""
 
     sequence: int
-    basis: Basis
-    progress: Progress
+    basis: SpoolBasis
+    progress: ReadProgress
     files: Sequence[SpoolFile]
 
     def document(self) -> bytes:
@@ -126,7 +126,7 @@ def _file_from(raw: Mapping[str, Any]) -> SpoolFile:
     return SpoolFile(**{**raw, "day": json_fields.day(raw, "day")})
 
 
-def _basis_from(raw: Mapping[str, Any]) -> Basis:
+def _basis_from(raw: Mapping[str, Any]) -> SpoolBasis:
     for name in ("topic_id", "settings", "chain"):
         json_fields.text(raw, name)
     json_fields.whole(raw, "builds_on", least=-1)
@@ -134,11 +134,11 @@ def _basis_from(raw: Mapping[str, Any]) -> Basis:
     columns = raw.get("columns", [])  # older releases wrote none: such a spool fits no folder that has any
     if not isinstance(columns, list) or not all(isinstance(name, str) for name in columns):
         raise json_fields.FieldError("columns is not a list of names")
-    return Basis(**{**raw, "columns": tuple(columns)})
+    return SpoolBasis(**{**raw, "columns": tuple(columns)})
 
 
-def _progress_from(raw: Mapping[str, Any]) -> Progress:
-    return Progress(
+def _progress_from(raw: Mapping[str, Any]) -> ReadProgress:
+    return ReadProgress(
         int(raw["position"]),
         Counts(**raw["counts"]),
         {int(key): int(value) for key, value in raw["known_schemas"].items()},

@@ -12,7 +12,7 @@ from datetime import date
 from consumer.domain.batches import DayRows
 from consumer.domain.errors import SinkError, TransientError
 from consumer.domain.offsets import TopicPartition
-from consumer.spool.checkpoint import Basis, Checkpoint, Progress, SpoolFile, is_name, read
+from consumer.spool.checkpoint import Checkpoint, ReadProgress, SpoolBasis, SpoolFile, is_name, read
 from consumer.spool.disk import Disk
 
 BLOCK = 1 << 19
@@ -65,8 +65,8 @@ class PartitionSpool:
         self._sequence = 0
         self._dirty = self._syncing = False
         self.appended = 0
-        self.basis: Basis | None = None
-        self.progress = Progress(0)
+        self.basis: SpoolBasis | None = None
+        self.progress = ReadProgress(0)
 
     @property
     def files(self) -> list[SpoolFile]:
@@ -118,11 +118,11 @@ class PartitionSpool:
         self._sequence, self.basis, self.progress = found.sequence, found.basis, found.progress
         return True
 
-    def begin(self, basis: Basis, position: int) -> None:
+    def begin(self, basis: SpoolBasis, position: int) -> None:
         """Start empty at `position`. The old checkpoint goes first: a crash now finds no spool."""
         self.clear()
         self.basis = basis
-        self.progress = Progress(position)
+        self.progress = ReadProgress(position)
         self._dirty = True
 
     def clear(self) -> None:
@@ -149,9 +149,9 @@ class PartitionSpool:
 
     def _forget(self) -> None:
         self._files, self._digests, self._touched, self._dirty, self._syncing = {}, {}, set(), False, False
-        self.basis, self.progress = None, Progress(0)
+        self.basis, self.progress = None, ReadProgress(0)
 
-    def take(self, slices: Sequence[DayRows], progress: Progress, top: bytes = b"") -> None:
+    def take(self, slices: Sequence[DayRows], progress: ReadProgress, top: bytes = b"") -> None:
         """Append these rows and move to `progress`, all of it or nothing. Raises SpoolFullError.
 
         `top` is what will stand above rows that are not in quarantine.
@@ -259,13 +259,13 @@ class PartitionSpool:
         self._dirty = False
         return True
 
-    def rebase(self, basis: Basis, taken: Iterable[SpoolFile]) -> None:
+    def rebase(self, basis: SpoolBasis, taken: Iterable[SpoolFile]) -> None:
         """A seal took these files: let go of them and build on it. Counting starts anew."""
         gone = list(taken)
         for file in gone:
             self._let_go(file)
         self.basis = basis
-        self.progress = Progress(self.progress.position)
+        self.progress = ReadProgress(self.progress.position)
         self._dirty = True
         # a full disk refuses the checkpoint until the files are gone; the old one builds on an older record, so it
         # is void whether it finds its files or not

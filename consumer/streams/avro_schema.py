@@ -16,13 +16,13 @@ import orjson
 from consumer.streams.avro_types import (
     PRIMITIVES,
     Array,
+    AvroRecord,
     Dictionary,
     Enumeration,
     Field,
     Fixed,
     Node,
     Primitive,
-    Record,
     Reference,
     Schema,
     Union,
@@ -84,7 +84,7 @@ def parse(text: str, version: int = ROWS_VERSION) -> Schema:
         root = parser.node(raw, "")
     except RecursionError:
         raise SchemaError("nested too deep") from None
-    if not isinstance(root, Record):  # pragma: no cover - the check above made it one
+    if not isinstance(root, AvroRecord):  # pragma: no cover - the check above made it one
         raise SchemaError("not a record")
     return Schema(root, parser.names)
 
@@ -95,7 +95,7 @@ def _union_at_the_top(union: Node, names: Mapping[str, Node]) -> Schema:
     The type of a name that several have is its own where they agree, else the union of what they say.
     """
     branches = union.branches if isinstance(union, Union) else ()
-    records = [branch for branch in branches if isinstance(branch, Record)]
+    records = [branch for branch in branches if isinstance(branch, AvroRecord)]
     if not isinstance(union, Union) or len(records) + (Primitive("null") in branches) < len(branches):
         raise SchemaError("a union at the top is of records, and null beside them")
     if not records:
@@ -105,7 +105,7 @@ def _union_at_the_top(union: Node, names: Mapping[str, Node]) -> Schema:
         for one in record.fields:
             found.setdefault(one.name, []).append(one)
     fields = tuple(_common(same) for same in found.values())
-    return Schema(Record(" ".join(record.name for record in records), fields), names, union)
+    return Schema(AvroRecord(" ".join(record.name for record in records), fields), names, union)
 
 
 def _common(same: Sequence[Field]) -> Field:
@@ -193,7 +193,7 @@ class _Parser:
             raise SchemaError(f"{full} is defined twice")
         return full, full.rpartition(".")[0]
 
-    def _record(self, raw: Mapping[str, Any], space: str) -> Record:
+    def _record(self, raw: Mapping[str, Any], space: str) -> AvroRecord:
         full, inner = self._claim(raw, space)
         fields = raw.get("fields")
         if not isinstance(fields, list):
@@ -202,7 +202,7 @@ class _Parser:
         if self._fields > MOST_FIELDS:
             raise SchemaError(f"it has more than {MOST_FIELDS} fields")
         self._open.add(full)
-        record = Record(full, tuple(self._field(one, full, inner) for one in fields))
+        record = AvroRecord(full, tuple(self._field(one, full, inner) for one in fields))
         self._open.remove(full)
         names = [one.name for one in record.fields]
         if twice := sorted(name for name, times in Counter(names).items() if times > 1):
@@ -277,7 +277,7 @@ def _branch_key(node: Node) -> str:
         return node.type
     if isinstance(node, Array | Dictionary):
         return type(node).__name__.lower()
-    return node.name if isinstance(node, Record | Reference) else f"{type(node).__name__.lower()} {id(node)}"
+    return node.name if isinstance(node, AvroRecord | Reference) else f"{type(node).__name__.lower()} {id(node)}"
 
 
 def _logical(kind: str, raw: Mapping[str, Any]) -> tuple[str | None, int]:

@@ -66,7 +66,7 @@ class Field:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class AvroRecord:
     """A record: its fields in the order they are written."""
 
     name: str
@@ -80,7 +80,7 @@ class Reference:
     name: str
 
 
-Node = Primitive | Enumeration | Fixed | Array | Dictionary | Union | Record | Reference
+Node = Primitive | Enumeration | Fixed | Array | Dictionary | Union | AvroRecord | Reference
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +90,6 @@ class Schema:
     Where a union of records stands at the top, `union` is it, and `root` has the fields of all its branches by name.
     """
 
-    root: Record
+    root: AvroRecord
     names: Mapping[str, Node] = field(hash=False)
     union: Union | None = None

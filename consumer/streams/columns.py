@@ -12,13 +12,13 @@ from enum import StrEnum
 from consumer.streams.avro_schema import SchemaError, parse
 from consumer.streams.avro_types import (
     Array,
+    AvroRecord,
     Dictionary,
     Enumeration,
     Field,
     Fixed,
     Node,
     Primitive,
-    Record,
     Schema,
     Union,
 )
@@ -173,7 +173,7 @@ def column_kind(node: Node) -> ColumnKind:
             return _logical_kind(logical) or ColumnKind.TEXT
         case Enumeration():
             return ColumnKind.TEXT
-        case Array() | Dictionary() | Record():
+        case Array() | Dictionary() | AvroRecord():
             return ColumnKind.ANY
     return ColumnKind.ANY
 

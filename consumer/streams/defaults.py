@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias, Union
 
-from consumer.streams.avro_types import Array, Dictionary, Enumeration, Fixed, Node, Primitive, Record, Reference
+from consumer.streams.avro_types import Array, AvroRecord, Dictionary, Enumeration, Fixed, Node, Primitive, Reference
 from consumer.streams.avro_types import Union as AnyOf
 
 DEEPEST = 50
@@ -38,18 +38,18 @@ def default_of(node: Node, raw: Any, names: Mapping[str, Node], left: int = DEEP
             return default_of(names[name], raw, names, left - 1)
         case AnyOf(branches):
             return _first(branches, raw, names, left)
-        case Array() | Dictionary() | Record():
+        case Array() | Dictionary() | AvroRecord():
             return _nesting(node, raw, names, left)
     return _leaf(node, raw)
 
 
-def _nesting(node: Array | Dictionary | Record, raw: Any, names: Mapping[str, Node], left: int) -> Default:
+def _nesting(node: Array | Dictionary | AvroRecord, raw: Any, names: Mapping[str, Node], left: int) -> Default:
     match node:
         case Array(items) if isinstance(raw, list):
             return [default_of(items, one, names, left - 1) for one in raw]
         case Dictionary(values) if isinstance(raw, dict):
             return {name: default_of(values, one, names, left - 1) for name, one in raw.items()}
-        case Record(fields=fields) if isinstance(raw, dict):
+        case AvroRecord(fields=fields) if isinstance(raw, dict):
             given = {one.name: raw.get(one.name, one.properties.get("default")) for one in fields}
             return {one.name: default_of(one.type, given[one.name], names, left - 1) for one in fields}
     raise ValueError("the default does not fit the type")

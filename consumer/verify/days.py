@@ -13,7 +13,7 @@ from consumer.seal.publisher import listed_day
 from consumer.store.port import ObjectInfo
 from consumer.verify.documents import parsed, unlike_written, without_metadata
 from consumer.verify.findings import REPUBLISH, RESTORE, START_WORKER, Finding, Problem
-from consumer.verify.manifests import ManifestLook, Told, against_chains, altered_records, half_done, outdated
+from consumer.verify.manifests import ChainClaims, ManifestLook, against_chains, altered_records, half_done, outdated
 from consumer.verify.snapshot import Days, StreamSnapshot
 
 EARLIER = ("day", "revision", "rows", "complete")
@@ -39,24 +39,26 @@ class DaysCheck:
 
 
 def check_days(
-    stream: str, snapshot: StreamSnapshot, looks: Mapping[date, ManifestLook], told: Told | None, days: Days
+    stream: str, snapshot: StreamSnapshot, looks: Mapping[date, ManifestLook], claims: ChainClaims | None, days: Days
 ) -> DaysCheck:
-    """Check all days in range. Without `told` (a chain is broken) each document is only checked by itself."""
+    """Check all days in range. Without `claims` (a chain is broken) each document is only checked by itself."""
     listing = _listing(stream, snapshot, looks, days)
     findings = [*listing.findings, *(finding for look in looks.values() for finding in look.findings)]
     findings.extend(_marks(stream, snapshot, looks, listing.entries, days))
     waiting = [*_unlisted(stream, looks, listing), *_unmarked(stream, snapshot, looks, listing.entries)]
-    if told is not None:
+    if claims is not None:
         for look in looks.values():
-            findings.extend(Finding(look.key, Problem.MANIFEST, what, REPUBLISH) for what in against_chains(look, told))
-            findings.extend(half_done(look, told))
-            findings.extend(Finding(key, Problem.ALTERED, UNPINNED, RESTORE) for key in altered_records(look, told))
-        waiting.extend(_waiting(stream, looks, listing.entries, told, days))
+            findings.extend(
+                Finding(look.key, Problem.MANIFEST, what, REPUBLISH) for what in against_chains(look, claims)
+            )
+            findings.extend(half_done(look, claims))
+            findings.extend(Finding(key, Problem.ALTERED, UNPINNED, RESTORE) for key in altered_records(look, claims))
+        waiting.extend(_waiting(stream, looks, listing.entries, claims, days))
     return DaysCheck(tuple(findings), tuple(waiting))
 
 
 @dataclass(frozen=True, slots=True)
-class _Listing:
+class _ListingCheck:
     """The entries of `_days.json` in range, the oldest day where it is full, and what is wrong with it."""
 
     entries: Mapping[date, Mapping[str, Any]]
@@ -64,13 +66,13 @@ class _Listing:
     findings: tuple[Finding, ...] = ()
 
 
-def _listing(stream: str, snapshot: StreamSnapshot, looks: Mapping[date, ManifestLook], days: Days) -> _Listing:
+def _listing(stream: str, snapshot: StreamSnapshot, looks: Mapping[date, ManifestLook], days: Days) -> _ListingCheck:
     key, stored = days_key(stream), snapshot.listing
     if stored is None:
         if any(look.raw is not None for look in looks.values()):
             finding = Finding(key, Problem.MISSING, "the list of published days is missing", START_WORKER)
-            return _Listing({}, date.max, (finding,))
-        return _Listing({})
+            return _ListingCheck({}, date.max, (finding,))
+        return _ListingCheck({})
     try:
         raw = parsed(stored.data)
         entries = {date.fromisoformat(item["day"]): item for item in raw["days"]}
@@ -79,10 +81,12 @@ def _listing(stream: str, snapshot: StreamSnapshot, looks: Mapping[date, Manifes
         inside = {day: item for day, item in entries.items() if day in days}
         whats.extend(_entry_problem(item, looks.get(day)) for day, item in inside.items())
     except (KeyError, TypeError, ValueError) as error:
-        return _Listing({}, date.max, (Finding(key, Problem.UNREADABLE, f"it is not a list of days: {error}", ANEW),))
+        return _ListingCheck(
+            {}, date.max, (Finding(key, Problem.UNREADABLE, f"it is not a list of days: {error}", ANEW),)
+        )
     oldest = min(entries) if len(entries) >= DAYS_LISTED else date.min
     findings = tuple(Finding(key, Problem.MANIFEST, what, ANEW) for what in whats if what)
-    return _Listing(inside, oldest, findings)
+    return _ListingCheck(inside, oldest, findings)
 
 
 def _entry_problem(item: Mapping[str, Any], look: ManifestLook | None) -> str:
@@ -104,7 +108,7 @@ def _listing_problems(stream: str, raw: Mapping[str, Any], days: list[date]) -> 
         yield "its days are not in order"
 
 
-def _unlisted(stream: str, looks: Mapping[date, ManifestLook], listing: _Listing) -> Iterator[Finding]:
+def _unlisted(stream: str, looks: Mapping[date, ManifestLook], listing: _ListingCheck) -> Iterator[Finding]:
     for day, look in looks.items():
         if look.raw is None or day < listing.oldest:
             continue
@@ -150,11 +154,11 @@ def _waiting(
     stream: str,
     looks: Mapping[date, ManifestLook],
     listed: Mapping[date, object],
-    told: Told,
+    claims: ChainClaims,
     days: Days,
 ) -> Iterator[Finding]:
     """Days to be published, or published again, now or soon."""
-    for day, plan in told.plans.items():
+    for day, plan in claims.plans.items():
         if day not in days:
             continue
         look = looks.get(day)

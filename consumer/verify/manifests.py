@@ -101,7 +101,7 @@ def _own_problems(stream: str, day: date, raw: Mapping[str, Any]) -> Iterator[st
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class ChainClaims:
     """What chains, replays and settings say, to hold manifests against. `lossy` are keys that may have fewer rows."""
 
     states: Sequence[PartitionState]
@@ -117,37 +117,37 @@ class Told:
         return next((state for state in self.states if state.partition == partition), None)
 
 
-def against_chains(look: ManifestLook, told: Told) -> Iterator[str]:
+def against_chains(look: ManifestLook, claims: ChainClaims) -> Iterator[str]:
     """What a manifest says that the records which it took in do not."""
     if look.raw is None:
         return
-    problems = list(_seal_problems(look, told))
+    problems = list(_seal_problems(look, claims))
     yield from problems
-    if problems or any(altered_records(look, told)):
+    if problems or any(altered_records(look, claims)):
         return
-    plan = told.plans.get(look.day)
+    plan = claims.plans.get(look.day)
     if plan is None:
         yield f"it was published, though not every partition has sealed {look.day}"
         return
     parts = [part for part in plan.parts if part.seal <= look.seals.get(part.partition, -1)]
-    yield from _object_problems(look, parts, told)
-    yield from _column_problems(look, parts, told)
-    if list(plan.why) != look.raw["why"] and list(_why_then(look, told)) != look.raw["why"]:
+    yield from _object_problems(look, parts, claims)
+    yield from _column_problems(look, parts, claims)
+    if list(plan.why) != look.raw["why"] and list(_why_then(look, claims)) != look.raw["why"]:
         yield f"it says {look.raw['why']} where the seal logs say {list(plan.why)}"
 
 
-def half_done(look: ManifestLook, told: Told) -> Iterator[Finding]:
+def half_done(look: ManifestLook, claims: ChainClaims) -> Iterator[Finding]:
     """The replacements that this manifest shows to be half done: its word stands, or it lists what they replace."""
     if look.raw is None:
         return
     open_ones = {} if REPLAYING not in look.raw else {look.raw[REPLAYING]: "its word stands in the manifest"}
-    plan, items = told.plans.get(look.day), {item["key"]: item for item in look.raw["objects"]}
+    plan, items = claims.plans.get(look.day), {item["key"]: item for item in look.raw["objects"]}
     for part in plan.parts if plan else ():
         item = items.get(part.entry.key)
         if part.replay is not None and (item is None or item.get("replay") != part.replay):
             open_ones.setdefault(part.replay, "the manifest does not have its objects yet")
     for n, what in open_ones.items():
-        record = told.replays.records.get(n)
+        record = claims.replays.records.get(n)
         if record is None:
             words = f"it says replaying: {n}, and no record has that number"
             yield Finding(look.key, Problem.MANIFEST, words, REPUBLISH)
@@ -155,21 +155,21 @@ def half_done(look: ManifestLook, told: Told) -> Iterator[Finding]:
             yield Finding(look.key, Problem.REPLAY, f"{record.kind} {n} is half done: {what}", RUN_AGAIN)
 
 
-def altered_records(look: ManifestLook, told: Told) -> Iterator[str]:
+def altered_records(look: ManifestLook, claims: ChainClaims) -> Iterator[str]:
     """Keys of records that are not those which the manifest pins."""
     pins = look.raw["pins"]["seals"] if look.raw else {}
     for partition, n in sorted(look.seals.items()):
-        state, pin = told.state(partition), pins.get(str(partition))
+        state, pin = claims.state(partition), pins.get(str(partition))
         if state is not None and 0 <= n < len(state.chain.records) and pin not in {None, state.chain.digests[n]}:
             yield record_key(state.chain.head.partition, n)
 
 
-def _seal_problems(look: ManifestLook, told: Told) -> Iterator[str]:
+def _seal_problems(look: ManifestLook, claims: ChainClaims) -> Iterator[str]:
     pins = look.raw["pins"]["seals"] if look.raw else {}
     if {str(partition) for partition in look.seals} != set(pins):
         yield "it does not pin the records that it took in"
     for partition, n in sorted(look.seals.items()):
-        state = told.state(partition)
+        state = claims.state(partition)
         if state is None or not 0 <= n < len(state.chain.records):
             yield f"it took in record {n} of partition {partition}, which is missing from the seal log"
         else:
@@ -178,7 +178,7 @@ def _seal_problems(look: ManifestLook, told: Told) -> Iterator[str]:
                 yield f"with record {n} partition {partition} had not sealed {look.day} yet"
 
 
-def _object_problems(look: ManifestLook, parts: Sequence[Part], told: Told) -> Iterator[str]:
+def _object_problems(look: ManifestLook, parts: Sequence[Part], claims: ChainClaims) -> Iterator[str]:
     assert look.raw is not None
     listed = {item["key"]: item for item in look.raw["objects"]}
     if len(listed) != len(look.raw["objects"]):
@@ -193,51 +193,51 @@ def _object_problems(look: ManifestLook, parts: Sequence[Part], told: Told) -> I
         said = tuple(item[name] for name in ENTRY)
         entry = part.entry
         wanted = (entry.key, part.partition, entry.rows, entry.first_offset, entry.last_offset, part.seal)
-        if said != wanted and not (entry.key in told.lossy and item["rows"] <= entry.rows):
+        if said != wanted and not (entry.key in claims.lossy and item["rows"] <= entry.rows):
             yield f"it says other things of {entry.key} than record {part.seal} of partition {part.partition}"
     for key in sorted(listed):
         yield f"it lists {key}, which no record names"
 
 
-def _column_problems(look: ManifestLook, parts: Sequence[Part], told: Told) -> Iterator[str]:
+def _column_problems(look: ManifestLook, parts: Sequence[Part], claims: ChainClaims) -> Iterator[str]:
     assert look.raw is not None
     own = tuple(look.raw["columns"])
     if not parts:
-        if own not in {told.today, *(told.columns.settings or {}).values()} and not _grown(own, told):
+        if own not in {claims.today, *(claims.columns.settings or {}).values()} and not _grown(own, claims):
             yield "its columns are those of no settings in the seal log"
         return
     items = {item["key"]: item for item in look.raw["objects"]}
     for part in parts:
         item = items.get(part.entry.key)
-        known = _possible_columns(part, told)
+        known = _possible_columns(part, claims)
         if (
             item is not None
             and item.get("replay") == part.replay
             and known
             and (said := tuple(item.get("columns", own))) not in known
-            and not (part.replay is not None and part.columns is None and _grown(said, told))
+            and not (part.replay is not None and part.columns is None and _grown(said, claims))
         ):
             yield f"it says other columns of {part.entry.key} than its record"
 
 
-def _possible_columns(part: Part, told: Told) -> list[tuple[str, ...]]:
-    columns = told.columns.of_record(part.settings, part.columns)
+def _possible_columns(part: Part, claims: ChainClaims) -> list[tuple[str, ...]]:
+    columns = claims.columns.of_record(part.settings, part.columns)
     return [] if columns is None else [columns]
 
 
-def _grown(own: tuple[str, ...], told: Told) -> bool:
+def _grown(own: tuple[str, ...], claims: ChainClaims) -> bool:
     """Whether these are the first columns of the folder, as it is or as a worker with today's settings makes it."""
-    return begins_with(merged(told.columns.listed or (), told.today), own)
+    return begins_with(merged(claims.columns.listed or (), claims.today), own)
 
 
-def _why_then(look: ManifestLook, told: Told) -> tuple[str, ...]:
+def _why_then(look: ManifestLook, claims: ChainClaims) -> tuple[str, ...]:
     """What was known to be missing with the records that the manifest took in."""
     states = [
         PartitionState(partition, state.chain.before(n + 1), finished=True)
         for partition, n in look.seals.items()
-        if (state := told.state(partition)) is not None
+        if (state := claims.state(partition)) is not None
     ]
-    plans = plan_days(states, told.replaced)
+    plans = plan_days(states, claims.replaced)
     return next((plan.why for plan in plans if plan.day == look.day), ())
 
 

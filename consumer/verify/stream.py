@@ -15,7 +15,7 @@ from consumer.seal.record import Record
 from consumer.store.port import Store
 from consumer.verify.days import PUBLISHED_AFTER, check_days, strays
 from consumer.verify.findings import RESTORE, START_WORKER, Finding, Problem, Report, once
-from consumer.verify.manifests import ManifestLook, Told, check_manifest
+from consumer.verify.manifests import ChainClaims, ManifestLook, check_manifest
 from consumer.verify.objects import Inspected, Progress, inspect, missing
 from consumer.verify.settings import conflicts
 from consumer.verify.snapshot import Days, SnapshotReader, StreamSnapshot
@@ -94,8 +94,8 @@ def assess(subject: VerifyTarget, snapshot: StreamSnapshot, days: Days) -> Asses
     for day in sorted(looks):  # a day's own list after the pins of days before it
         facts.update(looks[day].facts)
     wanted = wanted_objects(snapshot.chains, snapshot.replays, facts, unfinished)
-    told = _told(subject, snapshot, unfinished, wanted)
-    published = check_days(subject.stream, snapshot, looks, told, days)
+    claims = _claims(subject, snapshot, unfinished, wanted)
+    published = check_days(subject.stream, snapshot, looks, claims, days)
     known = {one.entry.key for one in wanted}
     findings = [
         *snapshot.findings,
@@ -133,9 +133,9 @@ def _unfinished(snapshot: StreamSnapshot, looks: Mapping[date, ManifestLook]) ->
     return found
 
 
-def _told(
+def _claims(
     subject: VerifyTarget, snapshot: StreamSnapshot, unfinished: Mapping[int, Record], wanted: Iterable[Wanted]
-) -> Told | None:
+) -> ChainClaims | None:
     """What the chains say of the days; None where one of them is broken, so that it says nothing for certain."""
     if not all(look.whole for look in snapshot.chains) or not snapshot.chains:
         return None
@@ -157,7 +157,7 @@ def _told(
     }
     started = [state for state in states if not state.published.empty]
     plans = plan_days(started, replaced) if len(started) == len(states) else []
-    return Told(
+    return ChainClaims(
         states=states,
         plans={plan.day: plan for plan in plans},
         replaced=replaced,

@@ -7,7 +7,7 @@ from dataclasses import replace
 from consumer.domain.errors import HaltError, HaltReason
 from consumer.seal.record import ObjectEntry, Record
 from consumer.seal.recover import RecoveryPlan, commit_for
-from consumer.spool.checkpoint import Basis
+from consumer.spool.checkpoint import SpoolBasis
 from consumer.spool.files import SpoolDamagedError
 from consumer.worker.coroutines import Steps, WaitUntil
 from consumer.worker.events import SealFinished
@@ -56,7 +56,7 @@ def _rebuild(partition: Partition, plan: RecoveryPlan, seal: Record, columns: tu
     """
     partition.enter(Activity.REBUILDING)
     partition.spool.begin(
-        Basis(partition.topic_id, f"rebuild {seal.n}", partition.chain.identity, seal.n, plan.start), plan.start
+        SpoolBasis(partition.topic_id, f"rebuild {seal.n}", partition.chain.identity, seal.n, plan.start), plan.start
     )
     if plan.start >= seal.through:
         return

@@ -15,7 +15,7 @@ from consumer.domain.offsets import Lease, Span
 from consumer.seal.record import Record
 from consumer.shape.bounds import MOST_DAYS
 from consumer.source.port import EndReached, OutOfRange, Records, Unreadable
-from consumer.spool.checkpoint import Progress
+from consumer.spool.checkpoint import ReadProgress
 from consumer.spool.files import PartitionSpool, SpoolDamagedError, SpoolFullError
 from consumer.worker.events import BatchTaken, OutageMet, OutageOver, ReadingPaused, ReadingResumed
 from consumer.worker.object_bodies import header
@@ -272,7 +272,9 @@ class Intake:
         self._spool.drop(self._dropped_days())
 
 
-def _advanced(progress: Progress, batch: TransformedBatch, covering: Record | None, dropped: list[DayRows]) -> Progress:
+def _advanced(
+    progress: ReadProgress, batch: TransformedBatch, covering: Record | None, dropped: list[DayRows]
+) -> ReadProgress:
     gone = _with_dropped(progress.dropped, dropped)
     if covering is not None:
         return replace(progress, dropped=gone)

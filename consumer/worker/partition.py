@@ -15,7 +15,7 @@ from consumer.seal.decide import cutoff_to_close
 from consumer.seal.record import Record, due_by
 from consumer.seal.recover import NO_RECORD
 from consumer.source.port import EndReached, OutOfRange, Records, Unreadable
-from consumer.spool.checkpoint import Basis, SpoolFile
+from consumer.spool.checkpoint import SpoolBasis, SpoolFile
 from consumer.spool.files import PartitionSpool, SpoolFullError
 from consumer.worker.coroutines import Steps, with_backoff
 from consumer.worker.events import OutageMet, OutageOver, PartitionHalted, PartitionResumed, UnexpectedErrorMet
@@ -149,10 +149,10 @@ class Partition:
         self.enter(Activity.WAITING)
         self.intake.shut()
 
-    def basis(self, start: int) -> Basis:
+    def basis(self, start: int) -> SpoolBasis:
         """What rows from `start` on build on."""
         builds_on = NO_RECORD if self.chain.empty else self.chain.head.n
-        return Basis(self.topic_id, self.context.today, self.chain.identity, builds_on, start, self.columns)
+        return SpoolBasis(self.topic_id, self.context.today, self.chain.identity, builds_on, start, self.columns)
 
     def offset_rules(self) -> OffsetRules:
         """The rules for what is read now."""

@@ -31,7 +31,7 @@ from consumer.seal.replacements.record import ReplacementError, replacement_from
 from consumer.shape.bounds import TURN, InHalves
 from consumer.shape.native.extension import EXACT
 from consumer.shape.transform import make_transformer
-from consumer.spool.checkpoint import Basis, Checkpoint, Progress, SpoolFile, sealed_text
+from consumer.spool.checkpoint import Checkpoint, ReadProgress, SpoolBasis, SpoolFile, sealed_text
 from consumer.spool.checkpoint import read as checkpoint_from
 from consumer.streams.avro_schema import SchemaError, parse
 from consumer.streams.kinds import KINDS
@@ -159,8 +159,8 @@ def documents() -> dict[str, Target]:
 def checkpoint() -> bytes:
     """The text of one, behind its checksum."""
     days = [SpoolFile(f"t-3/{DAY}.{n}.csv", DAY, n == 1, 5, 1, 9, 40, 7) for n in range(2)]
-    progress = Progress(9, Counts(5, 5), {7: 8}, {DAY: 6}, 1_000)
-    return Checkpoint(3, Basis("id", "settings", "chain", 3, 5), progress, days).document().partition(b"\n")[2]
+    progress = ReadProgress(9, Counts(5, 5), {7: 8}, {DAY: 6}, 1_000)
+    return Checkpoint(3, SpoolBasis("id", "settings", "chain", 3, 5), progress, days).document().partition(b"\n")[2]
 
 
 def under(texts: Mapping[str, bytes], prefix: str) -> list[bytes]:

@@ -18,7 +18,7 @@ from consumer.decode.registry import MemoryRegistry
 from consumer.domain.batches import Counts, DayRows
 from consumer.domain.errors import BadRecordError
 from consumer.domain.offsets import TopicPartition
-from consumer.spool.checkpoint import Basis, Progress, sealed_text
+from consumer.spool.checkpoint import ReadProgress, SpoolBasis, sealed_text
 from consumer.spool.files import PartitionSpool
 from consumer.streams.avro_schema import MOST_FIELDS, SchemaError, parse
 from consumer.streams.columns import columns_of, known_inputs
@@ -102,12 +102,12 @@ def checkpoint() -> tuple[MemoryDisk, bytes]:
     """A spool of two files, and the text of its checkpoint without the checksum."""
     disk = MemoryDisk()
     spool = PartitionSpool(disk, PLACE)
-    spool.begin(Basis("id", "settings", "chain", 3, 5), 5)
+    spool.begin(SpoolBasis("id", "settings", "chain", 3, 5), 5)
     rows = [
         DayRows(date(2026, 3, 1), False, 2, 5, 6, b"a\nb\n"),
         DayRows(date(2026, 3, 1), True, 1, 7, 7, b"{}\n"),
     ]
-    spool.take(rows, Progress(8, Counts(3, 2, 0, 1), {7: 8}, {date(2026, 3, 2): 6}, 1_000))
+    spool.take(rows, ReadProgress(8, Counts(3, 2, 0, 1), {7: 8}, {date(2026, 3, 2): 6}, 1_000))
     spool.checkpoint()
     return disk, disk.documents["t-0"].partition(b"\n")[2]
 

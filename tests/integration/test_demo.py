@@ -162,7 +162,9 @@ def test_what_does_not_verify_is_said(
     settings = demo_run._settings("localhost:1", folder, tmp_path / "spool")
     store = store_of(settings.streams[0].destination)
     monkeypatch.setattr("consumer.observe.logs.set_up_logs", lambda *_: None)
-    monkeypatch.setattr(demo_run, "run_demo", lambda _: demo_run.Told([], declare(), settings, folder, store, 0.0))
+    monkeypatch.setattr(
+        demo_run, "run_demo", lambda _: demo_run.DemoResult([], declare(), settings, folder, store, 0.0)
+    )
     assert main.run(["demo"]) == ExitCode.FOUND
     told = capsys.readouterr().out
     assert "Something is wrong." in told

@@ -10,7 +10,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from consumer.commands.demo.data import MORNINGS
-from consumer.commands.demo.run import PATIENCE, DemoClock, Told
+from consumer.commands.demo.run import PATIENCE, DemoClock, DemoResult
 from consumer.commands.retry import RetryBudget
 from consumer.commands.wiring import patient_transformers, store_of, writer_name
 from consumer.domain.days import days_between
@@ -62,22 +62,22 @@ class _Silent:
         """Nothing."""
 
 
-def export_events(told: Told) -> Exported:
+def export_events(result: DemoResult) -> Exported:
     """Export the sealed days of one stream, as `adapty-sink export` does, and load the file."""
-    facts = _export(told)
-    path = str(told.folder / export_key(STREAM, f"{FIRST_DAY}_{LAST_DAY}.csv"))
+    facts = _export(result)
+    path = str(result.folder / export_key(STREAM, f"{FIRST_DAY}_{LAST_DAY}.csv"))
     statements = LOAD.format(path=path.replace("'", "''"), answers=ANSWERS)
     heads, answer = _ask_duckdb(statements)
     return Exported(path, facts["rows"], facts["complete"], statements, heads, answer)
 
 
-def _export(told: Told) -> Any:
-    stream = next(stream for stream in told.settings.streams if stream.name == STREAM)
+def _export(result: DemoResult) -> Any:
+    stream = next(stream for stream in result.settings.streams if stream.name == STREAM)
     clock, store = DemoClock(MORNINGS[-1]), store_of(stream.destination)
-    admin = KafkaAdmin(told.settings.kafka)  # never asked: all days are sealed
+    admin = KafkaAdmin(result.settings.kafka)  # never asked: all days are sealed
     with ThreadPoolExecutor(1) as pool:
-        outside = Outside(told.settings, stream, admin, store, RetryBudget(PATIENCE, clock).ask, pool)
-        judges = RuleJudges(outside, patient_transformers(None), lambda: KafkaRangeReader(told.settings.kafka))
+        outside = Outside(result.settings, stream, admin, store, RetryBudget(PATIENCE, clock).ask, pool)
+        judges = RuleJudges(outside, patient_transformers(None), lambda: KafkaRangeReader(result.settings.kafka))
         job = StreamExport(
             outside=outside,
             rules=stream.rules,

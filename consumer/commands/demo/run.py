@@ -46,7 +46,7 @@ class DemoClock:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class DemoResult:
     """What the demo did: the records it sent, what the worker counted, and where the days lie.
 
     `began` is a moment of the monotonic clock.
@@ -60,7 +60,7 @@ class Told:
     began: float
 
 
-def run_demo(output: Path | None) -> Told:
+def run_demo(output: Path | None) -> DemoResult:
     """Run both mornings. Raises HaltError or GaveUpError where they do not end well, UsageError for a bad folder."""
     began = time.monotonic()
     folder = _folder(output)
@@ -74,7 +74,7 @@ def run_demo(output: Path | None) -> Told:
             _send(cluster, settings, [record for record in records if before <= record.at < morning])
             _seal(cluster, settings, metrics, morning)
             before = morning
-    return Told(records, metrics, settings, folder, store, began)
+    return DemoResult(records, metrics, settings, folder, store, began)
 
 
 def _folder(output: Path | None) -> Path:

@@ -17,7 +17,7 @@ import orjson
 
 from consumer.commands.demo.data import MORNINGS
 from consumer.commands.demo.exported import Exported, export_events
-from consumer.commands.demo.run import PATIENCE, DemoClock, Told
+from consumer.commands.demo.run import PATIENCE, DemoClock, DemoResult
 from consumer.commands.retry import RetryBudget
 from consumer.commands.verify import REST_SECONDS, THREADS_LOCAL
 from consumer.domain.batches import Counts
@@ -75,32 +75,32 @@ class Summary:
         return {**asdict(replace(self, streams=(), verified=())), "streams": streams, "verified": verified}
 
 
-def summary_of(told: Told) -> Summary:
+def summary_of(result: DemoResult) -> Summary:
     """Read the folder and count."""
-    streams = told.settings.streams
-    first = sum(sent.at < MORNINGS[0] for sent in told.records)
+    streams = result.settings.streams
+    first = sum(sent.at < MORNINGS[0] for sent in result.records)
     return Summary(
-        folder=str(told.folder),
-        arrived=(first, len(told.records) - first),
-        streams=tuple(_stream(told, stream) for stream in streams),
-        verified=tuple(_verified(told, stream) for stream in streams),
-        exported=export_events(told),
-        seconds=round(time.monotonic() - told.began, 1),
+        folder=str(result.folder),
+        arrived=(first, len(result.records) - first),
+        streams=tuple(_stream(result, stream) for stream in streams),
+        verified=tuple(_verified(result, stream) for stream in streams),
+        exported=export_events(result),
+        seconds=round(time.monotonic() - result.began, 1),
     )
 
 
-def _stream(told: Told, stream: StreamSettings) -> StreamSummary:
-    seals = list(_seals(told.store, stream.topic))
+def _stream(result: DemoResult, stream: StreamSettings) -> StreamSummary:
+    seals = list(_seals(result.store, stream.topic))
     counts = sum((record.counts for record in seals), Counts())
-    days = _days(told.store, stream.name)
+    days = _days(result.store, stream.name)
     in_bucket = sum(day["rows"] for day in days)
-    quarantined = Counter(line["reason"] for line in _quarantine(told.store, seals))
+    quarantined = Counter(line["reason"] for line in _quarantine(result.store, seals))
     return StreamSummary(
         name=stream.name,
         format=str(stream.rules.format),
         came_in=counts.read,
-        late=sum(sent.late for sent in told.records if sent.stream == stream.name),
-        filtered=_filtered(told.metrics, stream.name),
+        late=sum(sent.late for sent in result.records if sent.stream == stream.name),
+        filtered=_filtered(result.metrics, stream.name),
         quarantined=dict(quarantined),
         in_bucket=in_bucket,
         waiting=counts.kept + counts.quarantined - in_bucket - quarantined.total(),
@@ -108,10 +108,10 @@ def _stream(told: Told, stream: StreamSettings) -> StreamSummary:
     )
 
 
-def _verified(told: Told, stream: StreamSettings) -> Report:
+def _verified(result: DemoResult, stream: StreamSettings) -> Report:
     """What `verify` says of the stream's folders."""
     clock = DemoClock(MORNINGS[-1])
-    subject = VerifyTarget(stream.name, stream.topic, column_names(stream.rules), told.store)
+    subject = VerifyTarget(stream.name, stream.topic, column_names(stream.rules), result.store)
     with ThreadPoolExecutor(THREADS_LOCAL) as pool:
         ways = VerifyContext(RetryBudget(PATIENCE, clock).ask, pool, clock, rest=lambda: time.sleep(REST_SECONDS))
         return verify_stream(subject, Days(), ways)

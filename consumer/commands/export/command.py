@@ -36,7 +36,7 @@ PIPE = "-"
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class ExportOptions:
     """What was written behind `export`."""
 
     first: str | None
@@ -50,32 +50,32 @@ class Wish:
     as_json: bool
 
 
-def export(settings: Settings, wish: Wish) -> None:
+def export(settings: Settings, options: ExportOptions) -> None:
     """Export each stream, one after the other; one that fails does not keep the others from it."""
     clock = SystemClock()
-    days = days_of(wish, clock.now().astimezone(UTC).date())
-    streams = streams_for(settings, wish)
+    days = days_of(options, clock.now().astimezone(UTC).date())
+    streams = streams_for(settings, options)
     budget = RetryBudget(settings.schedule.give_up_after, clock)
     ended: list[ExportResult] = []
     failed: list[tuple[str, SinkError]] = []
     with ThreadPoolExecutor(THREADS) as pool, showing(sys.stderr, clock) as watcher:
         try:
             for stream in streams:
-                job = _job(settings, stream, wish, budget, pool, clock, watcher)
+                job = _job(settings, stream, options, budget, pool, clock, watcher)
                 try:
-                    ended.append(job.run(_order(stream, wish, days)))
+                    ended.append(job.run(_order(stream, options, days)))
                 except (UsageError, HaltError) as error:
                     failed.append((stream.name, error))
         except BaseException:
             budget.stop()
             raise
-    _show(wish, ended)
+    _show(options, ended)
     _raise_worst(failed)
 
 
-def days_of(wish: Wish, today: date) -> tuple[date, ...]:
+def days_of(options: ExportOptions, today: date) -> tuple[date, ...]:
     """The days asked for. Raises UsageError."""
-    day, first, last = day_of("--day", wish.day), day_of("--from", wish.first), day_of("--to", wish.last)
+    day, first, last = day_of("--day", options.day), day_of("--from", options.first), day_of("--to", options.last)
     if day is not None:
         if first is not None or last is not None:
             raise UsageError("give --day, or --from and --to")
@@ -85,27 +85,27 @@ def days_of(wish: Wish, today: date) -> tuple[date, ...]:
     return checked_days(first, last, today)
 
 
-def streams_for(settings: Settings, wish: Wish) -> list[StreamSettings]:
+def streams_for(settings: Settings, options: ExportOptions) -> list[StreamSettings]:
     """The streams asked for. Raises UsageError where they do not fit the output."""
-    found = streams_of(settings, wish.streams)
-    if wish.output == PIPE and len(found) > 1:
+    found = streams_of(settings, options.streams)
+    if options.output == PIPE and len(found) > 1:
         raise UsageError("--output - takes one stream: give --stream")
-    if wish.output == PIPE and wish.as_json:
+    if options.output == PIPE and options.as_json:
         raise UsageError("--output - and --json would both write to stdout")
     return found
 
 
-def _order(stream: StreamSettings, wish: Wish, days: tuple[date, ...]) -> Order:
-    columns = None if wish.columns is None else tuple(name.strip() for name in wish.columns.split(","))
-    piped = wish.output == PIPE
+def _order(stream: StreamSettings, options: ExportOptions, days: tuple[date, ...]) -> Order:
+    columns = None if options.columns is None else tuple(name.strip() for name in options.columns.split(","))
+    piped = options.output == PIPE
     compression: Compression = "none" if piped else stream.destination.compression
-    return Order(days, columns, wish.compression or compression, force=wish.force, hold=piped)
+    return Order(days, columns, options.compression or compression, force=options.force, hold=piped)
 
 
 def _job(
     settings: Settings,
     stream: StreamSettings,
-    wish: Wish,
+    options: ExportOptions,
     budget: RetryBudget,
     pool: Executor,
     clock: Clock,
@@ -114,12 +114,12 @@ def _job(
     store = store_of(stream.destination)
     outside = Outside(settings, stream, KafkaAdmin(settings.kafka), store, budget.ask, pool)
     target: Target
-    if wish.output is None:
+    if options.output is None:
         target = BucketTarget(store, stream.name)
-    elif wish.output == PIPE:
+    elif options.output == PIPE:
         target = PipeTarget(sys.stdout.buffer.write)
     else:
-        target = FolderTarget(Path(wish.output) / stream.name)
+        target = FolderTarget(Path(options.output) / stream.name)
     return StreamExport(
         outside=outside,
         rules=stream.rules,
@@ -145,10 +145,10 @@ def _rest(budget: RetryBudget) -> Callable[[], None]:
     return rest
 
 
-def _show(wish: Wish, ended: Sequence[ExportResult]) -> None:
-    if wish.output == PIPE:
+def _show(options: ExportOptions, ended: Sequence[ExportResult]) -> None:
+    if options.output == PIPE:
         return
-    if wish.as_json:
+    if options.as_json:
         print_json({"streams": [_document(one) for one in ended]})
         return
     for one in ended:

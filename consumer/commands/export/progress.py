@@ -32,7 +32,7 @@ def plan_line(stream: str, survey: Survey) -> str:
     return f"{stream}: {period}: {', '.join(parts)}"
 
 
-class Tally:
+class ReadRate:
     """Rows and bytes read so far, and what is left by the plan."""
 
     def __init__(self, clock: Clock) -> None:
@@ -71,7 +71,7 @@ class Lines:
     def __init__(self, tell: Callable[[str], None], clock: Clock) -> None:
         self._tell = tell
         self._clock = clock
-        self._tally = Tally(clock)
+        self._tally = ReadRate(clock)
         self._told_at = clock.monotonic()
         self._stream = ""
 
@@ -103,7 +103,7 @@ class Bar:
     def __init__(self, shown: Progress, tell: Callable[[str], None], clock: Clock) -> None:
         self._shown = shown
         self._tell = tell
-        self._tally = Tally(clock)
+        self._tally = ReadRate(clock)
         self._stream = ""
         self._task: TaskID | None = None
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from consumer.commands.schema.table import (
-    Engine,
-    PublishedDay,
-    Target,
+    DataSource,
+    DayToLoad,
+    Dialect,
     comment,
     guarded,
     literal,
@@ -30,7 +30,7 @@ CASTS = guarded(
 )
 
 
-def ddl(target: Target) -> list[str]:
+def ddl(target: DataSource) -> list[str]:
     """The tables; days come with `schema --load DAY --for bigquery`."""
     return [
         *comment(
@@ -46,7 +46,7 @@ def ddl(target: Target) -> list[str]:
     ]
 
 
-def load(target: Target, day: PublishedDay) -> list[str]:
+def load(target: DataSource, day: DayToLoad) -> list[str]:
     """Into its own stage, with the URIs of the manifest."""
     raw, stage = quoted(target.raw, TICK), quoted(f"{target.stream}_stage", TICK)
     uris = ", ".join(literal(_uri(target, item.key)) for item in day.objects)
@@ -69,8 +69,8 @@ def load(target: Target, day: PublishedDay) -> list[str]:
     ]
 
 
-def _uri(target: Target, key: str) -> str:
+def _uri(target: DataSource, key: str) -> str:
     return target.where(key).replace("s3://", "gs://", 1)
 
 
-ENGINE = Engine(ddl, load)
+ENGINE = Dialect(ddl, load)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from consumer.commands.schema.table import (
-    Engine,
-    PublishedDay,
-    Target,
+    DataSource,
+    DayToLoad,
+    Dialect,
     comment,
     guarded,
     literal,
@@ -40,7 +40,7 @@ CASTS = guarded(
 """Its dates run over into the next month, and stop at 1900 and 2299: one that does not read as the cell is null."""
 
 
-def ddl(target: Target) -> list[str]:
+def ddl(target: DataSource) -> list[str]:
     """The tables; days come with `schema --load DAY --for clickhouse`."""
     return [
         (
@@ -52,7 +52,7 @@ def ddl(target: Target) -> list[str]:
     ]
 
 
-def load(target: Target, day: PublishedDay) -> list[str]:
+def load(target: DataSource, day: DayToLoad) -> list[str]:
     """The day's partition is dropped, then filled. There is no transaction: a query in between sees no such day."""
     raw = quoted(target.raw)
     inserts = [
@@ -64,7 +64,7 @@ def load(target: Target, day: PublishedDay) -> list[str]:
     return [f"ALTER TABLE {raw} DROP PARTITION '{day.day}';", *(inserts or loads_nothing(day))]
 
 
-def _source(target: Target, key: str, columns: tuple[str, ...]) -> str:
+def _source(target: DataSource, key: str, columns: tuple[str, ...]) -> str:
     structure = literal(", ".join(f"{quoted(name)} Nullable(String)" for name in columns))
     if target.local:
         return f"file({literal(target.where(key))}, 'CSVWithNames', {structure})"
@@ -79,4 +79,4 @@ LIMITS = comment(
     "S3Queue: MODE = 'unordered' only; the ordered one skips late files of older days.",
     "Dates and times before 1900 or after 2299 are null in the view.",
 )
-ENGINE = Engine(lambda target: [*LIMITS, *ddl(target)], load)
+ENGINE = Dialect(lambda target: [*LIMITS, *ddl(target)], load)

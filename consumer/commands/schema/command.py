@@ -15,7 +15,7 @@ from consumer.commands.retry import RetryBudget
 from consumer.commands.schema.differences import bucket_differences, newest_schema, registry_differences
 from consumer.commands.schema.engines import ENGINES
 from consumer.commands.schema.names import EngineName, Other
-from consumer.commands.schema.table import DayObject, PublishedDay, Target, TypedColumn
+from consumer.commands.schema.table import DataSource, DayObject, DayToLoad, TypedColumn
 from consumer.commands.wiring import store_of
 from consumer.domain.clock import SystemClock
 from consumer.domain.errors import UsageError
@@ -30,7 +30,7 @@ from consumer.streams.rules import Format
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class SchemaOptions:
     """What was asked for: at most one of `ddl`, `diff` and `load` (which goes with `engine`)."""
 
     streams: Sequence[str] = ()
@@ -70,11 +70,11 @@ class Known:
             for name in self.names
         ]
 
-    def target(self) -> Target:
+    def target(self) -> DataSource:
         """The same as statements are made from."""
         kinds = {column.name: column.kind for column in self.own}
         destination = self.stream.destination
-        return Target(
+        return DataSource(
             self.stream.name,
             destination.location.url,
             tuple(TypedColumn(name, kinds.get(name)) for name in self.names),
@@ -83,20 +83,20 @@ class Known:
         )
 
 
-def schema(settings: Settings, wish: Wish, *, as_json: bool) -> None:
+def schema(settings: Settings, options: SchemaOptions, *, as_json: bool) -> None:
     """Print what was asked for. Raises UsageError; Exit with 1 where --diff found something."""
-    _check(wish)
+    _check(options)
     budget = RetryBudget(settings.schedule.give_up_after, SystemClock())
-    known = [_known(stream, budget) for stream in _streams(settings, wish)]
-    if wish.diff is not None:
-        found = {one.stream.name: list(_differences(settings, one, wish.diff, budget)) for one in known}
+    known = [_known(stream, budget) for stream in _streams(settings, options)]
+    if options.diff is not None:
+        found = {one.stream.name: list(_differences(settings, one, options.diff, budget)) for one in known}
         _print_differences(found, as_json=as_json)
         if any(found.values()):
             raise typer.Exit(ExitCode.FOUND)
-    elif wish.load is not None or wish.ddl is not None:
-        made = {one.stream.name: _statements(one, wish, budget) for one in known}
+    elif options.load is not None or options.ddl is not None:
+        made = {one.stream.name: _statements(one, options, budget) for one in known}
         if as_json:
-            print_json({"engine": wish.ddl or wish.engine, "streams": made})
+            print_json({"engine": options.ddl or options.engine, "streams": made})
         else:
             typer.echo("\n\n".join("\n".join(lines) for lines in made.values()))
     elif as_json:
@@ -105,17 +105,17 @@ def schema(settings: Settings, wish: Wish, *, as_json: bool) -> None:
         _print_columns(known)
 
 
-def _check(wish: Wish) -> None:
-    if sum(asked is not None for asked in (wish.ddl, wish.diff, wish.load)) > 1:
+def _check(options: SchemaOptions) -> None:
+    if sum(asked is not None for asked in (options.ddl, options.diff, options.load)) > 1:
         raise UsageError("give only one of --ddl, --diff and --load")
-    if (wish.load is None) != (wish.engine is None):
+    if (options.load is None) != (options.engine is None):
         raise UsageError("--load DAY goes with --for ENGINE")
 
 
-def _streams(settings: Settings, wish: Wish) -> list[StreamSettings]:
+def _streams(settings: Settings, options: SchemaOptions) -> list[StreamSettings]:
     """The streams asked for; without names `--diff registry` speaks of those that a registry has schemas of."""
-    found = streams_of(settings, wish.streams)
-    if wish.diff != "registry" or wish.streams:
+    found = streams_of(settings, options.streams)
+    if options.diff != "registry" or options.streams:
         return found
     registered = [stream for stream in found if stream.rules.format is Format.AVRO_REGISTRY]
     if not registered:
@@ -129,15 +129,15 @@ def _known(stream: StreamSettings, budget: RetryBudget) -> Known:
     return Known(stream, store, columns_of(stream.rules), folder)
 
 
-def _statements(known: Known, wish: Wish, budget: RetryBudget) -> list[str]:
+def _statements(known: Known, options: SchemaOptions, budget: RetryBudget) -> list[str]:
     target = known.target()
-    if wish.load is not None and wish.engine is not None:
-        return ENGINES[wish.engine].load(target, _published(known, wish.load, budget))
-    assert wish.ddl is not None
-    return ENGINES[wish.ddl].ddl(target)
+    if options.load is not None and options.engine is not None:
+        return ENGINES[options.engine].load(target, _published(known, options.load, budget))
+    assert options.ddl is not None
+    return ENGINES[options.ddl].ddl(target)
 
 
-def _published(known: Known, text: str, budget: RetryBudget) -> PublishedDay:
+def _published(known: Known, text: str, budget: RetryBudget) -> DayToLoad:
     day, stream = day_of("--load", text), known.stream.name
     assert day is not None
     stored = budget.ask(lambda: known.store.get(manifest_key(stream, day)))
@@ -148,7 +148,7 @@ def _published(known: Known, text: str, budget: RetryBudget) -> PublishedDay:
         raise UsageError(
             f"--load: replacement {raw['replaying']} of {day} of {stream} is under way; wait until it ends"
         )
-    return PublishedDay(day, raw["revision"], raw["rows"], tuple(_objects(raw)))
+    return DayToLoad(day, raw["revision"], raw["rows"], tuple(_objects(raw)))
 
 
 def _objects(raw: Mapping[str, Any]) -> Iterable[DayObject]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from consumer.commands.schema.table import (
-    Engine,
-    PublishedDay,
-    Target,
+    DataSource,
+    DayToLoad,
+    Dialect,
     comment,
     guarded,
     literal,
@@ -34,7 +34,7 @@ CASTS = guarded(
 """TRY(CAST()) and not TRY_CAST: that one is pushed into the CSV reader, and ends the query at a bad cell."""
 
 
-def ddl(target: Target) -> list[str]:
+def ddl(target: DataSource) -> list[str]:
     """All days that lie in the folder now; a later one comes with `schema --load DAY --for duckdb`."""
     return [
         *(
@@ -52,7 +52,7 @@ def ddl(target: Target) -> list[str]:
     ]
 
 
-def _secret(target: Target) -> str:
+def _secret(target: DataSource) -> str:
     parts = ["TYPE s3", "PROVIDER credential_chain", f"REGION {literal(target.region or 'us-east-1')}"]
     if target.endpoint_url:
         scheme, _, host = target.endpoint_url.rpartition("://")
@@ -68,7 +68,7 @@ def _secret(target: Target) -> str:
     return f"CREATE SECRET ({', '.join(parts)});"
 
 
-def load(target: Target, day: PublishedDay) -> list[str]:
+def load(target: DataSource, day: DayToLoad) -> list[str]:
     """Exactly the objects of the manifest."""
     raw, date = quoted(target.raw), f"DATE '{day.day}'"
     files = ", ".join(literal(target.where(item.key)) for item in day.objects)
@@ -86,4 +86,4 @@ def load(target: Target, day: PublishedDay) -> list[str]:
     ]
 
 
-ENGINE = Engine(ddl, load)
+ENGINE = Dialect(ddl, load)

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 from consumer.commands.schema import bigquery, clickhouse, duckdb, hive, postgres, redshift, snowflake, spark
 from consumer.commands.schema.names import EngineName
-from consumer.commands.schema.table import Engine
+from consumer.commands.schema.table import Dialect
 
-ENGINES: Mapping[EngineName, Engine] = {
+ENGINES: Mapping[EngineName, Dialect] = {
     "duckdb": duckdb.ENGINE,
     "postgres": postgres.ENGINE,
     "clickhouse": clickhouse.ENGINE,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from consumer.commands.schema.table import (
-    Engine,
-    PublishedDay,
-    Target,
+    DataSource,
+    DayToLoad,
+    Dialect,
     comment,
     guarded,
     literal,
@@ -34,7 +34,7 @@ NEVER = "\\u0001"
 """An escape that never occurs. The backslash is the default, and a row with \\" in a cell comes as nulls then."""
 
 
-def athena_ddl(target: Target) -> list[str]:
+def athena_ddl(target: DataSource) -> list[str]:
     """Partition projection: a day is there as soon as its objects are."""
     columns = text_columns(target, "string", "`")
     return [
@@ -54,7 +54,7 @@ def athena_ddl(target: Target) -> list[str]:
     ]
 
 
-def trino_ddl(target: Target) -> list[str]:
+def trino_ddl(target: DataSource) -> list[str]:
     """For a Hive catalog: run it in the schema where the tables are to be."""
     return [
         *comment(*LIMITS, "In USE <hive catalog>.<schema>."),
@@ -70,7 +70,7 @@ def trino_ddl(target: Target) -> list[str]:
     ]
 
 
-def athena_load(target: Target, day: PublishedDay) -> list[str]:
+def athena_load(target: DataSource, day: DayToLoad) -> list[str]:
     """Nothing is copied: the folder is read with each query."""
     return [
         *comment(f"The table reads the folder: nothing to delete or load. The manifest says {day.rows} rows."),
@@ -78,7 +78,7 @@ def athena_load(target: Target, day: PublishedDay) -> list[str]:
     ]
 
 
-def trino_load(target: Target, day: PublishedDay) -> list[str]:
+def trino_load(target: DataSource, day: DayToLoad) -> list[str]:
     """Only the partition has to be known."""
     return [
         *comment(f"The table reads the folder: nothing to delete or load. The manifest says {day.rows} rows."),
@@ -87,5 +87,5 @@ def trino_load(target: Target, day: PublishedDay) -> list[str]:
     ]
 
 
-ATHENA = Engine(athena_ddl, athena_load)
-TRINO = Engine(trino_ddl, trino_load)
+ATHENA = Dialect(athena_ddl, athena_load)
+TRINO = Dialect(trino_ddl, trino_load)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from consumer.commands.schema.table import (
-    Engine,
-    PublishedDay,
-    Target,
+    DataSource,
+    DayToLoad,
+    Dialect,
     comment,
     guarded,
     literal,
@@ -52,7 +52,7 @@ CASTS = casts(LAST, "{}")
 UNPACK = {".gz": "gzip -dc", ".zst": "zstd -dc"}
 
 
-def ddl(target: Target) -> list[str]:
+def ddl(target: DataSource) -> list[str]:
     """The tables; days come with `schema --load DAY --for postgres`."""
     return [
         f"CREATE TABLE IF NOT EXISTS {quoted(target.raw)} (\n  {text_columns(target, 'text')},\n  dt date NOT NULL\n);",
@@ -61,7 +61,7 @@ def ddl(target: Target) -> list[str]:
     ]
 
 
-def load(target: Target, day: PublishedDay) -> list[str]:
+def load(target: DataSource, day: DayToLoad) -> list[str]:
     """Into its own stage, so that a day is there whole or not at all."""
     raw, stage = quoted(target.raw), quoted(f"{target.stream}_stage")
     copies = [
@@ -84,7 +84,7 @@ def load(target: Target, day: PublishedDay) -> list[str]:
     ]
 
 
-def _source(target: Target, key: str) -> str:
+def _source(target: DataSource, key: str) -> str:
     where = target.where(key)
     unpack = next((command for end, command in UNPACK.items() if key.endswith(end)), "")
     if target.local:
@@ -100,4 +100,4 @@ def _shell(text: str) -> str:
     return f"'{escaped}'"
 
 
-ENGINE = Engine(ddl, load)
+ENGINE = Dialect(ddl, load)

@@ -6,9 +6,9 @@ import json
 
 from consumer.commands.schema.postgres import casts
 from consumer.commands.schema.table import (
-    Engine,
-    PublishedDay,
-    Target,
+    DataSource,
+    DayToLoad,
+    Dialect,
     comment,
     literal,
     loads_nothing,
@@ -22,7 +22,7 @@ CASTS = casts("extract(day FROM last_day((substr({}, 1, 7) || '-01')::date))", "
 PACKED = {".csv": "", ".gz": " GZIP", ".zst": " ZSTD"}
 
 
-def ddl(target: Target) -> list[str]:
+def ddl(target: DataSource) -> list[str]:
     """The tables; days come with `schema --load DAY --for redshift`."""
     return [
         *comment(
@@ -38,7 +38,7 @@ def ddl(target: Target) -> list[str]:
     ]
 
 
-def load(target: Target, day: PublishedDay) -> list[str]:
+def load(target: DataSource, day: DayToLoad) -> list[str]:
     """The manifests to put stand in comments. A day without objects needs no COPY, which would fail."""
     raw, stage = quoted(target.raw), quoted(f"{target.stream}_stage")
     names = names_of(target.names)
@@ -54,7 +54,7 @@ def load(target: Target, day: PublishedDay) -> list[str]:
     ]
 
 
-def _copy(target: Target, day: PublishedDay, stage: str, end: str) -> list[str]:
+def _copy(target: DataSource, day: DayToLoad, stage: str, end: str) -> list[str]:
     """One COPY takes objects of one compression."""
     entries = [
         {"url": target.where(item.key), "mandatory": True, "meta": {"content_length": item.size}}
@@ -73,4 +73,4 @@ def _copy(target: Target, day: PublishedDay, stage: str, end: str) -> list[str]:
     ]
 
 
-ENGINE = Engine(ddl, load)
+ENGINE = Dialect(ddl, load)

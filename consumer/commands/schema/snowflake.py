@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from consumer.commands.schema.table import (
-    Engine,
-    PublishedDay,
-    Target,
+    DataSource,
+    DayToLoad,
+    Dialect,
     comment,
     guarded,
     literal,
@@ -30,7 +30,7 @@ CASTS = guarded(
 )
 
 
-def ddl(target: Target) -> list[str]:
+def ddl(target: DataSource) -> list[str]:
     """Format, stage and tables. The stage's path ends with a slash: it is a prefix, not a folder."""
     return [
         *comment(
@@ -50,7 +50,7 @@ def ddl(target: Target) -> list[str]:
     ]
 
 
-def load(target: Target, day: PublishedDay) -> list[str]:
+def load(target: DataSource, day: DayToLoad) -> list[str]:
     """FORCE: the same names may have been loaded before."""
     raw, stage = quoted(target.raw), quoted(f"{target.stream}_stage")
     keys = [item.key for item in day.objects]
@@ -68,4 +68,4 @@ def load(target: Target, day: PublishedDay) -> list[str]:
     ]
 
 
-ENGINE = Engine(ddl, load)
+ENGINE = Dialect(ddl, load)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from consumer.commands.schema.table import (
-    Engine,
-    PublishedDay,
-    Target,
+    DataSource,
+    DayToLoad,
+    Dialect,
     comment,
     guarded,
     literal,
@@ -31,7 +31,7 @@ CASTS = guarded(
 )
 
 
-def spark_ddl(target: Target) -> list[str]:
+def spark_ddl(target: DataSource) -> list[str]:
     """An external table: columns by position, so it holds while the folder's list only grows at its end."""
     raw = quoted(target.raw, TICK)
     return [
@@ -50,7 +50,7 @@ def spark_ddl(target: Target) -> list[str]:
     ]
 
 
-def spark_load(target: Target, day: PublishedDay) -> list[str]:
+def spark_load(target: DataSource, day: DayToLoad) -> list[str]:
     """The table reads the folder: the day's partition is made known again, and what was cached of it forgotten."""
     raw, dt = quoted(target.raw, TICK), f"dt = DATE '{day.day}'"
     return [
@@ -60,7 +60,7 @@ def spark_load(target: Target, day: PublishedDay) -> list[str]:
     ]
 
 
-def databricks_ddl(target: Target) -> list[str]:
+def databricks_ddl(target: DataSource) -> list[str]:
     """The tables; days come with `schema --load DAY --for databricks`."""
     return [
         *comment("Auto Loader keeps one version of a path: a day that was replaced has to be deleted and loaded."),
@@ -73,7 +73,7 @@ def databricks_ddl(target: Target) -> list[str]:
     ]
 
 
-def databricks_load(target: Target, day: PublishedDay) -> list[str]:
+def databricks_load(target: DataSource, day: DayToLoad) -> list[str]:
     """Delete, then exactly the objects of the manifest, by column name."""
     raw = quoted(target.raw, TICK)
     inserts = [
@@ -85,9 +85,9 @@ def databricks_load(target: Target, day: PublishedDay) -> list[str]:
     return [f"DELETE FROM {raw} WHERE dt = DATE '{day.day}';", *(inserts or loads_nothing(day))]
 
 
-def _place(target: Target) -> str:
+def _place(target: DataSource) -> str:
     return f"file://{target.folder}" if target.local else target.folder
 
 
-SPARK = Engine(spark_ddl, spark_load)
-DATABRICKS = Engine(databricks_ddl, databricks_load)
+SPARK = Dialect(spark_ddl, spark_load)
+DATABRICKS = Dialect(databricks_ddl, databricks_load)

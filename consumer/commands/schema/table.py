@@ -19,7 +19,7 @@ class TypedColumn:
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class DataSource:
     """One stream's data: `url` is the destination's folder without a slash at its end."""
 
     stream: str
@@ -63,7 +63,7 @@ class DayObject:
 
 
 @dataclass(frozen=True, slots=True)
-class PublishedDay:
+class DayToLoad:
     """A day as its manifest says it."""
 
     day: date
@@ -73,11 +73,11 @@ class PublishedDay:
 
 
 @dataclass(frozen=True, slots=True)
-class Engine:
+class Dialect:
     """How one engine makes the tables, and deletes and loads one day."""
 
-    ddl: Callable[[Target], list[str]]
-    load: Callable[[Target, PublishedDay], list[str]]
+    ddl: Callable[[DataSource], list[str]]
+    load: Callable[[DataSource, DayToLoad], list[str]]
 
 
 PATTERNS = {
@@ -118,7 +118,7 @@ def listed(items: Iterable[str], indent: str = "  ") -> str:
 
 
 def typed_view(
-    target: Target,
+    target: DataSource,
     casts: Mapping[ColumnKind, str],
     *,
     mark: str = '"',
@@ -135,7 +135,7 @@ def typed_view(
     return f"{create} {view} AS SELECT\n  {listed([*cells, dt])}\nFROM {raw} AS r;"
 
 
-def text_columns(target: Target, kind: str, mark: str = '"') -> str:
+def text_columns(target: DataSource, kind: str, mark: str = '"') -> str:
     """The columns of the raw table, all text."""
     return listed(f"{quoted(name, mark)} {kind}" for name in target.names)
 
@@ -150,6 +150,6 @@ def names_of(columns: Sequence[str], mark: str = '"') -> str:
     return ", ".join(quoted(name, mark) for name in columns)
 
 
-def loads_nothing(day: PublishedDay) -> list[str]:
+def loads_nothing(day: DayToLoad) -> list[str]:
     """The word on a day without objects."""
     return comment(f"{day.day} has no rows") if not day.objects else []

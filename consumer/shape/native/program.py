@@ -10,13 +10,13 @@ from consumer.shape.exact.cells import cell
 from consumer.shape.native.extension import FieldSpec, ProgramSpec, TypeSpec
 from consumer.streams.avro_types import (
     Array,
+    AvroRecord,
     Dictionary,
     Enumeration,
     Field,
     Fixed,
     Node,
     Primitive,
-    Record,
     Reference,
     Union,
 )
@@ -49,13 +49,13 @@ def programs(
     `kinds` says what each column takes, `defaults` the text of a default by the column's name.
     """
     return [
-        _program(one, writer.names, columns, kinds, defaults) if isinstance(one, Record) else None
+        _program(one, writer.names, columns, kinds, defaults) if isinstance(one, AvroRecord) else None
         for one in writer.types
     ]
 
 
 def _program(
-    root: Record,
+    root: AvroRecord,
     names: Mapping[str, Node],
     columns: Sequence[Column],
     kinds: Sequence[str],
@@ -160,7 +160,7 @@ class _Types:
         return (name, -1, 0, words, [self.spec(one, depth + 1) for one in inner])
 
 
-def _parts(node: Union | Array | Dictionary | Record) -> tuple[str, list[str], Sequence[Node]]:
+def _parts(node: Union | Array | Dictionary | AvroRecord) -> tuple[str, list[str], Sequence[Node]]:
     """The name of a type with types in it, the names of its fields, and the types."""
     match node:
         case Union(branches):

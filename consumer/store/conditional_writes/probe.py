@@ -32,7 +32,7 @@ REMEDY = (
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Violation:
     """One thing that does not hold, and what to do about it."""
 
     check: str
@@ -109,7 +109,7 @@ def require_safe(store: Store) -> None:
         raise HaltError(HaltReason.UNSAFE_STORE, f"{store.location}: {found}. Way out: {findings[0].remedy}")
 
 
-def conditional_writes(store: Store, *, races: int = 20, writers: int = 32) -> list[Finding]:
+def conditional_writes(store: Store, *, races: int = 20, writers: int = 32) -> list[Violation]:
     """All checks, the races among them; leaves some small objects below `_checks/`, and a proof if all held.
 
     Raises TransientError where an outage leaves a race undecided, HaltError as any call of the store.
@@ -122,27 +122,27 @@ def conditional_writes(store: Store, *, races: int = 20, writers: int = 32) -> l
     except HaltError as error:
         if error.reason is not HaltReason.UNSAFE_STORE:
             raise
-        return [Finding("conditional writes", error.message)]
+        return [Violation("conditional writes", error.message)]
     if not findings:
         _leave_proof(store)
     return findings
 
 
-def one_after_another(store: Store, key: str) -> list[Finding]:
+def one_after_another(store: Store, key: str) -> list[Violation]:
     """Conditions that must refuse a lone writer. An object at `key` is left as it is, or made."""
     store.put(key, BytesBody(b"first"), condition=Absent())
     facts = store.head(key)
     if facts is None:
-        return [Finding("read back", f"{key} was written and is not there", "find out what deletes objects")]
+        return [Violation("read back", f"{key} was written and is not there", "find out what deletes objects")]
     findings = []
     if isinstance(store.put(key, BytesBody(b"second"), condition=Absent()), Written):
-        findings.append(Finding("If-None-Match", "an object that exists was overwritten"))
+        findings.append(Violation("If-None-Match", "an object that exists was overwritten"))
     if isinstance(store.put(key, BytesBody(b"third"), condition=Match(_stale(facts.etag))), Written):
-        findings.append(Finding("If-Match", "an object was overwritten although the ETag was another's"))
+        findings.append(Violation("If-Match", "an object was overwritten although the ETag was another's"))
     return findings
 
 
-def _races(store: Store, run: str, races: int, writers: int) -> list[Finding]:
+def _races(store: Store, run: str, races: int, writers: int) -> list[Violation]:
     first = f"{run}/race-00"
     with ThreadPoolExecutor(writers) as pool:
 
@@ -163,11 +163,11 @@ def _races(store: Store, run: str, races: int, writers: int) -> list[Finding]:
     ]
 
 
-def _transformed_batch(check: str, races: Sequence[bool], writers: int) -> list[Finding]:
+def _transformed_batch(check: str, races: Sequence[bool], writers: int) -> list[Violation]:
     lost = races.count(False)
     if not lost:
         return []
-    return [Finding(check, f"not exactly one of {writers} writers won in {lost} of {len(races)} races")]
+    return [Violation(check, f"not exactly one of {writers} writers won in {lost} of {len(races)} races")]
 
 
 def _present(store: Store, key: str) -> Condition:

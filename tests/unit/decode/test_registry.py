@@ -19,12 +19,12 @@ from hypothesis import strategies as st
 from consumer.decode import registry_http
 from consumer.decode.confluent_registry import ConfluentRegistry
 from consumer.decode.references import complete
-from consumer.decode.registry import INCOMPLETE, TOO_LARGE, UNKNOWN, Answer, MemoryRegistry
+from consumer.decode.registry import INCOMPLETE, TOO_LARGE, UNKNOWN, MemoryRegistry, RegistryAnswer
 from consumer.decode.registry_http import MOST_BYTES
 from consumer.domain.errors import TransientError
 from consumer.domain.offsets import TopicPartition
 from consumer.streams.avro_schema import SchemaError, parse
-from consumer.streams.avro_types import Record, Reference
+from consumer.streams.avro_types import AvroRecord, Reference
 from tests.builders.mutations import FEW, mangled
 
 PLAIN = '{"type":"record","name":"R","fields":[{"name":"a","type":"int"}]}'
@@ -94,9 +94,9 @@ def registry(server: Server) -> Iterator[ConfluentRegistry]:
 
 def test_a_schema_is_given_as_it_stands(server: Server, registry: ConfluentRegistry) -> None:
     server.answers["/schemas/ids/7"] = (200, {"schema": PLAIN})
-    assert registry.ask(7) == Answer(PLAIN)
+    assert registry.ask(7) == RegistryAnswer(PLAIN)
     server.answers["/schemas/ids/7"] = (200, {"schema": UNIT})
-    assert registry.ask(7) == Answer(UNIT), "nothing is kept here"
+    assert registry.ask(7) == RegistryAnswer(UNIT), "nothing is kept here"
 
 
 @pytest.mark.parametrize("code", [40401, 40402, 40403])
@@ -131,7 +131,7 @@ def test_anything_but_an_answer_is_an_outage(server: Server, registry: Confluent
     with pytest.raises(TransientError, match=str(status)):
         registry.ask(9)
     server.answers["/schemas/ids/9"] = (200, {"schema": PLAIN})
-    assert registry.ask(9) == Answer(PLAIN)
+    assert registry.ask(9) == RegistryAnswer(PLAIN)
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"[]", {"status": "maintenance"}, b""])
@@ -196,7 +196,7 @@ def test_references_are_written_into_the_schema(server: Server, registry: Conflu
     assert text is not None
     found = parse(text)
     assert set(found.names) == {"shop.Order", "shop.Money", "shop.Unit"}
-    assert isinstance(found.root.fields[0].type, Record)
+    assert isinstance(found.root.fields[0].type, AvroRecord)
 
 
 def test_a_reference_that_is_gone_makes_the_schema_unusable_in_the_end(

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from consumer.decode import schema_lookup
-from consumer.decode.registry import INCOMPLETE, UNKNOWN, Answer
+from consumer.decode.registry import INCOMPLETE, UNKNOWN, RegistryAnswer
 from consumer.decode.schema_lookup import (
     AGAIN_SECONDS,
     FRESH_SECONDS,
@@ -28,11 +28,11 @@ class Source:
     """A registry that answers what it is told to; unknown ids are unknown."""
 
     def __init__(self) -> None:
-        self.answers: dict[int, Answer] = {}
+        self.answers: dict[int, RegistryAnswer] = {}
         self.down = False
         self.asked: list[int] = []
 
-    def ask(self, schema_id: int) -> Answer:
+    def ask(self, schema_id: int) -> RegistryAnswer:
         self.asked.append(schema_id)
         if self.down:
             raise TransientError("the registry is down")
@@ -72,7 +72,7 @@ def bench() -> Bench:
 
 
 def test_nobody_waits_for_an_answer(bench: Bench) -> None:
-    bench.source.answers[1] = Answer("text")
+    bench.source.answers[1] = RegistryAnswer("text")
     assert bench.look(1) is PendingError
     assert bench.look(1) is PendingError
     assert len(bench.questions) == 1, "asked once"
@@ -89,7 +89,7 @@ def test_a_schema_that_is_unknown_for_a_moment_costs_no_row(bench: Bench) -> Non
     bench.look(2)
     bench.answer()
     assert bench.look(2) is GraceError
-    bench.source.answers[2] = Answer("text")
+    bench.source.answers[2] = RegistryAnswer("text")
     bench.wait(2, 2)
     assert bench.look(2) == {2: "text"}
 
@@ -111,13 +111,13 @@ def test_an_outage_ends_no_grace(bench: Bench) -> None:
     bench.wait(GRACE * 3, 2)
     assert bench.look(2) is TransientError
     bench.source.down = False
-    bench.source.answers[2] = Answer("text")
+    bench.source.answers[2] = RegistryAnswer("text")
     bench.wait(1, 2)
     assert bench.look(2) == {2: "text"}
 
 
 def test_others_go_on_meanwhile(bench: Bench) -> None:
-    bench.source.answers[1] = Answer("text")
+    bench.source.answers[1] = RegistryAnswer("text")
     bench.wait(3, 1, 2)
     assert bench.look(1, 2) is GraceError
     assert bench.look(1, partition=TWO) == {1: "text"}
@@ -140,7 +140,7 @@ def test_after_a_grace_ended_so_the_partition_believes_at_once_for_ten_minutes(b
 
 def test_a_grace_that_ended_well_makes_nobody_credulous(bench: Bench) -> None:
     bench.wait(5, 2)
-    bench.source.answers[2] = Answer("text")
+    bench.source.answers[2] = RegistryAnswer("text")
     bench.wait(1, 2)
     assert bench.look(2) == {2: "text"}
     bench.look(3)
@@ -150,7 +150,7 @@ def test_a_grace_that_ended_well_makes_nobody_credulous(bench: Bench) -> None:
 
 def test_what_is_unknown_is_asked_for_again(bench: Bench) -> None:
     bench.wait(GRACE + 3, 2)
-    bench.source.answers[2] = Answer("text")
+    bench.source.answers[2] = RegistryAnswer("text")
     assert bench.look(2) == {2: None}
     bench.clock.advance(FRESH_SECONDS + 1)
     assert bench.look(2) is not None
@@ -202,7 +202,7 @@ def test_what_is_remembered_is_bounded(bench: Bench, monkeypatch: pytest.MonkeyP
         bench.look(number)
         bench.answer()
     assert len(bench.lookup._entries) <= 100
-    bench.source.answers = {number: Answer("x" * 500) for number in range(2_000, 2_100)}
+    bench.source.answers = {number: RegistryAnswer("x" * 500) for number in range(2_000, 2_100)}
     for number in range(2_000, 2_100):
         bench.look(number)
         bench.answer()

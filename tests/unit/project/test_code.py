@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from importlib.metadata import packages_distributions
 from pathlib import Path
@@ -90,6 +91,16 @@ def test_no_module_ships_that_nobody_imports() -> None:
         reached.add(module)
         open_ends |= (imports(MODULES[module]) & MODULES.keys()) - reached
     assert MODULES.keys() - reached == set()
+
+
+def test_a_class_name_has_one_meaning() -> None:
+    named = Counter(
+        node.name
+        for path in MODULES.values()
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.ClassDef)
+    )
+    assert [name for name, times in named.items() if times > 1] == []
 
 
 def test_every_runtime_dependency_is_imported() -> None:

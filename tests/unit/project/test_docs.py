@@ -18,7 +18,7 @@ from moto import mock_aws
 from consumer.commands import main
 from consumer.commands.exit_codes import MEANINGS, ExitCode
 from consumer.commands.schema.engines import ENGINES
-from consumer.commands.schema.table import Target, TypedColumn
+from consumer.commands.schema.table import DataSource, TypedColumn
 from consumer.settings.load import load_settings
 from consumer.streams.columns import columns_of
 from consumer.streams.kinds import KINDS
@@ -169,7 +169,7 @@ def test_duckdb_answers_the_query(tmp_path: Path) -> None:
 def test_athenas_table_is_the_one_that_is_made() -> None:
     table = next(sql for sql in blocks(README, "sql") if "CREATE EXTERNAL TABLE" in sql)
     typed = tuple(TypedColumn(name, None) for name in columns("paywall_views"))
-    target = Target("paywall_views", "s3://adapty-events/com.sample-app", typed)
+    target = DataSource("paywall_views", "s3://adapty-events/com.sample-app", typed)
     assert table.strip() in ENGINES["athena"].ddl(target)
 
 

@@ -20,7 +20,7 @@ from consumer.seal.record import record_from
 from consumer.seal.recover import RecoveryFacts
 from consumer.seal.replacements.record import Erasure, ReplacementKind, replacement_from
 from consumer.shape.quarantine import TOO_LARGE, quarantine_line
-from consumer.spool.checkpoint import Basis, Checkpoint, Progress, SpoolFile, opened_text, read, sealed_text
+from consumer.spool.checkpoint import Checkpoint, ReadProgress, SpoolBasis, SpoolFile, opened_text, read, sealed_text
 from consumer.store.port import ObjectInfo, Stored
 from consumer.streams.rules import rules_from_document
 from tests.builders.chains import data
@@ -135,7 +135,7 @@ def written() -> dict[str, list[Any]]:
         ),
     ]
     file = SpoolFile("t-0/2026-11-21.1.csv", DAY, False, 1, 0, 0, 9, 7)
-    checkpoint = Checkpoint(1, Basis("id", later.settings, "", -1, 0), Progress(1), [file])
+    checkpoint = Checkpoint(1, SpoolBasis("id", later.settings, "", -1, 0), ReadProgress(1), [file])
     found["Spool checkpoint"] = [json.loads(opened_text(checkpoint.document()))]
     return found
 

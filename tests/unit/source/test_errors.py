@@ -6,7 +6,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from consumer.domain.errors import LeaseLostError, TransientError, UnknownOutcomeError
-from consumer.source.errors import Verdict, cause, commit_error, is_fatal, outage, verdict
+from consumer.source.errors import FatalErrorAction, after_fatal, cause, commit_error, is_fatal, outage
 
 
 @pytest.mark.parametrize(
@@ -40,17 +40,17 @@ def fatal(code: int) -> KafkaError:
 @pytest.mark.parametrize(
     ("code", "what"),
     [
-        (KafkaError.UNRELEASED_INSTANCE_ID, Verdict.WAIT),
-        (KafkaError.FENCED_INSTANCE_ID, Verdict.LEAVE),
-        (KafkaError.UNSUPPORTED_VERSION, Verdict.LEAVE),
-        (KafkaError.GROUP_AUTHORIZATION_FAILED, Verdict.RENEW),
-        (KafkaError.GROUP_MAX_SIZE_REACHED, Verdict.RENEW),
+        (KafkaError.UNRELEASED_INSTANCE_ID, FatalErrorAction.WAIT),
+        (KafkaError.FENCED_INSTANCE_ID, FatalErrorAction.LEAVE),
+        (KafkaError.UNSUPPORTED_VERSION, FatalErrorAction.LEAVE),
+        (KafkaError.GROUP_AUTHORIZATION_FAILED, FatalErrorAction.RENEW),
+        (KafkaError.GROUP_MAX_SIZE_REACHED, FatalErrorAction.RENEW),
     ],
 )
-def test_the_verdict_on_a_client_that_was_given_up(code: int, what: Verdict) -> None:
+def test_what_to_do_about_a_client_that_was_given_up(code: int, what: FatalErrorAction) -> None:
     assert is_fatal(fatal(code))
-    assert verdict(fatal(code))[0] is what
-    assert verdict(KafkaError(code))[0] is what
+    assert after_fatal(fatal(code))[0] is what
+    assert after_fatal(KafkaError(code))[0] is what
 
 
 def test_an_ordinary_error_is_not_fatal() -> None:

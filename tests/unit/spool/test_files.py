@@ -18,13 +18,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consumer.domain.batches import Counts, DayRows
-from consumer.spool.checkpoint import Basis, Progress, SpoolFile, opened_text, sealed_text
+from consumer.spool.checkpoint import ReadProgress, SpoolBasis, SpoolFile, opened_text, sealed_text
 from consumer.spool.files import PartitionSpool, SpoolDamagedError, SpoolFullError
 from tests.builders.chains import ONE, TWO, day, day_rows
 from tests.builders.rough import RoughDisk, fails
 from tests.fakes.disk import MemoryDisk
 
-BASIS = Basis("id-1", "digest", "chain", 4, 100)
+BASIS = SpoolBasis("id-1", "digest", "chain", 4, 100)
 FOLDER = "t-0"
 
 
@@ -64,9 +64,9 @@ def test_rows_stand_by_day_and_quarantine_apart() -> None:
     spool = begun(disk)
     spool.take(
         [day_rows(0, b"a\nb\n", 100), day_rows(0, b"{}\n", 102, quarantine=True), day_rows(1, b"c\n", 103)],
-        Progress(104, Counts(4, 3, 0, 1)),
+        ReadProgress(104, Counts(4, 3, 0, 1)),
     )
-    spool.take([day_rows(0, b"d\n", 104)], Progress(105))
+    spool.take([day_rows(0, b"d\n", 104)], ReadProgress(105))
     assert bodies(spool, disk) == {
         (day(0), False): b"a\nb\nd\n",
         (day(0), True): b"{}\n",
@@ -78,15 +78,15 @@ def test_rows_stand_by_day_and_quarantine_apart() -> None:
     assert (second.first_offset, second.last_offset) == (103, 103)
     assert [file.name.rsplit(".", 1)[1] for file in spool.files] == ["csv", "jsonl", "csv"]
     assert spool.size == 6 + 3 + 2
-    assert spool.progress == Progress(105)
+    assert spool.progress == ReadProgress(105)
 
 
 def test_partitions_do_not_share_files() -> None:
     disk = MemoryDisk()
     one, two = begun(disk), PartitionSpool(disk, TWO)
     two.begin(BASIS, 0)
-    one.take([day_rows(0, b"one\n", 0)], Progress(1))
-    two.take([day_rows(0, b"two\n", 0)], Progress(1))
+    one.take([day_rows(0, b"one\n", 0)], ReadProgress(1))
+    two.take([day_rows(0, b"two\n", 0)], ReadProgress(1))
     one.checkpoint()
     two.checkpoint()
     one.clear()
@@ -101,7 +101,7 @@ SLICES = [day_rows(0, b"aaaa\n", 200), day_rows(1, b"bbbb\n", 201), day_rows(0, 
 def spool_with_rows(disk: MemoryDisk) -> PartitionSpool:
     """Day 0 has rows already, day 1 has none; what it holds is durable."""
     spool = begun(disk)
-    spool.take([day_rows(0, b"old\n", 100)], Progress(101))
+    spool.take([day_rows(0, b"old\n", 100)], ReadProgress(101))
     spool.checkpoint()
     return spool
 
@@ -113,11 +113,11 @@ def test_a_full_disk_takes_all_or_nothing(room: int) -> None:
     disk.capacity = len(b"old\n") + room
     files, progress = spool.files, spool.progress
     with pytest.raises(SpoolFullError, match="takes no rows: No space left on device"):
-        spool.take(SLICES, Progress(203))
+        spool.take(SLICES, ReadProgress(203))
     assert (spool.files, spool.progress) == (files, progress)
     assert {name: bytes(content) for name, content in disk.files.items()} == {files[0].name: b"old\n"}
     disk.capacity = 1 << 20
-    spool.take(SLICES, Progress(203))
+    spool.take(SLICES, ReadProgress(203))
     assert bodies(spool, disk) == {(day(0), False): b"old\naaaa\ncccc\n", (day(1), False): b"bbbb\n"}
     spool.checkpoint()
     assert bodies(again(disk), disk) == bodies(spool, disk)
@@ -127,7 +127,7 @@ def test_a_disk_with_just_enough_room_takes_all() -> None:
     disk = MemoryDisk()
     spool = spool_with_rows(disk)
     disk.capacity = len(b"old\naaaa\nbbbb\ncccc\n")
-    spool.take(SLICES, Progress(203))
+    spool.take(SLICES, ReadProgress(203))
     assert spool.size == disk.capacity
 
 
@@ -137,7 +137,7 @@ def test_a_half_written_file_that_cannot_be_cut_back_is_damage() -> None:
     disk.capacity = len(b"old\n") + 2
     disk.at = fails("before truncate")
     with pytest.raises(SpoolDamagedError, match="cannot be cut back: Input/output error"):
-        spool.take(SLICES, Progress(203))
+        spool.take(SLICES, ReadProgress(203))
 
 
 def test_a_new_file_that_cannot_be_removed_is_damage() -> None:
@@ -146,7 +146,7 @@ def test_a_new_file_that_cannot_be_removed_is_damage() -> None:
     disk.capacity = 2
     disk.at = fails("before remove")
     with pytest.raises(SpoolDamagedError):
-        spool.take(SLICES, Progress(203))
+        spool.take(SLICES, ReadProgress(203))
 
 
 # Digests
@@ -158,8 +158,10 @@ def sha256_of(*pieces: bytes) -> str:
 
 def test_the_digest_of_what_was_written_is_known_without_reading() -> None:
     spool = begun(MemoryDisk())
-    spool.take([day_rows(0, b"a\n", 100), day_rows(0, b"b\n", 101), day_rows(1, b"c\n", 102)], Progress(103), b"top\n")
-    spool.take([day_rows(0, b"d\n", 103), day_rows(0, b"{}\n", 104, quarantine=True)], Progress(105), b"top\n")
+    spool.take(
+        [day_rows(0, b"a\n", 100), day_rows(0, b"b\n", 101), day_rows(1, b"c\n", 102)], ReadProgress(103), b"top\n"
+    )
+    spool.take([day_rows(0, b"d\n", 103), day_rows(0, b"{}\n", 104, quarantine=True)], ReadProgress(105), b"top\n")
     found = [spool.digest(file) for file in spool.files]
     assert [None if digest is None else (digest.top, digest.sha256) for digest in found] == [
         (b"top\n", sha256_of(b"top\na\nb\nd\n")),
@@ -174,7 +176,7 @@ def test_a_digest_outlives_no_restart() -> None:
     spool_with_rows(disk)
     found = again(disk)
     assert found.digest(found.files[0]) is None
-    found.take([day_rows(0, b"more\n", 101), day_rows(1, b"new\n", 102)], Progress(103), b"top\n")
+    found.take([day_rows(0, b"more\n", 101), day_rows(1, b"new\n", 102)], ReadProgress(103), b"top\n")
     old, new = (found.digest(file) for file in found.files)
     assert old is None
     assert new is not None
@@ -184,12 +186,12 @@ def test_a_digest_outlives_no_restart() -> None:
 def test_rows_that_the_disk_refused_are_in_no_digest() -> None:
     disk = MemoryDisk()
     spool = begun(disk)
-    spool.take([day_rows(0, b"a\n", 100)], Progress(101), b"top\n")
+    spool.take([day_rows(0, b"a\n", 100)], ReadProgress(101), b"top\n")
     disk.capacity = 5
     with pytest.raises(SpoolFullError):
-        spool.take([day_rows(0, b"lost\n", 101), day_rows(1, b"lost\n", 102)], Progress(103), b"top\n")
+        spool.take([day_rows(0, b"lost\n", 101), day_rows(1, b"lost\n", 102)], ReadProgress(103), b"top\n")
     disk.capacity = 1 << 20
-    spool.take([day_rows(0, b"b\n", 101), day_rows(1, b"c\n", 102)], Progress(103), b"top\n")
+    spool.take([day_rows(0, b"b\n", 101), day_rows(1, b"c\n", 102)], ReadProgress(103), b"top\n")
     first, second = (spool.digest(file) for file in spool.files)
     assert first is not None
     assert second is not None
@@ -198,13 +200,13 @@ def test_rows_that_the_disk_refused_are_in_no_digest() -> None:
 
 def test_a_file_let_go_of_takes_its_digest_along() -> None:
     spool = begun(MemoryDisk())
-    spool.take([day_rows(0, b"a\n", 100), day_rows(1, b"b\n", 101)], Progress(102), b"top\n")
+    spool.take([day_rows(0, b"a\n", 100), day_rows(1, b"b\n", 101)], ReadProgress(102), b"top\n")
     first, second = spool.files
     spool.rebase(BASIS, [first])
     assert spool.digest(first) is None
     spool.drop(lambda found: True)
     assert spool.digest(second) is None
-    spool.take([day_rows(0, b"z\n", 102)], Progress(103), b"top\n")
+    spool.take([day_rows(0, b"z\n", 102)], ReadProgress(103), b"top\n")
     digest = spool.digest(spool.files[0])
     assert digest is not None
     assert digest.sha256 == sha256_of(b"top\nz\n")
@@ -218,7 +220,7 @@ def test_a_checkpoint_syncs_first_and_says_all() -> None:
     calls: list[str] = []
     disk.at = calls.append
     spool = begun(disk)
-    told = Progress(107, Counts(7, 6, 5, 4, 3, 2), {17: 105}, {day(3): 106}, 1_700_000_000_000)
+    told = ReadProgress(107, Counts(7, 6, 5, 4, 3, 2), {17: 105}, {day(3): 106}, 1_700_000_000_000)
     spool.take([day_rows(0, b"a\n", 100), day_rows(1, b"{}\n", 101, quarantine=True)], told)
     calls.clear()
     spool.checkpoint()
@@ -232,13 +234,13 @@ def test_a_checkpoint_syncs_first_and_says_all() -> None:
 def test_only_what_grew_is_synced_and_nothing_new_saves_nothing() -> None:
     disk = RoughDisk()
     spool = begun(disk)
-    spool.take([day_rows(0, b"a\n", 100), day_rows(1, b"b\n", 101)], Progress(102))
+    spool.take([day_rows(0, b"a\n", 100), day_rows(1, b"b\n", 101)], ReadProgress(102))
     spool.checkpoint()
     calls: list[str] = []
     disk.at = calls.append
     spool.checkpoint()
     assert calls == []
-    spool.take([day_rows(1, b"c\n", 102)], Progress(103))
+    spool.take([day_rows(1, b"c\n", 102)], ReadProgress(103))
     spool.checkpoint()
     assert calls == ["before append", "after append", "before sync", "after sync", "before save", "after save"]
 
@@ -246,7 +248,7 @@ def test_only_what_grew_is_synced_and_nothing_new_saves_nothing() -> None:
 def test_a_spool_that_was_not_begun_saves_nothing() -> None:
     disk = MemoryDisk()
     spool = PartitionSpool(disk, ONE)
-    spool.take((), Progress(5))
+    spool.take((), ReadProgress(5))
     spool.checkpoint()
     assert disk.documents == {}
 
@@ -255,26 +257,26 @@ def test_a_spool_that_was_not_begun_saves_nothing() -> None:
 def test_a_refused_checkpoint_leaves_the_old_one_and_is_tried_again(call: str) -> None:
     disk = RoughDisk()
     spool = spool_with_rows(disk)
-    spool.take([day_rows(0, b"new\n", 101)], Progress(102))
+    spool.take([day_rows(0, b"new\n", 101)], ReadProgress(102))
     disk.at = fails(call, error=errno.ENOSPC)
     with pytest.raises(SpoolFullError, match="takes no checkpoint: No space left on device"):
         spool.checkpoint()
     disk.at = lambda call: None
     spool.checkpoint()
-    assert again(disk).progress == Progress(102)
+    assert again(disk).progress == ReadProgress(102)
     assert bodies(again(disk), disk) == {(day(0), False): b"old\nnew\n"}
 
 
 def test_a_refused_checkpoint_does_not_hide_the_older_one() -> None:
     disk = RoughDisk()
     spool = spool_with_rows(disk)
-    spool.take([day_rows(0, b"new\n", 101)], Progress(102))
+    spool.take([day_rows(0, b"new\n", 101)], ReadProgress(102))
     disk.at = fails("before save")
     with pytest.raises(SpoolFullError):
         spool.checkpoint()
     disk.at = lambda call: None
     found = again(disk)
-    assert found.progress == Progress(101)
+    assert found.progress == ReadProgress(101)
     assert bodies(found, disk) == {(day(0), False): b"old\n"}
 
 
@@ -287,28 +289,28 @@ def test_without_a_checkpoint_there_is_no_spool_and_no_file() -> None:
     disk.append("t-1/file.csv", b"another's")
     spool = PartitionSpool(disk, ONE)
     assert not spool.restore()
-    assert (spool.basis, spool.files, spool.progress) == (None, [], Progress(0))
+    assert (spool.basis, spool.files, spool.progress) == (None, [], ReadProgress(0))
     assert list(disk.files) == ["t-1/file.csv"]
 
 
 def test_what_was_appended_after_the_checkpoint_is_cut() -> None:
     disk = MemoryDisk()
     spool = spool_with_rows(disk)
-    spool.take([day_rows(0, b"more\n", 101), day_rows(1, b"fresh\n", 102)], Progress(103))
+    spool.take([day_rows(0, b"more\n", 101), day_rows(1, b"fresh\n", 102)], ReadProgress(103))
     found = again(disk)
     assert bodies(found, disk) == {(day(0), False): b"old\n"}
     assert {name: bytes(content) for name, content in disk.files.items()} == {found.files[0].name: b"old\n"}
-    found.take([day_rows(0, b"other\n", 101), day_rows(1, b"rows\n", 102)], Progress(103))
+    found.take([day_rows(0, b"other\n", 101), day_rows(1, b"rows\n", 102)], ReadProgress(103))
     assert bodies(found, disk) == {(day(0), False): b"old\nother\n", (day(1), False): b"rows\n"}
 
 
 def test_names_are_not_used_twice_after_a_restore() -> None:
     disk = MemoryDisk()
     spool = begun(disk)
-    spool.take([day_rows(0, b"a\n", 100), day_rows(1, b"b\n", 101)], Progress(102))
+    spool.take([day_rows(0, b"a\n", 100), day_rows(1, b"b\n", 101)], ReadProgress(102))
     spool.rebase(BASIS, [spool.files[0]])
     found = again(disk)
-    found.take([day_rows(2, b"c\n", 102), day_rows(0, b"late\n", 103)], Progress(104))
+    found.take([day_rows(2, b"c\n", 102), day_rows(0, b"late\n", 103)], ReadProgress(104))
     names = [file.name for file in found.files]
     assert len({name.split(".")[1] for name in names}) == 3
     assert bodies(found, disk)[day(0), False] == b"late\n"
@@ -362,13 +364,13 @@ DAMAGE: dict[str, Callable[[MemoryDisk, str], None]] = {
 def test_a_spool_that_is_not_as_its_checkpoint_says_is_set_aside(damage: Callable[[MemoryDisk, str], None]) -> None:
     disk = MemoryDisk()
     spool = spool_with_rows(disk)
-    spool.take([day_rows(1, b"second\n", 101)], Progress(102))
+    spool.take([day_rows(1, b"second\n", 101)], ReadProgress(102))
     spool.checkpoint()
     left = {name: bytes(content) for name, content in disk.files.items()}
     damage(disk, spool.files[1].name)
     found = PartitionSpool(disk, ONE)
     assert not found.restore()
-    assert (found.basis, found.files, found.progress) == (None, [], Progress(0))
+    assert (found.basis, found.files, found.progress) == (None, [], ReadProgress(0))
     assert (disk.files, disk.documents) == ({}, {})
     assert disk.aside[-1].items() <= left.items() or damage is _shorter
     assert disk.aside[-1]
@@ -386,7 +388,7 @@ def test_any_flipped_bit_in_a_checkpoint_makes_it_void() -> None:
             rotten[place] ^= 1 << bit
             disk.files, disk.documents = {n: bytearray(c) for n, c in files.items()}, {FOLDER: bytes(rotten)}
             spool = PartitionSpool(disk, ONE)
-            assert not spool.restore() or (spool.progress, spool.basis) == (Progress(101), BASIS)
+            assert not spool.restore() or (spool.progress, spool.basis) == (ReadProgress(101), BASIS)
 
 
 def test_foreign_files_in_the_folder_go() -> None:
@@ -401,7 +403,7 @@ def test_foreign_files_in_the_folder_go() -> None:
 def test_restoring_forgets_what_the_object_held_before() -> None:
     disk = MemoryDisk()
     spool = spool_with_rows(disk)
-    spool.take([day_rows(1, b"lost\n", 101)], Progress(102))
+    spool.take([day_rows(1, b"lost\n", 101)], ReadProgress(102))
     assert spool.restore()
     assert [file.day for file in spool.files] == [day(0)]
     disk.save(FOLDER, None)
@@ -439,7 +441,7 @@ def test_beginning_drops_the_old_rows_and_their_checkpoint_at_once() -> None:
     spool = spool_with_rows(disk)
     spool.begin(replace(BASIS, start=7), 7)
     assert (disk.files, disk.documents) == ({}, {})
-    assert (spool.progress, spool.files, spool.size) == (Progress(7), [], 0)
+    assert (spool.progress, spool.files, spool.size) == (ReadProgress(7), [], 0)
     spool.checkpoint()
     assert again(disk).basis == replace(BASIS, start=7)
 
@@ -466,7 +468,7 @@ def test_dropped_days_remember_their_first_offset() -> None:
             day_rows(1, b"{}\n", 102, quarantine=True),
             day_rows(2, b"c\n", 103),
         ],
-        Progress(104),
+        ReadProgress(104),
     )
     spool.drop(lambda found: found > day(0))
     assert spool.progress.dropped == {day(1): 101, day(2): 103}
@@ -475,14 +477,14 @@ def test_dropped_days_remember_their_first_offset() -> None:
     assert disk.names(FOLDER) == [spool.files[0].name]
     found = again(disk)
     assert found.progress.dropped == {day(1): 101, day(2): 103}
-    found.take([day_rows(1, b"again\n", 200)], Progress(201, dropped=found.progress.dropped))
+    found.take([day_rows(1, b"again\n", 200)], ReadProgress(201, dropped=found.progress.dropped))
     found.drop(lambda found: found == day(1))
     assert found.progress.dropped == {day(1): 101, day(2): 103}
 
 
 def test_quarantine_before_the_rows_of_its_day_counts_for_the_first_offset() -> None:
     spool = begun(MemoryDisk())
-    spool.take([day_rows(1, b"{}\n", 90, quarantine=True), day_rows(1, b"b\n", 101)], Progress(104))
+    spool.take([day_rows(1, b"{}\n", 90, quarantine=True), day_rows(1, b"b\n", 101)], ReadProgress(104))
     spool.drop(lambda found: True)
     assert spool.progress.dropped == {day(1): 90}
 
@@ -500,7 +502,7 @@ def test_a_full_disk_does_not_keep_a_drop_from_giving_room() -> None:
     """The old checkpoint names files that are gone: void after a crash, and the log is read again."""
     disk = RoughDisk()
     spool = spool_with_rows(disk)
-    spool.take([day_rows(1, b"b\n", 101)], Progress(102))
+    spool.take([day_rows(1, b"b\n", 101)], ReadProgress(102))
     spool.checkpoint()
     disk.at = fails("before save", error=errno.ENOSPC)
     spool.drop(lambda found: found == day(1))
@@ -536,14 +538,14 @@ def test_after_a_seal_the_spool_builds_on_it() -> None:
     spool = begun(disk)
     spool.take(
         [day_rows(0, b"a\n", 100), day_rows(1, b"b\n", 101)],
-        Progress(102, Counts(2, 2), {17: 102}, {day(2): 99}, 1_700_000_000_000),
+        ReadProgress(102, Counts(2, 2), {17: 102}, {day(2): 99}, 1_700_000_000_000),
     )
     new = replace(BASIS, builds_on=5, start=101)
     spool.rebase(new, [file for file in spool.files if file.day == day(0)])
-    assert spool.progress == Progress(102)
+    assert spool.progress == ReadProgress(102)
     assert bodies(spool, disk) == {(day(1), False): b"b\n"}
     found = again(disk)
-    assert (found.basis, found.progress) == (new, Progress(102))
+    assert (found.basis, found.progress) == (new, ReadProgress(102))
     assert bodies(found, disk) == {(day(1), False): b"b\n"}
 
 
@@ -582,7 +584,7 @@ OPERATION = st.one_of(
     st.tuples(st.just("rebase"), st.integers(0, 3)),
     st.tuples(st.just("fill"), st.integers(0, 20)),
 )
-State = tuple[Basis | None, Progress, dict[tuple[date, bool], bytes]]
+State = tuple[SpoolBasis | None, ReadProgress, dict[tuple[date, bool], bytes]]
 
 
 class Story:
@@ -645,7 +647,7 @@ class Story:
         basis = replace(self.spool.basis, builds_on=self.spool.basis.builds_on + 1, start=self.offset)
         taken = [file for file in self.spool.files if file.day <= day(number)]
         self.rows = {key: body for key, body in self.rows.items() if key[0] > day(number)}
-        self.allowed += [None, (basis, Progress(self.spool.progress.position), dict(self.rows))]
+        self.allowed += [None, (basis, ReadProgress(self.spool.progress.position), dict(self.rows))]
         self.spool.rebase(basis, taken)
         self.durable = self.state()
 
@@ -694,7 +696,7 @@ def test_after_a_crash_the_files_are_just_the_rows_taken_up_to_the_position(
 def test_a_restored_spool_can_be_restored_again() -> None:
     disk = MemoryDisk()
     spool = spool_with_rows(disk)
-    spool.take([day_rows(0, b"unsynced\n", 101)], Progress(102))
+    spool.take([day_rows(0, b"unsynced\n", 101)], ReadProgress(102))
     disk.crash(Random(3))
     first = _found(disk)
     assert first is not None

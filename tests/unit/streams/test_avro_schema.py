@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from consumer.streams.avro_schema import LONGEST_TEXT, SchemaError, parse
-from consumer.streams.avro_types import Array, Dictionary, Enumeration, Fixed, Primitive, Record, Reference, Union
+from consumer.streams.avro_types import Array, AvroRecord, Dictionary, Enumeration, Fixed, Primitive, Reference, Union
 
 
 def schema(*fields: object, **more: object) -> str:
@@ -57,7 +57,7 @@ def test_names_are_full_and_mentions_refer_to_them() -> None:
     found = parse(text)
     kinds = [one.type for one in found.root.fields]
     assert found.root.name == "org.own.R"
-    assert isinstance(kinds[0], Record)
+    assert isinstance(kinds[0], AvroRecord)
     assert kinds[1:3] == [Reference("org.own.Inner")] * 2
     assert found.names["org.own.Inner"] is kinds[0]
     assert set(found.names) == {"org.own.R", "org.own.Inner", "else.Inner"}

@@ -16,7 +16,7 @@ from consumer.domain.offsets import Lease, Span
 from consumer.seal.chain import Chain
 from consumer.shape.transform import make_transformer
 from consumer.source.port import Broker, EndReached, OutOfRange, Records
-from consumer.spool.checkpoint import Basis, Progress
+from consumer.spool.checkpoint import ReadProgress, SpoolBasis
 from consumer.spool.files import PartitionSpool
 from consumer.streams.rules import Format, RowRules
 from consumer.worker.events import BatchTaken
@@ -66,7 +66,7 @@ class StreamContext:
         self.context = self.member.contexts["s"]
         self.context.broker = cast("Broker", self.orders)
         self.spool = PartitionSpool(self.disk, ONE)
-        self.spool.begin(Basis("id-1", "today", "", -1, 0), 0)
+        self.spool.begin(SpoolBasis("id-1", "today", "", -1, 0), 0)
         self.intake = Intake(self.context, LEASE, self.spool)
         self.chain = chain or Chain()
 
@@ -75,7 +75,7 @@ class StreamContext:
         return OffsetRules(self.chain, {"today": transformer, RULES.digest: transformer}, "today", transformer.columns)
 
     def open(self, position: int = 0) -> None:
-        self.spool.begin(Basis("id-1", "today", "", -1, position), position)
+        self.spool.begin(SpoolBasis("id-1", "today", "", -1, position), position)
         self.intake.open(self.offset_rules(), position)
 
     def deliver(self, event: Records | EndReached | OutOfRange) -> None:
@@ -471,7 +471,7 @@ def test_an_intake_that_was_never_opened_takes_nothing() -> None:
     context = StreamContext()
     context.receive(0)
     assert context.intake.position == 0
-    assert context.spool.progress == Progress(0)
+    assert context.spool.progress == ReadProgress(0)
     context.intake.shut()
     context.intake.hold(held=True)
     assert context.orders.given == []

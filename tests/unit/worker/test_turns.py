@@ -13,7 +13,7 @@ from datetime import date, timedelta
 import orjson
 import pytest
 
-from consumer.decode.registry import UNKNOWN, Answer, MemoryRegistry, Registry
+from consumer.decode.registry import UNKNOWN, MemoryRegistry, Registry, RegistryAnswer
 from consumer.decode.schema_lookup import SchemaLookup
 from consumer.domain.batches import RawBatch, RowTransformer, TransformedBatch, TransformOptions
 from consumer.domain.errors import TooVariousError
@@ -97,10 +97,10 @@ class HostileMember(Member):
 class Source:
     """A registry: `answer` to every question, which the test lets through one after the other."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: RegistryAnswer) -> None:
         self.answer = answer
 
-    def ask(self, schema_id: int) -> Answer:
+    def ask(self, schema_id: int) -> RegistryAnswer:
         return self.answer
 
 

@@ -26,7 +26,7 @@ from consumer.commands import main
 from consumer.commands.schema.differences import bucket_differences, registry_differences
 from consumer.commands.schema.engines import ENGINES
 from consumer.commands.schema.names import EngineName
-from consumer.commands.schema.table import DayObject, PublishedDay, Target, TypedColumn
+from consumer.commands.schema.table import DataSource, DayObject, DayToLoad, TypedColumn
 from consumer.settings.load import settings_from
 from consumer.streams.columns import ColumnKind, columns_of
 from tests.builders.loading import DAY, FIELDS, LATER, NAMES, Folder, ordered, schema_of
@@ -200,7 +200,7 @@ def test_spark_has_every_cell_and_types_that_no_cell_breaks(folder: Folder, caps
 @pytest.mark.timeout(900)
 def test_athenas_reader_has_every_cell_but_line_breaks(folder: Folder) -> None:
     pytest.importorskip("pyspark", reason="make engines brings it: 550 MB")
-    target = Target("clicks", f"file://{folder.home}", tuple(TypedColumn(name, None) for name in NAMES))
+    target = DataSource("clicks", f"file://{folder.home}", tuple(TypedColumn(name, None) for name in NAMES))
     (table,) = (one for one in ENGINES["athena"].ddl(target) if one.startswith("CREATE EXTERNAL TABLE"))
     days = ("2026-11-21", "2026-11-22")
     (rows,) = answers(
@@ -226,11 +226,13 @@ def nulls_as_text(rows: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
 # -- the others: not run -----------------------------------------------------------------------------------------------
 
 KINDS = tuple(TypedColumn(kind.value, kind) for kind in ColumnKind)
-S3 = Target("clicks", "s3://adapty-events/com.sample-app", (*KINDS, TypedColumn("id", None), TypedColumn("at", None)))
+S3 = DataSource(
+    "clicks", "s3://adapty-events/com.sample-app", (*KINDS, TypedColumn("id", None), TypedColumn("at", None))
+)
 KEY = "clicks/dt=2026-11-21/t-0-00000000000000000001.csv"
 PACKED = KEY.replace("t-0", "t-1") + ".gz"
-EMPTY = PublishedDay(DAY, 1, 0, ())
-ONE = PublishedDay(DAY, 1, 2, (DayObject(KEY, 9, ("id", "at")), DayObject(PACKED, 9, S3.names)))
+EMPTY = DayToLoad(DAY, 1, 0, ())
+ONE = DayToLoad(DAY, 1, 2, (DayObject(KEY, 9, ("id", "at")), DayObject(PACKED, 9, S3.names)))
 UNKNOWN_TO_THE_PARSER = ("CALL system.sync_partition_metadata(", "MSCK REPAIR TABLE ")
 RUN: set[EngineName] = {"postgres"}
 """Run above, and more than the parser knows."""
@@ -260,7 +262,7 @@ def test_every_engine_has_a_raw_table_a_view_and_a_load(name: EngineName) -> Non
 
 
 def test_a_store_that_is_not_awss_is_named() -> None:
-    minio = Target("clicks", "s3://days", S3.columns, "http://localhost:9000", "eu-central-1")
+    minio = DataSource("clicks", "s3://days", S3.columns, "http://localhost:9000", "eu-central-1")
     assert "ENDPOINT 'localhost:9000', URL_STYLE 'path', USE_SSL false" in "\n".join(ENGINES["duckdb"].ddl(minio))
     assert " --endpoint-url ''http://localhost:9000'' " in "\n".join(ENGINES["postgres"].load(minio, ONE))
     assert "s3('http://localhost:9000/days/clicks/dt=" in "\n".join(ENGINES["clickhouse"].load(minio, ONE))
