@@ -12,7 +12,15 @@ from confluent_kafka.schema_registry import SchemaRegistryClient, SchemaRegistry
 
 from consumer.decode.references import complete
 from consumer.decode.registry import INCOMPLETE, TOO_LARGE, UNKNOWN, RegistryAnswer
-from consumer.decode.registry_http import MOST_BYTES, BoundedClient, TooLargeError, bound, deadline, remaining
+from consumer.decode.registry_http import (
+    MOST_BYTES,
+    BoundedClient,
+    PackedError,
+    TooLargeError,
+    bound,
+    deadline,
+    remaining,
+)
 from consumer.domain.errors import TransientError
 from consumer.domain.redaction import MASK, is_secret_name
 
@@ -31,7 +39,7 @@ T = TypeVar("T")
 
 
 class _IncompleteError(Exception):
-    """A schema that a schema refers to cannot be had."""
+    """A schema, or one that it refers to, cannot be had."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +142,8 @@ class ConfluentRegistry:
             return question()
         except (TooLargeError, _IncompleteError):
             raise
+        except PackedError:
+            raise _IncompleteError from None
         except SchemaRegistryError as error:
             if error.http_status_code == NOT_FOUND and error.error_code in SPEAK_OF_SCHEMAS:
                 return None

@@ -50,6 +50,11 @@ def cutoff_to_close(chain: Chain, schedule: Schedule, now: datetime) -> date | N
     return wanted if wanted == reached and not chain.head.caught_up else None
 
 
+def seal_moment(chain: Chain, now: datetime) -> datetime:
+    """The `sealed_at` of a seal decided now, never before its predecessor's: days far ahead are taken file by file."""
+    return now if chain.empty else max(now, chain.head.sealed_at)
+
+
 @dataclass(frozen=True, slots=True)
 class SealTarget:
     """What a seal catches up to: the cutoff that was due when the log's ends were taken. E is `ends.lso`."""
@@ -164,7 +169,7 @@ def _progress_objection(at: Situation) -> Decision | None:
     closes = at.caught_up and not at.chain.empty and not at.chain.head.caught_up
     if not grows and not closes:
         return NotYet("nothing new since the last seal")
-    sealed_at = _sealed_at(at)
+    sealed_at = seal_moment(at.chain, at.now)
     due = sorted(day for day in at.dropped if due_by(day, at.cutoff, sealed_at))
     if due:
         return Reread(f"rows of {due[0]} were dropped from the spool and are due now")
@@ -183,11 +188,6 @@ def _quarantine_objection(at: Situation) -> Decision | None:
     )
 
 
-def _sealed_at(at: Situation) -> datetime:
-    # never before the predecessor's: the far-future rule of section 3 then holds file by file
-    return max(at.now, at.chain.head.sealed_at) if not at.chain.empty else at.now
-
-
 def _entry(at: Situation, held: SpooledRows) -> ObjectEntry:
     key = (
         quarantine_key(at.stream, held.day, at.partition, at.position)
@@ -200,7 +200,7 @@ def _entry(at: Situation, held: SpooledRows) -> ObjectEntry:
 
 
 def _seal(at: Situation) -> Seal:
-    sealed_at = _sealed_at(at)
+    sealed_at = seal_moment(at.chain, at.now)
     taken = [held for held in at.held if due_by(held.day, at.cutoff, sealed_at)]
     left = [held.first_offset for held in at.held if not due_by(held.day, at.cutoff, sealed_at)]
     left.extend(at.dropped.values())

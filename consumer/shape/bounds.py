@@ -20,8 +20,6 @@ MOST_EXACT = 3_000
 """Records of one batch that the exact engine judges: about a fifth of a second of ordinary ones."""
 ORDINARY = 30
 """Values of such a record; a wider one counts as several."""
-MOST_DAYS = 256
-"""Days of one batch: each is a file that is opened, appended to, and written through."""
 MOST_VALUES = 15_000_000
 """Values of one batch that the native engine goes over, with bytes or without: about a third of a second."""
 OUTPUT_OF_JSON = 40
@@ -49,12 +47,11 @@ WIDEST_TIME = 36
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What one batch may cost: bytes of rows, records of the exact engine, values that the native one meets, days."""
+    """What one batch may cost: bytes of rows, records of the exact engine, values that the native one meets."""
 
     output: int = sys.maxsize
     exact: int = sys.maxsize
     values: int = sys.maxsize
-    days: int = sys.maxsize
 
     def check_exact(self, batch: RawBatch, records: int, width: int = ORDINARY) -> None:
         """Raise TooVariousError where so many records of the batch, of so many values each, need the exact engine."""
@@ -66,11 +63,6 @@ class Bounds:
         if len(batch) * width > self.values and len(batch) > 1:
             raise TooVariousError(f"{len(batch):,} records of one batch have {width:,} values each")
 
-    def check_days(self, batch: RawBatch, days: int) -> None:
-        """Raise TooVariousError where rows of the batch are of so many days."""
-        if days > self.days and len(batch) > 1:
-            raise TooVariousError(f"{len(batch):,} records of one batch have {days:,} days")
-
     def check_output(self, batch: RawBatch, size: int) -> None:
         """Raise TooVariousError where rows of the batch have, or may have, so many bytes."""
         if size > self.output and len(batch) > 1:
@@ -78,7 +70,7 @@ class Bounds:
 
 
 UNBOUNDED = Bounds()
-TURN = Bounds(MOST_OUTPUT, MOST_EXACT, MOST_VALUES, MOST_DAYS)
+TURN = Bounds(MOST_OUTPUT, MOST_EXACT, MOST_VALUES)
 """What the worker's loop does between two looks at everything else."""
 
 

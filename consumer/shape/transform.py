@@ -125,7 +125,6 @@ class StreamTransformer:
         rows = self._one_by_one(batch, how, left)
         empty = [place for place, value in enumerate(batch.values) if value == b""]
         quarantined = dict.fromkeys(empty, EMPTY_VALUE) | split.refused | found.quarantined | rows.quarantined
-        self._bounds.check_days(batch, len(rows.days.keys() | found.days.keys()))
         days = [*_days(batch, how, found, rows), *quarantine_days(batch, how, quarantined)]
         return _transformed_batch(batch, split, found, rows, days, exact_path)
 

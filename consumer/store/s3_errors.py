@@ -59,6 +59,8 @@ OTHER_BYTES: Final = frozenset(
     {"BadDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch", "InvalidDigest", "ChecksumMismatch"}
 )
 """The store compared a checksum with the bytes that came, and they were others."""
+OTHER_BYTES_SAID: Final = re.compile(r"checksum-\w+ header is invalid", re.IGNORECASE)
+"""The same from stores that have no code of their own for it."""
 
 UNVERIFIED: Final = "CERTIFICATE_VERIFY_FAILED"
 """How OpenSSL says that it does not know who signed: no request was sent."""
@@ -148,7 +150,7 @@ def _answered(error: ClientError, call: Call, where: str) -> SinkError:
         return UnmetError(where)
     if code == "NoSuchKey" or (call is HEAD and status == HTTP_NOT_FOUND):
         return MissingKeyError(where)
-    if code in OTHER_BYTES:
+    if code in OTHER_BYTES or (status == HTTP_BAD and OTHER_BYTES_SAID.search(_said(error))):
         return OtherBytesError(f"{where}: {call.name} was refused: other bytes arrived than were sent: {_said(error)}")
     return _failed(error, call, where)
 

@@ -13,7 +13,6 @@ from consumer.domain.days import ABSURD_DAYS
 from consumer.domain.errors import PendingError, TooVariousError, TransientError
 from consumer.domain.offsets import Lease, Span
 from consumer.seal.record import Record
-from consumer.shape.bounds import MOST_DAYS
 from consumer.source.port import EndReached, OutOfRange, Records, Unreadable
 from consumer.spool.checkpoint import ReadProgress
 from consumer.spool.files import PartitionSpool, SpoolDamagedError, SpoolFullError
@@ -22,6 +21,11 @@ from consumer.worker.object_bodies import header
 from consumer.worker.offset_rules import OffsetRules
 from consumer.worker.stream_context import StreamContext
 
+MOST_DAYS = 256
+"""Days that one batch puts into the spool, quarantine included: each is a file that is opened and appended to.
+
+A batch of more is taken in halves. What makes rows has no such bound: what it makes lies in memory, day beside day.
+"""
 STALL_SECONDS = 1.0
 """How long a batch waits before it is tried again while the registry or the disk takes nothing."""
 UNREADABLE_SECONDS = 60.0

@@ -280,8 +280,7 @@ class Worker:
 
 
 def _usage(index: int, partition: Partition) -> PartitionUsage:
-    cutoff = partition.spill_cutoff()
-    due = sum(file.length for file in partition.spool.files if file.day <= cutoff)
+    due = partition.bytes_to_spill()
     return PartitionUsage(
         index=index,
         due=due,

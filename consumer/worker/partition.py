@@ -11,7 +11,7 @@ from consumer.domain.batches import RowTransformer
 from consumer.domain.errors import HaltError, HaltReason, TransientError
 from consumer.domain.offsets import Lease
 from consumer.seal.chain import Chain
-from consumer.seal.decide import cutoff_to_close
+from consumer.seal.decide import cutoff_to_close, seal_moment
 from consumer.seal.record import Record, due_by
 from consumer.seal.recover import NO_RECORD
 from consumer.source.port import EndReached, OutOfRange, Records, Unreadable
@@ -61,6 +61,11 @@ class Partition:
         """The cutoff that a spill would have now."""
         due, reached = self.context.schedule.cutoff(self.context.clock.now()), self.chain.reach.cutoff
         return due if reached is None else max(due, reached)
+
+    def bytes_to_spill(self) -> int:
+        """Bytes of rows that a spill would take now: days far ahead too, for they wait for no day."""
+        cutoff, moment = self.spill_cutoff(), seal_moment(self.chain, self.context.clock.now())
+        return sum(file.length for file in self.spool.files if due_by(file.day, cutoff, moment))
 
     def interrupted(self) -> bool:
         """Something comes before catching up: a spill, or a position that left the log."""

@@ -6,8 +6,9 @@ import gzip
 import json
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import closing, suppress
+import tracemalloc
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -74,6 +75,17 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
+
+
+@contextmanager
+def traced() -> Iterator[Callable[[], int]]:
+    """The most bytes that Python held at a time."""
+    tracemalloc.start()
+    try:
+        tracemalloc.reset_peak()
+        yield lambda: tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.fixture
@@ -232,8 +244,6 @@ def test_a_schema_that_is_none_is_unusable_in_the_end(server: Server, registry: 
 def test_an_answer_that_is_too_long_is_not_taken_whole(server: Server, registry: ConfluentRegistry) -> None:
     server.answers["/schemas/ids/3"] = (200, {"schema": PLAIN + " " * MOST_BYTES})
     assert registry.ask(3) == TOO_LARGE
-    server.answers["/schemas/ids/4"] = (500, b"x" * (MOST_BYTES + 1))
-    assert registry.ask(4) == TOO_LARGE
 
 
 def test_references_that_are_too_long_together_are_too_large(server: Server, registry: ConfluentRegistry) -> None:
@@ -244,12 +254,46 @@ def test_references_that_are_too_long_together_are_too_large(server: Server, reg
     assert registry.ask(3) == TOO_LARGE
 
 
-def test_packed_answers_are_not_unpacked(server: Server, registry: ConfluentRegistry) -> None:
-    server.answers["/schemas/ids/3"] = (200, gzip.compress(json.dumps({"schema": PLAIN}).encode()))
-    server.headers = {"Content-Encoding": "gzip"}
-    with pytest.raises(TransientError, match="packed"):
-        registry.ask(3)
+GOOD = gzip.compress(json.dumps({"schema": PLAIN}).encode())
+
+
+def test_a_packed_answer_is_unpacked_though_none_was_asked_for(server: Server, registry: ConfluentRegistry) -> None:
+    server.answers["/schemas/ids/3"] = (200, GOOD)
+    server.headers = {"Content-Encoding": "GZIP"}
+    assert registry.ask(3) == RegistryAnswer(PLAIN)
     assert server.encodings == {"identity"}
+
+
+def test_a_packed_answer_is_unpacked_within_the_bound(server: Server, registry: ConfluentRegistry) -> None:
+    """A bomb: it is the unpacked bytes that count, and no more of them are made."""
+    server.answers["/schemas/ids/3"] = (200, gzip.compress(bytes(64 * MOST_BYTES)))
+    server.headers = {"Content-Encoding": "gzip"}
+    with traced() as peak:
+        assert registry.ask(3) == TOO_LARGE
+    assert peak() < 8 * MOST_BYTES
+
+
+@pytest.mark.parametrize(
+    ("coding", "body"),
+    [("gzip", b"{}"), ("gzip", GOOD[:-9]), ("gzip", b"\x1f\x8b" + b"\xff" * 20), ("br", GOOD), ("gzip, gzip", GOOD)],
+)
+def test_an_answer_that_cannot_be_unpacked_is_unusable_in_the_end(
+    server: Server, registry: ConfluentRegistry, coding: str, body: bytes
+) -> None:
+    server.answers["/schemas/ids/3"] = (200, body)
+    server.headers = {"Content-Encoding": coding}
+    assert registry.ask(3) == INCOMPLETE
+
+
+@pytest.mark.parametrize(("coding", "body"), [("identity", b"x" * (MOST_BYTES + 1)), ("gzip", b"x"), ("br", GOOD)])
+def test_no_error_of_whatever_length_or_packing_speaks_of_a_schema(
+    server: Server, registry: ConfluentRegistry, coding: str, body: bytes
+) -> None:
+    server.headers = {"Content-Encoding": coding}
+    for status in (404, 500):
+        server.answers["/schemas/ids/4"] = (status, body)
+        with pytest.raises(TransientError, match=str(status)):
+            registry.ask(4)
 
 
 def test_a_question_has_an_end(server: Server, registry: ConfluentRegistry, monkeypatch: pytest.MonkeyPatch) -> None:

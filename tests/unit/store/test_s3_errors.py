@@ -27,6 +27,7 @@ from consumer.store.s3_errors import (
     PUT,
     Call,
     MissingKeyError,
+    OtherBytesError,
     UnmetError,
     credentials_refused,
     explain,
@@ -121,6 +122,12 @@ def test_a_store_that_takes_nothing_without_a_checksum_is_told_of_the_setting() 
     assert type(error) is TransientError
     assert 'write destination.checksums = "when_supported"' in str(error)
     assert "checksums" not in str(explain(answer(400, "InvalidRequest", "PutObject", "no"), PUT, "s3://b/k"))
+
+
+def test_a_wrong_checksum_is_known_by_what_is_said_where_there_is_no_code_for_it() -> None:
+    """As Adobe's s3mock does."""
+    said = "Value for x-amz-checksum-sha256 header is invalid."
+    assert type(explain(answer(400, "BadRequest", "PutObject", said), PUT, "s3://b/k")) is OtherBytesError
 
 
 def test_an_authority_that_is_not_known_is_told_of_the_setting() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -287,6 +288,32 @@ def test_days_far_ahead_are_sealed_before_they_are_too_many(monkeypatch: pytest.
     assert len(all_rows(world)) == 61
     assert max(len(record.objects) for record in world.chain().records) < 60
     assert [record.caught_up for record in world.chain().records].count(False) >= 1
+
+
+@pytest.mark.parametrize("closing", [False, True], ids=["nothing is due", "a day is to be closed"])
+def test_days_far_ahead_make_room_at_once_and_hold_up_nobody(world: World, *, closing: bool) -> None:
+    """Whoever stamps records absurdly fills the spool with them: no day would ever free it, a spill does."""
+    limits = Limits(100, 0)
+    if closing:
+        world.due(0)
+        member = Member(world, limits=limits).start()
+    else:
+        member = settled(world, 0, limits=limits)
+    member.broker.batch = 3
+    for serial in range(40):
+        world.write(40 + serial % 2, f"r{serial}", kind="f")
+    for serial in range(3):
+        world.write(1, f"s{serial}", partition=TWO)
+    before = world.clock.now()
+    member.until(
+        lambda: (
+            [one.intake.position for one in member.partitions().values()]
+            == [world.log(name).high for name in member.partitions()]
+            != []
+        )
+    )
+    assert world.clock.now() - before < timedelta(minutes=5), "nobody waited for a day"
+    assert sum(len(lines) for key, lines in world.objects().items() if key.startswith(("40/", "41/"))) >= 30
 
 
 @pytest.mark.parametrize(("limit", "spilled"), [(100, True), (1 << 20, False)])

@@ -22,6 +22,7 @@ from consumer.shape.bounds import MOST_EXACT, Bounds
 from consumer.shape.transform import make_transformer
 from consumer.source.port import Event, Records
 from consumer.streams.rules import Format, RowRules
+from consumer.worker.backpressure import MOST_FILES
 from tests.builders.bench import HandExecutor, Member, World
 from tests.builders.rough import SetClock
 from tests.builders.transforming import AvroText, custom, record_schema, wire
@@ -161,6 +162,14 @@ def test_days_far_ahead() -> None:
     assert longest_turn(filled(values, timestamp=253_402_300_000_000), custom([AT], "at")) < MOST_SECONDS
 
 
+def test_bad_records_of_days_without_number() -> None:
+    """B2: those of quarantine lie by the day of the record."""
+    world = World()
+    for number in range(700):
+        world.raw(b"no JSON", timestamp=number * 86_400_000 + 1_300_000_000_000)
+    assert longest_turn(world, custom([AT], "at")) < MOST_SECONDS
+
+
 def test_values_that_take_no_bytes() -> None:
     """B3: a writer's schema of thousands of null fields, many records of a few bytes."""
     fields = [AT, *({"name": f"n{number}", "type": "null"} for number in range(2_000))]
@@ -219,3 +228,9 @@ def test_the_budget_of_the_tests_is_not_looser_than_the_workers() -> None:
     assert bounds.TURN.output >= TEXT_BUDGET
     assert bounds.TURN.exact == MOST_EXACT
     assert MOST_EXACT * RECORD + bounds.TURN.output * BYTE < 0.6
+
+
+def test_letting_go_of_as_many_days_as_a_spool_has_takes_no_turn_either() -> None:
+    """A seal's files go at once, after the commit; a spill is asked for at the next look, half a second later."""
+    more_by_then = int(0.5 / APPEND)
+    assert (MOST_FILES + more_by_then) * REMOVE < 0.6
