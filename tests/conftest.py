@@ -27,6 +27,11 @@ from tests.services.toxiproxy import Proxy, ToxiproxyAddress
 
 _RUN = pytest.StashKey[shared.Run]()
 _SPARE_DETOURS = 2  # for workers that replace crashed ones
+_GIVEN_STORE = (  # taken at once: tests take the keys out of the environment
+    S3Address(os.environ["S3_ENDPOINT_URL"], os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"])
+    if os.environ.get("S3_ENDPOINT_URL")
+    else None
+)
 
 settings.register_profile("no deadline", settings.default, deadline=None)  # a busy machine is no failure
 settings.load_profile("no deadline")
@@ -104,9 +109,7 @@ def kafka() -> KafkaAddress:
 @pytest.fixture(scope="session")
 def minio() -> S3Address:
     """An S3 store for all tests: S3_ENDPOINT_URL with its AWS keys, or this run's MinIO."""
-    if given := os.environ.get("S3_ENDPOINT_URL"):
-        return S3Address(given, os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"])
-    return _or_missing(shared.minio)
+    return _GIVEN_STORE or _or_missing(shared.minio)
 
 
 @pytest.fixture(scope="session")

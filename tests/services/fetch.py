@@ -20,6 +20,9 @@ VERSITYGW = "v1.7.0"
 GOFAKES3 = "v1.2.0"
 S3PROXY = "2.6.0"
 S3RVER = "3.7.1"
+S3MOCK = "4.7.0"
+RCLONE = "v1.76.0"
+SEAWEEDFS = "v0.0.0-20261109003541-7506e5f91cd6"
 TOXIPROXY = "v2.12.0"
 COMPOSE = "v2.16.2"
 KUSTOMIZE = "v5.5.0"
@@ -66,6 +69,22 @@ def s3rver() -> Path:
     npm = ["npm", "install", "--silent", "--prefix"]
     folder = cache.once(f"s3rver-{S3RVER}", lambda folder: _run([*npm, str(folder), f"s3rver@{S3RVER}"], {}))
     return folder / "node_modules" / ".bin" / "s3rver"
+
+
+def s3mock() -> Path:
+    """The jar of Adobe's s3mock."""
+    folder = cache.once(f"s3mock-{S3MOCK}", lambda folder: _maven("s3mock", "copy", folder, S3MOCK))
+    return next(folder.glob("*.jar"))
+
+
+def rclone() -> Path:
+    """The rclone program."""
+    return _go(f"rclone-{RCLONE}", f"github.com/rclone/rclone@{RCLONE}") / "rclone"
+
+
+def seaweedfs() -> Path:
+    """The SeaweedFS program."""
+    return cache.once(f"seaweedfs-{SEAWEEDFS}", _build_seaweedfs) / "weed"
 
 
 def toxiproxy() -> Path:
@@ -165,6 +184,17 @@ def _maven(pom: str, goal: str, folder: Path, version: str = "") -> None:
 def _go(name: str, package: str) -> Path:
     go = str(_program("go"))
     return cache.once(name, lambda folder: _run([go, "install", package], {"GOBIN": str(folder), "GOFLAGS": ""}))
+
+
+def _build_seaweedfs(folder: Path) -> None:
+    """As a part of a module of ours: its own replaces others, and such a one cannot be installed by name."""
+    go, program = str(_program("go")), "github.com/seaweedfs/seaweedfs/weed"
+    for command in (
+        ["mod", "init", "example.test/weed"],
+        ["get", f"{program}@{SEAWEEDFS}"],
+        ["build", "-o", str(folder / "weed"), program],
+    ):
+        _run([go, *command], {"GOFLAGS": "-mod=mod"}, folder)
 
 
 def _unpack_crds(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """Servers that speak S3 beside MinIO: what `check` says of each stands in docs/compatibility.md."""
 
+import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -65,7 +66,51 @@ class S3Proxy(S3Server):
         return [*java, "org.gaul.s3proxy.Main", "--properties", str(file)]
 
 
-STORES: Mapping[str, type[S3Server]] = {made.name: made for made in (Moto, GoFakeS3, S3rver, S3Proxy, VersityGW)}
+class S3Mock(S3Server):
+    """Adobe's s3mock: a server in Java for tests."""
+
+    name: ClassVar[str] = "s3mock"
+    start_seconds: ClassVar[float] = 120
+
+    def command(self) -> list[str]:
+        where = [
+            f"--com.adobe.testing.s3mock.http-port={self._port}",
+            "--server.port=0",
+            f"--com.adobe.testing.s3mock.store.root={self.data}",
+        ]
+        return [str(fetch.java(_JAVA)), "-Xmx512m", "-jar", str(fetch.s3mock()), *where]
+
+
+class Rclone(S3Server):
+    """rclone over a folder: a gateway before other clouds too."""
+
+    name: ClassVar[str] = "rclone"
+
+    def command(self) -> list[str]:
+        serve = [str(fetch.rclone()), "serve", "s3", "--config", "/dev/null", "--addr", self.upstream]
+        return [*serve, "--auth-key", f"{_USER},{_PASSWORD}", str(self.data)]
+
+
+class SeaweedFS(S3Server):
+    """SeaweedFS: master, volume, filer and gateway in one process."""
+
+    name: ClassVar[str] = "seaweedfs"
+    start_seconds: ClassVar[float] = 120
+
+    def command(self) -> list[str]:
+        who = {"name": "tests", "credentials": [{"accessKey": _USER, "secretKey": _PASSWORD}], "actions": ["Admin"]}
+        users = self.folder / "users.json"
+        users.write_text(json.dumps({"identities": [who]}))
+        parts = ("master", "volume", "filer")
+        listening = [f"-{part}.port{kind}={ports.free()}" for part in parts for kind in ("", ".grpc")]
+        listening += [f"-s3.port={self._port}", f"-s3.port.grpc={ports.free()}"]
+        server = [str(fetch.seaweedfs()), "server", f"-ip={ports.HOST}", f"-ip.bind={ports.HOST}", f"-dir={self.data}"]
+        return [*server, "-filer", "-s3", f"-s3.config={users}", "-master.volumeSizeLimitMB=64", *listening]
+
+
+STORES: Mapping[str, type[S3Server]] = {
+    made.name: made for made in (Moto, GoFakeS3, S3rver, S3Proxy, VersityGW, S3Mock, Rclone, SeaweedFS)
+}
 """By their names in docs/compatibility.md."""
 
 
