@@ -112,9 +112,12 @@ def _restated(
 
 
 def values_in(path: Path) -> list[str]:
-    """One value a line; lines lose only their end, empty ones are skipped. Raises UsageError, which shows no value."""
+    """One value a line; lines lose only their end, empty ones are skipped. Raises UsageError, which shows no value.
+
+    A byte order mark, which spreadsheets write, belongs to no value.
+    """
     try:
-        lines = path.read_bytes().decode().split("\n")
+        lines = path.read_bytes().decode("utf-8-sig").split("\n")
     except OSError as error:
         raise UsageError(f"--values: {path} cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:

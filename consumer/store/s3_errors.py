@@ -67,7 +67,9 @@ UNVERIFIED: Final = "CERTIFICATE_VERIFY_FAILED"
 WANTS_CHECKSUM: Final = re.compile(r"checksum|content-?md5", re.IGNORECASE)
 """In what a store says that takes no object without: a bucket with Object Lock, by default."""
 
-HTTP_NOT_FOUND, HTTP_CONFLICT, HTTP_UNMET, HTTP_BAD = 404, 409, 412, 400
+HTTP_NOT_FOUND, HTTP_CONFLICT, HTTP_BAD = 404, 409, 400
+UNMET: Final = frozenset({412, 304})
+"""A condition did not hold. 304 is what a reader's condition gets; one store answers a writer's with it, too."""
 HTTP_UNKNOWN_CALL = 501
 
 
@@ -146,7 +148,7 @@ def _answered(error: ClientError, call: Call, where: str) -> SinkError:
         )
     if credentials_refused(error):
         return _refused(error, call, where)
-    if status == HTTP_UNMET or (call is PUT and code == "NoSuchKey"):  # If-Match where nothing is
+    if status in UNMET or (call.writes and code == "NoSuchKey"):  # If-Match where nothing is
         return UnmetError(where)
     if code == "NoSuchKey" or (call is HEAD and status == HTTP_NOT_FOUND):
         return MissingKeyError(where)

@@ -105,7 +105,15 @@ class SeaweedFS(S3Server):
         listening = [f"-{part}.port{kind}={ports.free()}" for part in parts for kind in ("", ".grpc")]
         listening += [f"-s3.port={self._port}", f"-s3.port.grpc={ports.free()}"]
         server = [str(fetch.seaweedfs()), "server", f"-ip={ports.HOST}", f"-ip.bind={ports.HOST}", f"-dir={self.data}"]
-        return [*server, "-filer", "-s3", f"-s3.config={users}", "-master.volumeSizeLimitMB=64", *listening]
+        return [
+            *server,
+            "-filer",
+            "-s3",
+            f"-s3.config={users}",
+            "-master.volumeSizeLimitMB=64",
+            "-volume.max=200",
+            *listening,
+        ]
 
 
 STORES: Mapping[str, type[S3Server]] = {

@@ -53,6 +53,7 @@ def answer(status: int, code: str, operation: str = "", message: str = "") -> Cl
         (HTTPClientError(error="broken pipe"), UnknownOutcomeError),
         (OSError("broken pipe"), UnknownOutcomeError),
         (answer(412, "PreconditionFailed"), UnmetError),
+        (answer(304, "304"), UnmetError),
         (answer(409, "ConditionalRequestConflict"), TransientError),
         (answer(501, "NotImplemented"), HaltError),
         (answer(404, "NoSuchBucket"), HaltError),
@@ -79,8 +80,9 @@ def test_what_changes_nothing_is_never_of_unknown_outcome(error: Exception, call
     assert type(explain(error, call, "s3://b/k")) is TransientError
 
 
-def test_a_replacement_of_what_is_gone_is_unmet() -> None:
-    assert type(explain(answer(404, "NoSuchKey"), PUT, "s3://b/k")) is UnmetError
+@pytest.mark.parametrize("call", [PUT, COMPLETE])
+def test_a_replacement_of_what_is_gone_is_unmet(call: Call) -> None:
+    assert type(explain(answer(404, "NoSuchKey"), call, "s3://b/k")) is UnmetError
 
 
 @pytest.mark.parametrize(("error", "call"), [(answer(404, "NoSuchKey"), GET), (answer(404, "404"), HEAD)])
