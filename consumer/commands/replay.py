@@ -13,7 +13,7 @@ from typing import Any
 import typer
 
 from consumer.commands.arguments import day_of
-from consumer.commands.output import print_json, print_table, size_text
+from consumer.commands.output import print_json, print_table, say, size_text
 from consumer.commands.reading import telling
 from consumer.commands.retry import RetryBudget
 from consumer.commands.wiring import replace_services_of
@@ -85,7 +85,7 @@ def undo_replacement(
     if as_json:
         print_json(undo_document(stream.name, n, plan, done))
     elif done is not None:
-        typer.echo(f"done: undo {done.n} of {stream.name} put {len(done.objects)} objects back")
+        say(f"done: undo {done.n} of {stream.name} put {len(done.objects)} objects back")
 
 
 # -- what is asked for -----------------------------------------------------------------------------------------------
@@ -184,20 +184,20 @@ def plan_document(plan: Plan, resumed: Replacement | None, done: Sequence[Replac
 def show_plan(plan: Plan, resumed: Replacement | None) -> None:
     """The plan for people. Shows no cell."""
     if resumed is not None:
-        typer.echo(f"finished {resumed.kind} {resumed.n} of {plan.stream}, which was half done")
+        say(f"finished {resumed.kind} {resumed.n} of {plan.stream}, which was half done")
     days = f"{plan.stream}: {plan.first} to {plan.last}, by the settings {plan.settings}"
     if not plan.objects:
-        typer.echo(f"{days}: nothing would change, {plan.unchanged} objects stay as they are")
+        say(f"{days}: nothing would change, {plan.unchanged} objects stay as they are")
     else:
-        typer.echo(f"{days}: {len(plan.objects)} objects to put, {plan.unchanged} stay as they are")
+        say(f"{days}: {len(plan.objects)} objects to put, {plan.unchanged} stay as they are")
         print_table(
             HEADS,
             [_line(*group, kept=plan.kept_old) for group in _groups(plan).items()],
             ("partition", "before", "after"),
         )
-        typer.echo(f"old bodies to keep: {size_text(plan.kept_bytes)}")
+        say(f"old bodies to keep: {size_text(plan.kept_bytes)}")
     if plan.skipped:
-        typer.echo(f"left out, because Kafka has lost records of them: {', '.join(map(str, plan.skipped))}")
+        say(f"left out, because Kafka has lost records of them: {', '.join(map(str, plan.skipped))}")
 
 
 def _line(place: tuple[date, int], objects: Sequence[ObjectPlan], *, kept: bool) -> tuple[object, ...]:
@@ -225,14 +225,14 @@ def show_done(plan: Plan, done: Sequence[Replacement]) -> None:
     for record in done:
         undo = f"; adapty-sink replay --undo {record.n} --stream {plan.stream} puts the old bodies back"
         undo = undo if record.kind is ReplacementKind.REPLAY else ""
-        typer.echo(f"done: {record.kind} {record.n}, {len(record.objects)} objects of {len(record.days)} days{undo}")
+        say(f"done: {record.kind} {record.n}, {len(record.objects)} objects of {len(record.days)} days{undo}")
 
 
 def show_undo(plan: UndoPlan) -> None:
     """The plan of an undo for people."""
     before, after = plan.rows
     undone = plan.undone
-    typer.echo(
+    say(
         f"{undone.kind} {undone.n} of {undone.stream}, days {undone.days[0]} to {undone.days[-1]}: {len(plan.objects)}"
         f" objects to put back ({plan.emptied} of them were added and become empty), {before:,} -> {after:,} rows"
     )

@@ -7,9 +7,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
-import typer
-
-from consumer.commands.output import print_json
+from consumer.commands.output import print_json, say
 from consumer.commands.replay import (
     chosen,
     confirmed,
@@ -51,7 +49,7 @@ def rewrite(
             if stream.rules.privacy.columns:
                 found.append(_restated(services, scope, None, dry_run=dry_run, yes=yes, as_json=as_json))
             elif not as_json:
-                typer.echo(f"{stream.name}: the settings have no privacy rules for it, nothing would change")
+                say(f"{stream.name}: the settings have no privacy rules for it, nothing would change")
     if as_json:
         print_json({"streams": found})
 
@@ -151,17 +149,17 @@ def _all_days(services: Services) -> Scope | None:
 
 def _show_left(left: Leftovers, stream: StreamSettings, settings: Settings) -> None:
     """What the command may not delete: the operator has to."""
-    typer.echo(f"what may still hold these persons, and is yours to delete ({stream.name}):")
+    say(f"what may still hold these persons, and is yours to delete ({stream.name}):")
     named: list[tuple[str, Sequence[str]]] = [
         ("old bodies that replacements kept", left.kept),
         ("exports", left.exports),
         ("quarantine", left.quarantine),
     ]
     for what, keys in named:
-        typer.echo(f"  {what}: {len(keys) or 'none'}")
+        say(f"  {what}: {len(keys) or 'none'}")
         for key in keys:
-            typer.echo(f"    {key}")
+            say(f"    {key}")
     if left.versioned:
-        typer.echo("  noncurrent versions of the objects that were replaced: the bucket keeps versions")
-    typer.echo(f"  spool: {settings.spool.directory} of each worker, until its days are sealed")
-    typer.echo(f"  Kafka: topic {stream.topic}, until retention")
+        say("  noncurrent versions of the objects that were replaced: the bucket keeps versions")
+    say(f"  spool: {settings.spool.directory} of each worker, until its days are sealed")
+    say(f"  Kafka: topic {stream.topic}, until retention")

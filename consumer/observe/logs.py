@@ -16,7 +16,7 @@ from typing import TextIO
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from consumer.domain.redaction import MASK, is_secret_name, without_secrets
+from consumer.domain.redaction import MASK, is_secret_name, visible, without_secrets
 
 LONGEST_TEXT = 2000
 LONGEST_TRACE = 20_000
@@ -92,19 +92,19 @@ def _clean(name: str, value: object, depth: int = 0) -> object:
     if name.lower() in _PAYLOAD_KEYS or depth > _DEEPEST:
         return MASK
     if isinstance(value, Mapping):
-        return {str(key): _clean(str(key), item, depth + 1) for key, item in value.items()}
+        return {visible(str(key)): _clean(str(key), item, depth + 1) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
         return [_clean(name, item, depth + 1) for item in value]
     return _shown(value, LONGEST_TRACE if name == "exception" else LONGEST_TEXT)
 
 
 def _shown(value: object, longest: int) -> str:
-    """Text, cut; of bytes the size, and of objects that have no text of their own, only the type."""
+    """Text, cut, with control characters made visible; of bytes the size, of objects without a text only the type."""
     if isinstance(value, (bytes, bytearray, memoryview)):
         return f"<{len(value)} bytes>"
     if type(value).__str__ is object.__str__:
         return f"<{type(value).__name__}>"
-    text = without_secrets(str(value)).encode("utf-8", "replace").decode()
+    text = visible(without_secrets(str(value)).encode("utf-8", "replace").decode())
     return text if len(text) <= longest else f"{text[:longest]}..."
 
 

@@ -10,7 +10,7 @@ import typer
 
 from consumer.commands.arguments import day_of, streams_of
 from consumer.commands.exit_codes import ExitCode
-from consumer.commands.output import print_json, print_table
+from consumer.commands.output import print_json, print_table, say
 from consumer.commands.retry import RetryBudget
 from consumer.commands.schema.differences import bucket_differences, newest_schema, registry_differences
 from consumer.commands.schema.engines import ENGINES
@@ -168,12 +168,12 @@ def _print_differences(found: Mapping[str, Sequence[str]], *, as_json: bool) -> 
         return
     for name, lines in found.items():
         for line in lines or ("no differences",):
-            typer.echo(f"{name}: {line}")
+            say(f"{name}: {line}")
 
 
 def _print_columns(known: Sequence[Known]) -> None:
     for one in known:
-        typer.echo(f"{one.stream.name}: {len(one.names)} columns, {object_url(one.store.location, one.stream.name)}")
+        say(f"{one.stream.name}: {len(one.names)} columns, {object_url(one.store.location, one.stream.name)}")
         rows = [
             (column["name"], column["kind"], ", ".join(column["sources"]), column["privacy"], column["since"])
             for column in one.columns()

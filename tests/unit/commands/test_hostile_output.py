@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from consumer.commands import output
 from consumer.commands.output import print_table, say
 from consumer.domain.redaction import MASK, visible, without_userinfo
 
@@ -16,6 +19,15 @@ def test_control_characters_are_made_visible(capsys: pytest.CaptureFixture[str])
     assert r"\x1b[2Jgone" in out
     assert not set(out) & {"\x1b", "\x07", "\x9b", "\u202e", "\x7f"}
     assert visible("two\nlines\tand a täb") == "two\nlines\tand a täb"
+
+
+def test_commands_print_through_one_place() -> None:
+    """Else a name could reach the terminal as it is. The others print what is ours, or what programs read."""
+    commands = Path(output.__file__).parent
+    direct = {
+        path.relative_to(commands).as_posix() for path in commands.rglob("*.py") if "typer.echo(" in path.read_text()
+    }
+    assert direct == {"output.py", "main.py", "demo/command.py", "schema/command.py"}
 
 
 @pytest.mark.parametrize(

@@ -179,6 +179,17 @@ def test_other_values_are_shown_as_text(out: io.StringIO) -> None:
     out.getvalue().encode()
 
 
+@pytest.mark.parametrize("form", [LogFormat.JSON, LogFormat.CONSOLE])
+def test_what_strangers_named_does_not_steer_a_terminal(form: LogFormat) -> None:
+    out = Terminal()
+    set_up_logs(form, LogLevel.INFO, out)
+    structlog.get_logger().info("strange", where="\x1b]0;x\x07", what={"\x9b31m": "\u202eabc"})
+    shown = out.getvalue()
+    assert "x1b]0;x" in shown
+    assert not {"\x07", "\x9b", "\u202e"} & set(shown)
+    assert "\x1b]0" not in shown
+
+
 def test_a_traceback_names_the_error_without_local_variables(out: io.StringIO) -> None:
     hidden_local = SECRET
     try:
