@@ -33,11 +33,11 @@ fetch: setup ## the servers of the tests, into the user's cache folder; says whi
 	-$(BIN)/python -m tests.services fetch
 
 test: setup fetch ## every test; ARGS='-k name' for some. A server that cannot be had is a skip
-	$(BIN)/pytest -n 4 --dist worksteal $(ARGS)
+	$(BIN)/pytest -n auto --dist worksteal $(ARGS)
 
 coverage: setup fetch ## the unit, fuzz and contract tests, and how much of the branches they take
 	rm -f .coverage .coverage.*
-	$(BIN)/coverage run -m pytest -n 4 --dist worksteal tests/unit tests/fuzz tests/contract $(ARGS)
+	$(BIN)/coverage run -m pytest -n auto --dist worksteal tests/unit tests/fuzz tests/contract $(ARGS)
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report
 

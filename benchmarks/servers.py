@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.services.kafka import Kafka, KafkaAddress
+from tests.services.kafka import STEADY, Kafka, KafkaAddress
 from tests.services.s3 import REGION, MinIO, S3Address
 
 FROM_ENVIRONMENT = ("KAFKA_BOOTSTRAP_SERVERS", "S3_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
@@ -33,6 +33,6 @@ def servers() -> Iterator[Servers]:
         return
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="adapty-sink-bench-")))
-        kafka = stack.enter_context(Kafka(folder / "kafka"))
+        kafka = stack.enter_context(Kafka(folder / "kafka", jvm=STEADY))
         store_server = stack.enter_context(MinIO(folder / "minio"))
         yield Servers(kafka.address, store_server.address)

@@ -26,6 +26,8 @@ from tests.services.s3 import MinIO, S3Address, VersityGW, unique_bucket
 from tests.services.toxiproxy import Proxy, ToxiproxyAddress
 
 _RUN = pytest.StashKey[shared.Run]()
+_COMPUTING = {"unit", "fuzz", "simulation"}
+"""The folders whose tests wait for nobody: each further worker only imports the same once more."""
 _SPARE_DETOURS = 2  # for workers that replace crashed ones
 _GIVEN_STORE = (  # taken at once: tests take the keys out of the environment
     S3Address(os.environ["S3_ENDPOINT_URL"], os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"])
@@ -90,6 +92,14 @@ def pytest_configure(config: pytest.Config) -> None:
     """The process that runs the workers (or all tests itself) owns the shared servers."""
     if not hasattr(config, "workerinput"):
         config.stash[_RUN] = shared.Run()
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """For `-n auto`: one for each processor; where tests wait for servers twice as many, up to eight."""
+    processors = os.cpu_count() or 1
+    if all(_COMPUTING & set(Path(argument.partition("::")[0]).parts) for argument in config.args):
+        return processors
+    return max(processors, min(2 * processors, 8))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -3,10 +3,12 @@
 import shlex
 import subprocess
 import time
-from collections.abc import Mapping
+from base64 import urlsafe_b64encode
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import copyfile
 from typing import ClassVar, Self
 from uuid import uuid4
 
@@ -14,7 +16,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from tests.services import fetch, ports
+from tests.services import cache, fetch, ports
 from tests.services.errors import ServerError
 from tests.services.process import Server
 
@@ -22,9 +24,12 @@ _JAVA = 17
 _CLUSTER = "adapty-sink-tests-0000"  # 22 characters of base64url, as the format tool wants
 _QUIET = {"log_level": 0, "socket.connection.setup.timeout.ms": 1000}  # a broker that is still coming up is no news
 
-_LARGE = ("-Xmx1g", "-Xms256m", "-XX:+UseG1GC")
-_SMALL = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
-"""Starts with half the processor time."""
+STEADY = ("-Xmx1g", "-Xms256m", "-XX:+UseG1GC")
+"""Of a JVM that is measured: it takes its time to compile well."""
+_LARGE = ("-Xmx1g", "-Xms256m", *fetch.QUICK_JAVA)
+_SMALL = ("-Xmx256m", *fetch.QUICK_JAVA)
+_FEATURES = "bootstrap.checkpoint"
+"""The file of a new broker's folder that says which features the release has."""
 _KEEPER_CLASS = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
 RELEASE = tuple(int(part) for part in fetch.KAFKA.split(".")[:2])
 """What KAFKA_VERSION says."""
@@ -124,7 +129,7 @@ def _has_leaders(admin: AdminClient, name: str, partitions: int) -> bool:
 class Kafka(Server):
     """One broker. `extra` are server properties; `listeners` names further listeners with their security protocol.
 
-    `quorum` has the address of each controller of a cluster by its node; empty: it is alone.
+    `quorum` has the address of each controller of a cluster by its node; empty: it is alone. `jvm`: its Java options.
     """
 
     name: ClassVar[str] = "kafka"
@@ -139,9 +144,11 @@ class Kafka(Server):
         detours: int = 0,
         node: int = 1,
         quorum: Mapping[int, str] | None = None,
+        jvm: Sequence[str] = _LARGE,
     ) -> None:
         super().__init__(folder)
         self.node = node
+        self._jvm = jvm
         self._quorum = dict(quorum or {})
         self._extra = dict(extra or {})
         self._protocols = {
@@ -152,6 +159,8 @@ class Kafka(Server):
         self._ports = {name: ports.free() for name in (*self._protocols, "CONTROLLER")}
         if self._quorum:
             self._ports["CONTROLLER"] = int(self._quorum[node].rpartition(":")[2])
+        else:
+            self._quorum[node] = self.listener("CONTROLLER")
         self._detours = {f"DETOUR{n}": ports.free() for n in range(detours)}
 
     @property
@@ -183,12 +192,11 @@ class Kafka(Server):
         properties.write_text("".join(f"{key}={value}\n" for key, value in self.properties().items()))
         jars = f"{fetch.kafka()}/*"
         java = str(fetch.java(_JAVA))
-        broker = [java, *(_SMALL if self._quorum else _LARGE), "-cp", jars, "kafka.Kafka", str(properties)]
+        broker = [java, *self._jvm, "-cp", jars, "kafka.Kafka", str(properties)]
         if _KEEPER_BESIDE:
             return self._beside_a_keeper(broker, [java, "-Xmx256m", "-cp", jars, _KEEPER_CLASS])
-        if not (self.folder / "data" / "meta.properties").exists():
-            tool = [java, *_SMALL, "-cp", jars, "kafka.tools.StorageTool", "format", "-t", _CLUSTER]
-            _format([*tool, *([] if self._quorum else ["--standalone"]), "-c", str(properties)])
+        if not (data := self.folder / "data").exists():
+            _format(data, self.node)
         return broker
 
     def _beside_a_keeper(self, broker: list[str], keeper: list[str]) -> list[str]:
@@ -232,15 +240,10 @@ class Kafka(Server):
         """What it is, and who the controllers are."""
         if _KEEPER_BESIDE:
             return {"broker.id": str(self.node), "zookeeper.connect": self.listener("CONTROLLER")}
-        voters = ",".join(f"{node}@{address}" for node, address in self._quorum.items())
         return {
             "process.roles": "broker,controller",
             "node.id": str(self.node),
-            **(
-                {"controller.quorum.voters": voters}
-                if voters
-                else {"controller.quorum.bootstrap.servers": self.listener("CONTROLLER")}
-            ),
+            "controller.quorum.voters": ",".join(f"{node}@{address}" for node, address in self._quorum.items()),
             "controller.listener.names": "CONTROLLER",
         }
 
@@ -256,7 +259,9 @@ class KafkaCluster:
 
     def __init__(self, folder: Path) -> None:
         quorum = {node: f"{ports.HOST}:{ports.free()}" for node in (1, 2, 3)}
-        self.brokers = [_Member(folder / f"kafka-{node}", extra=_SAFE, node=node, quorum=quorum) for node in quorum]
+        self.brokers = [
+            _Member(folder / f"kafka-{node}", extra=_SAFE, node=node, quorum=quorum, jvm=_SMALL) for node in quorum
+        ]
 
     @property
     def address(self) -> KafkaAddress:
@@ -316,7 +321,26 @@ def secure_properties(store: Path, trusted: Path, passwords: Mapping[str, str]) 
     }
 
 
-def _format(command: list[str]) -> None:
+def _format(data: Path, node: int) -> None:
+    """Make a broker's folder as the format tool does, from one that it made for this release."""
+    template = cache.once(f"kafka-format-{fetch.KAFKA}", _run_format_tool)
+    data.mkdir()
+    copyfile(template / "data" / _FEATURES, data / _FEATURES)
+    directory = urlsafe_b64encode(uuid4().bytes).decode().rstrip("=")
+    said = {"version": "1", "cluster.id": _CLUSTER, "node.id": str(node), "directory.id": directory}
+    (data / "meta.properties").write_text("".join(f"{key}={value}\n" for key, value in said.items()))
+
+
+def _run_format_tool(folder: Path) -> None:
+    """A formatted folder: what it holds of the release's features is the same for every broker."""
+    properties = folder / "server.properties"
+    properties.write_text(
+        f"process.roles=broker,controller\nnode.id=1\nlog.dirs={folder / 'data'}\n"
+        f"listeners=PLAINTEXT://{ports.HOST}:1,CONTROLLER://{ports.HOST}:2\ncontroller.listener.names=CONTROLLER\n"
+        f"controller.quorum.voters=1@{ports.HOST}:2\n"
+    )
+    tool = [str(fetch.java(_JAVA)), *_SMALL, "-cp", f"{fetch.kafka()}/*", "kafka.tools.StorageTool", "format"]
+    command = [*tool, "-t", _CLUSTER, "-c", str(properties)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     if done.returncode:
         raise ServerError(f"kafka: its folder could not be formatted: {done.stdout[-2000:]}{done.stderr[-2000:]}")

@@ -62,7 +62,7 @@ class S3Proxy(S3Server):
             "jclouds.credential": "unused",
         }
         file.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
-        java = [str(fetch.java(_JAVA)), "-Xmx512m", "-cp", f"{fetch.s3proxy()}/*"]
+        java = [str(fetch.java(_JAVA)), *fetch.QUICK_JAVA, "-Xmx512m", "-cp", f"{fetch.s3proxy()}/*"]
         return [*java, "org.gaul.s3proxy.Main", "--properties", str(file)]
 
 

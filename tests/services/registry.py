@@ -32,7 +32,13 @@ class Registry(Server):
 
     def command(self) -> list[str]:
         """The registry with its store in memory."""
-        return [str(fetch.java(_JAVA)), "-Xmx512m", "-jar", str(fetch.registry() / "quarkus-run.jar")]
+        return [
+            str(fetch.java(_JAVA)),
+            *fetch.QUICK_JAVA,
+            "-Xmx512m",
+            "-jar",
+            str(fetch.registry() / "quarkus-run.jar"),
+        ]
 
     def environment(self) -> dict[str, str]:
         """Where it listens."""
