@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from typer.main import get_command
+
 from consumer.commands import main
 from consumer.commands.command_line import Command, Parameter, command_line
 from consumer.commands.exit_codes import MEANINGS
@@ -25,7 +27,7 @@ What stands before the command holds for every command; all but `demo` and `comp
 
 def page() -> str:
     """The text of docs/commands.md."""
-    first, *others = command_line(main.build_app(main.COMMANDS))
+    first, *others = command_line(get_command(main.build_app(main.COMMANDS)))
     parts = [HEAD, _table(first)]
     parts += [
         f"## `{command.name}`\n\n{_usage(command)}\n\n{_prose(command)}\n\n{_table(command)}" for command in others

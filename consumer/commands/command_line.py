@@ -7,9 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-import typer
-from typer.main import get_command
-
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
@@ -53,9 +50,8 @@ class Command:
 HELP = Parameter(("--help",), None, (), False, "Show this message and exit.", None, True, False)  # noqa: FBT003 - one constant
 
 
-def command_line(app: typer.Typer) -> tuple[Command, ...]:
-    """What stands before a command, then every command in the order of --help."""
-    group: Any = get_command(app)
+def command_line(group: Any) -> tuple[Command, ...]:
+    """What stands before a command, then every command in the order of --help. `group` is typer's of them all."""
     return (_command("", group), *(_command(name, found) for name, found in group.commands.items()))
 
 

@@ -1,10 +1,8 @@
 """`adapty-sink`: every command with its options. What a command needs is imported when it runs, and nowhere else late.
 
-So `--help`, `--version` and `completion` load no client of Kafka or S3. `docs/commands.md` is made
-from these signatures.
+So `--help`, `--version` and `completion` load no client of Kafka or S3. `docs/commands.md` is made from these
+signatures. Annotations are not postponed here: typer would evaluate each of them four times.
 """
-
-from __future__ import annotations
 
 import os
 import sys
@@ -395,6 +393,7 @@ def _demo(
 
 
 def _completion(
+    context: typer.Context,
     shell: Annotated[Literal["bash", "zsh", "fish"], typer.Argument(metavar="SHELL", help="bash, zsh or fish.")],
 ) -> None:
     """Print the script that lets this shell complete commands and options. Changes nothing.
@@ -404,7 +403,7 @@ def _completion(
     from consumer.commands.command_line import command_line
     from consumer.commands.completion import script
 
-    typer.echo(script(command_line(build_app(COMMANDS)), shell), nl=False)
+    typer.echo(script(command_line(context.find_root().command), shell), nl=False)
 
 
 COMMANDS: Mapping[str, Callable[..., None]] = {

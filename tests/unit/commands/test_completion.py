@@ -7,12 +7,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
 from consumer.commands import main
 from consumer.commands.command_line import command_line
 from consumer.commands.completion import SHELLS, script
 
-LINE = command_line(main.build_app(main.COMMANDS))
+LINE = command_line(get_command(main.build_app(main.COMMANDS)))
 
 BASH = """
 source "$1"
