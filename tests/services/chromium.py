@@ -117,6 +117,7 @@ def browser(folder: Path) -> Iterator[Page]:
         process = subprocess.Popen(
             [sys.executable, "-c", _START, str(to_read), str(from_write), *program],
             pass_fds=(to_read, from_write),
+            env={**os.environ, "TMPDIR": str(folder)},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

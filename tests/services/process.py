@@ -49,6 +49,10 @@ class Server(ABC):
         """Variables on top of this process's own."""
         return {}
 
+    def _temporary(self) -> dict[str, str]:
+        """What it leaves when it is killed goes with its folder."""
+        return {"TMPDIR": str(self.folder), "JAVA_TOOL_OPTIONS": f"-Djava.io.tmpdir={self.folder}"}
+
     @property
     def pid(self) -> int:
         """The process, which is also its group."""
@@ -65,7 +69,7 @@ class Server(ABC):
             self._process = subprocess.Popen(
                 command,
                 cwd=self.folder,
-                env={**os.environ, **self.environment()},
+                env={**os.environ, **self._temporary(), **self.environment()},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
