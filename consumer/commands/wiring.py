@@ -19,6 +19,7 @@ from consumer.domain.backoff import Ask
 from consumer.domain.batches import RowTransformer
 from consumer.domain.clock import Clock, SystemClock
 from consumer.domain.offsets import TopicPartition
+from consumer.replace.bodies import remove_abandoned
 from consumer.replace.services import Services
 from consumer.seal.decide import Schedule
 from consumer.seal.inspection import Outside
@@ -128,10 +129,17 @@ class Ports:
             self.disk.close()
 
 
+def spool_of(directory: Path) -> LocalDisk:
+    """The spool, without what crashed runs left there. Raises UsageError where another worker has it."""
+    disk = LocalDisk(directory)
+    remove_leftovers(directory)  # the lock is ours: nobody packs there
+    remove_abandoned(directory)  # replacements run beside us, each with a lock of its own
+    return disk
+
+
 def ports_of(settings: Settings, *, static: bool) -> Ports:
     """The real ports. Raises UsageError where the spool is in use or an option is unknown."""
-    disk = LocalDisk(settings.spool.directory)
-    remove_leftovers(settings.spool.directory)  # the lock is ours: nobody packs there
+    disk = spool_of(settings.spool.directory)
     return Ports(
         broker=KafkaBroker(settings.kafka, static=static),
         admin=KafkaAdmin(settings.kafka),

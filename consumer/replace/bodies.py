@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from consumer.domain.compression import compression_of
@@ -29,10 +29,8 @@ def working_folder(spool: Path) -> Iterator[Path]:
     with local_disk(f"write into {spool}"):
         spool.mkdir(parents=True, exist_ok=True, mode=0o700)
         claim(spool)
-        remove_leftovers(spool)
-        folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=spool))
-        lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        remove_abandoned(spool)
+        folder, lock = _locked_folder(spool)
     try:
         yield folder
     finally:
@@ -40,20 +38,41 @@ def working_folder(spool: Path) -> Iterator[Path]:
         os.close(lock)
 
 
-def remove_leftovers(spool: Path) -> None:
-    """Remove the working folders of runs that crashed. Raises TransientError where the disk fails."""
+def _locked_folder(spool: Path) -> tuple[Path, int]:
+    """A new folder and its lock. Until that is held, another process may take the folder for one left by a crash."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=spool))
+        if (lock := _lock(folder)) is None:
+            continue
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(lock), (folder / LOCK).stat()):
+                return folder, lock
+        os.close(lock)
+
+
+def _lock(folder: Path) -> int | None:
+    """The lock of a working folder; None where another process holds it, or there is no such folder any more."""
+    try:
+        lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        return None
+    return lock
+
+
+def remove_abandoned(spool: Path) -> None:
+    """Remove the working folders of runs that crashed; whoever lives holds the lock in its own.
+
+    Raises TransientError where the disk fails.
+    """
     with local_disk(f"remove old files from {spool}"):
         for folder in spool.glob(f"{PREFIX}*"):
-            try:
-                lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
-            except OSError:  # it is going away just now
-                continue
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if (lock := _lock(folder)) is not None:
                 shutil.rmtree(folder, ignore_errors=True)
-            except BlockingIOError:  # its process lives
-                pass
-            finally:
                 os.close(lock)
 
 

@@ -12,7 +12,7 @@ from typing import Literal
 from consumer.domain.days import days_between
 from consumer.domain.errors import RefusedError
 from consumer.domain.offsets import Span
-from consumer.replace.bodies import Bodies, remove_leftovers, working_folder
+from consumer.replace.bodies import Bodies, remove_abandoned, working_folder
 from consumer.replace.plan import (
     ObjectPlan,
     Plan,
@@ -58,7 +58,7 @@ class Replay:
     def resume(self) -> Replacement | None:
         """Finish what this very command left half done, by the record's own settings; None where nothing was."""
         services = self._services
-        remove_leftovers(services.folder)
+        remove_abandoned(services.folder)
         days = list(days_between(self._scope.first, self._scope.last))
         for record in services.ask(services.log.read).touching(days, self._scope.partitions):
             if finished(services, record):

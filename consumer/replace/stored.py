@@ -11,7 +11,7 @@ from pathlib import Path
 from consumer.domain.days import days_between
 from consumer.domain.errors import RefusedError
 from consumer.replace.basis import erasures
-from consumer.replace.bodies import Bodies, remove_leftovers, working_folder
+from consumer.replace.bodies import Bodies, remove_abandoned, working_folder
 from consumer.replace.partition_view import views_of
 from consumer.replace.plan import ObjectPlan, Plan, batches_of
 from consumer.replace.protocol import finish, finished, former_of, record_new, refuse_overlap, stands
@@ -42,7 +42,7 @@ class Restatement:
     def resume(self) -> Replacement | None:
         """Finish what this very command left half done, by the record's own settings; None where nothing was."""
         services = self._services
-        remove_leftovers(services.folder)
+        remove_abandoned(services.folder)
         found = services.ask(services.log.read)
         days = list(days_between(self._scope.first, self._scope.last))
         for record in found.touching(days, self._scope.partitions):

@@ -7,6 +7,7 @@ from typing import BinaryIO
 
 from consumer.domain.compression import compression_of
 from consumer.domain.errors import RefusedError, UsageError
+from consumer.replace.bodies import remove_abandoned
 from consumer.replace.protocol import finish, finished, former_of, record_new, refuse_overlap
 from consumer.replace.services import Services
 from consumer.seal.keys import kept_key
@@ -46,6 +47,7 @@ class Undo:
     def resume(self) -> Replacement | None:
         """Finish an undo of this replacement that is half done; one that is done already is returned as it is."""
         services = self._services
+        remove_abandoned(services.folder)
         found = services.ask(services.log.read)
         undone = found.records[self._n] if self._n < len(found.records) else None
         for record in reversed(found.records):

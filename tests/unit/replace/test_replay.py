@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,9 +13,10 @@ import pytest
 
 from consumer.domain.errors import HaltError, HaltReason, RefusedError, UsageError
 from consumer.domain.offsets import TopicPartition
-from consumer.replace.bodies import working_folder
+from consumer.replace.bodies import LOCK, working_folder
 from consumer.replace.replay import Replay
 from consumer.replace.services import Scope
+from consumer.replace.undo import Undo
 from consumer.seal.keys import kept_key
 from consumer.seal.replacements.log import ReplacementLog
 from consumer.spool.mark import MARK, claim
@@ -291,6 +294,37 @@ def test_what_a_crash_left_on_the_disk_goes_even_where_nothing_else_was_left(tmp
     left.mkdir()
     assert one.work(1, 2).resume() is None
     assert not left.exists()
+    left.mkdir()
+    assert Undo(one.services(), 0).resume() is None
+    assert not left.exists()
+
+
+@pytest.mark.parametrize("moment", ["before the lock", "while it is removed", "after that"])
+def test_a_folder_taken_for_one_left_by_a_crash_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """Another process comes between the folder and its lock, once."""
+    flock, taken, held = fcntl.flock, list[Path](), list[int]()
+
+    def another(lock: int, how: int) -> None:
+        if not taken:
+            (folder,) = tmp_path.glob("replacement-*")
+            taken.append(folder)
+            held.append(os.open(folder / LOCK, os.O_RDWR))
+            flock(held[0], how)
+            if moment != "before the lock":
+                (folder / LOCK).unlink()
+                folder.rmdir()
+            if moment == "after that":
+                os.close(held.pop())
+        flock(lock, how)
+
+    monkeypatch.setattr(fcntl, "flock", another)
+    with working_folder(tmp_path) as folder:
+        assert folder != taken[0]
+        assert (folder / LOCK).exists()
+    for one in held:
+        os.close(one)
 
 
 # Crashes
