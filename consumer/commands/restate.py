@@ -141,9 +141,10 @@ def _erasure(settings: Settings, stream: StreamSettings, column: str, mode: str,
 
 
 def _all_days(services: Services) -> Scope | None:
-    days: set[date] = {
-        entry.day for chain in services.chains().values() for record in chain.records for entry in record.objects
-    }
+    """From the first to the last day that seals or replacements have written objects of."""
+    sealed = (record for chain in services.chains().values() for record in chain.records)
+    days: set[date] = {entry.day for record in sealed for entry in record.objects}
+    days.update(day for record in services.ask(services.log.read).records for day in record.days)
     return Scope(min(days), max(days)) if days else None
 
 

@@ -39,7 +39,5 @@ def day_of_millis(millis: int) -> date:
 
 def days_between(first: date, last: date) -> Iterator[date]:
     """Every day from `first` to `last`, both included."""
-    day = first
-    while day <= last:
-        yield day
-        day += ONE_DAY
+    for number in range((last - first).days + 1):
+        yield first + timedelta(days=number)

@@ -96,7 +96,9 @@ class RecordedOffsets:
 
     def _since(self, day: date) -> datetime:
         """Records stamped before this have no row of `day`: a row's day is its record's day + 1 at most."""
-        return midnight(day if self._services.today.day_by is DayBy.RECORD else day - ONE_DAY)
+        if self._services.today.day_by is DayBy.RECORD:
+            return max(midnight(day), EPOCH)
+        return max(midnight(day), EPOCH + ONE_DAY) - ONE_DAY
 
     def gone(self, partitions: list[RecordedPartition]) -> list[date]:
         """The days asked for of which the log has lost records."""
@@ -108,8 +110,9 @@ class RecordedOffsets:
             return
         first = self._services.ask(lambda: admin.offset_at(view.partition, EPOCH))
         for day in days_between(view.scope.first, view.scope.last):
-            if self._services.ask(partial(admin.offset_at, view.partition, self._since(day))) == first:
-                yield day
+            if self._services.ask(partial(admin.offset_at, view.partition, self._since(day))) != first:
+                return  # nor are later days
+            yield day
 
     # -- what becomes of them ----------------------------------------------------------------------------------------
 

@@ -45,7 +45,10 @@ class Undo:
         self._n = n
 
     def resume(self) -> Replacement | None:
-        """Finish an undo of this replacement that is half done; one that is done already is returned as it is."""
+        """Finish an undo of this replacement that is half done; the newest that is done is returned as it is.
+
+        None where there is none, or where another replacement came over it since.
+        """
         services = self._services
         remove_abandoned(services.folder)
         found = services.ask(services.log.read)
@@ -56,7 +59,7 @@ class Undo:
             if record.undoes == self._n:
                 if not finished(services, record):
                     finish(services, record, lambda one: self._body(undone, one))
-                return record
+                return None if _over(found, record) else record
         return None
 
     def plan(self) -> UndoPlan:
@@ -98,12 +101,16 @@ class Undo:
         name = f"{undone.kind} {undone.n} of {self._services.stream}"
         if undone.kind is ReplacementKind.UNDO:
             raise RefusedError(f"{name} is an undo itself: run the command that it undid again instead")
-        if not finished(self._services, undone):
-            refuse_overlap(self._services, found, undone.days, undone.partitions)
-        keys = {one.entry.key for one in undone.objects}
-        for later in found.records[undone.n + 1 :]:
-            if keys & {one.entry.key for one in later.objects}:
-                raise RefusedError(f"{later.kind} {later.n} came over {name}: undo that one first, if it can be")
+        if undone.kind is ReplacementKind.ERASE:
+            raise RefusedError(f"{name} is for good, whatever versions the bucket keeps")
+        refuse_overlap(self._services, found, undone.days, undone.partitions)
+        for later in _over(found, undone):
+            if later.erases(undone.days, undone.partitions):
+                raise RefusedError(
+                    f"{later.kind} {later.n} came over {name}, whose old bodies may hold whom it removed: replay these"
+                    " days instead"
+                )
+            raise RefusedError(f"{later.kind} {later.n} came over {name}: undo that one first, if it can be")
         self._refuse_late_rows(undone)
 
     def _refuse_late_rows(self, undone: Replacement) -> None:
@@ -176,3 +183,16 @@ class Undo:
         header = csv_line(self._services.header(one.settings, one.columns))
         packing = compression_of(one.entry.key)
         return freeze([], header=header, compression=packing, folder=self._services.folder)
+
+
+def _over(found: Replacements, record: Replacement) -> list[Replacement]:
+    """What came over a replacement's objects, the newest first; not what was undone since."""
+    keys, later = {one.entry.key for one in record.objects}, found.records[record.n + 1 :]
+    undone = {one.undoes for one in later if one.undoes is not None and one.undoes > record.n}
+    return [
+        one
+        for one in reversed(later)
+        if one.n not in undone
+        and one.undoes not in undone
+        and (keys & {other.entry.key for other in one.objects} or one.erases(record.days, record.partitions))
+    ]

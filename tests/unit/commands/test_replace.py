@@ -137,6 +137,22 @@ def test_a_person_is_erased_and_what_is_left_is_listed(past: Past, capsys: pytes
     assert past.verify().findings == ()
 
 
+def test_an_erase_without_days_reaches_those_that_only_a_replay_has_written(
+    past: Past, capsys: pytest.CaptureFixture[str]
+) -> None:
+    past.produce(4, kind="trial_started", profile_id="p1", customer_user_id="secret-person")
+    past.today = rules(drop=("trial_started",))
+    past.seal(4)
+    past.publish()
+    past.today = rules()
+    assert run(past, "replay", "--day", "2026-03-05", "--yes") == 0
+    assert "secret-person" in past.text(next(key for key in past.objects() if "2026-03-05" in key))
+    (past.folder / "persons.txt").write_text("p1\n")
+    assert run(past, "erase", "--column", "profile_id", "--values", str(past.folder / "persons.txt"), "--yes") == 0
+    assert "secret-person" not in "".join(past.objects().values())
+    capsys.readouterr()
+
+
 def test_a_rewrite_without_rules_does_nothing(past: Past, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(past, "rewrite", *DAYS, "--yes") == 0
     assert "no privacy rules" in capsys.readouterr().out
