@@ -189,6 +189,7 @@ class PastScript(Script):
         self.dice = Random(f"{seed} past")
         self.operators = Operators(self.world, folder, self.dice)
         self.replaced = 0
+        self.frozen = 0
         self.world.watchers.append(ReplacementWatch().wrote)
         self.world.rules = self._rules()
         ordinary = {self.new_folder, self.hole, self.accept, self.grow, self.schemas, self.doze}
@@ -290,6 +291,7 @@ class PastScript(Script):
         self.go(self.dice.randint(0, 2), 0)
         for command in self.operators.running:
             command.process.frozen = True
+        self.frozen += bool(words_in(self.world.bucket))
         for machine in self._running():
             self.world.kill(machine)
         self.start()
@@ -364,9 +366,13 @@ def _again(record: Replacement) -> Callable[[Services], str]:
 
 @dataclass(slots=True)
 class Past:
-    """What schedules with operators went through, together."""
+    """What schedules with operators went through, together.
+
+    `frozen` counts the commands' stand-stills amid a day's objects, with a worker that comes up beside them.
+    """
 
     replaced: int = 0
+    frozen: int = 0
     ended: Counter[str] = field(default_factory=Counter)
 
 
@@ -388,4 +394,5 @@ def run_past(seed: int, found: Past | None = None) -> None:
             raise RuntimeError(f"seed {seed} broke: {error}") from error
         if found is not None:
             found.replaced += script.replaced
+            found.frozen += script.frozen
             found.ended.update(f"{c.name.split('-')[0]} {c.ended.split(':')[0]}" for c in script.operators.commands)
