@@ -50,7 +50,7 @@ def measure(command: Sequence[str], log: Path, environment: Mapping[str, str]) -
     peak = 0
     # ru_maxrss counts what this process had when it forked; VmHWM is of the new program alone
     while os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
-        peak = max(peak, _peak(process.pid))
+        peak = max(peak, peak_of(process.pid))
         time.sleep(LOOK_SECONDS)
     wall = time.monotonic() - began
     _, status, usage = os.wait4(process.pid, 0)
@@ -60,7 +60,8 @@ def measure(command: Sequence[str], log: Path, environment: Mapping[str, str]) -
     return Cost(usage.ru_utime + usage.ru_stime, wall, peak)
 
 
-def _peak(pid: int) -> int:
+def peak_of(pid: int) -> int:
+    """The most resident memory, in bytes, that a running process ever had; 0 where there is no such process."""
     try:
         found = _PEAK.search(Path(f"/proc/{pid}/status").read_text())
     except OSError:

@@ -21,6 +21,7 @@ from statistics import median
 
 from benchmarks import sink
 from benchmarks.backlog import fill
+from benchmarks.beside import Beside, replay_beside
 from benchmarks.events import TYPES, Plan
 from benchmarks.measure import measure
 from benchmarks.servers import servers
@@ -95,6 +96,9 @@ def main() -> None:
     parser.add_argument("--records", type=int, default=1_000_000)
     parser.add_argument("--days", type=int, default=7)
     parser.add_argument("--rounds", type=int, default=3, help="how often, in turn; the table has the medians")
+    parser.add_argument("--beside", action="store_true", help="a whole replay beside a worker, and nothing compared")
+    parser.add_argument("--spool", default="256MiB", help="spool.max_bytes of --beside")
+    parser.add_argument("--rate", type=int, default=500, help="records a second that come in meanwhile, with --beside")
     given = parser.parse_args()
     yesterday = datetime.now(UTC).date() - timedelta(days=1)
     with servers() as found, tempfile.TemporaryDirectory(prefix="adapty-sink-bench-") as folder:
@@ -115,8 +119,20 @@ def main() -> None:
         )
         sink.prove_store(task)
         measure(sink.command(task), Path(folder) / "log", os.environ)
-        compare(load_settings(Path(folder) / "sink.toml", {}), yesterday, given.records, given.days, given.rounds)
+        if given.beside:
+            first = yesterday - timedelta(days=given.days - 1)
+            show(given.records, replay_beside(task, first, yesterday, limit=given.spool, rate=given.rate))
+        else:
+            compare(load_settings(Path(folder) / "sink.toml", {}), yesterday, given.records, given.days, given.rounds)
         found.store.remove_bucket(bucket)
+
+
+def show(records: int, found: Beside) -> None:
+    """Print what a replay beside a worker took."""
+    cost = found.replay
+    print(f"a replay of {records:,} events beside a worker that was sent {found.produced:,} records meanwhile\n")
+    print(f"replay: {cost.wall:.0f} s, {cost.cpu:.1f} CPU s, peak {cost.peak / MIB:.0f} MiB")
+    print(f"its working folder: {found.disk / MIB:.0f} MiB at most\nworker: peak {found.worker / MIB:.0f} MiB")
 
 
 def compare(settings: Settings, last: date, records: int, days: int, rounds: int) -> None:

@@ -1,4 +1,7 @@
-"""Where two sets of rules differ in one way alone, all that differs in a batch is known without judging each record."""
+"""Where two sets of rules differ in one way alone, all that differs in a batch is known without judging each record.
+
+The native engine compares texts where it is installed; what it does not vouch for is compared here, row by row.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from dataclasses import dataclass, field, fields, replace
 
 from consumer.shape.csv_rows import cells_of, rows_of
 from consumer.shape.filters import REASONS
+from consumer.shape.native.extension import find
 from consumer.streams.rules import Filter, LineBreaks, Privacy, RowRules
 
 
@@ -46,6 +50,9 @@ def comings_and_goings(before: bytes, after: bytes) -> Change | None:
 
     None where equal rows make that uncertain.
     """
+    native = find().module
+    if native is not None and (certain := native.comings_and_goings(before, after)) is not None:
+        return Change(*certain)
     old, new = list(rows_of([before])), list(rows_of([after]))
     few, many = (old, new) if len(old) <= len(new) else (new, old)
     rest = iter(many)
@@ -59,6 +66,9 @@ def comings_and_goings(before: bytes, after: bytes) -> Change | None:
 
 def other_cells(before: bytes, after: bytes, columns: Sequence[str]) -> Change | None:
     """Which cells differ between the same rows; None where these are not the same rows."""
+    native = find().module
+    if native is not None and (certain := native.other_cells(before, after, len(columns))) is not None:
+        return Change(changed=+Counter(dict(zip(columns, certain, strict=True))))
     old, new = list(rows_of([before])), list(rows_of([after]))
     if len(old) != len(new):
         return None

@@ -123,7 +123,7 @@ class StreamTransformer:
             left = [place for place, value in enumerate(batch.values) if value and place not in split.refused]
         self._bounds.check_exact(batch, len(left), width)
         rows = self._one_by_one(batch, how, left)
-        empty = [place for place, value in enumerate(batch.values) if value == b""]
+        empty = [] if all(batch.values) else [place for place, value in enumerate(batch.values) if value == b""]
         quarantined = dict.fromkeys(empty, EMPTY_VALUE) | split.refused | found.quarantined | rows.quarantined
         days = [*_days(batch, how, found, rows), *quarantine_days(batch, how, quarantined)]
         return _transformed_batch(batch, split, found, rows, days, exact_path)
@@ -188,7 +188,7 @@ def _transformed_batch(
     days: list[DayRows],
     exact_path: Mapping[str, int],
 ) -> TransformedBatch:
-    tombstones = sum(value is None for value in batch.values)
+    tombstones = 0 if all(batch.values) else sum(value is None for value in batch.values)
     filtered = found.filtered + rows.filtered
     quarantined = sum(day.rows for day in days if day.quarantine)
     first = batch.timestamps[0] if len(batch) else -1

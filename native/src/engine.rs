@@ -10,6 +10,7 @@ use pyo3::types::{PyBytes, PyList};
 use crate::avro::{self, Field, Null, Program, Type, Writer};
 use crate::cells::{self, Slot};
 use crate::csv_text::put_all;
+use crate::differences;
 use crate::filters::Filters;
 use crate::json::{self, Input, LONGEST_NAME, Object};
 use crate::privacy::{Key, Method};
@@ -18,7 +19,7 @@ use crate::rows::{Column, Day, Days, Finish, Form, Row, Rules, Scratch, Timed, V
 use crate::values::Kind;
 
 /// What Python and this agree on to pass to each other; a new number with every change of it.
-pub const INTERFACE: u32 = 3;
+pub const INTERFACE: u32 = 4;
 /// Bytes before the body where values name their schema.
 const HEAD: usize = 5;
 /// Buffers that are kept for the next batch, and the bytes of the largest.
@@ -579,4 +580,21 @@ fn written(finite: bool, write: impl FnOnce(&mut [u8]) -> usize) -> Option<Strin
         let end = write(&mut buf);
         String::from_utf8_lossy(&buf[..end]).into_owned()
     })
+}
+
+/// How many rows came and went between two texts; None where that is for the exact path to say.
+#[pyfunction]
+pub fn comings_and_goings(py: Python<'_>, before: &[u8], after: &[u8]) -> Option<(usize, usize)> {
+    py.detach(|| differences::comings_and_goings(before, after))
+}
+
+/// How many cells of each column differ between two texts of the same rows; None where that is for the exact path to say.
+#[pyfunction]
+pub fn other_cells(
+    py: Python<'_>,
+    before: &[u8],
+    after: &[u8],
+    columns: usize,
+) -> Option<Vec<usize>> {
+    py.detach(|| differences::other_cells(before, after, columns))
 }

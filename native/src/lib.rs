@@ -15,11 +15,13 @@
 //! | `privacy` | what becomes of cells about persons |
 //! | `csv_text` | quoting |
 //! | `rows` | all of it, row by row |
+//! | `differences` | what differs between two texts of rows |
 //! | `engine` | what Python calls |
 
 pub mod avro;
 pub mod cells;
 pub mod csv_text;
+pub mod differences;
 pub mod engine;
 pub mod filters;
 pub mod json;
@@ -35,7 +37,7 @@ mod adapty_sink_native {
     use pyo3::prelude::*;
 
     #[pymodule_export]
-    use super::engine::{Batch, Engine, real_text, single_text};
+    use super::engine::{Batch, Engine, comings_and_goings, other_cells, real_text, single_text};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -4,6 +4,7 @@
 use adapty_sink_native::avro::{self, Field, Null, Program, Stamp, Type, Writer};
 use adapty_sink_native::cells::{self, MOST_PLAIN, Slot};
 use adapty_sink_native::csv_text;
+use adapty_sink_native::differences;
 use adapty_sink_native::json::{self, Input, Object};
 use adapty_sink_native::timestamps::{self, FIRST_MICROS, LAST_MICROS, Unit};
 use adapty_sink_native::values::Kind;
@@ -201,6 +202,14 @@ proptest! {
         let _ = timestamps::day_from(text.as_bytes(), unit);
         if let Some(micros) = timestamps::instant_from(text.as_bytes(), unit) {
             prop_assert!((FIRST_MICROS..=LAST_MICROS).contains(&micros));
+        }
+    }
+
+    #[test]
+    fn any_two_texts_of_rows(before in "[a,\"\n]{0,24}", after in "[a,\"\n]{0,24}", columns in 0..4usize) {
+        let _ = differences::comings_and_goings(before.as_bytes(), after.as_bytes());
+        if let Some(found) = differences::other_cells(before.as_bytes(), after.as_bytes(), columns) {
+            prop_assert_eq!(found.iter().all(|one| *one == 0), before == after);
         }
     }
 }

@@ -17,7 +17,7 @@ from consumer import __version__
 MODULE = "adapty_sink_native"
 VARIABLE = "ADAPTY_SINK_ENGINE"
 """The environment variable that leaves the extension out where it says `exact`."""
-INTERFACE = 3
+INTERFACE = 4
 """What this and the extension agree on to pass to each other. A build from other sources may have another."""
 NATIVE, EXACT = "native", "exact"
 TypeSpec: TypeAlias = "tuple[str, int, int, Sequence[str], Sequence[TypeSpec]]"
@@ -61,6 +61,12 @@ class Extension(Protocol):
 
     def Engine(self, spec: Mapping[str, Any]) -> NativeRules:  # noqa: N802 - a class of the module
         """Rules from their description."""
+
+    def comings_and_goings(self, before: bytes, after: bytes) -> tuple[int, int] | None:
+        """How many rows came and went between two texts; None where it is not certain."""
+
+    def other_cells(self, before: bytes, after: bytes, columns: int) -> Sequence[int] | None:
+        """How many cells of each column differ between texts of the same rows; None where it is not certain."""
 
 
 @dataclass(frozen=True, slots=True)

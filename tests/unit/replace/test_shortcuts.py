@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from consumer.replace.shortcuts import Change, cells_alone, comings_and_goings, one_filter, other_cells
 from consumer.replace.verdicts import AtOnce, Judge, Pair
 from consumer.shape.csv_text import line
+from consumer.shape.native import extension
 from consumer.streams.rules import LineBreaks, Method, Privacy, RowRules
 from tests.builders.past import Past, rules
 from tests.builders.rough import RoughStore
@@ -97,3 +99,39 @@ def test_where_equal_rows_leave_it_open() -> None:
     assert comings_and_goings(b"a\na\n", b"a\na\na\n") == Change(added=1)
     assert other_cells(b"a,b\n", b"", ("x", "y")) is None
     assert other_cells(b'a,b\n,"c,"\n', b'a,x\n,"d,"\n', ("x", "y")) == Change(changed=Counter(y=2))
+
+
+CELL = st.sampled_from([None, "", "a", "b", 'a "b", c', "one\ntwo", "\r", ",", '"', "é"])
+TEXT = st.lists(st.tuples(CELL, CELL), max_size=6).map(lambda rows: b"".join(map(line, rows)))
+
+
+def on_each_engine(call: Callable[[], Change | None]) -> list[Change | None]:
+    found = []
+    for engine in (extension.EXACT, extension.NATIVE):
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setenv(extension.VARIABLE, engine)
+            found.append(call())
+    return found
+
+
+@given(TEXT, TEXT)
+@example(b"a,b\na,b\n", b"a,b\n")
+@example(b"a,b\na,b\nc,d\n", b"a,b\ne,f\n")
+def test_both_engines_compare_alike(before: bytes, after: bytes) -> None:
+    exact, native = on_each_engine(lambda: comings_and_goings(before, after))
+    assert exact == native
+    exact, native = on_each_engine(lambda: other_cells(before, after, ("x", "y")))
+    assert exact == native
+
+
+@pytest.mark.skipif(extension.find().module is None, reason="the native engine is not installed")
+@pytest.mark.parametrize(
+    "text", [b"a,b", b'a,"b\n', b"a\n", b"a,b,c\n", b'a,b"\n', b'"a"b,c\n'], ids=lambda text: text.decode()
+)
+def test_the_native_engine_leaves_what_is_not_two_cells_a_row(text: bytes) -> None:
+    native = extension.find().module
+    assert native is not None
+    assert native.other_cells(text, text, 2) is None
+    assert native.other_cells(b"a,b\n", text, 2) is None
+    assert native.other_cells(b"a,b\n", b"a,b\n", 2) == [0, 0]
+    assert native.comings_and_goings(b"a,b", b"") is None, "a row without an end"
