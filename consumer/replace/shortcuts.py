@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields, replace
 
 from consumer.shape.csv_rows import cells_of, rows_of
 from consumer.shape.filters import REASONS
-from consumer.shape.native.extension import find
+from consumer.shape.native.extension import comparer
 from consumer.streams.rules import Filter, LineBreaks, Privacy, RowRules
 
 
@@ -50,7 +50,7 @@ def comings_and_goings(before: bytes, after: bytes) -> Change | None:
 
     None where equal rows make that uncertain.
     """
-    native = find().module
+    native = comparer()
     if native is not None and (certain := native.comings_and_goings(before, after)) is not None:
         return Change(*certain)
     old, new = list(rows_of([before])), list(rows_of([after]))
@@ -66,7 +66,7 @@ def comings_and_goings(before: bytes, after: bytes) -> Change | None:
 
 def other_cells(before: bytes, after: bytes, columns: Sequence[str]) -> Change | None:
     """Which cells differ between the same rows; None where these are not the same rows."""
-    native = find().module
+    native = comparer()
     if native is not None and (certain := native.other_cells(before, after, len(columns))) is not None:
         return Change(changed=+Counter(dict(zip(columns, certain, strict=True))))
     old, new = list(rows_of([before])), list(rows_of([after]))

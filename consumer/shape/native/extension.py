@@ -62,6 +62,10 @@ class Extension(Protocol):
     def Engine(self, spec: Mapping[str, Any]) -> NativeRules:  # noqa: N802 - a class of the module
         """Rules from their description."""
 
+
+class TextComparer(Protocol):
+    """The same module, for whoever compares texts of rows."""
+
     def comings_and_goings(self, before: bytes, after: bytes) -> tuple[int, int] | None:
         """How many rows came and went between two texts; None where it is not certain."""
 
@@ -87,6 +91,11 @@ def find() -> FoundExtension:
     if os.environ.get(VARIABLE) == EXACT:
         return FoundExtension(None, f"{VARIABLE} says so")
     return _load()
+
+
+def comparer() -> TextComparer | None:
+    """What compares texts, where the extension is here and wanted."""
+    return cast("TextComparer | None", find().module)
 
 
 @cache

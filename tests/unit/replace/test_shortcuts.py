@@ -124,12 +124,12 @@ def test_both_engines_compare_alike(before: bytes, after: bytes) -> None:
     assert exact == native
 
 
-@pytest.mark.skipif(extension.find().module is None, reason="the native engine is not installed")
+@pytest.mark.skipif(extension.comparer() is None, reason="the native engine is not installed")
 @pytest.mark.parametrize(
     "text", [b"a,b", b'a,"b\n', b"a\n", b"a,b,c\n", b'a,b"\n', b'"a"b,c\n'], ids=lambda text: text.decode()
 )
 def test_the_native_engine_leaves_what_is_not_two_cells_a_row(text: bytes) -> None:
-    native = extension.find().module
+    native = extension.comparer()
     assert native is not None
     assert native.other_cells(text, text, 2) is None
     assert native.other_cells(b"a,b\n", text, 2) is None
