@@ -10,18 +10,16 @@ import email.utils
 import io
 import threading
 from base64 import b64encode
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from itertools import chain
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import urlsplit
 
-import structlog
-
-from consumer.domain.errors import HaltError, HaltReason, TransientError, UsageError
+from consumer.domain.errors import HaltError, HaltReason, TransientError
 from consumer.store import s3_errors
-from consumer.store.body import BodyReader, blocks, into_buffers, regrouped
-from consumer.store.compression import content_type
+from consumer.store.body import blocks, into_buffers, regrouped
+from consumer.store.body_reader import BodyReader
 from consumer.store.conditional_writes.barrier import held_back
 from consumer.store.document_sizes import refuse_unread, refuse_unwritten
 from consumer.store.port import (
@@ -34,17 +32,16 @@ from consumer.store.port import (
     Stored,
     Written,
 )
-from consumer.store.s3_clients import MIB, MOST_PART, MOST_PARTS, S3Access, S3Options
-from consumer.store.s3_errors import Call, MissingKeyError, OtherBytesError, UnmetError
+from consumer.store.s3_bucket import S3Bucket, condition_headers
+from consumer.store.s3_clients import MIB, MOST_PART, MOST_PARTS, S3Options
+from consumer.store.s3_errors import MissingKeyError, OtherBytesError, UnmetError
+from consumer.store.s3_multipart import copy_parts, send_parts
 
 if TYPE_CHECKING:
     from botocore.response import StreamingBody
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import CompletedPartTypeDef, ListObjectsV2OutputTypeDef
+    from mypy_boto3_s3.type_defs import ListObjectsV2OutputTypeDef
 
-log = structlog.get_logger(__name__)
-
-T = TypeVar("T")
 LARGE = MIB
 """Bytes above which a body is sent as it is read."""
 WRONG_CHECKSUM = "_checks/wrong-checksum"
@@ -53,19 +50,15 @@ PAGE = 1000
 """Objects a list request asks for: the most that S3 gives."""
 MOST_COPIED = 5 * 1024 * MIB
 """Bytes that S3 copies in one request."""
-COPY_PART = 512 * MIB
-"""Bytes of a part of what is larger: the largest object has 10,000 of them."""
 
 
 class S3Store:
     """One folder of one bucket. Any thread may call; a call ends within a few timeouts of the options."""
 
     def __init__(self, options: S3Options) -> None:
-        self._options = options
-        self._access = S3Access(options)
+        self._bucket = S3Bucket(options)
         self._asking = threading.Lock()
         self._compared: bool | None = None
-        self._prefix = f"{options.prefix.strip('/')}/" if options.prefix.strip("/") else ""
 
     @property
     def keeps_metadata(self) -> bool:
@@ -75,22 +68,22 @@ class S3Store:
     @property
     def location(self) -> str:
         """Bucket and folder; the endpoint too where it is not AWS."""
-        place = f"s3://{self._options.bucket}/{self._prefix}".rstrip("/")
-        if not self._options.endpoint_url:
+        place = f"s3://{self._bucket.options.bucket}/{self._bucket.prefix}".rstrip("/")
+        if not self._bucket.options.endpoint_url:
             return place
-        endpoint = urlsplit(self._options.endpoint_url)
+        endpoint = urlsplit(self._bucket.options.endpoint_url)
         return f"{place}?endpoint={endpoint.scheme}://{endpoint.netloc.rpartition('@')[2]}"
 
     def put(
         self, key: str, body: Body, *, condition: Condition, metadata: Mapping[str, str] | None = None
     ) -> Written | Refused:
         """See `Store.put`. A body above the threshold goes up in parts, and counts from their completion on."""
-        refuse_unwritten(key, self._where(key), body.size)
-        if body.size > self._options.multipart_threshold:
+        refuse_unwritten(key, self._bucket.where(key), body.size)
+        if body.size > self._bucket.options.multipart_threshold:
             if isinstance(condition, Absent) and self.head(key):
                 return Refused()  # known before gigabytes are sent in vain
             return self.put_in_parts(key, body, condition=condition, metadata=metadata)
-        about = {**self._about(key, metadata), **_if(condition)}
+        about = {**self._bucket.about(key, metadata), **condition_headers(condition)}
         try:
             return Written(
                 self._put_large(key, body, about) if body.size > LARGE else self._put_small(key, body, about)
@@ -100,7 +93,9 @@ class S3Store:
 
     def _put_small(self, key: str, body: Body, about: Mapping[str, Any]) -> str:
         data = b"".join(blocks(body, max(body.size, 1)))  # one block: it is not copied
-        return self._call(s3_errors.PUT, key, lambda client: client.put_object(Body=held_back(data), **about))["ETag"]
+        return self._bucket.call(s3_errors.PUT, key, lambda client: client.put_object(Body=held_back(data), **about))[
+            "ETag"
+        ]
 
     def _put_large(self, key: str, body: Body, about: Mapping[str, Any]) -> str:
         """From the disk, without a copy in memory.
@@ -112,12 +107,14 @@ class S3Store:
         if not self.sends_checksums():
             with BodyReader(body, checked=True) as reader:
                 plain: dict[str, Any] = {"Body": reader, **about}
-                return self._call(s3_errors.PUT, key, lambda client: client.put_object(**plain))["ETag"]
+                return self._bucket.call(s3_errors.PUT, key, lambda client: client.put_object(**plain))["ETag"]
         checksum = b64encode(bytes.fromhex(body.sha256)).decode()
         try:
             with BodyReader(body, checked=False) as reader:
                 sent: dict[str, Any] = {"Body": reader, "ChecksumSHA256": checksum, **about}
-                return self._call(s3_errors.PUT, key, lambda client: client.put_object(**sent), bound=True)["ETag"]
+                return self._bucket.call(s3_errors.PUT, key, lambda client: client.put_object(**sent), bound=True)[
+                    "ETag"
+                ]
         except OtherBytesError:
             for _ in blocks(body, MIB):  # raises where the disk is to blame
                 pass
@@ -125,9 +122,9 @@ class S3Store:
 
     def sends_checksums(self) -> bool:
         """Whether large bodies go up with their sha256 for the store to compare: as `checksums` says."""
-        if self._options.checksums == "auto":
+        if self._bucket.options.checksums == "auto":
             return self.compares_checksums()
-        return self._options.checksums == "when_supported"
+        return self._bucket.options.checksums == "when_supported"
 
     def compares_checksums(self) -> bool:
         """Whether the store refuses a body that has another checksum than the one it comes with. Asked once."""
@@ -140,10 +137,10 @@ class S3Store:
         """Put an object with the checksum of another where none is. It stays if the store takes it."""
         wrong: dict[str, Any] = {"Body": b"check", "ChecksumSHA256": b64encode(bytes(32)).decode(), "IfNoneMatch": "*"}
         try:
-            self._call(
+            self._bucket.call(
                 s3_errors.PUT,
                 WRONG_CHECKSUM,
-                lambda client: client.put_object(**self._about(WRONG_CHECKSUM, None), **wrong),
+                lambda client: client.put_object(**self._bucket.about(WRONG_CHECKSUM, None), **wrong),
                 bound=True,
             )
         except OtherBytesError:
@@ -160,8 +157,8 @@ class S3Store:
         self, key: str, body: Body, *, condition: Condition, metadata: Mapping[str, str] | None = None
     ) -> Written | Refused:
         """`put` as a multipart upload, of whatever size but empty. What fails is aborted."""
-        size = max(self._options.part_size, -(-body.size // MOST_PARTS))
-        return self._put_parts(key, into_buffers(body, size), condition, metadata)
+        size = max(self._bucket.options.part_size, -(-body.size // MOST_PARTS))
+        return self._joined(key, into_buffers(body, size), condition, metadata)
 
     def put_stream(
         self,
@@ -173,58 +170,45 @@ class S3Store:
         expected: int = 0,
     ) -> Written | Refused:
         """See `StreamingStore.put_stream`. All parts but the last have the same size, as some stores want it."""
-        size = min(max(self._options.part_size, -(-expected // MOST_PARTS)), MOST_PART)
+        size = min(max(self._bucket.options.part_size, -(-expected // MOST_PARTS)), MOST_PART)
         parts = regrouped(blocks, size)
         first = next(parts, b"")
         if len(first) < size:
             return self.put(key, BytesBody(first), condition=condition, metadata=metadata)
         if isinstance(condition, Absent) and self.head(key):
             return Refused()
-        return self._put_parts(key, chain((first,), parts), condition, metadata)
+        return self._joined(key, chain((first,), parts), condition, metadata)
 
-    def _put_parts(
+    def _joined(
         self,
         key: str,
-        parts_of_body: Iterable[bytes | bytearray],
+        parts: Iterable[bytes | bytearray],
         condition: Condition,
         metadata: Mapping[str, str] | None,
     ) -> Written | Refused:
-        create = self._about(key, metadata)
-        created = self._call(s3_errors.CREATE, key, lambda client: client.create_multipart_upload(**create))
-        upload = {"UploadId": created["UploadId"], **self._at(key)}
         try:
-            parts = {
-                "MultipartUpload": {"Parts": self._send_parts(key, parts_of_body, upload)},
-                **upload,
-                **_if(condition),
-            }
-            answer = self._call(s3_errors.COMPLETE, key, lambda client: client.complete_multipart_upload(**parts))
+            return Written(send_parts(self._bucket, key, parts, condition, metadata))
         except UnmetError:
-            self._abort(key, upload)
             return Refused()
-        except BaseException:
-            self._abort(key, upload)
-            raise
-        return Written(answer["ETag"])
 
     def get(self, key: str) -> Stored | None:
         """The object whole, or None."""
 
         def read(client: S3Client) -> Stored:
-            answer = client.get_object(**self._at(key))
-            refuse_unread(key, self._where(key), answer["ContentLength"])
+            answer = client.get_object(**self._bucket.at(key))
+            refuse_unread(key, self._bucket.where(key), answer["ContentLength"])
             data = answer["Body"].read()
             return Stored(ObjectInfo(key, len(data), answer["ETag"], _metadata(answer["Metadata"])), data)
 
         try:
-            return self._call(s3_errors.GET, key, read)
+            return self._bucket.call(s3_errors.GET, key, read)
         except MissingKeyError:
             return None
 
     def head(self, key: str) -> ObjectInfo | None:
         """The object's facts, or None."""
         try:
-            answer = self._call(s3_errors.HEAD, key, lambda client: client.head_object(**self._at(key)))
+            answer = self._bucket.call(s3_errors.HEAD, key, lambda client: client.head_object(**self._bucket.at(key)))
         except MissingKeyError:
             self._page("", "", limit=1)  # HEAD cannot tell a missing object from a missing bucket; this can
             return None
@@ -233,50 +217,29 @@ class S3Store:
 
     def open(self, key: str, *, version_id: str = "") -> BinaryIO | None:
         """The object as a stream, or None. Its reads raise TransientError."""
-        place = {**self._at(key), **({"VersionId": version_id} if version_id else {})}
+        place = {**self._bucket.at(key), **({"VersionId": version_id} if version_id else {})}
         what = s3_errors.GET_VERSION if version_id else s3_errors.GET
         try:
-            answer = self._call(what, key, lambda client: client.get_object(**place))
+            answer = self._bucket.call(what, key, lambda client: client.get_object(**place))
         except MissingKeyError:
             return None
-        return io.BufferedReader(_ObjectReader(answer["Body"], self._where(key)), MIB)
+        return io.BufferedReader(_ObjectReader(answer["Body"], self._bucket.where(key)), MIB)
 
     def copy(self, source: str, target: str, *, etag: str) -> bool:
         """See `Store.copy`. Above S3's limit for one request it goes in parts."""
         facts = self.head(source)
         if facts is None or facts.etag != etag:
             return False
-        wanted: dict[str, Any] = {"CopySource": self._at(source), "CopySourceIfMatch": etag}
+        wanted: dict[str, Any] = {"CopySource": self._bucket.at(source), "CopySourceIfMatch": etag}
         try:
             if facts.size > MOST_COPIED:
-                self._copy_in_parts(target, facts, wanted)
+                copy_parts(self._bucket, target, facts, wanted)
             else:
-                about = {**self._about(target, facts.metadata), "MetadataDirective": "REPLACE", **wanted}
-                self._call(s3_errors.COPY, target, lambda client: client.copy_object(**about))
+                about = {**self._bucket.about(target, facts.metadata), "MetadataDirective": "REPLACE", **wanted}
+                self._bucket.call(s3_errors.COPY, target, lambda client: client.copy_object(**about))
         except (UnmetError, MissingKeyError):
             return False
         return True
-
-    def _copy_in_parts(self, target: str, facts: ObjectInfo, wanted: Mapping[str, Any]) -> None:
-        create = self._about(target, facts.metadata)
-        created = self._call(s3_errors.CREATE, target, lambda client: client.create_multipart_upload(**create))
-        upload = {"UploadId": created["UploadId"], **self._at(target)}
-        try:
-            parts = [
-                self._copy_part(target, number, {**wanted, **upload, "CopySourceRange": f"bytes={start}-{end - 1}"})
-                for number, (start, end) in enumerate(_ranges(facts.size, COPY_PART), start=1)
-            ]
-            finish = {"MultipartUpload": {"Parts": parts}, **upload}
-            self._call(s3_errors.COMPLETE, target, lambda client: client.complete_multipart_upload(**finish))
-        except BaseException:
-            self._abort(target, upload)
-            raise
-
-    def _copy_part(self, target: str, number: int, about: Mapping[str, Any]) -> CompletedPartTypeDef:
-        answer = self._call(
-            s3_errors.PART_COPY, target, lambda client: client.upload_part_copy(PartNumber=number, **about)
-        )
-        return {"PartNumber": number, "ETag": answer["CopyPartResult"]["ETag"]}
 
     def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
         """Objects in key order, page by page."""
@@ -284,7 +247,7 @@ class S3Store:
         while True:
             page = self._page(prefix, after, token)
             for item in page.get("Contents", []):
-                key = item["Key"].removeprefix(self._prefix)
+                key = item["Key"].removeprefix(self._bucket.prefix)
                 if key > last:  # a store may not know StartAfter; a console's folder marker is not ours
                     yield ObjectInfo(key, item["Size"], item["ETag"])
                     last = key
@@ -303,73 +266,17 @@ class S3Store:
             raise TransientError(f"{self.location}: the store's Date has no zone: {date!r}")
         return now
 
-    def _send_parts(
-        self, key: str, parts: Iterable[bytes | bytearray], upload: Mapping[str, Any]
-    ) -> Sequence[CompletedPartTypeDef]:
-        sent: list[CompletedPartTypeDef] = []
-        for data in parts:
-            if len(sent) == MOST_PARTS:
-                raise UsageError(f"{self._where(key)} would need more than {MOST_PARTS} parts: ask for fewer days")
-            sent.append(self._send_part(key, len(sent) + 1, data, upload))
-        return sent
-
-    def _send_part(
-        self, key: str, number: int, data: bytes | bytearray, upload: Mapping[str, Any]
-    ) -> CompletedPartTypeDef:
-        answer = self._call(
-            s3_errors.PART,
-            key,
-            lambda client: client.upload_part(PartNumber=number, Body=data, **upload),  # type: ignore[arg-type] # boto takes it
-        )
-        return {"PartNumber": number, "ETag": answer["ETag"]}
-
-    def _abort(self, key: str, upload: Mapping[str, Any]) -> None:
-        """Give the parts back. Where that fails too, a lifecycle rule of the bucket has to; the first error counts."""
-        try:
-            self._call(s3_errors.ABORT, key, lambda client: client.abort_multipart_upload(**upload))
-        except (TransientError, HaltError) as error:
-            log.warning("multipart_upload_left", key=key, upload=upload["UploadId"], error=str(error))
-
     def _page(self, prefix: str, after: str, token: str = "", limit: int = 0) -> ListObjectsV2OutputTypeDef:
         place: dict[str, Any] = {
-            "Bucket": self._options.bucket,
-            "Prefix": self._prefix + prefix,
+            "Bucket": self._bucket.options.bucket,
+            "Prefix": self._bucket.prefix + prefix,
             "MaxKeys": limit or PAGE,
         }
         if token:
             place["ContinuationToken"] = token
         elif after:
-            place["StartAfter"] = self._prefix + after
-        return self._call(s3_errors.LIST, prefix, lambda client: client.list_objects_v2(**place))
-
-    def _call(self, call: Call, key: str, do: Callable[[S3Client], T], *, bound: bool = False) -> T:
-        try:
-            clients = self._access.clients()
-        except s3_errors.CAUGHT as error:
-            raise s3_errors.unprepared(error, call, self._where(key)) from error
-        try:
-            return do(clients.bound if bound else clients.once if call.writes else clients.again)
-        except s3_errors.CAUGHT as error:
-            if s3_errors.credentials_refused(error):
-                self._access.renew(clients)
-            raise s3_errors.explain(error, call, self._where(key)) from error
-
-    def _at(self, key: str) -> dict[str, Any]:
-        return {"Bucket": self._options.bucket, "Key": self._prefix + key}
-
-    def _where(self, key: str) -> str:
-        return f"s3://{self._options.bucket}/{self._prefix}{key}"
-
-    def _about(self, key: str, metadata: Mapping[str, str] | None) -> dict[str, Any]:
-        """Where the object lies, what is said of it, and how it is kept."""
-        wanted = {
-            "Metadata": dict(metadata or {}),
-            "ContentType": content_type(key),
-            "ServerSideEncryption": self._options.server_side_encryption,
-            "SSEKMSKeyId": self._options.kms_key_id,
-            "StorageClass": self._options.storage_class,
-        }
-        return self._at(key) | {name: value for name, value in wanted.items() if value}
+            place["StartAfter"] = self._bucket.prefix + after
+        return self._bucket.call(s3_errors.LIST, prefix, lambda client: client.list_objects_v2(**place))
 
 
 class _ObjectReader(io.RawIOBase):
@@ -395,17 +302,9 @@ class _ObjectReader(io.RawIOBase):
         super().close()
 
 
-def _if(condition: Condition) -> dict[str, Any]:
-    return {"IfNoneMatch": "*"} if isinstance(condition, Absent) else {"IfMatch": condition.etag}
-
-
 def _version(said: str | None) -> str:
     """The version that names a body forever: a suspended bucket's "null" does not."""
     return "" if said in {None, "null"} else str(said)
-
-
-def _ranges(size: int, part: int) -> Iterator[tuple[int, int]]:
-    return ((start, min(start + part, size)) for start in range(0, size, part))
 
 
 def _metadata(given: Mapping[str, str]) -> dict[str, str]:

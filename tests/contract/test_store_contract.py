@@ -16,7 +16,7 @@ from typing import BinaryIO, Literal
 import pytest
 
 from consumer.domain.errors import HaltError, HaltReason, TransientError, UnknownOutcomeError
-from consumer.store import s3
+from consumer.store import s3, s3_multipart
 from consumer.store.body import ChangedError, Piece, freeze
 from consumer.store.conditional_writes.probe import PROOF, conditional_writes, require_safe
 from consumer.store.folder import FolderStore
@@ -186,7 +186,7 @@ def test_only_the_body_that_was_seen_is_copied(store: Store) -> None:
 
 def test_a_large_object_is_copied_in_parts(options: S3Options, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(s3, "MOST_COPIED", LEAST_PART)
-    monkeypatch.setattr(s3, "COPY_PART", LEAST_PART)
+    monkeypatch.setattr(s3_multipart, "COPY_PART", LEAST_PART)
     store, data = S3Store(options), many(LEAST_PART + 100)
     etag = add(store, KEY, data).etag
     assert store.copy(KEY, "old", etag=etag)
@@ -202,7 +202,7 @@ def test_an_old_version_is_read_where_versions_are_kept(options: S3Options) -> N
     facts = store.head(KEY)
     assert facts is not None
     assert facts.version_id == "", "no versions in this bucket"
-    store._access.clients().once.put_bucket_versioning(
+    store._bucket.access.clients().once.put_bucket_versioning(
         Bucket=options.bucket, VersioningConfiguration={"Status": "Enabled"}
     )
     etag = written(store.put("new", BytesBody(b"one"), condition=Absent())).etag

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from consumer.domain.compression import Compression
 from consumer.domain.errors import TransientError
 from consumer.store import compression as packing
-from consumer.store.body import BLOCK, BodyReader, ChangedError, Piece, blocks, freeze, into_buffers
+from consumer.store.body import BLOCK, ChangedError, Piece, blocks, freeze, into_buffers
+from consumer.store.body_reader import BodyReader
 from consumer.store.compression import remove_leftovers
 from consumer.store.port import BytesBody
 
