@@ -6,6 +6,7 @@ that is rough takes its own (`own_kafka`, `own_minio`, ...) or goes through a pr
 """
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from typing import NoReturn, Protocol, TypeVar
 from uuid import uuid4
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.services import fetch, shared
 from tests.services.errors import Unavailable
@@ -35,7 +36,9 @@ _GIVEN_STORE = (  # taken at once: tests take the keys out of the environment
     else None
 )
 
-settings.register_profile("no deadline", settings.default, deadline=None)  # a busy machine is no failure
+settings.register_profile(  # a busy machine is no failure
+    "no deadline", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("no deadline")
 
 T = TypeVar("T")
@@ -100,6 +103,16 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     if all(_COMPUTING & set(Path(argument.partition("::")[0]).parts) for argument in config.args):
         return processors
     return max(processors, min(2 * processors, 8))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Save what was traced (`make coverage`): pytest-xdist does not wait long for the end of its workers."""
+    if hasattr(session.config, "workerinput") and "coverage" in sys.modules:
+        from coverage import Coverage  # noqa: PLC0415 - loaded already, where anything is traced
+
+        if (tracing := Coverage.current()) is not None:
+            tracing.stop()
+            tracing.save()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
