@@ -13,12 +13,45 @@ from consumer.domain.offsets import Span, TopicPartition
 
 
 @dataclass(frozen=True, slots=True)
+class Sizes:
+    """What was seen of the records of a batch when they were fetched, in bytes, so that nobody goes over them again.
+
+    `values` and `keys` are sums; no value has more than `largest_value`, no key more than `largest_key`. `bare` counts
+    the records without a byte of value: tombstones and empty ones.
+    """
+
+    values: int
+    keys: int
+    largest_value: int
+    largest_key: int
+    bare: int
+
+    def __add__(self, other: Sizes) -> Sizes:
+        return Sizes(
+            self.values + other.values,
+            self.keys + other.keys,
+            max(self.largest_value, other.largest_value),
+            max(self.largest_key, other.largest_key),
+            self.bare + other.bare,
+        )
+
+
+def sizes_of(values: Sequence[bytes | None], keys: Sequence[bytes | None]) -> Sizes:
+    """Go over the records once; cheap while they are still in the processor's cache."""
+    of_values, of_keys = list(map(len, filter(None, values))), list(map(len, filter(None, keys)))
+    return Sizes(
+        sum(of_values), sum(of_keys), max(of_values, default=0), max(of_keys, default=0), len(values) - len(of_values)
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class RawBatch:
     """Records of one partition in offset order, as they came from the log.
 
     `span` is what was consumed: it may begin before the first record and end after the last one (compaction,
     transaction markers). `timestamps` are epoch ms, -1 where the record has none. A value of None is a tombstone.
-    `headers` are the bytes of each record's headers, or nothing where none of them has any.
+    `headers` are the bytes of each record's headers, or nothing where none of them has any. `measured` are its sizes
+    where somebody has them.
     """
 
     partition: TopicPartition
@@ -28,9 +61,15 @@ class RawBatch:
     values: Sequence[bytes | None]
     keys: Sequence[bytes | None]
     headers: Sequence[int] = ()
+    measured: Sizes | None = field(default=None, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.offsets)
+
+    @property
+    def sizes(self) -> Sizes:
+        """What its records weigh."""
+        return sizes_of(self.values, self.keys) if self.measured is None else self.measured
 
     def size(self, place: int) -> int:
         """Bytes of one record: value, key and headers."""

@@ -30,8 +30,8 @@ REASONS: Mapping[str, str] = {
 
 def too_large(batch: RawBatch, limit: int) -> dict[int, str]:
     """The places of records with a value that have more than `limit` bytes: they are not looked into."""
-    most = max(map(len, filter(None, batch.values)), default=0) + max(map(len, filter(None, batch.keys)), default=0)
-    if most + max(batch.headers, default=0) <= limit:
+    most = batch.sizes.largest_value + batch.sizes.largest_key + max(batch.headers, default=0)
+    if most <= limit:
         return {}
     large = [place for place, value in enumerate(batch.values) if value is not None and batch.size(place) > limit]
     return dict.fromkeys(large, TOO_LARGE)

@@ -123,10 +123,11 @@ class StreamTransformer:
             left = [place for place, value in enumerate(batch.values) if value and place not in split.refused]
         self._bounds.check_exact(batch, len(left), width)
         rows = self._one_by_one(batch, how, left)
-        empty = [] if all(batch.values) else [place for place, value in enumerate(batch.values) if value == b""]
+        bare = [place for place, value in enumerate(batch.values) if not value] if batch.sizes.bare else []
+        empty = [place for place in bare if batch.values[place] is not None]
         quarantined = dict.fromkeys(empty, EMPTY_VALUE) | split.refused | found.quarantined | rows.quarantined
         days = [*_days(batch, how, found, rows), *quarantine_days(batch, how, quarantined)]
-        return _transformed_batch(batch, split, found, rows, days, exact_path)
+        return _transformed_batch(batch, split, found, rows, days, exact_path, tombstones=len(bare) - len(empty))
 
     def _one_by_one(self, batch: RawBatch, how: TransformOptions, places: Iterable[int]) -> _ExactRows:
         """Judge exactly, in order. Lines are written at once: a record's objects take many times its bytes."""
@@ -160,7 +161,8 @@ def _without(batch: RawBatch, places: Mapping[int, str]) -> RawBatch:
     """The batch as if the values at these places were none: they are not looked into."""
     if not places:
         return batch
-    return replace(batch, values=[None if place in places else value for place, value in enumerate(batch.values)])
+    values = [None if place in places else value for place, value in enumerate(batch.values)]
+    return replace(batch, values=values, measured=None)
 
 
 def _days(batch: RawBatch, how: TransformOptions, found: EngineResult, rows: _ExactRows) -> list[DayRows]:
@@ -187,8 +189,9 @@ def _transformed_batch(
     rows: _ExactRows,
     days: list[DayRows],
     exact_path: Mapping[str, int],
+    *,
+    tombstones: int,
 ) -> TransformedBatch:
-    tombstones = 0 if all(batch.values) else sum(value is None for value in batch.values)
     filtered = found.filtered + rows.filtered
     quarantined = sum(day.rows for day in days if day.quarantine)
     first = batch.timestamps[0] if len(batch) else -1

@@ -11,14 +11,14 @@ from typing import Any
 
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, KafkaError, Message
 
-from consumer.domain.batches import RawBatch
+from consumer.domain.batches import RawBatch, Sizes, sizes_of
 from consumer.domain.offsets import Span, TopicPartition
 
 RECORD_OVERHEAD = 200
 """Bytes that Python needs for one record beside its key and value, roughly."""
 
 
-@dataclass(frozen=True)  # no slots: the size is kept
+@dataclass(frozen=True)  # no slots: the sizes are kept
 class Columns:
     """Records of one partition in offset order, offsets strictly growing. `headers` as in `RawBatch`."""
 
@@ -29,10 +29,14 @@ class Columns:
     headers: Sequence[int] = ()
 
     @cached_property
+    def sizes(self) -> Sizes:
+        """What they weigh."""
+        return sizes_of(self.values, self.keys)
+
+    @property
     def size(self) -> int:
         """Bytes that these records take in memory, roughly. Their headers are let go of."""
-        payload = sum(map(len, filter(None, self.values))) + sum(map(len, filter(None, self.keys)))
-        return payload + RECORD_OVERHEAD * len(self.offsets)
+        return self.sizes.values + self.sizes.keys + RECORD_OVERHEAD * len(self.offsets)
 
     @property
     def fetched(self) -> int:
@@ -41,7 +45,9 @@ class Columns:
 
     def batch(self, partition: TopicPartition, span: Span) -> RawBatch:
         """These records as what was consumed of `span`."""
-        return RawBatch(partition, span, self.offsets, self.timestamps, self.values, self.keys, self.headers)
+        return RawBatch(
+            partition, span, self.offsets, self.timestamps, self.values, self.keys, self.headers, self.sizes
+        )
 
     def parts(self, limit: int) -> Iterator[tuple[Columns, int]]:
         """The same in parts of at most `limit` bytes, with their sizes; a larger record is its own part."""

@@ -217,7 +217,7 @@ class NativeEngine:
 
     def _most_output(self, ready: _Ready, batch: RawBatch, writers: Mapping[int, object]) -> int:
         """Bytes of rows that the batch becomes at most."""
-        size = sum(map(len, filter(None, batch.values)))
+        size = batch.sizes.values
         fixed = len(self._columns) + WIDEST_TIME * len(self._methods)  # commas and hashes
         if self._format in _JSON:
             return len(batch) * fixed + OUTPUT_OF_JSON * size

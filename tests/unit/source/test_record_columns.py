@@ -9,7 +9,10 @@ from confluent_kafka import TIMESTAMP_CREATE_TIME, TIMESTAMP_NOT_AVAILABLE, Kafk
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.domain.offsets import TopicPartition
+from consumer.domain.batches import sizes_of
+from consumer.domain.offsets import Lease, Span, TopicPartition
+from consumer.source.partition_queue import PartitionQueue
+from consumer.source.port import Records
 from consumer.source.record_columns import RECORD_OVERHEAD, Columns, Trouble, runs
 
 
@@ -86,3 +89,27 @@ def test_headers_are_measured_and_let_go_of() -> None:
     assert found.from_offset(2).headers == [7]
     ((_, plain),) = [run for run in runs([bare]) if not isinstance(run, Trouble)]
     assert plain.headers == ()
+
+
+VALUES = st.one_of(st.none(), st.binary(max_size=12))
+FETCHED = st.lists(st.lists(st.tuples(VALUES, VALUES), min_size=1, max_size=4), min_size=1, max_size=5)
+
+
+@given(FETCHED, st.integers(0, 20))
+def test_what_is_handed_out_has_the_sizes_of_its_records(
+    fetched: list[list[tuple[bytes | None, bytes | None]]], cut: int
+) -> None:
+    queue, offset = PartitionQueue(Lease(TopicPartition("a", 0), 1)), 0
+    queue.start(0)
+    for records in fetched:
+        offsets = list(range(offset, offset + len(records)))
+        queue.put_records(Columns(offsets, offsets, [value for value, _ in records], [key for _, key in records]))
+        offset += len(records)
+    (event,) = queue.take()
+    assert isinstance(event, Records)
+    whole = event.batch
+    assert whole.sizes == sizes_of(whole.values, whole.keys)
+    assert whole.sizes.bare == sum(not value for value in whole.values)
+    assert whole.sizes.largest_key == max(len(key or b"") for key in whole.keys)
+    part = whole.clip(Span(0, cut))
+    assert part.sizes == sizes_of(part.values, part.keys)
