@@ -29,7 +29,7 @@ def cluster() -> Producer:
             "compression.codec": "zstd",
             "message.max.bytes": 100_000_000,
             "batch.size": 100_000_000,
-            "linger.ms": 50,
+            "linger.ms": 60_000,  # what one flush sends is one batch, however slow the machine: a flush does not linger
             "log_level": 0,
         }
     )
