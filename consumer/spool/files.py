@@ -79,9 +79,18 @@ class PartitionSpool:
         return self._syncing
 
     @property
+    def days(self) -> int:
+        """How many files there are: one for each day, and one more where it has quarantined records, too."""
+        return len(self._files)
+
+    @property
     def size(self) -> int:
         """Bytes of rows held."""
         return sum(file.length for file in self._files.values())
+
+    def size_of(self, wanted: Callable[[date], bool]) -> int:
+        """Bytes of the rows of those days for which this holds."""
+        return sum(file.length for file in self._files.values() if wanted(file.day))
 
     def digest(self, file: SpoolFile) -> Running | None:
         """The file's digest, while it was written from its first byte on by this process: it outlives no restart."""

@@ -289,7 +289,7 @@ def _usage(index: int, partition: Partition) -> PartitionUsage:
         sealing=partition.phase.makes_room,
         needed=partition.phase.activity is Activity.REBUILDING
         or partition.intake.position < partition.chain.reach.through,
-        files=len(partition.spool.files),
+        files=partition.spool.days,
     )
 
 

@@ -65,7 +65,7 @@ class Partition:
     def bytes_to_spill(self) -> int:
         """Bytes of rows that a spill would take now: days far ahead too, for they wait for no day."""
         cutoff, moment = self.spill_cutoff(), seal_moment(self.chain, self.context.clock.now())
-        return sum(file.length for file in self.spool.files if due_by(file.day, cutoff, moment))
+        return self.spool.size_of(lambda day: due_by(day, cutoff, moment))
 
     def interrupted(self) -> bool:
         """Something comes before catching up: a spill, or a position that left the log."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 
 from consumer.commands.check.line import Line, failed, ok, warning
-from consumer.decode.registry import SchemaSource
+from consumer.decode.registry import UNKNOWN, SchemaSource
 from consumer.domain.errors import HaltReason, SinkError, TransientError, UsageError
 from consumer.settings.model import KafkaSettings, Settings, StreamSettings
 from consumer.source.iam_tokens import said
@@ -180,9 +180,16 @@ def registry_lines(settings: Settings, registry: SchemaSource | None) -> Iterato
     if not needed or registry is None or settings.schema_registry is None:
         return
     subject = f"registry {settings.schema_registry.url}"
+    fix = "fix schema_registry.url or its options, or the network"
     try:
-        registry.ask(NO_SCHEMA)
+        answer = registry.ask(NO_SCHEMA)
     except SinkError as error:
-        yield failed(subject, "reachable", str(error), "fix schema_registry.url or its options, or the network")
+        yield failed(subject, "reachable", str(error), fix)
+        return
+    if answer != UNKNOWN:
+        said = (
+            f"what answers there is no schema registry: of id {NO_SCHEMA}, which none has given out, it says something"
+        )
+        yield failed(subject, "reachable", said, fix)
         return
     yield ok(subject, "reachable", f"it answers; needed by {', '.join(needed)}")

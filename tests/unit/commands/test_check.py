@@ -22,7 +22,7 @@ from consumer.commands.check.line import Line, Outcome, failed, ok, warning
 from consumer.commands.check.local import engine_line, settings_lines, spool_lines
 from consumer.commands.check.privacy import key_lines, looks_personal, privacy_lines
 from consumer.commands.check.store import column_lines, store_lines
-from consumer.decode.registry import MemoryRegistry
+from consumer.decode.registry import INCOMPLETE, TOO_LARGE, MemoryRegistry, RegistryAnswer
 from consumer.domain.errors import HaltError, HaltReason, TransientError
 from consumer.domain.offsets import TopicPartition
 from consumer.seal.folder_columns import claim_columns
@@ -336,6 +336,21 @@ def test_the_registry_is_asked_where_a_stream_needs_it(tmp_path: Path) -> None:
     registry.down = True
     line = by_check(registry_lines(found, registry))["reachable"]
     assert (line.outcome, "schema_registry.url" in line.todo) == (Outcome.FAILED, True)
+
+
+@pytest.mark.parametrize("answer", [TOO_LARGE, INCOMPLETE, RegistryAnswer("{}")])
+def test_a_server_that_has_an_answer_for_any_schema_is_no_registry(tmp_path: Path, answer: RegistryAnswer) -> None:
+    tables: dict[str, Mapping[str, Any]] = {
+        "schema_registry": {"url": "http://localhost:1"},
+        "streams": {"events": {"topic": TOPIC, "format": "avro-registry"}},
+    }
+
+    class Anything:
+        def ask(self, schema_id: int) -> RegistryAnswer:
+            return answer
+
+    line = by_check(registry_lines(settings(tmp_path, **tables), Anything()))["reachable"]
+    assert (line.outcome, "not a schema registry" in line.detail) == (Outcome.FAILED, True)
 
 
 # -- destination -----------------------------------------------------------------------------------------------------

@@ -246,6 +246,13 @@ def test_an_answer_that_is_too_long_is_not_taken_whole(server: Server, registry:
     assert registry.ask(3) == TOO_LARGE
 
 
+def test_a_page_is_an_outage_however_long(server: Server, registry: ConfluentRegistry) -> None:
+    """Some server answers any path with a page of its own."""
+    server.answers["/schemas/ids/3"] = (200, b"<html>" + b" " * MOST_BYTES)
+    with pytest.raises(TransientError, match="not JSON"):
+        registry.ask(3)
+
+
 def test_references_that_are_too_long_together_are_too_large(server: Server, registry: ConfluentRegistry) -> None:
     half = {"subject": "s", "version": 1, "id": 1, "schema": " " * (MOST_BYTES // 2)}
     more = [{"name": f"N{number}", "subject": f"s{number}", "version": 1} for number in range(3)]
