@@ -139,10 +139,9 @@ def _body(response: httpx.Response) -> bytes:
         except zlib.error:
             raise PackedError from None
         if len(body) > MOST_BYTES:
-            if body.lstrip()[:1] not in {b"{", b""}:
-                raise httpx.DecodingError(
-                    "the answer is not JSON"
-                )  # a page of some server: an outage, like a short one
+            begun = body.lstrip()
+            if begun and not begun.startswith(b"{"):  # a page of some server, as a short one is: an outage
+                raise httpx.DecodingError("the answer is not JSON")
             raise TooLargeError
     if unpacker is not None and not unpacker.eof:
         raise PackedError

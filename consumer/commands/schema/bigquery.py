@@ -7,6 +7,7 @@ from consumer.commands.schema.table import (
     DayToLoad,
     Dialect,
     comment,
+    escaping,
     guarded,
     literal,
     loads_nothing,
@@ -73,4 +74,4 @@ def _uri(target: DataSource, key: str) -> str:
     return target.where(key).replace("s3://", "gs://", 1)
 
 
-ENGINE = Dialect(ddl, load)
+ENGINE = escaping(Dialect(ddl, load))

@@ -7,6 +7,7 @@ from consumer.commands.schema.table import (
     DayToLoad,
     Dialect,
     comment,
+    escaping,
     guarded,
     literal,
     loads_nothing,
@@ -65,7 +66,7 @@ def load(target: DataSource, day: DayToLoad) -> list[str]:
 
 
 def _source(target: DataSource, key: str, columns: tuple[str, ...]) -> str:
-    structure = literal(", ".join(f"{quoted(name)} Nullable(String)" for name in columns))
+    structure = literal(", ".join(f"{quoted(name)} Nullable(String)" for name in columns).replace("\\", "\\\\"))
     if target.local:
         return f"file({literal(target.where(key))}, 'CSVWithNames', {structure})"
     bucket, _, folder = target.url.removeprefix("s3://").partition("/")
@@ -79,4 +80,4 @@ LIMITS = comment(
     "S3Queue: MODE = 'unordered' only; the ordered one skips late files of older days.",
     "Dates and times before 1900 or after 2299 are null in the view.",
 )
-ENGINE = Dialect(lambda target: [*LIMITS, *ddl(target)], load)
+ENGINE = escaping(Dialect(lambda target: [*LIMITS, *ddl(target)], load))

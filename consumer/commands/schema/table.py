@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 from consumer.domain.location import location_of
@@ -105,6 +105,24 @@ def guarded(matches: str, casts: Mapping[ColumnKind, str]) -> dict[ColumnKind, s
 def quoted(name: str, mark: str = '"') -> str:
     """An identifier in quotes."""
     return f"{mark}{name.replace(mark, mark * 2)}{mark}"
+
+
+def escaping(made: Dialect) -> Dialect:
+    """The same for an engine that reads a backslash in a name as an escape."""
+
+    def of(target: DataSource) -> DataSource:
+        columns = tuple(replace(column, name=_escaped(column.name)) for column in target.columns)
+        return replace(target, columns=columns)
+
+    def load(target: DataSource, day: DayToLoad) -> list[str]:
+        objects = tuple(replace(one, columns=tuple(map(_escaped, one.columns))) for one in day.objects)
+        return made.load(of(target), replace(day, objects=objects))
+
+    return Dialect(lambda target: made.ddl(of(target)), load)
+
+
+def _escaped(name: str) -> str:
+    return name.replace("\\", "\\\\")
 
 
 def literal(text: str) -> str:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
+from itertools import cycle
 from pathlib import Path
 from typing import Any, get_args
 
@@ -247,6 +248,40 @@ def test_statements_are_of_their_dialect(name: EngineName) -> None:
         assert one.endswith(";")
         (tree,) = sqlglot.parse(one, dialect=name, error_level=ErrorLevel.RAISE)
         assert not isinstance(tree, exp.Command) or one.startswith(UNKNOWN_TO_THE_PARSER), one
+
+
+TOUGH = (
+    "price, usd",
+    'a"b',
+    "a`b",
+    "a'b",
+    "a\\b",
+    'a\\"b',
+    "a\nb",
+    "a--b",
+    "a/*b",
+    "$$",
+    "x;y",
+    "{}",
+    "%s",
+    "*",
+    "a b)",
+    "<pattern>",
+)
+"""Names that a schema may have, and that mean something in a syntax."""
+
+
+@pytest.mark.parametrize("name", sorted(ENGINES.keys() - RUN))
+def test_a_name_stays_a_name(name: EngineName) -> None:
+    columns = tuple(TypedColumn(one, kind) for one, kind in zip(TOUGH, cycle(ColumnKind), strict=False))
+    source = DataSource("clicks", S3.url, columns)
+    made = [*ENGINES[name].ddl(source), *ENGINES[name].load(source, DayToLoad(DAY, 1, 2, (DayObject(KEY, 9, TOUGH),)))]
+    trees = [sqlglot.parse(one, dialect=name, error_level=ErrorLevel.RAISE) for one in made if one[:3] != "-- "]
+    assert {len(found) for found in trees} == {1}
+    made_of_names = [tree for (tree,) in trees if isinstance(tree, exp.Create) and tree.kind in {"TABLE", "VIEW"}]
+    assert len(made_of_names) > 1
+    for tree in made_of_names:
+        assert {one.name for one in tree.find_all(exp.Identifier)} >= set(TOUGH)
 
 
 @pytest.mark.parametrize("name", ENGINES)
