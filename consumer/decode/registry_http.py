@@ -139,9 +139,8 @@ def _body(response: httpx.Response) -> bytes:
         except zlib.error:
             raise PackedError from None
         if len(body) > MOST_BYTES:
-            begun = body.lstrip()
-            if begun and not begun.startswith(b"{"):  # a page of some server, as a short one is: an outage
-                raise httpx.DecodingError("the answer is not JSON")
+            if body.lstrip().startswith(b"<"):  # a page of some server, as a short one is: an outage
+                raise httpx.DecodingError("the answer is a page, not JSON")
             raise TooLargeError
     if unpacker is not None and not unpacker.eof:
         raise PackedError
