@@ -15,6 +15,8 @@ from consumer.domain.offsets import TopicPartition
 from consumer.spool.checkpoint import Checkpoint, ReadProgress, SpoolBasis, SpoolFile, is_name, read
 from consumer.spool.disk import Disk
 
+SWEPT = 16
+"""Files that are removed at a time: a file system may take milliseconds for each."""
 BLOCK = 1 << 19
 """Bytes summed and written at a time: they are still in the processor's cache at the second look and the third."""
 
@@ -62,6 +64,7 @@ class PartitionSpool:
         self._files: dict[tuple[date, bool], SpoolFile] = {}
         self._digests: dict[str, Running] = {}
         self._touched: set[str] = set()
+        self._gone: list[str] = []
         self._sequence = 0
         self._dirty = self._syncing = False
         self.appended = 0
@@ -157,7 +160,8 @@ class PartitionSpool:
             raise SpoolFullError(f"the spool cannot be emptied: {error.strerror or error}") from error
 
     def _forget(self) -> None:
-        self._files, self._digests, self._touched, self._dirty, self._syncing = {}, {}, set(), False, False
+        self._files, self._digests, self._touched, self._gone = {}, {}, set(), []
+        self._dirty = self._syncing = False
         self.basis, self.progress = None, ReadProgress(0)
 
     def take(self, slices: Sequence[DayRows], progress: ReadProgress, top: bytes = b"") -> None:
@@ -239,8 +243,16 @@ class PartitionSpool:
         # refuses it until they are: then a crash finds the spool void, which is better than no room
         with suppress(SpoolFullError):
             self.checkpoint()
-        with suppress(OSError):
-            self._disk.remove([file.name for file in gone])
+        self._gone += [file.name for file in gone]
+        self.sweep()
+
+    def sweep(self) -> bool:
+        """Remove some of the files that were let go of, `SWEPT` of them; True where more are left."""
+        now = self._gone[:SWEPT]
+        del self._gone[:SWEPT]
+        with suppress(OSError):  # what cannot be removed now is no part of the checkpoint: `restore` removes it
+            self._disk.remove(now)
+        return bool(self._gone)
 
     def _let_go(self, file: SpoolFile) -> None:
         del self._files[(file.day, file.quarantine)]
@@ -280,5 +292,5 @@ class PartitionSpool:
         # is void whether it finds its files or not
         with suppress(SpoolFullError):
             self.checkpoint()
-        with suppress(OSError):  # what cannot be removed now is no part of the checkpoint: `restore` removes it
-            self._disk.remove([file.name for file in gone])
+        self._gone += [file.name for file in gone]
+        self.sweep()

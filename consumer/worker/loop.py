@@ -108,6 +108,7 @@ class Worker:
                 self.progress_at = self._progressed()
         self._make_room()
         self._checkpoint(until)
+        self._sweep(until)
 
     def _take_in(self, until: float) -> None:
         """Have each partition take in what waits, as far as the time of one turn goes; the next turn begins behind."""
@@ -230,6 +231,13 @@ class Worker:
                 self._unsaved.pop(0)
             if self._clock.monotonic() >= until:
                 break
+
+    def _sweep(self, until: float) -> None:
+        """Remove what seals took, some files at a time: of a spill there may be thousands."""
+        for partition in self.partitions.values():
+            while partition.spool.sweep():
+                if self._clock.monotonic() >= until:
+                    return
 
     def _make_room(self) -> None:
         now, partitions = self._clock.monotonic(), list(self.partitions.values())

@@ -187,9 +187,7 @@ def registry_lines(settings: Settings, registry: SchemaSource | None) -> Iterato
         yield failed(subject, "reachable", str(error), fix)
         return
     if answer != UNKNOWN:
-        said = (
-            f"what answers there is no schema registry: of id {NO_SCHEMA}, which none has given out, it says something"
-        )
+        said = f"what answers is not a schema registry: it does not say that schema {NO_SCHEMA} is unknown"
         yield failed(subject, "reachable", said, fix)
         return
     yield ok(subject, "reachable", f"it answers; needed by {', '.join(needed)}")

@@ -7,6 +7,7 @@ import hashlib
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
+from copy import deepcopy
 from dataclasses import replace
 from datetime import date
 from random import Random
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 
 from consumer.domain.batches import Counts, DayRows
 from consumer.spool.checkpoint import ReadProgress, SpoolBasis, SpoolFile, opened_text, sealed_text
-from consumer.spool.files import PartitionSpool, SpoolDamagedError, SpoolFullError
+from consumer.spool.files import SWEPT, PartitionSpool, SpoolDamagedError, SpoolFullError
 from tests.builders.chains import ONE, TWO, day, day_rows
 from tests.builders.rough import RoughDisk, fails
 from tests.fakes.disk import MemoryDisk
@@ -496,6 +497,25 @@ def test_a_drop_lets_go_in_the_checkpoint_before_it_removes() -> None:
     disk.at = calls.append
     spool.drop(lambda found: True)
     assert calls == ["before save", "after save", "before remove", "after remove"]
+
+
+def test_thousands_of_files_are_removed_some_at_a_time() -> None:
+    """A file system may take milliseconds for each. They are no part of the spool at once, and a crash leaves none."""
+    disk = MemoryDisk()
+    spool = begun(disk)
+    many = 2 * SWEPT + 3
+    spool.take([day_rows(number, b"a\n", 100 + number) for number in range(many)], ReadProgress(100 + many))
+    spool.checkpoint()
+    spool.rebase(BASIS, spool.files)
+    assert (spool.days, spool.size, len(disk.files)) == (0, 0, many - SWEPT)
+    spool.take([day_rows(0, b"b\n", 500)], ReadProgress(501))
+    spool.checkpoint()
+    restored = again(deepcopy(disk))
+    assert restored.sweep() is False
+    assert len(restored._names()) == 1
+    assert [spool.sweep(), spool.sweep()] == [True, False]
+    assert bodies(spool, disk) == {(day(0), False): b"b\n"}
+    assert len(disk.files) == 1
 
 
 def test_a_full_disk_does_not_keep_a_drop_from_giving_room() -> None:

