@@ -16,8 +16,9 @@ from consumer.replace.services import Services
 from consumer.seal.day_plan import DAYS_LISTED
 from consumer.seal.keys import days_key, kept_key, manifest_key
 from consumer.seal.manifest import listing_from, manifest_from
+from consumer.seal.manifest_builder import REPLAYING
 from consumer.seal.objects import size_and_digest
-from consumer.seal.publisher import REPLAYING, Ending
+from consumer.seal.publisher import Ending
 from consumer.seal.replacements.log import Replacements
 from consumer.seal.replacements.record import Former, NewObject, Replacement
 from consumer.store.port import Absent, Body, Match, ObjectInfo, Written

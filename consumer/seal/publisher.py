@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from functools import partial
@@ -11,41 +11,40 @@ from typing import Any
 import orjson
 
 from consumer.domain.errors import TransientError
-from consumer.domain.location import object_url
 from consumer.seal.day_plan import (
     DAYS_LISTED,
     DayPlan,
-    Part,
     PartitionState,
     StoredContent,
     list_days,
-    manifest_digest,
     plan_days,
     sealed_everywhere,
 )
-from consumer.seal.folder_columns import folder_columns, header_of, merged
 from consumer.seal.keys import days_key, manifest_key, success_key
 from consumer.seal.log import SealLog
 from consumer.seal.lossy import lossy_objects
 from consumer.seal.manifest import listing_from, manifest_from
+from consumer.seal.manifest_builder import (
+    MANIFEST_VERSION,
+    REPLAYING,
+    ColumnsOf,
+    ManifestBuilder,
+    content,
+    listed_day,
+    with_digest,
+)
 from consumer.seal.objects import ObjectChecker, size_and_digest
-from consumer.seal.record import ObjectEntry
 from consumer.seal.replacements.contents import as_it_lies, by_record
 from consumer.seal.replacements.log import Replacements
-from consumer.store.port import Absent, BytesBody, Condition, Match, ObjectInfo, Refused, Store, Stored
+from consumer.store.port import Absent, BytesBody, Condition, Match, Refused, Store, Stored
 
-MANIFEST_VERSION = 1
 ROUNDS = 20
 """How often a publication starts over because another worker was faster, before it waits for its next turn."""
 
-ColumnsOf = Callable[[str], tuple[str, ...]]
-"""The CSV columns that the settings of this digest write: those of objects older than the folder's list."""
 Logs = Callable[[], Sequence[SealLog]]
 """The seal logs of all partitions that the topic has now."""
 Replaced = Callable[[], Replacements]
 """The stream's replacement log as it is now."""
-REPLAYING = "replaying"
-"""The word of a manifest whose objects a replacement is putting: its number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,14 +95,10 @@ class Publisher:
     ) -> None:
         self._store = store
         self._stream = stream
-        self._columns_of = columns_of
-        self._today = today
+        self._manifests = ManifestBuilder(store, stream, columns_of, today, now)
         self._replaced = replaced
-        self._now = now
         self._finished: set[tuple[int, int]] = set()
         self._settled: dict[date, int] = {}
-        self._header: tuple[str, ...] = ()
-        self._empty: tuple[str, ...] = ()
 
     def publish(self, logs: Logs, ending: Ending | None = None) -> Published:
         """Publish every day that should be and is not as it should be, and those whose replacement ends.
@@ -127,7 +122,7 @@ class Publisher:
             known = manifest_from(old) if old else {REPLAYING: n}
             if REPLAYING in known:
                 return None if known[REPLAYING] == n else int(known[REPLAYING])
-            document = _with_digest({**known, REPLAYING: n})
+            document = with_digest({**known, REPLAYING: n})
             try:
                 self._write(manifest_key(self._stream, day), _json(document), _condition(old))
             except _StartOver:
@@ -136,7 +131,8 @@ class Publisher:
         raise TransientError(f"{self._stream}: other workers keep publishing {day} at the same time")
 
     def _round(self, logs: Logs, ending: Ending | None) -> Published:
-        listing, self._empty = self._listing(), ()
+        listing = self._listing()
+        self._manifests.begin_round()
         seen = self._planned(self._states(logs), self._replaced())
         stale = {plan.day for plan in seen if not self._listed(plan, listing)} | (
             ending.days if ending else frozenset()
@@ -244,13 +240,13 @@ class Publisher:
         The word of a replacement stays until that replacement itself takes it out.
         """
         known = manifest_from(old) if old else None
-        document = self._manifest(plan, known)
+        document = self._manifests.manifest(plan, known)
         if known is not None and REPLAYING in known and not _ends(ending, plan.day, known[REPLAYING]):
             document[REPLAYING] = known[REPLAYING]
-        wrote = known is None or _content(known) != _content(document)
+        wrote = known is None or content(known) != content(document)
         if wrote:
             document["revision"] = (known["revision"] if known else 0) + 1
-            document = _with_digest(document)
+            document = with_digest(document)
             self._write(manifest_key(self._stream, plan.day), _json(document), _condition(old))
         else:
             document = known or document
@@ -263,104 +259,8 @@ class Publisher:
         if isinstance(self._store.put(key, body, condition=condition, metadata={"sha256": body.sha256}), Refused):
             raise _StartOver
 
-    def _manifest(self, plan: DayPlan, known: Mapping[str, Any] | None) -> dict[str, Any]:
-        columns = self._columns(plan.newest) if plan.newest else self._todays_columns()
-        before = {item["key"]: item for item in known["objects"]} if known else {}
-        objects = list(self._objects(plan, before, columns))
-        return {
-            "version": MANIFEST_VERSION,
-            "stream": self._stream,
-            "day": plan.day.isoformat(),
-            "revision": 1,
-            "complete": plan.complete,
-            "why": list(plan.why),
-            "columns": list(columns),
-            "rows": sum(item["rows"] for item in objects),
-            "bytes": sum(item["bytes"] for item in objects),
-            "seals": dict(plan.seals),
-            "objects": objects,
-            "written_at": self._now().strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
-            "pins": {"seals": dict(plan.digests), "objects": self._pinned(plan, known)},
-        }
-
-    def _pinned(self, plan: DayPlan, known: Mapping[str, Any] | None) -> dict[str, str]:
-        """The sha256 of objects that no manifest lists, for `verify`, where no metadata says it."""
-        if self._store.keeps_metadata:
-            return {}
-        before = (known or {}).get("pins", {}).get("objects", {})
-        object_checker = [key for key in plan.unlisted if self._store.head(key) is not None]
-        return {key: before.get(key) or size_and_digest(self._store, key)[1] for key in object_checker}
-
-    def _objects(
-        self, plan: DayPlan, before: Mapping[str, Mapping[str, Any]], newest: tuple[str, ...]
-    ) -> Iterator[dict[str, Any]]:
-        for part in plan.parts:
-            item = self._object(part, before.get(part.entry.key))
-            columns = self._columns(part)
-            if columns != newest:
-                item["columns"] = list(columns)
-            yield item
-
-    def _columns(self, part: Part) -> tuple[str, ...]:
-        """The columns of an object. The folder's list is read again where the object has more than were known."""
-        if part.columns is None:
-            return self._columns_of(part.settings)
-        if part.columns > len(self._header):
-            self._header = header_of(self._store, self._stream, part.columns)
-        return self._header[: part.columns]
-
-    def _todays_columns(self) -> tuple[str, ...]:
-        """The columns of a day without objects: asked for once in a round."""
-        if not self._empty:
-            self._empty = merged(folder_columns(self._store, self._stream).names, self._today())
-        return self._empty
-
-    def _object(self, part: Part, known: Mapping[str, Any] | None) -> dict[str, Any]:
-        entry = part.entry
-        item = {
-            "key": entry.key,
-            "partition": part.partition,
-            "rows": entry.rows,
-            **self._stored(entry, known),
-            "first_offset": entry.first_offset,
-            "last_offset": entry.last_offset,
-            "seal": part.seal,
-        }
-        if part.replay is not None:
-            item["replay"] = part.replay
-        return item
-
-    def _stored(self, entry: ObjectEntry, known: Mapping[str, Any] | None) -> dict[str, Any]:
-        """What the store says of the body: its size and digest, and what names exactly these bytes to a reader."""
-        facts = self._store.head(entry.key)
-        if facts is None:
-            if known is None:
-                raise TransientError(
-                    f"{object_url(self._store.location, entry.key)} disappeared before its day was published"
-                )
-            # moved on by a downstream job
-            return {name: known[name] for name in ("bytes", "sha256", "etag", "version_id") if name in known}
-        if facts.metadata.get("sha256"):
-            return {"bytes": facts.size, "sha256": facts.metadata["sha256"], **_names(facts)}
-        size, sha256 = size_and_digest(self._store, entry.key)
-        return {"bytes": size, "sha256": sha256, **(_names(facts) if self._store.keeps_metadata else {})}
-
 
 _UNASKED: Any = object()
-
-
-def listed_day(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """The entry of `_days.json` for a day with this manifest. `replay` is the newest replacement that wrote in it."""
-    return {
-        "day": manifest["day"],
-        **{name: manifest[name] for name in ("revision", "rows", "complete")},
-        "updated_at": manifest["written_at"],
-        "replay": max((item["replay"] for item in manifest["objects"] if "replay" in item), default=None),
-    }
-
-
-def _names(facts: ObjectInfo) -> dict[str, str]:
-    return {"etag": facts.etag, **({"version_id": facts.version_id} if facts.version_id else {})}
 
 
 def _ends(ending: Ending | None, day: date, n: int) -> bool:
@@ -376,20 +276,9 @@ def _without(plan: DayPlan, keys: Collection[str]) -> DayPlan:
     return replace(plan, parts=tuple(part for part in plan.parts if part.entry.key not in keys)) if keys else plan
 
 
-def _with_digest(document: dict[str, Any]) -> dict[str, Any]:
-    """The manifest, its own digest last."""
-    document.pop("sha256", None)
-    return {**document, "sha256": manifest_digest(document)}
-
-
 def _print_of(plan: DayPlan) -> int:
     """Equal where a plan makes the same manifest."""
     return hash((plan.why, plan.parts))
-
-
-def _content(document: Mapping[str, Any]) -> dict[str, Any]:
-    """What makes a manifest another one; a later seal without rows for the day does not."""
-    return {name: document.get(name) for name in ("complete", "why", "objects", REPLAYING)}
 
 
 def _condition(stored: Stored | None) -> Condition:

@@ -9,7 +9,7 @@ from typing import Any
 
 from consumer.seal.day_plan import DAYS_LISTED
 from consumer.seal.keys import days_key, manifest_key, schema_key, success_key
-from consumer.seal.publisher import listed_day
+from consumer.seal.manifest_builder import listed_day
 from consumer.store.port import ObjectInfo
 from consumer.verify.documents import parsed, unlike_written, without_metadata
 from consumer.verify.findings import REPUBLISH, RESTORE, START_WORKER, Finding, Problem

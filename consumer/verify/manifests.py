@@ -10,7 +10,7 @@ from typing import Any
 from consumer.seal.day_plan import DayPlan, Part, PartitionState, StoredContent, manifest_digest, plan_days
 from consumer.seal.folder_columns import begins_with, merged
 from consumer.seal.keys import manifest_key, record_key
-from consumer.seal.publisher import MANIFEST_VERSION, REPLAYING
+from consumer.seal.manifest_builder import MANIFEST_VERSION, REPLAYING
 from consumer.store.port import Stored
 from consumer.verify.columns import ColumnsLook
 from consumer.verify.documents import parsed, unlike_written, without_metadata

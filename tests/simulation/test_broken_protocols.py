@@ -21,6 +21,7 @@ from consumer.seal import day_plan as publication
 from consumer.seal import decide, inspection, keys, publisher, recover
 from consumer.seal import objects as finish
 from consumer.seal.chain import Chain
+from consumer.seal.manifest_builder import ManifestBuilder
 from consumer.seal.publisher import Publisher
 from consumer.seal.record import Record
 from consumer.store.port import Absent, BytesBody, Match
@@ -128,7 +129,7 @@ def published_on_records_alone(patch: pytest.MonkeyPatch) -> None:
             return True
 
     patch.setattr(publisher, "ObjectChecker", Blind)
-    patch.setattr(Publisher, "_stored", lambda self, entry, known: {"bytes": 0, "sha256": ""})
+    patch.setattr(ManifestBuilder, "_stored", lambda self, entry, known: {"bytes": 0, "sha256": ""})
 
 
 def cutoff_later_than_end(patch: pytest.MonkeyPatch) -> None:
