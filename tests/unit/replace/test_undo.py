@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -119,10 +119,11 @@ def test_an_undo_waits_for_one_that_is_half_done(tmp_path: Path) -> None:
     assert one.bodies() == past(tmp_path).bodies()
 
 
-@pytest.mark.parametrize(("first", "last"), [("0001-01-01", "9999-12-31"), ("1970-01-01", "2026-03-02")])
-def test_days_at_the_ends_of_the_calendar(tmp_path: Path, first: str, last: str) -> None:
+@pytest.mark.parametrize("first", ["0001-01-01", "1970-01-01", "9999-12-30"])
+def test_days_at_the_ends_of_the_calendar_have_no_rows(tmp_path: Path, first: str) -> None:
+    """Kafka knows no instant before 1970, Python no day before or after these."""
     one = past(tmp_path)
-    one.today = renamed(1)
     work = one.work(0, 1)
-    work._scope = replace(work._scope, first=day(0).fromisoformat(first), last=day(0).fromisoformat(last))
-    assert len(work.plan().objects) == 2
+    begin = date.fromisoformat(first)
+    work._scope = Scope(begin, begin + timedelta(days=1))
+    assert work.plan().objects == ()
