@@ -22,6 +22,7 @@ from consumer.spool import local
 from consumer.spool.disk import Disk
 from consumer.spool.local import KEPT_ASIDE, OPEN_FILES, LocalDisk
 from tests.fakes.disk import MemoryDisk
+from tests.harness.small_disk import small_disk
 
 FEW = 256 * 1024
 """Bytes that a disk made to run full takes."""
@@ -222,21 +223,12 @@ def small(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
         return
     folder = tmp_path / "small"
     folder.mkdir()
-    mounted = _mount(folder)
-    if not mounted:
-        monkeypatch.setattr(local, "os", _FullSystem(FEW))
-    try:
+    with small_disk(folder, FEW) as mounted:
+        if not mounted:
+            monkeypatch.setattr(local, "os", _FullSystem(FEW))
         disk = LocalDisk(folder / "spool")
         yield disk
         disk.close()
-    finally:
-        if mounted:
-            subprocess.run(["umount", "--lazy", folder], check=True)
-
-
-def _mount(folder: Path) -> bool:
-    command = ["mount", "-t", "tmpfs", "-o", f"size={FEW}", "tmpfs", str(folder)]
-    return os.geteuid() == 0 and subprocess.run(command, check=False, capture_output=True).returncode == 0
 
 
 class _FullSystem:

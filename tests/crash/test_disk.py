@@ -1,14 +1,15 @@
 """The spool's disk is small, full or read-only: reading waits, polling goes on, spills make room, all by itself."""
 
-import os
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from tests.harness.oracle import today
+from tests.harness.small_disk import small_disk
 from tests.harness.world import Stream, World
 
 ONE_DAY = timedelta(days=1)
@@ -18,23 +19,19 @@ MIB = 1 << 20
 
 
 @pytest.fixture
-def small_disk(world: World) -> Iterator[Callable[[int], Path]]:
+def mount_spool(world: World) -> Iterator[Callable[[int], Path]]:
     """Mount a disk of so many bytes where the worker's spool will be."""
-    if os.geteuid() != 0:
-        pytest.skip("mounting a small disk needs root")
-    mounted: list[Path] = []
+    with ExitStack() as stack:
 
-    def mount(size: int) -> Path:
-        place = world.spool()
-        place.mkdir()
-        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=700", "tmpfs", place], check=True)
-        mounted.append(place)
-        return place
+        def mount(size: int) -> Path:
+            place = world.spool()
+            place.mkdir()
+            if not stack.enter_context(small_disk(place, size)):
+                pytest.skip("mounting a small disk needs root")
+            return place
 
-    yield mount
-    world.close()
-    for place in mounted:
-        subprocess.run(["umount", "--lazy", place], check=True)
+        yield mount
+        world.close()
 
 
 def remount(place: Path, options: str) -> None:
@@ -75,19 +72,19 @@ def test_a_history_much_larger_than_the_spool(world: World, compression: str) ->
 
 
 @pytest.mark.parametrize("compression", ["none", "gzip"])
-def test_a_disk_smaller_than_the_history(world: World, small_disk: Callable[[int], Path], compression: str) -> None:
+def test_a_disk_smaller_than_the_history(world: World, mount_spool: Callable[[int], Path], compression: str) -> None:
     """No limit in the settings that would help: the disk itself says no."""
     history(world, 8000, compression)
-    small_disk(2 * MIB)
+    mount_spool(2 * MIB)
     sink = world.once(over={"spool": {"min_free_bytes": 0}}).done(seconds=240)
     assert sink.said("reading_held")
     world.judge(YESTERDAY)
 
 
-def test_a_disk_that_is_full_until_someone_makes_room(world: World, small_disk: Callable[[int], Path]) -> None:
+def test_a_disk_that_is_full_until_someone_makes_room(world: World, mount_spool: Callable[[int], Path]) -> None:
     """Full from the first row on: it waits without a crash, is alive, and goes on when there is room."""
     history(world, 2000)
-    place = small_disk(8 * MIB)
+    place = mount_spool(8 * MIB)
     sink = world.waiting()
     sink.until_said("day_published")
     ballast = fill_disk(place)
@@ -103,10 +100,10 @@ def test_a_disk_that_is_full_until_someone_makes_room(world: World, small_disk: 
     world.judge()
 
 
-def test_a_kill_on_a_full_disk(world: World, small_disk: Callable[[int], Path]) -> None:
+def test_a_kill_on_a_full_disk(world: World, mount_spool: Callable[[int], Path]) -> None:
     """The next start finds no room for a checkpoint either, and does not crash in a loop."""
     history(world, 2000)
-    place = small_disk(8 * MIB)
+    place = mount_spool(8 * MIB)
     sink = world.waiting()
     sink.until_said("day_published")
     ballast = fill_disk(place)
@@ -152,8 +149,8 @@ def test_a_slow_disk(world: World, tmp_path: Path) -> None:
     world.judge(YESTERDAY)
 
 
-def test_a_spool_that_is_read_only_from_the_start(world: World, small_disk: Callable[[int], Path]) -> None:
+def test_a_spool_that_is_read_only_from_the_start(world: World, mount_spool: Callable[[int], Path]) -> None:
     world.add("events")
-    remount(small_disk(MIB), "ro")
+    remount(mount_spool(MIB), "ro")
     sink = world.start("run").done(2, 30)
     assert "spool.directory" in sink.tail()
