@@ -152,7 +152,7 @@ class StreamTransformer:
                 line, oddities = self._exact.line(row, how.columns)
                 rows.oddities += oddities
                 size += len(line)
-                self._bounds.check_output(batch, size)
+                self._bounds.check_exact_output(batch, size)
             rows.days.setdefault(row.day, {})[place] = line
         return rows
 
