@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -298,21 +299,29 @@ def test_a_command_may_handle_signals_itself() -> None:
     assert seen == [signal.SIGTERM]
 
 
-def process(body: str, **popen: Any) -> subprocess.Popen[bytes]:
-    """A real process whose command `work` has this body."""
+@contextmanager
+def process(body: str, **popen: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """A real process whose command `work` has this body. It does not outlive its test."""
     code = f"""
 import os, signal, sys, time
 import typer
 from consumer.commands import main
+def await_signal():
+    while True:
+        time.sleep(0.01)  # signal.pause() never ends for a signal that comes just before it
 def work(context: typer.Context) -> None:
 {textwrap.indent(textwrap.dedent(body), "    ")}
 sys.exit(main.run(["work"], {{"work": work}}))
 """
-    return subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, **popen)
+    with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, **popen) as running:
+        try:
+            yield running
+        finally:
+            running.kill()
 
 
 def test_sigterm_ends_a_waiting_process_with_143() -> None:
-    body = 'print("ready", flush=True)\nsignal.pause()'
+    body = 'print("ready", flush=True)\nawait_signal()'
     with process(body, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
         assert running.stdout is not None
         assert running.stdout.readline() == b"ready\n"
@@ -325,10 +334,10 @@ def test_a_second_signal_ends_a_clean_up_that_hangs() -> None:
     body = """
     try:
         print("ready", flush=True)
-        signal.pause()
+        await_signal()
     finally:
         print("cleaning", flush=True)
-        signal.pause()
+        await_signal()
     """
     with process(body, stdout=subprocess.PIPE) as running:
         assert running.stdout is not None
