@@ -306,7 +306,6 @@ def process(body: str, **popen: Any) -> Iterator[subprocess.Popen[bytes]]:
 import os, signal, sys, time
 import typer
 from consumer.commands import main
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a run in the background may ignore it, and its children then
 def await_signal():
     while True:
         time.sleep(0.01)  # signal.pause() never ends for a signal that comes just before it
