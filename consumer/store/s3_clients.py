@@ -14,6 +14,7 @@ from boto3.session import Session
 from botocore.config import Config
 
 from consumer.domain.errors import UsageError
+from consumer.store.body_reader import BodyReader, InBlocks
 from consumer.store.conditional_writes import barrier as starting_line
 
 if TYPE_CHECKING:
@@ -132,9 +133,17 @@ def _connect(options: S3Options) -> Clients:
         again=make(config=_config(options, READ_ATTEMPTS)),
         bound=make(config=_config(options, 1, sign_payload=False)),
     )
+    for client in (clients.once, clients.bound):
+        client.meta.events.register("before-send.s3.PutObject", _send_blocks)
     clients.once.meta.events.register("before-send.s3.PutObject", _leave)
     clients.once.meta.events.register("before-send.s3.CompleteMultipartUpload", _cross)
     return clients
+
+
+def _send_blocks(request: AWSPreparedRequest, **_: object) -> None:
+    body: object = request.body
+    if isinstance(body, BodyReader):
+        request.body = InBlocks(body)  # type: ignore[assignment] # it takes whatever can be sent
 
 
 def _leave(request: AWSPreparedRequest, **_: object) -> None:

@@ -16,7 +16,7 @@ from consumer.domain.compression import Compression
 from consumer.domain.errors import TransientError
 from consumer.store import compression as packing
 from consumer.store.body import BLOCK, ChangedError, Piece, blocks, freeze, into_buffers
-from consumer.store.body_reader import BodyReader
+from consumer.store.body_reader import BodyReader, InBlocks
 from consumer.store.compression import remove_leftovers
 from consumer.store.port import BytesBody
 
@@ -224,6 +224,17 @@ def test_a_body_is_sent_as_often_as_asked(data: bytes, size: int, checked: bool)
         assert reader.seek(0, io.SEEK_END) == len(data)
         with pytest.raises(io.UnsupportedOperation):
             reader.seek(-1, io.SEEK_SET)
+
+
+@pytest.mark.parametrize("checked", [False, True])
+def test_a_body_goes_in_blocks_as_often_as_asked(checked: bool) -> None:
+    data = bytes(BLOCK) + b"x" * 10
+    with BodyReader(BytesBody(data), checked=checked) as reader:
+        sent = InBlocks(reader)
+        for _ in range(2):
+            assert [len(block) for block in sent] == [BLOCK, 10]
+            assert sent.seek(0) == 0
+        assert b"".join(sent) == data
 
 
 @pytest.mark.parametrize("more", [b"", b"x", b"1,3\n", b"1,2\n5"])
