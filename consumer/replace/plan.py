@@ -51,6 +51,7 @@ class ObjectPlan:
     """One object: as it stands (None: it would be added) and as it would be. `former` is the body that lies there.
 
     Digests are of the text from the first batch on in which the two differ (`differs`): before that there is no need.
+    Nor is there after a first difference that is one `for_good`: the same rows with other cells.
     """
 
     key: str
@@ -60,19 +61,23 @@ class ObjectPlan:
     former: Former | None = None
     size: int = 0
     differs: bool = False
+    for_good: bool = False
     before: Tally = field(default_factory=Tally)
     after: Tally = field(default_factory=Tally)
     added: Counter[str] = field(default_factory=Counter)
     removed: Counter[str] = field(default_factory=Counter)
     changed: Counter[str] = field(default_factory=Counter)
 
-    def add(self, before: DayRows | None, after: DayRows | None) -> None:
-        """The rows of the next batch, as they stand and as they would be."""
-        self.differs = self.differs or before is None or after is None or before.body != after.body
+    def add(self, before: DayRows | None, after: DayRows | None, *, same_rows: bool = False) -> None:
+        """The rows of the next batch, as they stand and as they would be; `same_rows` but for their cells."""
+        if not self.differs:
+            self.differs = before is None or after is None or before.body != after.body
+            self.for_good = self.differs and same_rows
+        hashed = self.differs and not self.for_good
         if before is not None:
-            self.before.add(before, hashed=self.differs)
+            self.before.add(before, hashed=hashed)
         if after is not None:
-            self.after.add(after, hashed=self.differs)
+            self.after.add(after, hashed=hashed)
 
     def count(self, change: Change, reason: str) -> None:
         """What differs in a batch, rows coming and going for this reason."""
@@ -87,7 +92,7 @@ class ObjectPlan:
         if self.stored is None:
             return self.after.rows == 0
         same_rows = self.before.digest.digest() == self.after.digest.digest()
-        return same_rows and header == stored_header and self.former is not None
+        return same_rows and not self.for_good and header == stored_header and self.former is not None
 
 
 @dataclass(slots=True)
@@ -107,14 +112,16 @@ class Planner:
     def take(self, batch: RawBatch, record: Record) -> None:
         """The next batch, whose offsets this record covers."""
         pair = self.judge.pair(batch, record)
+        unlike = pair.before != pair.after
+        found = self.judge.at_once(pair) if unlike else None
         for key in {**pair.before, **pair.after}:
             before, after = pair.before.get(key), pair.after.get(key)
             rows = before or after
             assert rows is not None
-            self._object(key, rows.day).add(before, after)
-        if pair.before == pair.after:
+            self._object(key, rows.day).add(before, after, same_rows=found is not None and not found.reason)
+        if not unlike:
             return
-        if (found := self.judge.at_once(pair)) is None:
+        if found is None:
             for one in self.judge.differences(batch, record):
                 self._differ(one)
             return
