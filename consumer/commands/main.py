@@ -278,7 +278,7 @@ def _replay(
     names, numbers = stream or [], partition or []
     if undo is not None:
         if first or last or day or numbers or skip_gone:
-            raise UsageError("--undo takes --stream, --dry-run, --yes and --json alone")
+            raise UsageError("--undo can only be combined with --stream, --dry-run, --yes and --json")
         undo_replacement(settings, undo, streams=names, dry_run=dry_run, yes=yes, as_json=as_json)
         return
     if day is not None and (first or last):

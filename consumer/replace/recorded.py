@@ -65,7 +65,8 @@ class RecordedOffsets:
             if chain.head.topic_id != services.topic_id:
                 raise HaltError(
                     HaltReason.TOPIC_RECREATED,
-                    f"topic {services.topic} was made anew after its days were sealed: its log has other records",
+                    f"topic {services.topic} was deleted and created again after its days were sealed: its log has"
+                    " other records",
                 )
             if place.high < chain.head.through:
                 raise HaltError(

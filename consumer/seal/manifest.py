@@ -47,7 +47,7 @@ def _read(stored: Stored, how: Callable[[dict[str, Any]], _T]) -> _T:
         raise HaltError(
             HaltReason.OBJECT_MISMATCH,
             f"{stored.facts.key} is not what a worker wrote ({type(error).__name__}: {error}): move it out of the "
-            "folder, and it is written anew",
+            "folder, and it is written again",
         ) from error
 
 

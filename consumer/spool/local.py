@@ -64,7 +64,7 @@ class LocalDisk:
         except (sqlite3.Error, OSError) as error:
             os.close(self._lock)
             raise UsageError(
-                f"spool.directory: {directory} takes no checkpoints ({error}): free some space there"
+                f"spool.directory: {directory} cannot store checkpoints ({error}): free some space there"
             ) from error
 
     def _open_checkpoints(self) -> sqlite3.Connection:

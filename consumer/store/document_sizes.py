@@ -32,8 +32,8 @@ def refuse_unread(key: str, where: str, size: int) -> None:
     if size > most:
         raise HaltError(
             HaltReason.OBJECT_MISMATCH,
-            f"{where} has {size:,} bytes, and no document of ours of that name has more than {most:,}: move it out of"
-            " the folder; what a worker writes anew it does, a seal record is to be restored from a backup",
+            f"{where} has {size:,} bytes, and a document of that name never has more than {most:,}: move it out of"
+            " the folder. A worker writes manifests and lists of days again; restore a seal record from a backup",
         )
 
 

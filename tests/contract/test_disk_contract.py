@@ -587,7 +587,9 @@ def test_a_directory_that_takes_no_checkpoints_is_a_mistake_and_damages_nothing(
     (root / "checkpoints.sqlite").mkdir(parents=True)
     before = _handles(tmp_path)
     for _ in range(3):
-        with pytest.raises(UsageError, match=r"spool\.directory: .*spool takes no checkpoints .*free some space there"):
+        with pytest.raises(
+            UsageError, match=r"spool\.directory: .*spool cannot store checkpoints .*free some space there"
+        ):
             LocalDisk(root)
     assert _handles(tmp_path) == before
     assert (root / "checkpoints.sqlite").is_dir()

@@ -1,5 +1,6 @@
 """Free loopback ports that stay free."""
 
+import atexit
 import random
 import socket
 from collections import deque
@@ -11,6 +12,12 @@ _FIRST, _LAST = 12000, 32000
 # to every process of every run, that it is spoken for; the newest suffice, since older servers listen by then.
 _SPOKEN_FOR: deque[socket.socket] = deque()
 _NEWEST = 64
+
+
+@atexit.register
+def _give_back() -> None:
+    while _SPOKEN_FOR:
+        _SPOKEN_FOR.pop().close()
 
 
 def free() -> int:

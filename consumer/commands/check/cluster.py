@@ -99,8 +99,8 @@ def topic_lines(stream: StreamSettings, admin: ClusterAdmin, may_read: Rights) -
         yield warning(
             subject,
             "identity",
-            "these brokers give topics no id: a topic that is deleted and made anew is not noticed, and its records are"
-            " taken for the old ones",
+            "these brokers give topics no id: a topic that is deleted and created again is not noticed, and its"
+            " records are taken for the old ones",
             "use Kafka 2.8 or later, or never delete a topic that is exported",
         )
     if not allowed:

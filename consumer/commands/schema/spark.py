@@ -37,7 +37,7 @@ def spark_ddl(target: DataSource) -> list[str]:
     return [
         *([] if target.local else comment("Outside EMR and Databricks write s3a:// for s3://.")),
         *comment(
-            "Columns are taken by position. When the folder has got a column: DROP TABLE, then these statements anew.",
+            "Columns are taken by position. When the folder gets a new column: DROP TABLE, then run this again.",
         ),
         (
             f"CREATE TABLE IF NOT EXISTS {raw} (\n  {text_columns(target, 'STRING', TICK)},\n  dt DATE\n) USING CSV\n"

@@ -100,7 +100,7 @@ def test_a_replay_and_its_undo(past: Past, capsys: pytest.CaptureFixture[str]) -
         (("replay", "--from", "2026-03-03", "--to", "2026-03-01", "--yes"), "is after --to"),
         (("replay", "--day", "2026-03-01", "--from", "2026-03-01"), "one or the other"),
         (("replay", "--undo", "0", "--yes"), "--stream"),
-        (("replay", "--undo", "0", "--day", "2026-03-01"), "--undo takes"),
+        (("replay", "--undo", "0", "--day", "2026-03-01"), "--undo can only"),
         (("replay", *DAYS, "--stream", "other", "--yes"), "--stream other"),
         (("erase", "--column", "nothing", "--values", "persons", "--yes"), "no column 'nothing'"),
         (("erase", "--column", "profile_id", "--values", "missing", "--yes"), "cannot be read"),
