@@ -49,12 +49,19 @@ class S3Address:
         self.client().create_bucket(Bucket=name)
 
     def remove_bucket(self, name: str) -> None:
-        """Delete a bucket and all that it holds."""
-        client = self.client()
-        for page in client.get_paginator("list_objects_v2").paginate(Bucket=name):
-            for item in page.get("Contents", []):
-                client.delete_object(Bucket=name, Key=item["Key"])
-        client.delete_bucket(Bucket=name)
+        """Delete a bucket and all that it holds, what a worker writes into it meanwhile as well."""
+        client, tries = self.client(), 10
+        for left in reversed(range(tries)):
+            for page in client.get_paginator("list_objects_v2").paginate(Bucket=name):
+                for item in page.get("Contents", []):
+                    client.delete_object(Bucket=name, Key=item["Key"])
+            try:
+                client.delete_bucket(Bucket=name)
+            except ClientError as error:
+                if error.response["Error"]["Code"] != "BucketNotEmpty" or not left:
+                    raise
+            else:
+                return
 
 
 class S3Server(Server):
