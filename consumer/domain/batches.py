@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from functools import cached_property
 from typing import Protocol
 
 from consumer.domain.offsets import Span, TopicPartition
@@ -44,7 +45,7 @@ def sizes_of(values: Sequence[bytes | None], keys: Sequence[bytes | None]) -> Si
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots: the sizes are kept
 class RawBatch:
     """Records of one partition in offset order, as they came from the log.
 
@@ -66,7 +67,7 @@ class RawBatch:
     def __len__(self) -> int:
         return len(self.offsets)
 
-    @property
+    @cached_property
     def sizes(self) -> Sizes:
         """What its records weigh."""
         return sizes_of(self.values, self.keys) if self.measured is None else self.measured

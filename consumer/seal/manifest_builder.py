@@ -71,8 +71,8 @@ class ManifestBuilder:
         if self._store.keeps_metadata:
             return {}
         before = (known or {}).get("pins", {}).get("objects", {})
-        object_checker = [key for key in plan.unlisted if self._store.head(key) is not None]
-        return {key: before.get(key) or size_and_digest(self._store, key)[1] for key in object_checker}
+        present = [key for key in plan.unlisted if self._store.head(key) is not None]
+        return {key: before.get(key) or size_and_digest(self._store, key)[1] for key in present}
 
     def _objects(
         self, plan: DayPlan, before: Mapping[str, Mapping[str, Any]], newest: tuple[str, ...]

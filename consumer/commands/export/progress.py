@@ -71,21 +71,21 @@ class Lines:
     def __init__(self, tell: Callable[[str], None], clock: Clock) -> None:
         self._tell = tell
         self._clock = clock
-        self._tally = ReadRate(clock)
+        self._rate = ReadRate(clock)
         self._told_at = clock.monotonic()
         self._stream = ""
 
     def planned(self, stream: str, survey: Survey) -> None:
         """The plan of a stream."""
         self._stream = stream
-        self._tally.begin(_total(survey))
+        self._rate.begin(_total(survey))
         self._line(plan_line(stream, survey))
 
     def advanced(self, rows: float, size: int) -> None:
         """More was read."""
-        self._tally.add(rows, size)
+        self._rate.add(rows, size)
         if self._clock.monotonic() - self._told_at >= LINE_SECONDS:
-            self._line(f"{self._stream}: {self._tally.text}")
+            self._line(f"{self._stream}: {self._rate.text}")
 
     def day_done(self, day: ExportedDay) -> None:
         """A day was read."""
@@ -103,7 +103,7 @@ class Bar:
     def __init__(self, shown: Progress, tell: Callable[[str], None], clock: Clock) -> None:
         self._shown = shown
         self._tell = tell
-        self._tally = ReadRate(clock)
+        self._rate = ReadRate(clock)
         self._stream = ""
         self._task: TaskID | None = None
 
@@ -113,14 +113,14 @@ class Bar:
             self._shown.remove_task(self._task)
         self._tell(plan_line(stream, survey))
         self._stream = stream
-        self._tally.begin(_total(survey))
-        self._task = self._shown.add_task(stream, total=max(self._tally.total, 1), told="")
+        self._rate.begin(_total(survey))
+        self._task = self._shown.add_task(stream, total=max(self._rate.total, 1), told="")
 
     def advanced(self, rows: float, size: int) -> None:
         """More was read."""
-        self._tally.add(rows, size)
+        self._rate.add(rows, size)
         if self._task is not None:
-            self._shown.update(self._task, completed=self._tally.rows, told=self._tally.text)
+            self._shown.update(self._task, completed=self._rate.rows, told=self._rate.text)
 
     def day_done(self, day: ExportedDay) -> None:
         """A day was read."""
