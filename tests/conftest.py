@@ -105,6 +105,13 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return max(processors, min(2 * processors, 8))
 
 
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Bytes that are no text are named by their length: what is packed may hold the time, which differs by worker."""
+    if isinstance(val, bytes) and not (val.isascii() and val.decode().isprintable()):
+        return f"{len(val)}-bytes"
+    return None
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Save what was traced (`make coverage`): pytest-xdist does not wait long for the end of its workers."""
     if hasattr(session.config, "workerinput") and "coverage" in sys.modules:

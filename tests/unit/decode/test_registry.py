@@ -261,7 +261,7 @@ def test_references_that_are_too_long_together_are_too_large(server: Server, reg
     assert registry.ask(3) == TOO_LARGE
 
 
-GOOD = gzip.compress(json.dumps({"schema": PLAIN}).encode())
+GOOD = gzip.compress(json.dumps({"schema": PLAIN}).encode(), mtime=0)
 
 
 def test_a_packed_answer_is_unpacked_though_none_was_asked_for(server: Server, registry: ConfluentRegistry) -> None:
