@@ -69,7 +69,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         with suppress(OSError):  # who asked may have had enough
-            for start in range(0, len(data), len(data) if not self.server.dribble else 1):
+            for start in range(0, len(data), 1 if self.server.dribble else max(len(data), 1)):
                 time.sleep(self.server.dribble)
                 self.wfile.write(data[start:] if not self.server.dribble else data[start : start + 1])
 
