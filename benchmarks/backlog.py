@@ -1,14 +1,15 @@
-"""The log that is read: a topic of four partitions, filled once."""
+"""The log that is read: a topic, filled once."""
 
 from __future__ import annotations
 
 from confluent_kafka import Producer
 from confluent_kafka.cimpl import KafkaError, Message
+from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 
-from benchmarks.events import Plan, events
+from benchmarks.events import SCHEMA_FILE, WIRE_HEAD, Plan, events
+from consumer.streams.rules import Format
 from tests.services.kafka import KafkaAddress, unique_topic
 
-PARTITIONS = 4
 ROOM = 1_000_000
 
 
@@ -17,7 +18,7 @@ def fill(kafka: KafkaAddress, plan: Plan) -> str:
     topic = unique_topic("bench")
     largest = str(max(1_048_588, plan.large_bytes + 65_536))
     # made-up timestamps are days old: retention would take them away at once
-    kafka.create_topic(topic, PARTITIONS, {"retention.ms": "-1", "max.message.bytes": largest})
+    kafka.create_topic(topic, plan.partitions, {"retention.ms": "-1", "max.message.bytes": largest})
     failures: list[KafkaError] = []
 
     def told(error: KafkaError | None, _: Message) -> None:
@@ -37,7 +38,7 @@ def fill(kafka: KafkaAddress, plan: Plan) -> str:
     for number, event in enumerate(events(plan)):
         while True:
             try:
-                producer.produce(topic, event.value, event.key, number % PARTITIONS, timestamp=event.timestamp)
+                producer.produce(topic, event.value, event.key, number % plan.partitions, timestamp=event.timestamp)
             except BufferError:
                 producer.poll(0.1)
             else:
@@ -47,3 +48,12 @@ def fill(kafka: KafkaAddress, plan: Plan) -> str:
     if failures:
         raise RuntimeError(f"{len(failures)} records were not taken: {failures[0].str()}")
     return topic
+
+
+def head_of(form: Format, registry: str) -> bytes:
+    """What stands before each value of this format: the id that the registry at this URL gives to the schema."""
+    if form is not Format.AVRO_REGISTRY:
+        return WIRE_HEAD
+    with SchemaRegistryClient({"url": registry}) as client:
+        number: int = client.register_schema("bench-value", Schema(SCHEMA_FILE.read_text(), "AVRO"))
+    return b"\0" + number.to_bytes(4, "big")

@@ -15,7 +15,6 @@ from pathlib import Path
 from confluent_kafka import Producer
 
 from benchmarks import sink
-from benchmarks.backlog import PARTITIONS
 from benchmarks.events import Event, Plan, events
 from benchmarks.measure import Cost, measure, peak_of
 from benchmarks.task import Task
@@ -86,14 +85,15 @@ def _running(work: threading.Thread, stop: threading.Event) -> Iterator[None]:
 def _producing(task: Task, rate: int) -> Iterator[list[Event]]:
     """Records of today, for as long as this lasts; those that were sent."""
     sent, stop, producer = list[Event](), threading.Event(), Producer({"bootstrap.servers": task.brokers})
-    source = events(Plan(1_000_000, 1))
+    plan = Plan(1_000_000, 1)
+    source = events(plan)
 
     def produce() -> None:
         while not stop.wait(TURN):
             now = int(datetime.now(UTC).timestamp() * 1000)
             for _ in range(round(rate * TURN)):
                 event = replace(next(source), timestamp=now)
-                producer.produce(task.topic, event.value, event.key, len(sent) % PARTITIONS, timestamp=now)
+                producer.produce(task.topic, event.value, event.key, len(sent) % plan.partitions, timestamp=now)
                 sent.append(event)
             producer.poll(0)
 

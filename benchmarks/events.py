@@ -2,6 +2,8 @@
 
 Encoding a million of them one by one would take longer than what is measured, so bodies are copies of a few thousand
 patterns. Each copy gets a transaction id of its own, of the same length, so that every row is distinct.
+
+In JSON an event is an object of all names, nulls among them, as a webhook sends it: about 1,500 bytes.
 """
 
 from __future__ import annotations
@@ -10,13 +12,16 @@ import io
 import json
 import random
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import fastavro
+import orjson
+
+from consumer.streams.rules import Format
 
 SCHEMA_FILE = Path(__file__).parents[1] / "schemas" / "events.avsc"
 SCHEMA: Any = fastavro.parse_schema(json.loads(SCHEMA_FILE.read_text()))
@@ -33,6 +38,8 @@ PAYWALLS = (
 )
 _ID = b"0000000000000000000"
 """Stands where each record gets its own transaction id."""
+WIRE_HEAD = b"\0" + (1).to_bytes(4, "big")
+"""What stands before a value behind a schema id, unless a registry gave the schema another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +56,8 @@ class Plan:
     """What the log is to hold.
 
     Events arrive in the order of their time, some late, over the `days` before today; `mixed`: in no order at all.
-    Every `large_every`-th one (0: none) has a text of `large_bytes`.
+    Every `large_every`-th one (0: none) has a text of `large_bytes`. `head` stands before each value of a format with a
+    schema id. With `today` the last day is today, which no seal takes yet.
     """
 
     records: int
@@ -57,65 +65,82 @@ class Plan:
     mixed: bool = False
     large_every: int = 0
     large_bytes: int = 0
+    format: Format = Format.AVRO
+    head: bytes = WIRE_HEAD
+    partitions: int = 4
+    today: bool = False
+
+    @property
+    def last(self) -> date:
+        """The last event day."""
+        return datetime.now(UTC).date() - timedelta(days=0 if self.today else 1)
 
 
 def events(plan: Plan) -> Iterator[Event]:
     """The events of a plan, in the order in which they arrive."""
     chance = random.Random(plan.records)
-    first = datetime.combine(_yesterday() - timedelta(days=plan.days - 1), time(), UTC)
+    first = datetime.combine(plan.last - timedelta(days=plan.days - 1), time(), UTC)
     length = timedelta(days=plan.days)
-    patterns = _patterns(plan, chance)
+    encode = _Encoder(plan)
+    patterns = [_Pattern.of(_record(chance), encode) for _ in range(min(PATTERNS, plan.records))]
     for number in range(plan.records):
         arrived = first + length * (chance.random() if plan.mixed else number / plan.records)
         late = timedelta()
         if chance.random() < LATE_SHARE:
             late = min(chance.random() * MOST_LATE, arrived - first)
-        value = patterns[number % len(patterns)].body(number, arrived - late)
+        pattern = patterns[number % len(patterns)]
+        value = pattern.body(number, encode.time(arrived - late))
         if plan.large_every and number % plan.large_every == 0:
-            value = _large(number, arrived - late, plan.large_bytes, chance)
-        yield Event(value[2:38], value, int(arrived.timestamp() * 1000))
+            value = encode.body(_large(number, arrived - late, plan.large_bytes, chance))
+        yield Event(pattern.key, value, int(arrived.timestamp() * 1000))
 
 
-def _yesterday() -> date:
-    return datetime.now(UTC).date() - timedelta(days=1)
+@dataclass(frozen=True, slots=True)
+class _Encoder:
+    """Writes records and times as the plan's format has them; a time has the same length whenever it is."""
+
+    plan: Plan
+
+    def body(self, record: Mapping[str, Any]) -> bytes:
+        head = self.plan.head if self.plan.format.value.endswith("-registry") else b""
+        if self.plan.format.value.startswith("json"):
+            return head + orjson.dumps({name: _plain(value) for name, value in record.items()})
+        out = io.BytesIO()
+        fastavro.schemaless_writer(out, SCHEMA, record)
+        return head + out.getvalue()
+
+    def time(self, instant: datetime) -> bytes:
+        if self.plan.format.value.startswith("json"):
+            return b'"%b"' % _plain(instant).encode()
+        return _varint((instant - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1))
 
 
 @dataclass(frozen=True, slots=True)
 class _Pattern:
-    """An encoded record, cut where its time stands (8 bytes of a varint) and with a stand-in for its id."""
+    """An encoded record, cut where its time stands and with a stand-in for its id."""
 
+    key: bytes
     before: bytes
     after: bytes
 
-    def body(self, number: int, happened: datetime) -> bytes:
-        after = self.after.replace(_ID, b"%019d" % number, 1)
-        return b"".join((self.before, _varint(_micros(happened)), after))
+    @classmethod
+    def of(cls, record: Mapping[str, Any], encode: _Encoder) -> Self:
+        before, _, after = encode.body(record).partition(encode.time(record["event_datetime"]))
+        return cls(record["profile_id"].encode(), before, after)
+
+    def body(self, number: int, time: bytes) -> bytes:
+        return b"".join((self.before, time, self.after.replace(_ID, b"%019d" % number, 1)))
 
 
-def _patterns(plan: Plan, chance: random.Random) -> Sequence[_Pattern]:
-    return [_pattern(_record(chance)) for _ in range(min(PATTERNS, plan.records))]
+def _plain(value: Any) -> Any:
+    """A value as JSON has it."""
+    return f"{value:%Y-%m-%dT%H:%M:%S.%f%z}" if isinstance(value, datetime) else value
 
 
-def _pattern(record: Mapping[str, Any]) -> _Pattern:
-    body, at = _encoded(record), _varint(_micros(record["event_datetime"]))
-    before, _, after = body.partition(at)
-    return _Pattern(before, after)
-
-
-def _encoded(record: Mapping[str, Any]) -> bytes:
-    out = io.BytesIO()
-    fastavro.schemaless_writer(out, SCHEMA, record)
-    return out.getvalue()
-
-
-def _large(number: int, happened: datetime, size: int, chance: random.Random) -> bytes:
+def _large(number: int, happened: datetime, size: int, chance: random.Random) -> dict[str, Any]:
     record = _record(chance)
     record.update(paywall_name="large " * (size // 6), transaction_id=f"{number:019d}", event_datetime=happened)
-    return _encoded(record)
-
-
-def _micros(instant: datetime) -> int:
-    return (instant - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+    return record
 
 
 def _varint(number: int) -> bytes:

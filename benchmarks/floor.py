@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import time
+
 from confluent_kafka import Consumer
 
 from benchmarks.task import Task
@@ -17,9 +20,11 @@ def main(task: Task) -> None:
         }
     )
     consumer.subscribe([task.topic])
-    seen = 0
+    seen, began = 0, 0.0
     while seen < task.records:
         seen += len(consumer.consume(10_000, 1.0))
+        began = began or (time.monotonic() if seen else 0.0)
+    print(json.dumps({"read_seconds": time.monotonic() - began}))
     consumer.close()
 
 

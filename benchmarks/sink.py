@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from benchmarks.task import Task
 from consumer.shape.native.extension import EXACT, VARIABLE
@@ -31,6 +34,11 @@ listen = ""
 
 [streams.events]
 topic = "{topic}"
+format = "{format}"
+"""
+REGISTRY = """
+[schema_registry]
+url = "{registry}"
 """
 
 
@@ -38,7 +46,7 @@ def command(task: Task) -> list[str]:
     """The command line; writes the settings that it names."""
     settings = task.home / "sink.toml"
     settings.write_text(
-        SETTINGS.format(
+        (SETTINGS + (REGISTRY if task.registry else "")).format(
             brokers=task.brokers,
             group=task.group,
             bucket=task.bucket,
@@ -48,6 +56,8 @@ def command(task: Task) -> list[str]:
             secret_key=task.secret_key,
             folder=task.folder,
             topic=task.topic,
+            format=task.format,
+            registry=task.registry,
         )
     )
     program = str(Path(sys.executable).with_name("adapty-sink"))
@@ -57,6 +67,12 @@ def command(task: Task) -> list[str]:
 def exact_command(task: Task) -> list[str]:
     """The same without the native engine."""
     return ["env", f"{VARIABLE}={EXACT}", *command(task)]
+
+
+def read_seconds(lines: Sequence[Mapping[str, Any]]) -> float:
+    """By its log: from when the first partition was ready to read until the first one had caught up."""
+    at = {line["event"]: datetime.fromisoformat(line["timestamp"]) for line in reversed(lines)}
+    return (at["seal_considered"] - at["partition_recovered"]).total_seconds()
 
 
 def prove_store(task: Task) -> None:

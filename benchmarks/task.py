@@ -29,6 +29,8 @@ class Task:
     prefix: str
     folder: str
     through: str
+    format: str = "avro"
+    registry: str = ""
 
     @classmethod
     def from_arguments(cls) -> Self:
