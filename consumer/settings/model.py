@@ -26,7 +26,7 @@ class KafkaSettings(Table):
     """`[kafka]`: the cluster and our group in it."""
 
     bootstrap_servers: Annotated[str, BeforeValidator(addresses.servers)] = key(
-        "", "Brokers to ask first: `host:port`, more by comma.", default="", example='"localhost:9092"'
+        "", "Bootstrap brokers: `host:port`, separated by commas.", default="", example='"localhost:9092"'
     )
     group_id: Text = key(
         '"adapty-sink"',
@@ -35,26 +35,27 @@ class KafkaSettings(Table):
     )
     instance_id: Annotated[str, BeforeValidator(values.instance_id)] = key(
         '""',
-        "Static member name, different on every worker: a restart within the session costs no rebalance. Empty: none.",
+        "Static member name, unique per worker: a restart within the session timeout causes no rebalance. Empty: none.",
         default="",
         example='"${HOSTNAME}"',
     )
     auth: Literal["", "msk-iam"] = key(
         '""',
-        "`msk-iam`: AWS MSK by IAM, tokens by the AWS chain; needs `adapty-sink[msk-iam]`. Empty: as `options` say.",
+        "`msk-iam`: IAM for AWS MSK, with credentials from the AWS chain; needs `adapty-sink[msk-iam]`. Empty: see"
+        " `options`.",
         default="",
         example='"msk-iam"',
     )
     region: Annotated[str, BeforeValidator(values.region)] = key(
         '""',
-        "AWS region of the brokers, for `auth`. Empty: by the brokers' names, else that of `[destination]`, else"
-        " `AWS_REGION`.",
+        "AWS region of the brokers, for `auth`. Empty: from the brokers' names, else `region` of `[destination]`,"
+        " else `AWS_REGION`.",
         default="",
         example='"eu-central-1"',
     )
     options: dict[str, OptionValue] = key(
         "{}",
-        "Any librdkafka setting but those that the sink's promises rest on; names in quotes or dotted.",
+        "Any librdkafka setting except those listed below; names in quotes or dotted.",
         default={},
         example='{ "security.protocol" = "SASL_SSL" }',
     )
@@ -69,7 +70,8 @@ class RegistrySettings(Table):
 
     url: Annotated[str, BeforeValidator(addresses.registry_urls)] = key(
         "",
-        "URL of the registry, more by comma. A `user:password@` in it becomes the option `basic.auth.user.info`.",
+        "URL of the registry, several separated by commas. A `user:password@` in it becomes the option"
+        " `basic.auth.user.info`.",
         default="",
         example='"http://localhost:8081"',
     )
@@ -77,8 +79,8 @@ class RegistrySettings(Table):
         Duration, AfterValidator(values.within(timedelta(0), timedelta(days=1), 'must lie between "0s" and "1d"'))
     ] = key(
         '"60s"',
-        "How long the registry must say that it does not know a schema before its records go to quarantine; the"
-        " partition waits meanwhile.",
+        "How long the registry must report a schema as unknown before its records go to quarantine; the partition"
+        " waits meanwhile.",
         default=timedelta(seconds=60),
     )
     options: dict[str, OptionValue] = key(
@@ -103,7 +105,10 @@ class DestinationSettings(Table):
         '""', "AWS region. Empty: from the AWS chain.", default="", example='"eu-central-1"'
     )
     endpoint_url: Annotated[str, BeforeValidator(addresses.plain_http_url)] = key(
-        '""', "Address of another S3 store (MinIO and friends). Empty: AWS.", default="", example='"https://minio:9000"'
+        '""',
+        "Address of an S3 store other than AWS, e.g. MinIO. Empty: AWS.",
+        default="",
+        example='"https://minio:9000"',
     )
     access_key_id: Text = key(
         '""',
@@ -112,7 +117,7 @@ class DestinationSettings(Table):
         example='"${AWS_ACCESS_KEY_ID}"',
     )
     secret_access_key: Annotated[SecretStr, BeforeValidator(values.text)] = key(
-        '""', "Its secret. Both or neither.", default=SecretStr(""), example='"${AWS_SECRET_ACCESS_KEY}"'
+        '""', "Secret key. Set both or neither.", default=SecretStr(""), example='"${AWS_SECRET_ACCESS_KEY}"'
     )
     role_arn: Annotated[
         str,
@@ -131,19 +136,22 @@ class DestinationSettings(Table):
             values.matching(r"[\w+=,.@:/-]{2,1224}", "is no external id; write 2 to 1,224 letters, digits or +=,.@:/-")
         ),
     ] = key(
-        '""', "External id that the role's trust policy asks for; beside `role_arn`.", default="", example='"sink-7f3a"'
+        '""',
+        "External id required by the role's trust policy; only with `role_arn`.",
+        default="",
+        example='"sink-7f3a"',
     )
     ca_bundle: Annotated[str, BeforeValidator(values.text)] = key(
         '""',
-        "PEM file of the authorities that sign the store's certificate, where they are private; relative to the"
-        " settings file. Empty: the public ones.",
+        "PEM file with the store's certificate authorities, if they are private; relative to the settings file."
+        " Empty: the public ones.",
         default="",
         example='"/etc/sink/ca.pem"',
     )
     compression: Compression = key('"none"', f"Compression of data objects: {_COMPRESSIONS}.", default="none")
     server_side_encryption: Literal["", "AES256", "aws:kms"] = key(
         '""',
-        "Encryption to ask for: `AES256` or `aws:kms`. Empty: the bucket's default.",
+        "Encryption to request: `AES256` or `aws:kms`. Empty: the bucket's default.",
         default="",
         example='"AES256"',
     )
@@ -160,25 +168,25 @@ class DestinationSettings(Table):
         ),
     ] = key(
         '""',
-        "Storage class of all objects; one that can be read back at once. Empty: the bucket's default.",
+        "Storage class of all objects; it must allow immediate reads. Empty: the bucket's default.",
         default="",
         example='"STANDARD_IA"',
     )
     addressing_style: Literal["auto", "path", "virtual"] = key(
-        '"auto"', "Bucket in the path or in the host name. Some S3 stores know only `path`.", default="auto"
+        '"auto"', "Bucket in the path or in the host name. Some S3 stores support only `path`.", default="auto"
     )
     checksums: Literal["auto", "when_supported", "when_required"] = key(
         '"auto"',
-        "Checksums that go with each request. `auto`: `when_supported` on AWS; with an `endpoint_url` the store is"
-        " asked whether it compares them, and gets what it knows.",
+        "Checksums to send with each request. `auto`: `when_supported` on AWS; with an `endpoint_url`, by a test of"
+        " whether the store verifies them.",
         default="auto",
     )
     multipart_threshold: Annotated[
         Size, AfterValidator(values.within(5 * MIB, 5 * GIB, "is out of range; write 5MiB to 5GiB"))
     ] = key(
         '"1GiB"',
-        "Objects above this size go up in parts of 32 MiB (of this size if it is smaller), smaller ones in one request;"
-        " between 5 MiB and 5 GiB.",
+        "Objects above this size are uploaded in parts of 32 MiB (or of this size, if smaller), others in one"
+        " request; between 5 MiB and 5 GiB.",
         default=GIB,
     )
 
@@ -218,7 +226,7 @@ class SpoolSettings(Table):
 
     directory: Annotated[Path, BeforeValidator(values.folder)] = key(
         '"/var/lib/adapty-sink"',
-        "Folder of the spool, one worker in it; relative to the settings file.",
+        "Folder of the spool; each worker needs its own. Relative to the settings file.",
         default=Path("/var/lib/adapty-sink"),
     )
     checkpoint_seconds: Annotated[
@@ -226,30 +234,32 @@ class SpoolSettings(Table):
         BeforeValidator(values.number),
         AfterValidator(values.within(0.1, 3600.0, "must lie between 0.1 and 3600")),
     ] = key(
-        "5", "How often the spool is checkpointed; after a crash, what is newer is read again from Kafka.", default=5.0
+        "5",
+        "Seconds between checkpoints of the spool; after a crash, newer rows are read again from Kafka.",
+        default=5.0,
     )
     max_bytes: Annotated[Size, AfterValidator(values.within(1, 1 << 62, 'must be more than 0; write e.g. "20GiB"'))] = (
         key(
             '"20GiB"',
-            "Size above which reading pauses (polling continues) and what is due is spilled.",
+            "Size above which reading pauses (polling continues) and rows of due days are spilled.",
             default=20 * GIB,
         )
     )
-    min_free_bytes: Size = key('"2GiB"', "The same where the disk has less free space than this.", default=2 * GIB)
+    min_free_bytes: Size = key('"2GiB"', "The same if the disk has less free space than this.", default=2 * GIB)
 
 
 class ScheduleSettings(Table):
     """`[schedule]`: when days are sealed."""
 
     seal_at: Annotated[timedelta, BeforeValidator(values.time_of_day)] = key(
-        '"04:00"', "UTC time at which the day before is sealed.", default=timedelta(hours=4)
+        '"04:00"', "UTC time at which the previous day is sealed.", default=timedelta(hours=4)
     )
     give_up_after: Annotated[
         Duration,
         AfterValidator(values.within(timedelta(seconds=1), timedelta(days=7), 'must lie between "1s" and "7d"')),
     ] = key(
         '"10m"',
-        "One-shot commands end with 4 when an outage lasts this long without progress.",
+        "One-shot commands exit with 4 when an outage lasts this long without progress.",
         default=timedelta(minutes=10),
     )
 
@@ -282,11 +292,11 @@ class QuarantineSettings(Table):
     )
     min_records: Annotated[
         int, BeforeValidator(values.whole), AfterValidator(values.within(1, 1 << 31, "must be 1 or more"))
-    ] = key("10", "Records in quarantine that it takes at least to halt.", default=10)
+    ] = key("10", "Minimum number of records in quarantine for a halt.", default=10)
     max_record: Annotated[Size, AfterValidator(values.within(1, 128 * MIB, "must lie between 1 byte and 128MiB"))] = (
         key(
             '"16MiB"',
-            "Value, key and headers of a record that is looked into; a larger one goes to quarantine as `too_large`.",
+            "Maximum size of a record (value, key and headers); a larger one goes to quarantine as `too_large`.",
             default=MAX_RECORD,
         )
     )

@@ -22,33 +22,33 @@ class StreamTable(Table):
     kind: Text = key(
         '""',
         "Shipped kind: `events`, `paywall_views`, `ua_events` or `ua_campaign_metrics`, or `custom`. Empty: the"
-        " stream's name, or `custom` where that is no shipped kind and `schema` is given.",
+        " stream's name, or `custom` if that is not a shipped kind and `schema` is set.",
         default="",
         example='"events"',
     )
     start: Annotated[values.Start, BeforeValidator(values.start)] = key(
         '"earliest"',
-        "Where a partition begins that has neither seal log nor committed offset: `earliest`, `latest`, or an instant"
-        " (the first record stamped at or after it).",
+        "Where to start a partition without seal log and committed offset: `earliest`, `latest`, or an instant (the"
+        " first record stamped at or after it).",
         default="earliest",
         example='"2026-11-01T00:00:00Z"',
     )
     format: Literal["avro", "avro-registry", "json", "json-registry"] = key(
         '"avro"',
-        "How values are written: `avro` (bare), `avro-registry` (behind a schema id of the registry), `json`, or"
-        " `json-registry` (behind a schema id, which is not looked up).",
+        "Encoding of values: `avro` (bare), `avro-registry` (prefixed with a registry schema id), `json`, or"
+        " `json-registry` (prefixed with a schema id, which is not looked up).",
         default="avro",
     )
     schema_file: Text = key(
         '""',
-        "Avro schema that names the columns; relative to the settings file. Empty: that of the kind.",
+        "Avro schema that defines the columns; relative to the settings file. Empty: that of the kind.",
         default="",
         example='"clicks.avsc"',
         alias="schema",
     )
     writer_schema: Text = key(
         '""',
-        "Avro schema that producers of bare Avro write with; relative to the settings file. Empty: `schema`.",
+        "Avro schema that producers of bare Avro use; relative to the settings file. Empty: `schema`.",
         default="",
         example='"clicks-v2.avsc"',
     )
@@ -63,15 +63,15 @@ class StreamTable(Table):
     )
     oldest_day: Annotated[int | date | None, BeforeValidator(values.oldest_day)] = key(
         "",
-        "First day that a row may have, as an age in days before the record's day, or as a date; earlier ones go to"
-        " quarantine (`day_out_of_range`). Left out: 2008-07-10.",
+        "First day that a row may have: an age in days before the record's day, or a date. Earlier rows go to"
+        " quarantine (`day_out_of_range`). Unset: 2008-07-10.",
         default=None,
         example="400",
     )
     line_breaks: Literal["keep", "space"] = key(
         '"keep"',
-        "CR, LF and CRLF inside cells: `keep` them in quotes, or write each as one space (`space`), for readers such as"
-        " Athena's that know no line breaks in cells.",
+        "CR, LF and CRLF inside cells: `keep` them in quotes, or write each as one space (`space`), for readers that"
+        " cannot handle line breaks in cells, such as Athena.",
         default="keep",
     )
 
@@ -89,13 +89,13 @@ class FilterTable(Table):
     )
     historical_before: Annotated[datetime | None, BeforeValidator(values.instant)] = key(
         "",
-        "Only in `ua_events`: the instant for `exclude_historical`, which needs it.",
+        "Only in `ua_events`: the instant for `exclude_historical`, required with it.",
         default=None,
         example='"2026-11-01T00:00:00Z"',
     )
     environments: Annotated[tuple[str, ...] | None, BeforeValidator(values.names)] = key(
         "",
-        "Environments to keep, in any case; a row without one is dropped then. Left out: all.",
+        "Environments to keep, case-insensitive; rows without one are dropped. Unset: all rows are kept.",
         default=None,
         example='["Production"]',
     )
@@ -112,19 +112,20 @@ class PrivacyTable(Table):
 
     key: Text = key_of(
         '""',
-        "Name of the key in `[privacy.keys]` that hashes; needed where a column is hashed.",
+        "Name of the key in `[privacy.keys]` to hash with; required if a column is hashed.",
         default="",
         example='"k1"',
     )
     columns: Annotated[dict[str, Method], BeforeValidator(values.methods)] = key_of(
         "{}",
-        "Column to `drop` (empty cells), `hash` (keyed, the key's name in front) or `truncate_ip` (/24, /48).",
+        "Treatment by column: `drop` (empty cells), `hash` (keyed, prefixed with the key's name) or `truncate_ip`"
+        " (/24, /48).",
         default={},
         example='{ ip_address = "truncate_ip", customer_user_id = "hash" }',
     )
     personal: Annotated[tuple[str, ...] | None, BeforeValidator(values.columns)] = key_of(
         "",
-        "Columns about a person, instead of those that the schema marks.",
+        "Columns with personal data, in place of those marked in the schema.",
         default=None,
         example='["customer_user_id"]',
     )
