@@ -42,26 +42,29 @@ url = "{registry}"
 """
 
 
+def settings(task: Task) -> str:
+    """The settings file's text."""
+    return (SETTINGS + (REGISTRY if task.registry else "")).format(
+        brokers=task.brokers,
+        group=task.group,
+        bucket=task.bucket,
+        prefix=task.prefix,
+        endpoint_url=task.endpoint_url,
+        access_key=task.access_key,
+        secret_key=task.secret_key,
+        folder=task.folder,
+        topic=task.topic,
+        format=task.format,
+        registry=task.registry,
+    )
+
+
 def command(task: Task) -> list[str]:
     """The command line; writes the settings that it names."""
-    settings = task.home / "sink.toml"
-    settings.write_text(
-        (SETTINGS + (REGISTRY if task.registry else "")).format(
-            brokers=task.brokers,
-            group=task.group,
-            bucket=task.bucket,
-            prefix=task.prefix,
-            endpoint_url=task.endpoint_url,
-            access_key=task.access_key,
-            secret_key=task.secret_key,
-            folder=task.folder,
-            topic=task.topic,
-            format=task.format,
-            registry=task.registry,
-        )
-    )
+    path = task.home / "sink.toml"
+    path.write_text(settings(task))
     program = str(Path(sys.executable).with_name("adapty-sink"))
-    return [program, "--config", str(settings), "--log-format", "json", "run", "--once", "--through", task.through]
+    return [program, "--config", str(path), "--log-format", "json", "run", "--once", "--through", task.through]
 
 
 def exact_command(task: Task) -> list[str]:
@@ -75,12 +78,16 @@ def read_seconds(lines: Sequence[Mapping[str, Any]]) -> float:
     return (at["seal_considered"] - at["partition_recovered"]).total_seconds()
 
 
-def prove_store(task: Task) -> None:
-    """Let the store show once that its conditional writes hold: a worker does so once a month, not at each start."""
-    options = S3Options(
+def store_options(task: Task) -> S3Options:
+    """How the task's bucket is reached."""
+    return S3Options(
         endpoint_url=task.endpoint_url,
         access_key_id=task.access_key,
         secret_access_key=task.secret_key,
         addressing_style="path",
     )
-    require_safe(open_store(f"s3://{task.bucket}/{task.prefix}", options))
+
+
+def prove_store(task: Task) -> None:
+    """Let the store show once that its conditional writes hold: a worker does so once a month, not at each start."""
+    require_safe(open_store(f"s3://{task.bucket}/{task.prefix}", store_options(task)))
