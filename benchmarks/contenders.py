@@ -19,6 +19,7 @@ from benchmarks.events import Plan
 from benchmarks.measure import Cost, measure
 from benchmarks.servers import Servers
 from benchmarks.task import Task
+from consumer.streams.rules import Format
 from tests.services.s3 import unique_bucket
 
 MODULES = (
@@ -103,7 +104,7 @@ def new_task(name: str, found: Servers, topic: str, plan: Plan) -> Iterator[Task
                 topic=topic,
                 records=plan.records,
                 format=plan.format,
-                registry=found.registry,
+                registry=found.registry if plan.format is Format.AVRO_REGISTRY else "",
                 endpoint_url=store.endpoint_url,
                 access_key=store.access_key,
                 secret_key=store.secret_key,

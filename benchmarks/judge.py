@@ -1,5 +1,7 @@
 """`python -m benchmarks.judge`: CPU microseconds per row of judging, and the share of rows that take the exact path.
 
+Beside it what the usual script spends on the same: fastavro or orjson, then csv.writer, record by record.
+
 The same made-up events as the large benchmark for the time, ordinary records of every shipped stream for the share.
 Each time is the least of several rounds: another process on the machine makes a round slower, nothing makes one faster.
 """
@@ -7,16 +9,15 @@ Each time is the least of several rounds: another process on the machine makes a
 from __future__ import annotations
 
 import argparse
+import csv
 import io
 import time
-from collections.abc import Sequence
-from datetime import datetime
-from typing import Any
+from collections.abc import Callable, Sequence
 
-import fastavro
 import orjson
 
-from benchmarks.events import SCHEMA, Plan, events
+from benchmarks import usual
+from benchmarks.events import COLUMNS, Plan, events
 from consumer.decode.registry import MemoryRegistry
 from consumer.domain.batches import RawBatch, TransformOptions
 from consumer.domain.offsets import Span, TopicPartition
@@ -33,16 +34,19 @@ IDS = {name: number for number, name in enumerate(KINDS)}
 def main() -> None:
     given = _arguments()
     found = extension.find()
-    print(f"engine: {found.engine}{f' ({found.reason})' if found.reason else ''}")
-    made = list(events(Plan(given.rows, mixed=given.mixed)))
-    bodies, stamps = [event.value for event in made], [event.timestamp for event in made]
-    print(f"{given.rows} events, mean body {sum(map(len, bodies)) / len(bodies):.0f} B Avro; us CPU per row")
+    print(f"engine: {found.engine}{f' ({found.reason})' if found.reason else ''}; us CPU per row")
     for form in Format:
-        batch = _batch([_value("events", form, body) for body in bodies], stamps)
+        made = list(events(Plan(given.rows, mixed=given.mixed, format=form, head=_head("events", form))))
+        print(f"{form}: {given.rows} events, mean value {sum(len(one.value) for one in made) / len(made):.0f} B")
+        bodies, stamps = [one.value for one in made], [one.timestamp for one in made]
+        batch = _batch(bodies, stamps)
         for size in (100, 2_500, given.rows):
-            _show(f"{form}, batches of {size}", _rules("events", form), batch.clip(Span(0, size)), given.rounds)
-        part = batch.clip(Span(0, 300))
-        _show(f"{form}, exact engine", _rules("events", form), part, max(2, given.rounds // 4), engine=extension.EXACT)
+            _show(
+                f"native engine, batches of {size}", _judging("events", form, batch.clip(Span(0, size))), given.rounds
+            )
+        _show("usual script", (lambda bodies=bodies, form=form: _usual(form, bodies), len(bodies)), given.rounds)
+        part = _judging("events", form, batch.clip(Span(0, 300)), engine=extension.EXACT)
+        _show("exact engine", part, max(2, given.rounds // 4))
     print("\nshare of rows on the exact path")
     for name in KINDS:
         for form in Format:
@@ -67,20 +71,15 @@ def _batch(values: Sequence[bytes], stamps: Sequence[int]) -> RawBatch:
     return RawBatch(TopicPartition("events", 0), Span(0, number), range(number), stamps, values, [b"key"] * number)
 
 
-def _value(name: str, form: Format, body: bytes) -> bytes:
-    """An event in this format; JSON as a webhook has it."""
-    head = b"\0" + IDS[name].to_bytes(4, "big") if form.value.endswith("-registry") else b""
-    return head + (_as_json(body) if form.value.startswith("json") else body)
+def _head(name: str, form: Format) -> bytes:
+    return b"\0" + IDS[name].to_bytes(4, "big") if form.value.endswith("-registry") else b""
 
 
-def _as_json(body: bytes) -> bytes:
-    record: Any = fastavro.schemaless_reader(io.BytesIO(body), SCHEMA, None)
-    return orjson.dumps(
-        {
-            name: f"{value:%Y-%m-%dT%H:%M:%S.%f%z}" if isinstance(value, datetime) else value
-            for name, value in record.items()
-        }
-    )
+def _usual(form: Format, bodies: Sequence[bytes]) -> None:
+    out = csv.writer(io.StringIO())
+    for body in bodies:
+        event = usual.decode(form, body)
+        out.writerow([event[name] for name in COLUMNS])
 
 
 def _share(name: str, form: Format, rows: int) -> float:
@@ -93,8 +92,7 @@ def _share(name: str, form: Format, rows: int) -> float:
     else:
         write = AvroText(schema)
         values = [write(record) for record in records]
-    head = b"\0" + IDS[name].to_bytes(4, "big") if form.value.endswith("-registry") else b""
-    batch = _batch([head + value for value in values], [1_721_500_000_000] * rows)
+    batch = _batch([_head(name, form) + value for value in values], [1_721_500_000_000] * rows)
     transformer = make_transformer(_rules(name, form), REGISTRY)
     found = transformer.transform(batch, TransformOptions(transformer.columns))
     if found.counts.kept != rows - found.counts.filtered:
@@ -102,14 +100,21 @@ def _share(name: str, form: Format, rows: int) -> float:
     return sum(found.exact_path.values()) / rows
 
 
-def _show(title: str, rules: RowRules, batch: RawBatch, rounds: int, *, engine: str = extension.NATIVE) -> None:
-    transformer = make_transformer(rules, REGISTRY, engine=engine)
-    how, least = TransformOptions(transformer.columns), float("inf")
+def _judging(
+    name: str, form: Format, batch: RawBatch, *, engine: str = extension.NATIVE
+) -> tuple[Callable[[], object], int]:
+    transformer = make_transformer(_rules(name, form), REGISTRY, engine=engine)
+    how = TransformOptions(transformer.columns)
+    return lambda: transformer.transform(batch, how), len(batch)
+
+
+def _show(title: str, work: tuple[Callable[[], object], int], rounds: int) -> None:
+    (call, rows), least = work, float("inf")
     for _ in range(rounds):
         began = time.process_time()
-        transformer.transform(batch, how)
+        call()
         least = min(least, time.process_time() - began)
-    print(f"  {title:36} {least / len(batch) * 1e6:8.2f}")
+    print(f"  {title:36} {least / rows * 1e6:8.2f}")
 
 
 if __name__ == "__main__":

@@ -21,10 +21,19 @@ from confluent_kafka import Consumer
 from benchmarks.events import SCHEMA_FILE
 from benchmarks.task import Task
 
+SCHEMA: Any = fastavro.parse_schema(json.loads(SCHEMA_FILE.read_text()))
+
+
+def decode(form: str, value: bytes) -> Any:
+    """An event as a dictionary."""
+    value = value[5:] if form.endswith("-registry") else value
+    return (
+        fastavro.schemaless_reader(io.BytesIO(value), SCHEMA, None) if form.startswith("avro") else orjson.loads(value)
+    )
+
 
 def main(task: Task) -> None:
-    schema: Any = fastavro.parse_schema(json.loads(SCHEMA_FILE.read_text()))
-    columns = [field["name"] for field in schema["fields"]]
+    columns = [field["name"] for field in SCHEMA["fields"]]
     consumer = Consumer(
         {
             "bootstrap.servers": task.brokers,
@@ -36,7 +45,6 @@ def main(task: Task) -> None:
     consumer.subscribe([task.topic])
     files: dict[date, tuple[Path, TextIOWrapper, Any]] = {}
     seen, began = 0, 0.0
-    avro, skipped = task.format.startswith("avro"), 5 if task.format.endswith("-registry") else 0
     while seen < task.records:
         message = consumer.poll(1.0)
         if message is None:
@@ -44,13 +52,9 @@ def main(task: Task) -> None:
         if message.error():
             raise RuntimeError(message.error())
         began = began or time.monotonic()
-        value = (message.value() or b"")[skipped:]
-        if avro:
-            event: Any = fastavro.schemaless_reader(io.BytesIO(value), schema, None)
-            day = event["event_datetime"].date()
-        else:
-            event = orjson.loads(value)
-            day = datetime.fromisoformat(event["event_datetime"]).date()
+        event = decode(task.format, message.value() or b"")
+        at = event["event_datetime"]
+        day = (at if isinstance(at, datetime) else datetime.fromisoformat(at)).date()
         if day not in files:
             path = task.home / f"{day}.csv"
             file = path.open("w", newline="")
