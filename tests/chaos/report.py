@@ -17,7 +17,7 @@ def table(plan: Plan, figures: Figures) -> Iterator[str]:
         ("seed", plan.seed),
         ("workers, seasons, rounds", _sizes(plan)),
         ("processes killed with kill -9", counts["kills"]),
-        ("of them where they should be, elsewhere", f"{reached}, {missed}"),
+        ("of them at the chosen moment, elsewhere", f"{reached}, {missed}"),
         ("other faults", sum(figures.faults.values())),
         ("workers started", counts["starts"]),
         ("records sent", counts["records sent"]),
@@ -25,11 +25,11 @@ def table(plan: Plan, figures: Figures) -> Iterator[str]:
         ("seal records, of them spills; objects", f"{counts['seals']}, {counts['spills']}; {counts['objects']}"),
         ("rebalances, outages in the workers' logs", f"{counts['rebalances']}, {counts['outages']}"),
         ("partitions recovered; with a seal pending, with a wrong offset", _recoveries(figures)),
-        ("judgements", counts["judgements"]),
-        ("slowest end after SIGTERM", f"{counts['slowest stop, ms'] / 1000:.1f} s"),
+        ("checks of everything", counts["judgements"]),
+        ("slowest exit after SIGTERM", f"{counts['slowest stop, ms'] / 1000:.1f} s"),
         ("time", f"{figures.seconds / 60:.1f} min"),
         ("**rows lost**", f"**{counts['lost']}**"),
-        ("**rows doubled**", f"**{counts['doubled']}**"),
+        ("**rows duplicated**", f"**{counts['doubled']}**"),
         ("**objects overwritten or deleted**", f"**{counts['overwritten']}**"),
     ]
     yield from (f"| {name} | {value} |" for name, value in rows)
@@ -37,7 +37,7 @@ def table(plan: Plan, figures: Figures) -> Iterator[str]:
 
 def details(figures: Figures) -> Iterator[str]:
     """The kills by moment, the spools, the faults, as lines of Markdown."""
-    yield "| killed | there | elsewhere |"
+    yield "| killed | at this moment | elsewhere |"
     yield "|---|---|---|"
     for name, (hit, miss) in sorted(figures.by_moment.items()):
         yield f"| {name} | {hit} | {miss} |"
