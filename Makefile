@@ -65,7 +65,7 @@ types: setup ## mypy --strict
 layers: setup ## who may import whom
 	$(BIN)/lint-imports
 
-docs: setup ## the pages that are made from the code: docs/modules.md, docs/commands.md
+docs: setup ## the pages that are made from the code: docs/modules.md, docs/commands.md, docs/metrics.md
 	$(BIN)/python .ci/module_map.py
 
 check: lint types layers test ## what CI runs

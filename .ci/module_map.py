@@ -1,4 +1,4 @@
-"""Writes docs/modules.md, every module of consumer/ by layer with what its docstring says; and docs/commands.md."""
+"""Writes docs/modules.md (every module of consumer/ by layer, with its docstring), commands.md and metrics.md."""
 
 from __future__ import annotations
 
@@ -45,6 +45,8 @@ def page() -> str:
 
 if __name__ == "__main__":
     import command_page
+    import metrics_page
 
     PAGE.write_text(page(), "utf-8")
     command_page.PAGE.write_text(command_page.page(), "utf-8")
+    metrics_page.PAGE.write_text(metrics_page.page(), "utf-8")

@@ -91,7 +91,7 @@ def _refuse_clock(outside: Outside, clock: Clock) -> None:
     now = clock.now()
     ahead = now - outside.ask(outside.store.now)
     if ahead > CLOCK_TOLERANCE:
-        raise UsageError(f"this machine's clock is {ahead.total_seconds():.0f} s ahead of the store's: set it right")
+        raise UsageError(f"this machine's clock is {ahead.total_seconds():.0f} s ahead of the store's: correct it")
 
 
 def _show(record: Record, *, as_json: bool) -> None:

@@ -84,12 +84,12 @@ def _options(
 def _run(
     context: typer.Context,
     *,
-    once: Annotated[bool, typer.Option("--once", help="Seal what is due, then end.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Seal what is due, then exit.")] = False,
     through: Annotated[
         str | None, typer.Option(help="With --once: seal exactly up to this day.", metavar="DAY")
     ] = None,
 ) -> None:
-    """Run the worker: read, spool, and seal the day before at 04:00 UTC."""
+    """Run the worker: read, spool, and seal the previous day at 04:00 UTC."""
     with Stop(once=once) as stop:  # before all that takes time: a signal in between counts as well
         session = session_of(context)
         settings = session.settings
@@ -106,14 +106,14 @@ def _accept_gap(
     context: typer.Context,
     *,
     partition: Annotated[str, typer.Argument(metavar="TOPIC:PARTITION", help="The halted partition.")],
-    first: Annotated[int, typer.Argument(metavar="FROM", help="The first offset that is lost.")],
-    end: Annotated[int, typer.Argument(metavar="TO", help="The next that Kafka can give; it is not lost.")],
+    first: Annotated[int, typer.Argument(metavar="FROM", help="The first lost offset.")],
+    end: Annotated[int, typer.Argument(metavar="TO", help="The first offset after the lost ones.")],
     as_json: AsJson = False,
 ) -> None:
-    """Let a partition that halted go on without the offsets FROM to TO (TO not included).
+    """Let a halted partition continue without the offsets FROM to TO (TO not included).
 
-    For retention_hole, after no spool can give them back: rows that a worker's spool still holds are given up, too. For
-    unreadable_record, once no option of the client helps; nothing else is given up. The halt's message has the numbers;
+    For retention_hole, if no spool has them: rows that a worker's spool still has are given up, too. For
+    unreadable_record, if no client option helps; nothing else is given up. The halt's message has the numbers; any
     others are refused. Days that may lack rows are published as incomplete, because of a gap.
     """
     settings = session_of(context).settings
@@ -129,26 +129,28 @@ def _export(
     last: Annotated[str | None, typer.Option("--to", help="Last day; today at the latest.", metavar="DAY")] = None,
     day: Annotated[str | None, typer.Option(help="One day, in place of --from and --to.", metavar="DAY")] = None,
     stream: Annotated[
-        list[str] | None, typer.Option(help="This stream only; may be repeated.", metavar="STREAM")
+        list[str] | None, typer.Option(help="Only this stream; may be repeated.", metavar="STREAM")
     ] = None,
     output: Annotated[
         str | None,
-        typer.Option(help="A local folder, or - for stdout (one stream). Else the bucket's exports/.", metavar="DIR|-"),
+        typer.Option(
+            help="A local folder, or - for stdout (one stream). Otherwise exports/ in the bucket.", metavar="DIR|-"
+        ),
     ] = None,
     columns: Annotated[
-        str | None, typer.Option(help="Only these columns, by comma, in this order.", metavar="NAMES")
+        str | None, typer.Option(help="Only these columns, comma-separated, in this order.", metavar="NAMES")
     ] = None,
     compression: Annotated[
         Compression | None,
-        typer.Option(help="Compression of the file. Else the destination's; none for stdout."),
+        typer.Option(help="Compression of the file. Otherwise that of the destination; none for stdout."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace another export of the same name.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Export whole UTC days, 00:00:00 to 23:59:59.999999, as one CSV per stream.
 
-    Sealed days are what the bucket says; days that are not sealed come from Kafka, up to its end at the start. The name
-    of a file says if a day in it is not complete. The same export again has nothing to do.
+    Sealed days come from the bucket; days that are not sealed yet come from Kafka, up to the end of the log when the
+    command started. The name of a file says if a day in it is not complete. Running the same export again does nothing.
     """
     settings = session_of(context).settings
     from consumer.commands.tuning import tune
@@ -162,26 +164,26 @@ def _export(
 def _status(
     context: typer.Context,
     *,
-    watch: Annotated[
-        str | None, typer.Option(help="Show it again and again, every 5 seconds or so many.", metavar="[SECONDS]")
+    watch: Annotated[str | None, typer.Option(help="Repeat every 5 seconds, or SECONDS.", metavar="[SECONDS]")] = None,
+    wait: Annotated[
+        str | None, typer.Option(help="Wait until this day is published, then exit.", metavar="DAY")
     ] = None,
-    wait: Annotated[str | None, typer.Option(help="Wait until this day is published, then end.", metavar="DAY")] = None,
     stream: Annotated[
         list[str] | None, typer.Option(help="Only this stream; may be repeated.", metavar="STREAM")
     ] = None,
     timeout: Annotated[str, typer.Option(help="With --wait: give up (4) after this time.", metavar="DURATION")] = "2h",
     as_json: AsJson = False,
 ) -> None:
-    """Show each partition's committed offset, what it holds back, its last day, the next seal, and what is halted.
+    """Show each partition's committed offset, held offsets, last day and next seal, and what is halted.
 
-    "held" are offsets that wait for their day to be sealed: normal. "retention" is the time until Kafka may delete the
-    first of them. --wait ends with 0 once the day is published for all streams, with 3 if one of them is halted.
+    "held" counts offsets that wait for their day to be sealed, which is normal. "retention" is the time until Kafka may
+    delete the first of them. --wait exits with 0 once the day is published for all streams, with 3 if one is halted.
     """
     settings = session_of(context).settings
     from consumer.commands.status import show_status, wait_for_day, watch_status
 
     if watch is not None and wait is not None:
-        raise UsageError("give --watch or --wait")
+        raise UsageError("use either --watch or --wait")
     if wait is not None:
         wait_for_day(settings, wait, stream or (), timeout, as_json=as_json)
     elif watch is not None:
@@ -197,7 +199,7 @@ def _schema(
         list[str] | None, typer.Option(help="Only this stream; may be repeated.", metavar="STREAM")
     ] = None,
     ddl: Annotated[
-        EngineName | None, typer.Option(help="Print statements that make the tables.", metavar="ENGINE")
+        EngineName | None, typer.Option(help="Print statements that create the tables.", metavar="ENGINE")
     ] = None,
     diff: Annotated[
         Other | None,
@@ -207,14 +209,14 @@ def _schema(
         str | None, typer.Option(help="Print statements that delete and load this day.", metavar="DAY")
     ] = None,
     engine: Annotated[
-        EngineName | None, typer.Option("--for", help="With --load: for this engine.", metavar="ENGINE")
+        EngineName | None, typer.Option("--for", help="With --load: the engine.", metavar="ENGINE")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show the columns of each stream: kind, source fields, privacy, and since which day the folder has them.
 
-    ENGINE: duckdb, postgres, clickhouse, spark, databricks, snowflake, redshift, bigquery, athena, trino. --diff ends
-    with 1 where something differs. Reads only.
+    ENGINE: duckdb, postgres, clickhouse, spark, databricks, snowflake, redshift, bigquery, athena, trino. --diff exits
+    with 1 if something differs. Reads only.
     """
     settings = session_of(context).settings
     from consumer.commands.schema.command import SchemaOptions, schema
@@ -227,12 +229,12 @@ def _verify(
     *,
     first: Annotated[str | None, typer.Option("--from", help="First day to read.", metavar="DAY")] = None,
     last: Annotated[str | None, typer.Option("--to", help="Last day to read.", metavar="DAY")] = None,
-    deep: Annotated[bool, typer.Option("--deep", help="Compare every row with what Kafka still holds.")] = False,
+    deep: Annotated[bool, typer.Option("--deep", help="Compare every row with what Kafka still has.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Re-read bucket and seal logs: every object, its digest, header, rows and offsets; every manifest.
 
-    Seal logs are always read whole, objects and manifests of the days asked for. Reads only; runs beside a worker.
+    Seal logs are always read in full, objects and manifests only of the given days. Reads only; runs next to workers.
     """
     settings = session_of(context).settings
     from consumer.commands.verify import verify
@@ -245,29 +247,29 @@ def _replay(
     *,
     first: Annotated[str | None, typer.Option("--from", help="First day to replay.", metavar="DAY")] = None,
     last: Annotated[str | None, typer.Option("--to", help="Last day to replay.", metavar="DAY")] = None,
-    day: Annotated[str | None, typer.Option("--day", help="The one day to replay.", metavar="DAY")] = None,
+    day: Annotated[
+        str | None, typer.Option("--day", help="One day, in place of --from and --to.", metavar="DAY")
+    ] = None,
     stream: Annotated[list[str] | None, typer.Option(help="Only this stream; may be repeated.", metavar="NAME")] = None,
     partition: Annotated[
         list[int] | None, typer.Option(min=0, help="Only this partition; may be repeated.", metavar="NUMBER")
     ] = None,
     undo: Annotated[
-        int | None, typer.Option(min=0, help="Put back what this replacement of --stream replaced.", metavar="N")
+        int | None, typer.Option(min=0, help="Restore what replacement N of --stream replaced.", metavar="N")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and end.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and exit.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     keep_old: Annotated[
         Literal["auto", "always", "never"],
-        typer.Option(help="Keep the old bodies; auto: unless the bucket keeps versions."),
+        typer.Option(help="Keep the old bodies; auto: unless the bucket is versioned."),
     ] = "auto",
-    skip_gone: Annotated[
-        bool, typer.Option("--skip-gone", help="Leave out days of which Kafka has lost records.")
-    ] = False,
+    skip_gone: Annotated[bool, typer.Option("--skip-gone", help="Skip days of which Kafka has lost records.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Read the recorded offsets of these days again, under today's settings, and replace their objects in place.
+    """Rebuild stored days from Kafka with the current settings, and replace their objects in place.
 
-    Prints its plan first and asks; without a terminal it needs --yes. Runs beside workers. The same command run again
-    after a crash finishes what was half done.
+    Prints its plan first and asks; without a terminal it needs --yes. Runs next to workers. After a crash, run the same
+    command again to finish what was half done.
     """
     settings = session_of(context).settings
     from consumer.commands.tuning import tune
@@ -282,7 +284,7 @@ def _replay(
         undo_replacement(settings, undo, streams=names, dry_run=dry_run, yes=yes, as_json=as_json)
         return
     if day is not None and (first or last):
-        raise UsageError("--day stands for --from and --to: give one or the other")
+        raise UsageError("use either --day, or --from and --to")
     replay(
         settings,
         day or first,
@@ -303,13 +305,13 @@ def _rewrite(
     first: Annotated[str, typer.Option("--from", help="First day to rewrite.", metavar="DAY")],
     last: Annotated[str, typer.Option("--to", help="Last day to rewrite.", metavar="DAY")],
     stream: Annotated[list[str] | None, typer.Option(help="Only this stream; may be repeated.", metavar="NAME")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and end.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and exit.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Apply today's privacy rules to stored days, from the bucket: also to those that Kafka no longer holds.
+    """Apply the current privacy rules to stored days, from the bucket alone: Kafka need not have their records.
 
-    A cell that is hashed already stays as it is. Old bodies are not kept: this cannot be undone.
+    A cell that is already hashed stays as it is. Old bodies are not kept: this cannot be undone.
     """
     settings = session_of(context).settings
     from consumer.commands.tuning import tune
@@ -323,22 +325,22 @@ def _rewrite(
 def _erase(
     context: typer.Context,
     *,
-    column: Annotated[str, typer.Option(help="The column that names the persons.", metavar="NAME")],
-    values: Annotated[Path, typer.Option(help="File with one value a line.", metavar="FILE")],
-    first: Annotated[str | None, typer.Option("--from", help="First day; else all.", metavar="DAY")] = None,
-    last: Annotated[str | None, typer.Option("--to", help="Last day; else all.", metavar="DAY")] = None,
+    column: Annotated[str, typer.Option(help="Column that identifies the persons.", metavar="NAME")],
+    values: Annotated[Path, typer.Option(help="File with one value per line.", metavar="FILE")],
+    first: Annotated[str | None, typer.Option("--from", help="First day. Otherwise all days.", metavar="DAY")] = None,
+    last: Annotated[str | None, typer.Option("--to", help="Last day. Otherwise all days.", metavar="DAY")] = None,
     stream: Annotated[list[str] | None, typer.Option(help="Only this stream; may be repeated.", metavar="NAME")] = None,
     mode: Annotated[
         Literal["cells", "rows"], typer.Option(help="Empty the personal cells of their rows, or remove the rows.")
     ] = "cells",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and end.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and exit.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Remove persons from stored days. Old bodies are not kept: this cannot be undone.
 
-    Later replays and rewrites of these days apply it again; rows that come later are not touched. What it may not
-    delete is listed at the end.
+    Later replays and rewrites of these days apply it again; rows that arrive later are not changed. What else may
+    contain these persons is listed at the end, for you to delete.
     """
     settings = session_of(context).settings
     from consumer.commands.tuning import tune
@@ -361,9 +363,9 @@ def _erase(
 
 
 def _check(context: typer.Context, *, as_json: AsJson = False) -> None:
-    """Look at settings, brokers, topics, registry, spool, bucket and seal logs; each line says what to do.
+    """Check settings, brokers, topics, registry, spool, bucket and seal logs; each line says what to do.
 
-    Leaves some small objects below _checks/ in the bucket. Runs beside a worker.
+    Leaves some small objects below _checks/ in the bucket. Runs next to workers.
     """
     settings = session_of(context).settings
     from consumer.commands.check.command import check
@@ -375,11 +377,11 @@ def _demo(
     context: typer.Context,
     *,
     output: Annotated[
-        Path | None, typer.Option(help="Folder for the days; empty or new. Else a temporary one.", metavar="DIR")
+        Path | None, typer.Option(help="Output folder, empty or new. Otherwise a temporary one.", metavar="DIR")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show the whole thing: an embedded broker, generated data of all four streams, a local folder."""
+    """Run everything in one process: an embedded broker, generated data of all four streams, a local folder."""
     session = session_of(context)
     if session.log_level == "info":
         session.log_level = "warning"  # the summary tells it better; --log-level debug shows the worker's own words
@@ -396,7 +398,7 @@ def _completion(
     context: typer.Context,
     shell: Annotated[Literal["bash", "zsh", "fish"], typer.Argument(metavar="SHELL", help="bash, zsh or fish.")],
 ) -> None:
-    """Print the script that lets this shell complete commands and options. Changes nothing.
+    """Print a script that completes commands and options in this shell. Changes nothing.
 
     For example, in ~/.bashrc: source <(adapty-sink completion bash)
     """

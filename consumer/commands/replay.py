@@ -80,12 +80,12 @@ def undo_replacement(
         plan = None if done else work.plan()
         if plan is not None and not as_json:
             show_undo(plan)
-        if plan is not None and not dry_run and (yes or confirmed(f"Put {len(plan.objects)} objects back?")):
+        if plan is not None and not dry_run and (yes or confirmed(f"Restore {len(plan.objects)} objects?")):
             done = work.apply(plan)
     if as_json:
         print_json(undo_document(stream.name, n, plan, done))
     elif done is not None:
-        say(f"done: undo {done.n} of {stream.name} put {len(done.objects)} objects back")
+        say(f"done: undo {done.n} of {stream.name} restored {len(done.objects)} objects")
 
 
 # -- what is asked for -----------------------------------------------------------------------------------------------
@@ -106,14 +106,14 @@ def chosen(settings: Settings, names: Sequence[str]) -> list[StreamSettings]:
     known = {stream.name: stream for stream in settings.streams}
     unknown = [name for name in names if name not in known]
     if unknown:
-        raise UsageError(f"--stream {unknown[0]}: the settings have {', '.join(known)}")
+        raise UsageError(f"--stream {unknown[0]}: not in the settings, which have {', '.join(known)}")
     return [known[name] for name in dict.fromkeys(names)] if names else list(known.values())
 
 
 def require_answer(*, dry_run: bool, yes: bool) -> None:
     """Raise UsageError where nobody could answer the question before anything is read."""
     if not dry_run and not yes and not sys.stdin.isatty():
-        raise UsageError("no terminal to ask on: look at the plan with --dry-run, then run it with --yes")
+        raise UsageError("no terminal to confirm on: look at the plan with --dry-run, then run it with --yes")
 
 
 def confirmed(question: str) -> bool:
@@ -185,11 +185,11 @@ def show_plan(plan: Plan, resumed: Replacement | None) -> None:
     """The plan for people. Shows no cell."""
     if resumed is not None:
         say(f"finished {resumed.kind} {resumed.n} of {plan.stream}, which was half done")
-    days = f"{plan.stream}: {plan.first} to {plan.last}, by the settings {plan.settings}"
+    days = f"{plan.stream}: {plan.first} to {plan.last}, with settings {plan.settings}"
     if not plan.objects:
-        say(f"{days}: nothing would change, {plan.unchanged} objects stay as they are")
+        say(f"{days}: nothing would change, {plan.unchanged} objects unchanged")
     else:
-        say(f"{days}: {len(plan.objects)} objects to put, {plan.unchanged} stay as they are")
+        say(f"{days}: {len(plan.objects)} objects to write, {plan.unchanged} unchanged")
         print_table(
             HEADS,
             [_line(*group, kept=plan.kept_old) for group in _groups(plan).items()],
@@ -197,7 +197,7 @@ def show_plan(plan: Plan, resumed: Replacement | None) -> None:
         )
         say(f"old bodies to keep: {size_text(plan.kept_bytes)}")
     if plan.skipped:
-        say(f"left out, because Kafka has lost records of them: {', '.join(map(str, plan.skipped))}")
+        say(f"skipped, because Kafka has lost records of them: {', '.join(map(str, plan.skipped))}")
 
 
 def _line(place: tuple[date, int], objects: Sequence[ObjectPlan], *, kept: bool) -> tuple[object, ...]:
@@ -223,7 +223,7 @@ def _counted(numbers: dict[str, int]) -> str:
 def show_done(plan: Plan, done: Sequence[Replacement]) -> None:
     """What was done, for people."""
     for record in done:
-        undo = f"; adapty-sink replay --undo {record.n} --stream {plan.stream} puts the old bodies back"
+        undo = f"; adapty-sink replay --undo {record.n} --stream {plan.stream} restores the old bodies"
         undo = undo if record.kind is ReplacementKind.REPLAY else ""
         say(f"done: {record.kind} {record.n}, {len(record.objects)} objects of {len(record.days)} days{undo}")
 
@@ -234,7 +234,7 @@ def show_undo(plan: UndoPlan) -> None:
     undone = plan.undone
     say(
         f"{undone.kind} {undone.n} of {undone.stream}, days {undone.days[0]} to {undone.days[-1]}: {len(plan.objects)}"
-        f" objects to put back ({plan.emptied} of them were added and become empty), {before:,} -> {after:,} rows"
+        f" objects to restore ({plan.emptied} of them were added and become empty), {before:,} -> {after:,} rows"
     )
 
 

@@ -69,7 +69,7 @@ def erase(
 ) -> None:
     """Plan, ask, do, and say what is left elsewhere. Raises UsageError, RefusedError, HaltError, GaveUpError."""
     if (first is None) != (last is None):
-        raise UsageError("--from and --to go together; without them, all stored days")
+        raise UsageError("--from and --to must be used together; without them, all stored days")
     require_answer(dry_run=dry_run, yes=yes)
     persons = values_in(values)
     wanted = [(stream, _erasure(settings, stream, column, mode, persons)) for stream in chosen(settings, streams)]
@@ -97,7 +97,7 @@ def _restated(
     if not as_json:
         show_plan(plan, resumed)
     done: list[Replacement] = []
-    agreed = plan.objects and not dry_run and (yes or confirmed(f"Replace {len(plan.objects)} objects for good?"))
+    agreed = plan.objects and not dry_run and (yes or confirmed(f"Replace {len(plan.objects)} objects permanently?"))
     if agreed:
         with working_folder(services.folder) as folder:
             done = work.apply(plan, folder)
@@ -136,7 +136,7 @@ def _erasure(settings: Settings, stream: StreamSettings, column: str, mode: str,
     keys = settings.privacy.key_bytes()
     name = stream.rules.privacy.key or next(iter(keys), None)
     if name is None:
-        raise UsageError("erase keeps keyed digests of the values: add a key to [privacy.keys]")
+        raise UsageError("erase stores keyed digests of the values: add a key to [privacy.keys]")
     return erasure_of(column, mode, values, stream.personal, name, keys)
 
 
@@ -150,9 +150,9 @@ def _all_days(services: Services) -> Scope | None:
 
 def _show_left(left: Leftovers, stream: StreamSettings, settings: Settings) -> None:
     """What the command may not delete: the operator has to."""
-    say(f"what may still hold these persons, and is yours to delete ({stream.name}):")
+    say(f"what may still contain these persons, for you to delete ({stream.name}):")
     named: list[tuple[str, Sequence[str]]] = [
-        ("old bodies that replacements kept", left.kept),
+        ("old bodies kept by replacements", left.kept),
         ("exports", left.exports),
         ("quarantine", left.quarantine),
     ]
@@ -161,6 +161,6 @@ def _show_left(left: Leftovers, stream: StreamSettings, settings: Settings) -> N
         for key in keys:
             say(f"    {key}")
     if left.versioned:
-        say("  noncurrent versions of the objects that were replaced: the bucket keeps versions")
+        say("  noncurrent versions of the objects that were replaced: the bucket is versioned")
     say(f"  spool: {settings.spool.directory} of each worker, until its days are sealed")
     say(f"  Kafka: topic {stream.topic}, until retention")

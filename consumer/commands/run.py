@@ -51,7 +51,7 @@ def run_worker(settings: Settings, stop: Stop, write_details: WriteDetails, *, o
 
 def _through(text: str | None, *, once: bool) -> date | None:
     if text is not None and not once:
-        raise UsageError("--through goes with --once")
+        raise UsageError("--through needs --once")
     day = day_of("--through", text)
     if day is not None and day >= SystemClock().now().date():
         raise UsageError(f"--through: {day} is not over yet; the last day that can be sealed is yesterday (UTC)")
@@ -63,7 +63,7 @@ def _banner(settings: Settings) -> None:
     found = extension.find()
     log.info("starting", engine=found.engine, settings=masked(settings))
     if found.reason:
-        log.warning("engine_exact", reason=found.reason, cost="rows take some fifty times the processor time")
+        log.warning("engine_exact", reason=found.reason, cost="rows take about fifty times the CPU time")
 
 
 def _work(worker: Worker, monitor: Monitor, stop: Stop, watch: Callable[[], Ended | None] | None) -> None:

@@ -34,7 +34,7 @@ THREADS = 16
 WATCH_SECONDS = 5.0
 LEAST_WATCH_SECONDS, MOST_WATCH_SECONDS = 0.1, 86_400.0
 HEADS = ("stream", "partition", "committed", "end", "held", "last day", "next seal", "retention")
-FROM_OUTSIDE = " (seen from outside: the spool of a running worker may hold them; its /status knows)"
+FROM_OUTSIDE = " (seen from outside: the spool of a running worker may have them; its /status knows)"
 
 
 def show_status(settings: Settings, streams: Sequence[str], *, as_json: bool) -> None:

@@ -183,7 +183,7 @@ def _show(reports: Sequence[Report], *, as_json: bool) -> None:
     print_table(heads, rows, heads[1:])
     for report in reports:
         _tell(report)
-    say("all is as it was written" if sound else "something is wrong: see above")
+    say("no problems found" if sound else "problems found: see above")
 
 
 def _tell(report: Report) -> None:

@@ -75,7 +75,7 @@ class _Builder:
                 self._made[name] = self.build(self._names[name])
             budget.depth -= 1
             if budget.depth < 0:
-                raise bad("a type within itself too often")
+                raise bad("a type is nested in itself too often")
             value, position = self._made[name](buffer, position, budget)
             budget.depth += 1
             return value, position

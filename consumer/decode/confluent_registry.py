@@ -147,7 +147,7 @@ class ConfluentRegistry:
         except SchemaRegistryError as error:
             if error.http_status_code == NOT_FOUND and error.error_code in SPEAK_OF_SCHEMAS:
                 return None
-            raise TransientError(f"the schema registry does not give {what}: {self._cleaned(str(error))}") from None
+            raise TransientError(f"the schema registry does not return {what}: {self._cleaned(str(error))}") from None
         except Exception as error:  # noqa: BLE001 - the client lets its HTTP library's errors through, whichever that is
             text = self._cleaned(repr(error))
             raise TransientError(f"the schema registry does not answer ({what}): {text}") from None

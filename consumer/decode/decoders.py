@@ -129,7 +129,8 @@ class ByRegistry:
                 split.known[number] = batch.offsets[places.first(wire_head(number))]
             elif sealed is not None:
                 raise TransientError(
-                    f"schema {number} was known when the records with it were sealed; the registry does not know it now"
+                    f"schema {number} was registered when records with it were sealed, but the registry does not know"
+                    " it any more"
                 )
             else:
                 having = places.of(wire_head(number))
@@ -169,7 +170,7 @@ class ByRegistry:
         number = schema_id(value)
         decoder = self._decoders_of(NO_PARTITION, {number: 1})[number]
         if decoder is None:
-            raise TransientError(f"the schema registry has forgotten schema {number} meanwhile")
+            raise TransientError(f"the schema registry no longer has schema {number}")
         return decoder.exact(value[HEAD:])
 
 

@@ -58,7 +58,7 @@ def remaining() -> float:
     """Seconds that this thread's question still has. Raises TimeoutError where there are none."""
     left = _DEADLINE.at - monotonic()
     if left <= 0:
-        raise TimeoutError("no whole answer in time")
+        raise TimeoutError("no complete answer in time")
     return left
 
 
@@ -140,7 +140,7 @@ def _body(response: httpx.Response) -> bytes:
             raise PackedError from None
         if len(body) > MOST_BYTES:
             if body.lstrip().startswith(b"<"):  # a page of some server, as a short one is: an outage
-                raise httpx.DecodingError("the answer is a page, not JSON")
+                raise httpx.DecodingError("the answer is a web page, not JSON")
             raise TooLargeError
     if unpacker is not None and not unpacker.eof:
         raise PackedError

@@ -44,7 +44,7 @@ def location_of(url: str) -> Location:
     if "@" in parts.netloc:
         raise ValueError("contains a user or password; put them into access_key_id and secret_access_key")
     if parts.query or parts.fragment:
-        raise ValueError("contains '?' or '#', which a folder cannot")
+        raise ValueError("contains '?' or '#', which are not allowed in a folder")
     if parts.scheme not in SCHEMES:
         raise ValueError('is not a destination; write "s3://bucket/folder" or "file:///folder"')
     return SCHEMES[parts.scheme](parts)
@@ -55,7 +55,7 @@ def _in_bucket(parts: SplitResult) -> Location:
         raise ValueError(f'has no bucket; write "{parts.scheme}://bucket/folder"')
     folder = parts.path.strip("/")
     if len(folder.encode()) > LONGEST_FOLDER:
-        raise ValueError(f"is too long; a folder has {LONGEST_FOLDER} bytes at most")
+        raise ValueError(f"is too long; a folder has at most {LONGEST_FOLDER} bytes")
     if folder and any(part in {"", ".", ".."} for part in folder.split("/")):
         raise ValueError("has an empty, '.' or '..' part in its folder; leave it out")
     return Location(parts.scheme, parts.netloc, folder)
@@ -64,9 +64,9 @@ def _in_bucket(parts: SplitResult) -> Location:
 def _local(parts: SplitResult) -> Location:
     path = unquote(parts.path)
     if parts.netloc not in {"", "localhost"} or not path.strip("/"):
-        raise ValueError('is not a full path; write three slashes, e.g. "file:///var/lib/sink/out"')
+        raise ValueError('is not an absolute path; write three slashes, e.g. "file:///var/lib/sink/out"')
     if ".." in path.split("/") or not path.isprintable():
-        raise ValueError("has a '..' or a control character in its path; write the full path")
+        raise ValueError("has a '..' or a control character in its path; write the absolute path")
     return Location(parts.scheme, "", path.strip("/"))
 
 

@@ -105,7 +105,7 @@ class Content:
 
     def _held(self, planned: PlannedDay) -> Iterator[bytes]:
         while True:
-            with local_disk("hold a day back"), tempfile.SpooledTemporaryFile(HELD_IN_MEMORY) as file:
+            with local_disk("buffer a day"), tempfile.SpooledTemporaryFile(HELD_IN_MEMORY) as file:
                 try:
                     for block in self._day(planned):
                         file.write(block)
@@ -194,7 +194,7 @@ class Content:
             except ValueError as error:
                 raise _damaged(store, key, str(error)) from error
             if sha256 and reader.sha256() != sha256:
-                raise _damaged(store, key, "its sha256 is not that of the manifest")
+                raise _damaged(store, key, "its sha256 differs from the manifest")
 
 
 def _open_day(day: date, rows: int, *, lacks: bool) -> ExportedDay:

@@ -162,7 +162,7 @@ class Identity:
             ("compression", file, self.file),
         ):
             if old != new:
-                found.append(f"other {what}")
+                found.append(f"different {what}")
         return found
 
 

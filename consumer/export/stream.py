@@ -121,7 +121,7 @@ class StreamExport:
                 return ExportResult(self.target.where(file), standing.facts, wrote=False)
             if not order.force:
                 raise UsageError(
-                    f"{self.target.where(standing.file)} holds another export: {', '.join(differences)}."
+                    f"{self.target.where(standing.file)} is another export: {', '.join(differences)}."
                     " Use --force to replace it"
                 )
         return self._write(order, surveyor, survey, identity, tries)

@@ -198,7 +198,7 @@ def sidecar_from(data: bytes, where: str) -> Sidecar:
         if not isinstance(raw["columns"], list):
             raise json_fields.FieldError("columns is not a list")
     except (KeyError, ValueError) as error:
-        raise UsageError(f"{where} is not what an export wrote ({error}): move it away") from error
+        raise UsageError(f"{where} was not written by an export ({error}): move it away") from error
     return raw
 
 

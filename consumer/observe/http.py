@@ -124,7 +124,7 @@ class Site:
         if snapshot is None:
             return ["starting"]
         silent = self.clock.monotonic() - self.board.beat_at
-        late = [f"the loop has not turned for {silent:.0f} s"] if silent > POLL_LIMIT_SECONDS else []
+        late = [f"the loop has not run for {silent:.0f} s"] if silent > POLL_LIMIT_SECONDS else []
         return [*late, *snapshot.unready]
 
     def status(self, accept: str) -> Response:
@@ -226,7 +226,7 @@ class HttpServer:
             listening = _listening(address)
         except OSError as error:
             where = f"{address[0]}:{address[1]}"
-            raise UsageError(f"http.listen: {where} cannot be had ({error.strerror or error})") from error
+            raise UsageError(f"http.listen: cannot listen on {where} ({error.strerror or error})") from error
         self._dispatcher = ThreadedTaskDispatcher()
         self._dispatcher.set_thread_count(THREADS)
         self._server = _Server(Application(site), self._map, listening, self._dispatcher)

@@ -30,10 +30,10 @@ PARTITION = ("stream", "topic", "partition")
 
 ROW_OUTCOMES = ("kept", "filtered", "quarantined", "already_sealed", "tombstone")
 SEAL_OUTCOMES = ("sealed", "spilled", "obeyed", "halted")
-"""Of a seal: made, made to free the disk, left to another worker's record, stopped for an operator."""
+"""Of a seal: made; made to free disk space; left to another worker's record; stopped for an operator."""
 UPLOAD_OUTCOMES = ("written", "already_there", "failed")
 COMMIT_OUTCOMES = ("done", "lease_lost", "unknown", "failed")
-"""Of a commit: done, the lease was gone, no answer (it is read back), refused or out of reach."""
+"""Of a commit: done; the lease was lost; no response (it is read back); refused or unreachable."""
 
 UPLOAD_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 SEAL_SECONDS = (1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 7200.0)
@@ -59,7 +59,7 @@ class Metrics:
     records_read: Annotated[Counter, Meta("records_read_total", PARTITION, "Records read from Kafka.")]
     rows: Annotated[
         Counter,
-        Meta("rows_total", (*PARTITION, "outcome"), f"Records by what became of them: {', '.join(ROW_OUTCOMES)}."),
+        Meta("rows_total", (*PARTITION, "outcome"), f"Records by outcome: {', '.join(ROW_OUTCOMES)}."),
     ]
     rows_filtered: Annotated[
         Counter,
@@ -70,7 +70,7 @@ class Metrics:
         Meta(
             "oddities_total",
             ("stream", "reason"),
-            "Values that did not fit and were written all the same, by what was odd about them.",
+            "Values that were written in another form than expected, by reason.",
         ),
     ]
     unknown_fields: Annotated[
@@ -78,13 +78,15 @@ class Metrics:
         Meta(
             "unknown_fields_total",
             ("stream", "field"),
-            f"Records with a field that the schema lacks, by field; after {MOST_FIELDS} names the rest is {OTHER}.",
+            f"Records with a field that is not in the schema, by field; after {MOST_FIELDS} names as {OTHER}.",
         ),
     ]
     exact_path_batches: Annotated[
         Counter,
         Meta(
-            "exact_path_batches_total", ("stream", "reason"), "Batches with records that left the fast path, by reason."
+            "exact_path_batches_total",
+            ("stream", "reason"),
+            "Batches with records that the exact engine handled, by reason.",
         ),
     ]
     read_lag: Annotated[
@@ -98,23 +100,21 @@ class Metrics:
     assigned_partitions: Annotated[
         Gauge, Meta("assigned_partitions", TOPIC, "Partitions of the topic assigned to this worker.")
     ]
-    rebalances: Annotated[
-        Counter, Meta("rebalances_total", (), "Assignments and revocations that the client took part in.")
-    ]
+    rebalances: Annotated[Counter, Meta("rebalances_total", (), "Assignments and revocations of partitions.")]
     last_poll: Annotated[
         Gauge, Meta("last_poll_timestamp_seconds", (), "Unix time at which the Kafka client was last polled.")
     ]
     broker_round_trip: Annotated[
-        Gauge, Meta("broker_round_trip_seconds", (), "Mean round trip to the slowest broker, of the last seconds.")
+        Gauge, Meta("broker_round_trip_seconds", (), "Recent mean round-trip time to the slowest broker.")
     ]
     fetch_queue_records: Annotated[
-        Gauge, Meta("fetch_queue_records", (), "Records that the Kafka client has fetched and not handed out.")
+        Gauge, Meta("fetch_queue_records", (), "Records that the Kafka client has fetched, but not delivered yet.")
     ]
     fetch_queue_bytes: Annotated[
-        Gauge, Meta("fetch_queue_bytes", (), "Bytes that the Kafka client has fetched and not handed out.")
+        Gauge, Meta("fetch_queue_bytes", (), "Bytes that the Kafka client has fetched, but not delivered yet.")
     ]
     broker_reachable: Annotated[
-        Gauge, Meta("broker_reachable", (), "1 while the brokers answer questions about our topics, else 0.")
+        Gauge, Meta("broker_reachable", (), "1 while the brokers answer requests about the topics, else 0.")
     ]
     store_reachable: Annotated[
         Gauge, Meta("store_reachable", STREAM, "1 while the stream's destination answers reads, else 0.")
@@ -122,10 +122,10 @@ class Metrics:
     spool_bytes: Annotated[Gauge, Meta("spool_bytes", (), "Bytes of rows in the spool.")]
     spool_free_bytes: Annotated[Gauge, Meta("spool_free_bytes", (), "Bytes free on the disk of the spool.")]
     spool_limit_bytes: Annotated[
-        Gauge, Meta("spool_limit_bytes", (), "The setting spool.max_bytes: above it reading waits.")
+        Gauge, Meta("spool_limit_bytes", (), "The setting spool.max_bytes: above it reading pauses.")
     ]
     spool_floor_bytes: Annotated[
-        Gauge, Meta("spool_floor_bytes", (), "The setting spool.min_free_bytes: with less free, reading waits.")
+        Gauge, Meta("spool_floor_bytes", (), "The setting spool.min_free_bytes: with less free space reading pauses.")
     ]
     paused: Annotated[
         Gauge, Meta("paused", (*PARTITION, "reason"), "1 while reading the partition is paused, by reason.")
@@ -144,7 +144,7 @@ class Metrics:
         Meta(
             "last_sealed_day_timestamp_seconds",
             PARTITION,
-            "Midnight UTC (Unix seconds) that begins the partition's last sealed day.",
+            "Unix time of the start of the partition's last sealed day.",
         ),
     ]
     last_complete_day: Annotated[
@@ -152,7 +152,7 @@ class Metrics:
         Meta(
             "last_complete_day_timestamp_seconds",
             STREAM,
-            "Midnight UTC (Unix seconds) that begins the stream's last published complete day.",
+            "Unix time of the start of the stream's last published complete day.",
         ),
     ]
     upload_bytes: Annotated[Counter, Meta("upload_bytes_total", STREAM, "Bytes of objects written to the store.")]
@@ -160,7 +160,7 @@ class Metrics:
         Counter, Meta("uploads_total", ("stream", "outcome"), f"Uploads by outcome: {', '.join(UPLOAD_OUTCOMES)}.")
     ]
     upload_duration: Annotated[
-        Histogram, Meta("upload_duration_seconds", STREAM, "Seconds that one upload took.", buckets=UPLOAD_SECONDS)
+        Histogram, Meta("upload_duration_seconds", STREAM, "Duration of an upload.", buckets=UPLOAD_SECONDS)
     ]
     commits: Annotated[
         Counter, Meta("commits_total", (*PARTITION, "outcome"), f"Commits by outcome: {', '.join(COMMIT_OUTCOMES)}.")
@@ -176,12 +176,12 @@ class Metrics:
         Meta(
             "unexpected_errors_total",
             STREAM,
-            "Unforeseen errors: each stopped one partition, or the publishing of the stream, for a minute.",
+            "Unexpected errors: each stopped one partition, or the publishing of the stream, for a minute.",
         ),
     ]
     build_info: Annotated[
         Gauge,
-        Meta("build_info", ("version", "python", "engine"), "1, with the versions and the engine of rows as labels."),
+        Meta("build_info", ("version", "python", "engine"), "1, with the versions and the row engine as labels."),
     ]
 
     def count_batch(self, stream: str, judged: TransformedBatch) -> None:
@@ -233,7 +233,7 @@ class Metrics:
 
     def forget(self, stream: str, partition: TopicPartition) -> None:
         """Take away every gauge of a partition that is no longer ours: its new owner shows it."""
-        for name, (make, meta) in _declared().items():
+        for name, (make, meta) in declared().items():
             if make is Gauge and "partition" in meta.labels:
                 getattr(self, name).remove_by_labels(_place(stream, partition))
 
@@ -257,7 +257,7 @@ class FieldNames:
 
 
 @cache
-def _declared() -> dict[str, tuple[type[Counter | Gauge | Histogram], Meta]]:
+def declared() -> dict[str, tuple[type[Counter | Gauge | Histogram], Meta]]:
     """Type and meaning of each metric, by the name of its field."""
     hints = get_type_hints(Metrics, include_extras=True).items()
     return {name: (hint.__origin__, hint.__metadata__[0]) for name, hint in hints if get_origin(hint) is Annotated}
@@ -267,7 +267,7 @@ def declare(registry: CollectorRegistry | None = None) -> Metrics:
     """Make every metric in `registry`, or in a new one."""
     home = CollectorRegistry() if registry is None else registry
     made: dict[str, Any] = {}
-    for name, (make, meta) in _declared().items():
+    for name, (make, meta) in declared().items():
         more: dict[str, Any] = {"buckets": meta.buckets} if meta.buckets else {}
         made[name] = make(meta.name, meta.meaning, meta.labels, namespace=NAMESPACE, registry=home, **more)
     metrics = Metrics(registry=home, field_names=FieldNames(), **made)

@@ -142,7 +142,7 @@ _COLUMNS = (
 
 def _partitions(found: Sequence[PartitionStatus], now: datetime, halted: frozenset[TopicPartition]) -> str:
     if not found:
-        return '<p class="soft">None of this stream is assigned to this worker.</p>'
+        return '<p class="soft">No partition of this stream is assigned to this worker.</p>'
     head = "".join(f"<th>{name}</th>" for name in _COLUMNS)
     rows = "".join(_row(status, now, halted=status.partition in halted) for status in found)
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"

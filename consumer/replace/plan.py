@@ -208,7 +208,7 @@ def refuse_other_rows(objects: Iterable[ObjectPlan]) -> None:
         treated = stored is not None and stored.basis.treatments  # an erasure leaves the offsets that it found
         if found[0] != said[0] or (found != said and not treated):
             raise RefusedError(
-                f"{one.key} should hold {said[0]} rows from {said[1]} to {said[2]}, and the rules it was made by give"
+                f"{one.key} should have {said[0]} rows from {said[1]} to {said[2]}, but the rules it was made with give"
                 f" {found[0]} from {found[1]} to {found[2]}. Nothing was changed: adapty-sink verify says what is wrong"
             )
 
@@ -219,8 +219,8 @@ def refuse_crossing(first: date, last: date, days: set[date]) -> None:
         return
     low, high = min(first, *days), max(last, *days)
     raise RefusedError(
-        f"other rules date rows across the border of {first} to {last}: replay --from {low} --to {high} takes both"
-        " sides. Nothing was changed"
+        f"the current rules move rows into or out of {first} to {last}: run replay --from {low} --to {high} instead."
+        " Nothing was changed"
     )
 
 
@@ -229,6 +229,6 @@ def refuse_gone(days: Iterable[date], *, skip: bool) -> None:
     if not skip:
         names = ", ".join(map(str, days))
         raise RefusedError(
-            f"Kafka has lost records of {names} to retention, so these days cannot be replayed: ask for the days after"
-            " them, or use --skip-gone to leave them out"
+            f"Kafka has lost records of {names} to retention, so these days cannot be replayed: replay only the days"
+            " after them, or use --skip-gone to skip them"
         )

@@ -58,14 +58,14 @@ def refuse_overlap(
     for other in () if seen is None else found.records[seen:]:
         if other.touches(days, partitions) or other.erases(days, partitions):
             raise RefusedError(
-                f"{other.kind} {other.n} of {services.stream} came over days {other.days[0]} to {other.days[-1]} after"
+                f"{other.kind} {other.n} of {services.stream} changed days {other.days[0]} to {other.days[-1]} after"
                 " the plan was made: run the command again"
             )
     for other in found.touching(days, partitions):
         if not finished(services, other):
             raise RefusedError(
                 f"{other.kind} {other.n} of {services.stream}, days {other.days[0]} to {other.days[-1]}, is half done:"
-                f" let it finish where it runs, or run its command again ({command_of(other)})"
+                f" wait until it finishes, or if it is not running, run its command again ({command_of(other)})"
             )
 
 
@@ -186,7 +186,7 @@ def _put(services: Services, record: Replacement, one: NewObject, body_of: BodyO
     if (body.size, body.sha256) != (one.size, one.sha256):
         raise RefusedError(
             f"{one.entry.key}: {record.kind} {record.n} recorded a body of {one.size:,} bytes with sha256 {one.sha256},"
-            f" and now there are {body.size:,} with {body.sha256}. It stays half done: use the release that began it"
+            f" but it now has {body.size:,} with {body.sha256}. It stays half done: use the release that started it"
         )
     condition = Match(one.former.etag) if one.former else Absent()
     metadata = metadata_of(services, record, one)
@@ -211,6 +211,5 @@ def metadata_of(services: Services, record: Replacement, one: NewObject) -> dict
 
 def _changed(record: Replacement, one: NewObject) -> RefusedError:
     return RefusedError(
-        f"{one.entry.key} is no longer the body that {record.kind} {record.n} found: it was overwritten."
-        " adapty-sink verify says what is there"
+        f"{one.entry.key} was overwritten after {record.kind} {record.n} read it. adapty-sink verify says what is there"
     )

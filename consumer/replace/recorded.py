@@ -71,8 +71,8 @@ class RecordedOffsets:
             if place.high < chain.head.through:
                 raise HaltError(
                     HaltReason.LOG_TRUNCATED,
-                    f"the log of {chain.head.partition} ends at {place.high}, and {chain.head.through} was sealed:"
-                    " the days were made of another log",
+                    f"the log of {chain.head.partition} ends at {place.high}, but {chain.head.through} was sealed:"
+                    " the days were made from another log",
                 )
             found.append(RecordedPartition(view, place, self._start(chain, place, scope.first)))
         return found
@@ -85,7 +85,7 @@ class RecordedOffsets:
                 continue
             if not self._services.ask(partial(checker.finished, seal, lossy=chain.lossy)):
                 raise RefusedError(
-                    f"seal {seal.n} of {seal.partition} is pending: start the worker, or let it end, then try again"
+                    f"seal {seal.n} of {seal.partition} is pending: start the worker, or let it finish, then try again"
                 )
 
     def _start(self, chain: Chain, ends: LogEnds, first: date) -> int:

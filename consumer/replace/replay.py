@@ -137,8 +137,7 @@ class Replay:
         rows = facts.metadata.get("rows", "") if facts and services.store.keeps_metadata else str(one.stored.entry.rows)
         if said - {one.former.sha256} or rows != str(one.stored.entry.rows):
             raise RefusedError(
-                f"{one.key} is not the body that its records speak of. Nothing was changed: adapty-sink verify says"
-                " what is wrong"
+                f"{one.key} is not the body in its records. Nothing was changed: adapty-sink verify says what is wrong"
             )
 
     def _manifest(self, day: date) -> Mapping[str, str]:
@@ -173,8 +172,8 @@ class Replay:
         services, first = self._services, plan.days[0]
         if not services.ask(lambda: claim_columns(services.store, services.stream, plan.columns, first, first)):
             raise RefusedError(
-                f"a worker gave the folder of {services.stream} other columns since the plan was made: run the command"
-                " again"
+                f"a worker changed the columns of the folder of {services.stream} after the plan was made: run the"
+                " command again"
             )
 
     def _apply(self, plan: Plan, days: tuple[date, ...], folder: Path) -> Replacement:

@@ -136,7 +136,7 @@ class Restatement:
         services = self._services
         reader = services.ask(lambda: services.store.open(key))
         if reader is None:
-            raise RefusedError(f"{key} is gone: adapty-sink verify says what is wrong")
+            raise RefusedError(f"{key} is missing: adapty-sink verify says what is wrong")
         with reader:
             yield from parsed(plain_blocks(key, reader))
 

@@ -56,8 +56,8 @@ def erasing(columns: Sequence[str], erasure: Erasure, keys: Mapping[str, bytes])
     if key is None or fingerprint(key) != erasure.fingerprint:
         raise HaltError(
             HaltReason.MISSING_KEY,
-            f"an erasure of column {erasure.column} needs the key {erasure.key!r} of fingerprint {erasure.fingerprint}:"
-            " put it back under its name into [privacy.keys]",
+            f"an erasure of column {erasure.column} needs the key {erasure.key!r} (fingerprint {erasure.fingerprint}):"
+            " put it back into [privacy.keys] under its name",
         )
     if erasure.column not in columns:
         return lambda row: row  # an object from before the column

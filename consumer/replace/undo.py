@@ -67,7 +67,9 @@ class Undo:
         services = self._services
         found = services.ask(services.log.read)
         if self._n >= len(found.records):
-            raise UsageError(f"stream {services.stream} has {len(found.records)} replacements, and no number {self._n}")
+            raise UsageError(
+                f"stream {services.stream} has {len(found.records)} replacements, none with number {self._n}"
+            )
         undone = found.records[self._n]
         self._refuse(found, undone)
         objects = tuple(self._before(found, undone, one) for one in undone.objects)
@@ -100,17 +102,17 @@ class Undo:
     def _refuse(self, found: Replacements, undone: Replacement) -> None:
         name = f"{undone.kind} {undone.n} of {self._services.stream}"
         if undone.kind is ReplacementKind.UNDO:
-            raise RefusedError(f"{name} is an undo itself: run the command that it undid again instead")
+            raise RefusedError(f"{name} is itself an undo: run the command that it undid again instead")
         if undone.kind is ReplacementKind.ERASE:
-            raise RefusedError(f"{name} is for good, whatever versions the bucket keeps")
+            raise RefusedError(f"{name} cannot be undone, even if the bucket keeps versions")
         refuse_overlap(self._services, found, undone.days, undone.partitions)
         for later in _over(found, undone):
             if later.erases(undone.days, undone.partitions):
                 raise RefusedError(
-                    f"{later.kind} {later.n} came over {name}, whose old bodies may hold whom it removed: replay these"
-                    " days instead"
+                    f"{later.kind} {later.n} replaced objects of {name}, whose old bodies may contain persons that it"
+                    " removed: replay these days instead"
                 )
-            raise RefusedError(f"{later.kind} {later.n} came over {name}: undo that one first, if it can be")
+            raise RefusedError(f"{later.kind} {later.n} replaced objects of {name}: undo that first, if possible")
         self._refuse_late_rows(undone)
 
     def _refuse_late_rows(self, undone: Replacement) -> None:
@@ -120,8 +122,8 @@ class Undo:
                 late = [entry for entry in record.objects if entry.day in undone.days and not entry.quarantine]
                 if late:
                     raise RefusedError(
-                        f"late rows came over {undone.kind} {undone.n}: seal {record.n} of {record.partition} has"
-                        f" {late[0].rows} of {late[0].day}. Replay these days instead"
+                        f"late rows were added after {undone.kind} {undone.n}: seal {record.n} of {record.partition}"
+                        f" has {late[0].rows} of {late[0].day}. Replay these days instead"
                     )
 
     def _before(self, found: Replacements, undone: Replacement, one: NewObject) -> NewObject:
@@ -129,7 +131,7 @@ class Undo:
         current = former_of(self._services, one.entry.key)
         if current is None or current[0].sha256 != one.sha256:
             raise RefusedError(
-                f"{one.entry.key} is not the body that {undone.kind} {undone.n} put: adapty-sink verify says what is"
+                f"{one.entry.key} is not the body that {undone.kind} {undone.n} wrote: adapty-sink verify says what is"
                 " wrong"
             )
         if one.former is None:
@@ -150,7 +152,7 @@ class Undo:
                 for entry in record.objects:
                     if entry.key == one.entry.key:
                         return entry, record.settings, record.columns
-        raise RefusedError(f"no seal names {one.entry.key}: adapty-sink verify says what is wrong")
+        raise RefusedError(f"no seal record has {one.entry.key}: adapty-sink verify says what is wrong")
 
     def _source(self, undone: Replacement, one: NewObject) -> tuple[str, str]:
         """Key and version of the old body."""
@@ -168,7 +170,7 @@ class Undo:
     def _opened(self, key: str, version: str) -> BinaryIO:
         reader = self._services.ask(lambda: self._services.store.open(key, version_id=version))
         if reader is None:
-            raise RefusedError(f"{key} is gone, which was kept: its replacement cannot be undone")
+            raise RefusedError(f"{key} was kept, but is missing: its replacement cannot be undone")
         return reader
 
     def _body(self, undone: Replacement, one: NewObject) -> Body:

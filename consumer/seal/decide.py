@@ -153,7 +153,7 @@ def decide(at: Situation) -> Decision:
 def _clock_objection(at: Situation) -> Decision | None:
     if at.now - at.store_now > CLOCK_TOLERANCE:
         ahead = (at.now - at.store_now).total_seconds()
-        return NotYet(f"the clock is {ahead:.0f} s ahead of the store's: correct it, no day is sealed before that")
+        return NotYet(f"the clock is {ahead:.0f} s ahead of the store's: correct it, no day is sealed until then")
     if not at.schedule.allows(at.cutoff, at.store_now):
         return NotYet(f"{at.cutoff} is not due yet by the store's clock")
     return None
@@ -162,7 +162,7 @@ def _clock_objection(at: Situation) -> Decision | None:
 def _progress_objection(at: Situation) -> Decision | None:
     reach = at.chain.reach
     if reach.cutoff is not None and at.cutoff < reach.cutoff:
-        return NotYet(f"the chain has closed {reach.cutoff} already")
+        return NotYet(f"the chain has already closed {reach.cutoff}")
     if at.position < reach.through:
         return NotYet(f"reading again below {reach.through}, which the chain has reached")
     grows = at.position > reach.through or at.cutoff != reach.cutoff

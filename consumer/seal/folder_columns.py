@@ -107,7 +107,7 @@ def header_of(store: Store, stream: str, count: int) -> tuple[str, ...]:
     if len(names) < count:
         raise HaltError(
             HaltReason.OBJECT_MISMATCH,
-            f"{schema_key(stream)} has {len(names)} columns, and a record names {count}: restore it from a backup"
+            f"{schema_key(stream)} has {len(names)} columns, but a record says {count}: restore it from a backup"
             " or an older object version",
         )
     return names[:count]
@@ -126,12 +126,12 @@ def list_from(stored: Stored, stream: str) -> FolderColumns:
             for item in json_fields.tables(raw, "columns")
         )
         if json_fields.text(raw, "stream") != stream or len({column.name for column in columns}) != len(columns):
-            raise json_fields.FieldError("it is the list of another stream, or names a column twice")
+            raise json_fields.FieldError("it belongs to another stream, or has a column twice")
     except (KeyError, ValueError) as error:
         raise HaltError(
             HaltReason.OBJECT_MISMATCH,
-            f"{stored.facts.key} is not what a worker wrote ({type(error).__name__}: {error}): restore it from a backup"
-            " or an older object version",
+            f"{stored.facts.key} was not written by a worker ({type(error).__name__}: {error}): restore it from a"
+            " backup or an older object version",
         ) from error
     return FolderColumns(columns, stored.facts.etag)
 

@@ -33,15 +33,15 @@ def gap_objection(lost: Span, needed: int | None, ends: LogEnds, unreadable: Spa
     `unreadable` are offsets from `lost.start` on that the client cannot read.
     """
     if needed is None:
-        return "nothing was sealed or committed: a new partition begins where its stream's `start` says, without a gap"
+        return "nothing was sealed or committed: a new partition starts at its stream's `start` and needs no gap"
     if unreadable is not None and lost.start >= max(needed, ends.low):
         if lost != unreadable:
             return f"the offsets that cannot be read are {unreadable.start} to {unreadable.end}"
         return ""
     if needed >= ends.low:
-        return f"nothing is lost: offset {needed} is the lowest still needed, and the log begins at {ends.low}"
+        return f"nothing is lost: offset {needed} is the lowest still needed, and the log starts at {ends.low}"
     if lost != Span(needed, ends.low):
-        return f"the offsets lost are {needed} to {ends.low}, not {lost.start} to {lost.end}"
+        return f"the lost offsets are {needed} to {ends.low}, not {lost.start} to {lost.end}"
     return ""
 
 

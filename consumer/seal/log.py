@@ -31,7 +31,7 @@ def _damaged(partition: TopicPartition, what: str) -> HaltError:
     return HaltError(
         HaltReason.CHAIN_DAMAGED,
         f"seal log {chain_prefix(partition)} {what}. Restore the record from a backup or an older object version; "
-        "where that cannot be done, seal into a new folder",
+        "if that is not possible, seal into a new folder",
     )
 
 
@@ -53,7 +53,7 @@ def parse_record(partition: TopicPartition, n: int, data: bytes) -> Record:
     if record.n != n or record.partition != partition:
         raise _damaged(partition, f"record {n} says it is record {record.n} of {record.partition}")
     if what := _impossible(record):
-        raise _damaged(partition, f"record {n} cannot be ours: {what}")
+        raise _damaged(partition, f"record {n} is not valid: {what}")
     return record
 
 
@@ -125,7 +125,7 @@ class SealLog:
         for facts in self._store.list(chain_prefix(self.partition), after=after):
             match = _NAME.fullmatch(facts.key.removeprefix(chain_prefix(self.partition)))
             if match is None:
-                raise _damaged(self.partition, f"holds {facts.key}, which is not a record")
+                raise _damaged(self.partition, f"contains {facts.key}, which is not a record")
             found.append(int(match[1]))
         return found
 
@@ -133,7 +133,7 @@ class SealLog:
         def get() -> bytes:
             stored = self._store.get(record_key(self.partition, n))
             if stored is None:
-                raise _damaged(self.partition, f"lists record {n} but does not give it")
+                raise _damaged(self.partition, f"lists record {n} but does not return it")
             return stored.data
 
         return get
@@ -163,7 +163,7 @@ class SealLog:
             return True
         stored = self._store.get(key)
         if stored is None:
-            raise TransientError(f"{key}: the write got no answer and took no effect")
+            raise TransientError(f"{key}: the write got no response and had no effect")
         return stored.data == data
 
 

@@ -46,7 +46,7 @@ def _read(stored: Stored, how: Callable[[dict[str, Any]], _T]) -> _T:
     except (KeyError, ValueError) as error:
         raise HaltError(
             HaltReason.OBJECT_MISMATCH,
-            f"{stored.facts.key} is not what a worker wrote ({type(error).__name__}: {error}): move it out of the "
+            f"{stored.facts.key} was not written by a worker ({type(error).__name__}: {error}): move it out of the "
             "folder, and it is written again",
         ) from error
 
@@ -61,7 +61,7 @@ def _manifest(folder: str, raw: dict[str, Any]) -> dict[str, Any]:
     if "replaying" in raw:
         json_fields.whole(raw, "replaying")
     if not isinstance(raw["why"], list):
-        raise json_fields.FieldError("why is no list")
+        raise json_fields.FieldError("why is not a list")
     for item in _objects(folder, raw):
         json_fields.text(item, "sha256")
         _number(item, "bytes")
@@ -86,7 +86,7 @@ def _objects(folder: str, raw: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _columns(raw: dict[str, Any]) -> tuple[str, ...]:
     if not isinstance(raw["columns"], list) or not all(isinstance(name, str) for name in raw["columns"]):
-        raise json_fields.FieldError("columns is no list of names")
+        raise json_fields.FieldError("columns is not a list of names")
     return tuple(raw["columns"])
 
 

@@ -43,7 +43,7 @@ def put_object(store: Store, record: Record, entry: ObjectEntry, body: Body, *, 
         return True
     facts = store.head(entry.key)
     if facts is None:  # S3 refuses so for a write or a deletion that was under way, too
-        raise TransientError(f"{object_url(store.location, entry.key)} was refused as existing, and does not exist")
+        raise TransientError(f"{object_url(store.location, entry.key)} was refused as existing, but does not exist")
     said = next((one for one in record.objects if one.key == entry.key), entry)
     if not (_same_rows(store, facts, metadata, entry) or (lossy and _holds(store, facts, record, said, lossy=True))):
         raise HaltError(

@@ -110,7 +110,7 @@ def _refusal(found: RecoveryFacts) -> Halt | None:
         return Halt(
             HaltReason.TOPIC_RECREATED,
             f"{found.partition} is not the topic that was sealed (id {found.topic_id}, sealed {head.topic_id}): "
-            "its offsets mean other records. Seal the new topic into a new folder",
+            "its offsets refer to other records. Seal the new topic into a new folder",
         )
     if found.ends.high < head.through:
         return _truncated(found, f"it was sealed through {head.through}")

@@ -16,7 +16,9 @@ def servers(value: object) -> str:
     """Bootstrap servers: `host:port`, by comma."""
     names = [part.strip() for part in text(value).split(",")]
     if not all(_server(name) for name in names):
-        raise ValueError('is not a list of brokers; write host:port, more by comma, e.g. "kafka-1:9092,kafka-2:9092"')
+        raise ValueError(
+            'is not a list of brokers; write host:port, separated by commas, e.g. "kafka-1:9092,kafka-2:9092"'
+        )
     return ",".join(names)
 
 

@@ -59,7 +59,7 @@ def _with_authorities(
     try:
         SSLContext(PROTOCOL_TLS_CLIENT).load_verify_locations(bundle)
     except SSLError:
-        problems.add(where, f"{shown}holds no certificate; write the path of a PEM file")
+        problems.add(where, f"{shown}does not contain a certificate; write the path of a PEM file")
     except OSError as error:
         problems.add(where, f"{shown}cannot be read ({error.strerror}); write the path of a PEM file")
     return table.model_copy(update={"ca_bundle": str(bundle)})
@@ -95,7 +95,7 @@ def _check_together(table: DestinationSettings, problems: Problems, place: Place
 
 def _missing_beside(given: Path, name: str, advice: str, problems: Problems, missing: Path) -> None:
     """Say it in the table of the key that asks for the other one."""
-    problems.add((*given[:-1], name), f"is missing beside {given[-1]}; {advice}", also=[missing])
+    problems.add((*given[:-1], name), f"is required with {given[-1]}; {advice}", also=[missing])
 
 
 def check_apart(streams: Sequence[StreamSettings], spool: Folder, problems: Problems) -> None:

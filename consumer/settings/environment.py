@@ -38,7 +38,7 @@ def _value(raw: object, environ: Mapping[str, str], problems: Problems, path: Pa
     if not isinstance(raw, (Mapping, list)):
         return raw
     if len(path) >= _DEEPEST:
-        problems.add(path, "is nested too deep; no setting is there")
+        problems.add(path, "is nested too deep; no setting is at that depth")
         return None
     items = raw.items() if isinstance(raw, Mapping) else enumerate(raw)
     pairs = [(key, _value(item, environ, problems, (*path, str(key)))) for key, item in items]
@@ -52,10 +52,10 @@ def _text(raw: str, environ: Mapping[str, str], problems: Problems, path: Path) 
     missing = []
     for match in _REFERENCE.finditer(raw):
         if match["broken"]:
-            missing.append('holds "${" without a name and "}"; write ${NAME}, or $${ for the characters themselves')
+            missing.append('contains "${" without a name and "}"; write ${NAME}, or $${ for the characters themselves')
         elif match["name"] and match["name"] not in environ:
             name = match["name"]
-            missing.append(f"takes ${{{name}}} from the environment, where it is not set; set {name} or write a value")
+            missing.append(f"takes ${{{name}}} from the environment, but it is not set; set {name} or write a value")
     if missing:
         problems.add_each(path, missing)
         return None

@@ -26,14 +26,14 @@ FIXED_OPTIONS: Mapping[str, str] = {
     "auto.commit.enable": _COMMITS,
     "auto.commit.interval.ms": _COMMITS,
     "enable.auto.offset.store": _COMMITS,
-    "auto.offset.reset": "a lost position is never skipped; write `start` of a stream for where a new one begins",
+    "auto.offset.reset": "a lost position is never skipped; `start` of a stream sets where a new partition starts",
     "isolation.level": "rows of aborted transactions must not be read; leave it out",
     "enable.partition.eof": "the sink must see where a partition ends; leave it out",
     "partition.assignment.strategy": _ASSIGNOR,
 }
 """librdkafka settings that the seal log rests on, and what to do instead."""
 
-_NATIVE = "it has native code or a program run inside the worker, with all its secrets; leave it out"
+_NATIVE = "it runs native code or a program inside the worker, with access to its secrets; leave it out"
 _CALLBACK = "it is a callback, not a setting; leave it out"
 REFUSED_OPTIONS: Mapping[str, str] = {
     "plugin.library.paths": _NATIVE,
@@ -84,11 +84,11 @@ def _check_iam(options: Mapping[str, OptionValue], problems: Problems) -> None:
     """What `kafka.auth` brings along is not to be written beside it; and the tokens need their package."""
     if find_spec(IAM_SIGNER) is None:
         problems.add(
-            ("kafka", "auth"), '"msk-iam" needs a package that is not here; pip install "adapty-sink[msk-iam]"'
+            ("kafka", "auth"), '"msk-iam" needs a package that is not installed; pip install "adapty-sink[msk-iam]"'
         )
     for name in options:
         if name.startswith(("sasl.", "enable.sasl.")):
-            problems.add(("kafka", "options", name), 'comes with kafka.auth = "msk-iam"; leave it out')
+            problems.add(("kafka", "options", name), 'is set by kafka.auth = "msk-iam"; leave it out')
     if str(options.get("security.protocol", "SASL_SSL")).upper() != "SASL_SSL":
         problems.add(
             ("kafka", "options", "security.protocol"), 'is "SASL_SSL" with kafka.auth = "msk-iam"; leave it out'
@@ -143,9 +143,11 @@ def read_registry(raw: object, problems: Problems) -> RegistrySettings | None:
         problems.add((*path, "options", "url"), "cannot be overridden: write schema_registry.url instead")
     urls, users = _without_users(table.url)
     if users and "basic.auth.user.info" in options:
-        problems.add((*path, "url"), "holds a user, and so does the option basic.auth.user.info; leave one of them out")
+        problems.add(
+            (*path, "url"), "contains a user, and so does the option basic.auth.user.info; leave one of them out"
+        )
     if len(users) > 1:
-        problems.add((*path, "url"), "holds different users; write one in the option basic.auth.user.info")
+        problems.add((*path, "url"), "contains different users; write one of them in the option basic.auth.user.info")
     if users:
         options["basic.auth.user.info"] = SecretStr(users[0])
     options = checked_registry_options(options, (*path, "options"), problems)

@@ -42,7 +42,7 @@ def _toml(path: File) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
     except OSError as error:
-        raise UsageError(f"{path} cannot be read ({error.strerror}); write --config with the settings file") from None
+        raise UsageError(f"{path} cannot be read ({error.strerror}); pass the settings file with --config") from None
     except UnicodeDecodeError as error:
         wrong = f"{path} is not UTF-8 text (byte {error.start})"
     except RecursionError:

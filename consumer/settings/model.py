@@ -76,7 +76,7 @@ class RegistrySettings(Table):
         example='"http://localhost:8081"',
     )
     grace: Annotated[
-        Duration, AfterValidator(values.within(timedelta(0), timedelta(days=1), 'must lie between "0s" and "1d"'))
+        Duration, AfterValidator(values.within(timedelta(0), timedelta(days=1), 'must be between "0s" and "1d"'))
     ] = key(
         '"60s"',
         "How long the registry must report a schema as unknown before its records go to quarantine; the partition"
@@ -133,7 +133,9 @@ class DestinationSettings(Table):
     external_id: Annotated[
         str,
         BeforeValidator(
-            values.matching(r"[\w+=,.@:/-]{2,1224}", "is no external id; write 2 to 1,224 letters, digits or +=,.@:/-")
+            values.matching(
+                r"[\w+=,.@:/-]{2,1224}", "is not a valid external id; write 2 to 1,224 letters, digits or +=,.@:/-"
+            )
         ),
     ] = key(
         '""',
@@ -163,7 +165,7 @@ class DestinationSettings(Table):
         BeforeValidator(
             values.matching(
                 _STORAGE_CLASS,
-                'is not a storage class that can be read back at once; write e.g. "STANDARD_IA"',
+                'is not a storage class that allows immediate reads; write e.g. "STANDARD_IA"',
             )
         ),
     ] = key(
@@ -232,7 +234,7 @@ class SpoolSettings(Table):
     checkpoint_seconds: Annotated[
         float,
         BeforeValidator(values.number),
-        AfterValidator(values.within(0.1, 3600.0, "must lie between 0.1 and 3600")),
+        AfterValidator(values.within(0.1, 3600.0, "must be between 0.1 and 3600")),
     ] = key(
         "5",
         "Seconds between checkpoints of the spool; after a crash, newer rows are read again from Kafka.",
@@ -256,7 +258,7 @@ class ScheduleSettings(Table):
     )
     give_up_after: Annotated[
         Duration,
-        AfterValidator(values.within(timedelta(seconds=1), timedelta(days=7), 'must lie between "1s" and "7d"')),
+        AfterValidator(values.within(timedelta(seconds=1), timedelta(days=7), 'must be between "1s" and "7d"')),
     ] = key(
         '"10m"',
         "One-shot commands exit with 4 when an outage lasts this long without progress.",
@@ -284,7 +286,7 @@ class QuarantineSettings(Table):
     """`[quarantine]`: how much of a seal may be unreadable."""
 
     max_ratio: Annotated[
-        float, BeforeValidator(values.number), AfterValidator(values.within(0.0, 1.0, "must lie between 0 and 1"))
+        float, BeforeValidator(values.number), AfterValidator(values.within(0.0, 1.0, "must be between 0 and 1"))
     ] = key(
         "0.05",
         "Share of a seal's records in quarantine above which the partition halts.",
@@ -293,12 +295,10 @@ class QuarantineSettings(Table):
     min_records: Annotated[
         int, BeforeValidator(values.whole), AfterValidator(values.within(1, 1 << 31, "must be 1 or more"))
     ] = key("10", "Minimum number of records in quarantine for a halt.", default=10)
-    max_record: Annotated[Size, AfterValidator(values.within(1, 128 * MIB, "must lie between 1 byte and 128MiB"))] = (
-        key(
-            '"16MiB"',
-            "Maximum size of a record (value, key and headers); a larger one goes to quarantine as `too_large`.",
-            default=MAX_RECORD,
-        )
+    max_record: Annotated[Size, AfterValidator(values.within(1, 128 * MIB, "must be between 1 byte and 128MiB"))] = key(
+        '"16MiB"',
+        "Maximum size of a record (value, key and headers); a larger one goes to quarantine as `too_large`.",
+        default=MAX_RECORD,
     )
     value: Literal["keep", "omit"] = key(
         '"keep"',

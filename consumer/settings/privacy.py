@@ -33,7 +33,7 @@ def read_keys(raw: object, problems: Problems) -> PrivacySettings:
 
 def _key(name: str, written: object) -> SecretStr:
     if not KEY_NAME.fullmatch(name):
-        raise ValueError("is not a valid key name; use letters, digits, '_' and '-', 100 at most")
+        raise ValueError("is not a valid key name; use letters, digits, '_' and '-', at most 100")
     if not isinstance(written, str):
         raise ValueError("must be text; put the key in quotes")  # noqa: TRY004 - collected as a problem
     key_from(written)
@@ -48,7 +48,7 @@ def privacy_of(table: PrivacyTable, keys: PrivacySettings, path: Path, problems:
     if table.key not in keys.keys:
         problems.add(
             (*path, "key"),
-            f"{problems.shown((*path, 'key'))}is not in [privacy.keys]; write it there, as hexadecimal or base64",
+            f"{problems.shown((*path, 'key'))}is not in [privacy.keys]; add it there, as hexadecimal or base64",
             also=[(*KEYS, table.key)],
         )
         return Privacy(table.columns, table.key if hashes else None, "" if hashes else None)

@@ -86,11 +86,11 @@ def checked_registry_options(
 def _together(found: Mapping[str, OptionValue], source: OptionValue | None) -> Iterator[tuple[str, str]]:
     """What is wrong between options."""
     if source is not None and str(source) not in {"USER_INFO", "URL"}:
-        yield CREDENTIALS_SOURCE, 'is not known here; write "USER_INFO"'
+        yield CREDENTIALS_SOURCE, 'is not a valid value; write "USER_INFO"'
     if str(source) == "USER_INFO" and "basic.auth.user.info" not in found:
-        yield "basic.auth.user.info", 'is missing beside "USER_INFO"; write "USER:PASSWORD"'
+        yield "basic.auth.user.info", 'is required with "USER_INFO"; write "USER:PASSWORD"'
     if any(name in found for name in _KEY) and "ssl.certificate.location" not in found:
-        yield "ssl.certificate.location", "is missing beside the key; write the certificate's file"
+        yield "ssl.certificate.location", "is required with the key; write the path of the certificate"
 
 
 def _problem(name: str, value: object) -> str:

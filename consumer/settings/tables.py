@@ -88,7 +88,7 @@ def _explained(model: type[Table], name: str, detail: ErrorDetails, shown: str) 
     if detail["type"] == "value_error":
         return f"{shown}{detail['ctx']['error']}"
     if detail["type"] == "literal_error":
-        return f"{shown}is not known here; write {detail['ctx']['expected']}".replace("'", '"')
+        return f"{shown}is not a valid value; write {detail['ctx']['expected']}".replace("'", '"')
     return f"{shown}does not fit: {detail['msg'].lower()}"
 
 

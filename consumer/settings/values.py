@@ -36,7 +36,7 @@ def text(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError("must be text; put it in quotes")  # noqa: TRY004 - pydantic collects only ValueError
     if not value.isprintable():
-        raise ValueError("holds a line break or another control character; write it on one line")
+        raise ValueError("contains a line break or another control character; write it on one line")
     return str(value)
 
 
@@ -140,7 +140,7 @@ def topic(value: object) -> str:
     """A topic's name, by Kafka's own rule."""
     name = text(value)
     if not _TOPIC.fullmatch(name) or name in {".", ".."}:
-        raise ValueError("is not a valid topic name; use letters, digits, '.', '_' and '-', 249 at most")
+        raise ValueError("is not a valid topic name; use letters, digits, '.', '_' and '-', at most 249")
     if len(name) > LONGEST_TOPIC:
         raise ValueError(f"has more than {LONGEST_TOPIC} characters: the keys of its objects would not fit every store")
     return name
@@ -150,14 +150,16 @@ def instance_id(value: object) -> str:
     """A static member's name; empty for none."""
     name = text(value)
     if name and not _TOPIC.fullmatch(name):
-        raise ValueError("is not a valid instance id; use letters, digits, '.', '_' and '-', 249 at most")
+        raise ValueError("is not a valid instance id; use letters, digits, '.', '_' and '-', at most 249")
     return name
 
 
 def stream_name_problem(name: str) -> str | None:
     """What is wrong with the name of a stream, which is a folder in the bucket."""
     if not _STREAM.fullmatch(name):
-        return "is not a valid stream name; use letters, digits, '.', '_' and '-', a letter or digit first, 100 at most"
+        return (
+            "is not a valid stream name; use at most 100 letters, digits, '.', '_' and '-', the first a letter or digit"
+        )
     if name.lower() == "exports":
         return "is a folder that the sink uses itself; choose another name"
     return None
@@ -192,7 +194,7 @@ def methods(value: object) -> dict[str, Method]:
         raise ValueError('must be a table, e.g. { ip_address = "truncate_ip" }')  # noqa: TRY004 - as in `text`
     for column, method in value.items():
         if method not in set(Method):
-            raise ValueError(f"says {method!r} of {column}; write one of {known}")
+            raise ValueError(f"has {method!r} for {column}; write one of {known}")
     return {str(column): Method(method) for column, method in value.items()}
 
 

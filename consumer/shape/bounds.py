@@ -58,7 +58,7 @@ class Bounds:
     def check_exact(self, batch: RawBatch, records: int, width: int = ORDINARY) -> None:
         """Raise TooVariousError where so many records of the batch, of so many values each, need the exact engine."""
         if records * max(1, width // ORDINARY) > self.exact and len(batch) > 1:
-            raise TooVariousError(f"{records:,} of the {len(batch):,} records of one batch are judged one by one")
+            raise TooVariousError(f"{records:,} of the {len(batch):,} records of one batch are processed one by one")
 
     def check_width(self, batch: RawBatch, width: int) -> None:
         """Raise TooVariousError where records of so many values each are too many."""

@@ -79,7 +79,7 @@ def rows_of(blocks: Iterable[bytes]) -> Iterator[bytes]:
         quoted ^= bool(pieces[-1].count(_QUOTE) % 2)
         open_row.append(pieces[-1])
     if any(open_row):
-        raise ValueError("its last row does not end")
+        raise ValueError("its last row is incomplete")
 
 
 def cells_of(row: bytes) -> list[RawCell]:
@@ -97,7 +97,7 @@ def parsed(blocks: Iterable[bytes]) -> Iterator[Row]:
     for row in rows_of(blocks):
         cells = cells_of(row)
         if _QUOTE in row and b",".join(cells) != row:
-            raise ValueError("it has a quote in the middle of a cell, which is not CSV as we write it")
+            raise ValueError("it has a quote in the middle of a cell, which the sink never writes")
         yield tuple(text_of(cell) if cell else None for cell in cells)
 
 
@@ -113,7 +113,7 @@ def picked(
     for row in rows_of(blocks):
         cells = cells_of(row)
         if len(cells) != width:
-            raise ValueError(f"a row has {len(cells)} cells under a header of {width}")
+            raise ValueError(f"a row has {len(cells)} cells, the header has {width}")
         for place, rule in rules.items():
             cells[place] = rule(cells[place])
         made = b",".join([b"" if place is None else cells[place] for place in places])

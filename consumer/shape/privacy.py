@@ -76,8 +76,8 @@ def key_of(rules: RowRules, keys: Mapping[str, bytes]) -> bytes:
         return keys[rules.privacy.key] if rules.privacy.key is not None else b""
     raise HaltError(
         HaltReason.MISSING_KEY,
-        f"rows of stream {rules.stream} are hashed with the key {rules.privacy.key!r} of fingerprint "
-        f"{rules.privacy.fingerprint}, and {wanted}: put that key back under its name into [privacy.keys]",
+        f"rows of stream {rules.stream} are hashed with the key {rules.privacy.key!r} (fingerprint "
+        f"{rules.privacy.fingerprint}), but {wanted}: put that key back into [privacy.keys] under its name",
     )
 
 
@@ -86,6 +86,6 @@ def lacks_key(privacy: Privacy, keys: Mapping[str, bytes]) -> str | None:
     if privacy.key is None:
         return None
     if privacy.key not in keys:
-        return "there is no key of that name"
+        return "there is no key with that name"
     found = fingerprint(keys[privacy.key])
-    return None if found == privacy.fingerprint else f"the one of that name has {found}"
+    return None if found == privacy.fingerprint else f"the key with that name has fingerprint {found}"

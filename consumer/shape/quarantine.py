@@ -16,13 +16,13 @@ HEAD = 1_024
 """Bytes that are kept of the value of a record that is too large."""
 REASONS: Mapping[str, str] = {
     TOO_LARGE: "value, key and headers together are larger than `quarantine.max_record`",
-    "empty_value": "the value has no bytes, or is the null of a union at the top; it is not a tombstone",
-    "undecodable": "the value is not what its format and schema say, down to its last byte",
-    "schema_id_before_json": 'a zero byte and a schema id stand before the JSON: write format = "json-registry"',
+    "empty_value": "the value has no bytes, or is the null of a top-level union; it is not a tombstone",
+    "undecodable": "the value does not match its format and schema to the last byte",
+    "schema_id_before_json": 'the JSON is prefixed with a zero byte and a schema id: set format = "json-registry"',
     "not_wire_format": "the value does not begin with a zero byte and a schema id",
-    "schema_unknown": "the registry answered 404 for the schema id",
+    "schema_unknown": "the registry does not know the schema id",
     "schema_unusable": "the registry's schema is not Avro, or not a record",
-    "no_time": "the time field (or the record's timestamp, where the day follows from it) is missing or not an instant",
+    "no_time": "the time field (or the record's timestamp, if it determines the day) is missing or not an instant",
     "day_out_of_range": "the day is before 2008-07-10 or `oldest_day`, or more than a day after the record's timestamp",
 }
 """Why a record is in quarantine, in words."""

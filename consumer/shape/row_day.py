@@ -39,10 +39,10 @@ def day_by_event(time: Moment | None, timestamp: int, oldest: int | date | None 
     Raises BadRecordError (no_time, day_out_of_range).
     """
     if time is None:
-        raise BadRecordError(NO_TIME, "the time field holds no instant")
+        raise BadRecordError(NO_TIME, "the time field has no instant")
     day, recorded = time.micros // DAY_MICROS, record_day(timestamp)
     if not _first_day(oldest, recorded) <= day <= (LAST if recorded is None else recorded + 1):
-        raise BadRecordError(OUT_OF_RANGE, "the time field lies outside what the record's timestamp allows")
+        raise BadRecordError(OUT_OF_RANGE, "the time field is outside the range that the record's timestamp allows")
     return day
 
 
@@ -58,5 +58,5 @@ def day_by_record(timestamp: int) -> int:
         raise BadRecordError(NO_TIME, "the record has no timestamp")
     day = record_day(timestamp)
     if day is None:
-        raise BadRecordError(OUT_OF_RANGE, "the record's timestamp lies beyond the year 9999")
+        raise BadRecordError(OUT_OF_RANGE, "the record's timestamp is beyond the year 9999")
     return day

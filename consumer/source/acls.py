@@ -32,7 +32,7 @@ def may_read_topic(settings: KafkaSettings, topic: str) -> bool:
     asked = admin.describe_topics(
         TopicCollection([topic]), include_authorized_operations=True, request_timeout=ANSWER_SECONDS
     )
-    return _allowed(_answer(f"rights on topic {topic}", asked[topic]))
+    return _allowed(_answer(f"permissions on topic {topic}", asked[topic]))
 
 
 def may_join_group(settings: KafkaSettings) -> bool:
@@ -47,7 +47,7 @@ def may_join_group(settings: KafkaSettings) -> bool:
         except KafkaException as error:
             found = cause(error)
         except concurrent.futures.TimeoutError:
-            raise TransientError(f"rights on group {group}: no answer in {ANSWER_SECONDS:.0f} s") from None
+            raise TransientError(f"permissions on group {group}: no answer in {ANSWER_SECONDS:.0f} s") from None
         if found.code() not in NO_COORDINATOR:
             break
         time.sleep(PAUSE_SECONDS)
@@ -55,7 +55,7 @@ def may_join_group(settings: KafkaSettings) -> bool:
         return True
     if found.code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
         return False
-    raise outage(f"rights on group {group}", found)
+    raise outage(f"permissions on group {group}", found)
 
 
 def foreign_assignor(settings: KafkaSettings) -> str:

@@ -90,7 +90,7 @@ class KafkaBroker:
         Raises LeaseLostError, UnknownOutcomeError, or TransientError (nothing was committed).
         """
         if not self._inbox.is_live(lease):
-            raise LeaseLostError(f"{lease.partition} is no longer ours")
+            raise LeaseLostError(f"{lease.partition} is no longer assigned to this worker")
         answer: Future[None] = Future()
         self._reader.ask(lambda: self._member.send(lease, commit, answer))
         began = self._clock.monotonic()

@@ -55,7 +55,7 @@ class Commits:
     def abandon(self) -> None:
         """The client is gone: what was sent may have arrived."""
         for partition in list(self._pending):
-            self._settle(partition, UnknownOutcomeError(f"commit of {partition}: the client was given up"))
+            self._settle(partition, UnknownOutcomeError(f"commit of {partition}: the client was closed"))
 
     def _settle(self, partition: TopicPartition, failure: SinkError | None) -> Lease | None:
         lease, _commit, answer = self._pending.pop(partition)

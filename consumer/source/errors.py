@@ -76,11 +76,11 @@ _ACTIONS = {
     KafkaError._UNSUPPORTED_FEATURE: FatalErrorAction.LEAVE,  # noqa: SLF001
 }
 _ADVICE = {
-    KafkaError.UNRELEASED_INSTANCE_ID: "another live worker holds this kafka.instance_id; give each its own",
+    KafkaError.UNRELEASED_INSTANCE_ID: "another live worker uses this kafka.instance_id; give each its own",
     KafkaError.FENCED_INSTANCE_ID: "another worker took over this kafka.instance_id; give each its own",
-    KafkaError.UNSUPPORTED_VERSION: 'the brokers do not speak "group.protocol" = "consumer"; leave that option out',
+    KafkaError.UNSUPPORTED_VERSION: 'the brokers do not support "group.protocol" = "consumer"; leave that option out',
     KafkaError.UNSUPPORTED_ASSIGNOR: "the brokers lack the assignor named in group.remote.assignor",
-    KafkaError._UNSUPPORTED_FEATURE: 'the brokers do not speak "group.protocol" = "consumer"; leave that option out',  # noqa: SLF001
+    KafkaError._UNSUPPORTED_FEATURE: 'the brokers do not support "group.protocol" = "consumer"; leave that option out',  # noqa: SLF001
 }
 
 

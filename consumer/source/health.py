@@ -86,5 +86,5 @@ class Health:
             self._no_broker()
 
     def _no_broker(self) -> None:
-        why = self._cause() or (f"; lately: {self._last_cause}" if self._last_cause else NOTHING_SAID)
+        why = self._cause() or (f"; last error: {self._last_cause}" if self._last_cause else NOTHING_SAID)
         self.report(TransientError(f"Kafka: no broker is reachable{why}"), "no broker")

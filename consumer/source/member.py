@@ -73,7 +73,7 @@ class Member:
         if not answer.set_running_or_notify_cancel():
             return
         if self._consumer is None or not self._inbox.is_live(lease):
-            answer.set_exception(LeaseLostError(f"{lease.partition} is no longer ours"))
+            answer.set_exception(LeaseLostError(f"{lease.partition} is no longer assigned to this worker"))
         elif self.commits.send(self._consumer, lease, commit, answer) is not None:
             self._replace(lease)
 

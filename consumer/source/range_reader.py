@@ -122,7 +122,7 @@ class KafkaRange:
                 break
             if not messages and self._clock.monotonic() - heard_at >= self._silence_seconds:
                 raise TransientError(
-                    f"{self._partition}: no record came of offset {position} and after for"
+                    f"{self._partition}: no record at or after offset {position} arrived for"
                     f" {self._silence_seconds:.0f} s{self._met.lately()}"
                 )
             for run in runs(messages):
@@ -153,6 +153,6 @@ class KafkaRange:
             raise HaltError(
                 HaltReason.RETENTION_HOLE,
                 f"{self._partition}: offset {position} is not in the log any more ({trouble.error.str()}): retention"
-                " deleted it, or the log was cut off",
+                " deleted it, or the log was truncated",
             )
         raise kafka_errors.outage(str(self._partition), trouble.error)

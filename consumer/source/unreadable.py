@@ -82,4 +82,4 @@ def _is_readable(consumer: Consumer, partition: TopicPartition, place: int, trie
         failed += 1
         if failed >= tries:
             return False
-    raise TransientError(f"{partition}: nothing came of offset {place} and after for {SILENCE_SECONDS:.0f} s")
+    raise TransientError(f"{partition}: nothing at or after offset {place} arrived for {SILENCE_SECONDS:.0f} s")

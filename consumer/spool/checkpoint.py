@@ -114,7 +114,7 @@ def opened_text(document: bytes) -> bytes:
     """The text of a checkpoint. Raises ValueError where it is not what was saved."""
     crc, _, text = document.partition(b"\n")
     if int(crc, 16) != zlib.crc32(text):
-        raise ValueError("the checkpoint is not what was saved")
+        raise ValueError("the checkpoint is corrupt")
     return text
 
 

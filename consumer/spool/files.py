@@ -181,7 +181,7 @@ class PartitionSpool:
                     digests[file.name] = digest
         except OSError as error:
             self._undo()
-            raise SpoolFullError(f"the spool takes no rows: {error.strerror or error}") from error
+            raise SpoolFullError(f"rows cannot be written to the spool: {error.strerror or error}") from error
         self._files.update(grown)
         self._digests.update(digests)
         self._touched.update(file.name for file in grown.values())
@@ -228,7 +228,7 @@ class PartitionSpool:
                 else:
                     self._disk.remove([name])
         except OSError as error:
-            raise SpoolDamagedError(f"a half-written file cannot be cut back: {error.strerror or error}") from error
+            raise SpoolDamagedError(f"a half-written file cannot be truncated: {error.strerror or error}") from error
 
     def drop(self, leaves: Callable[[date], bool]) -> None:
         """Let go of the days for which `leaves` holds; they are read again after the next seal."""
@@ -276,7 +276,7 @@ class PartitionSpool:
                 return False
             self._disk.save(self._key, Checkpoint(self._sequence, self.basis, self.progress, self.files).document())
         except OSError as error:
-            raise SpoolFullError(f"the spool takes no checkpoint: {error.strerror or error}") from error
+            raise SpoolFullError(f"the checkpoint cannot be written to the spool: {error.strerror or error}") from error
         self._dirty = False
         return True
 

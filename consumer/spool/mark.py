@@ -30,8 +30,8 @@ def claim(directory: Path) -> None:
     """Mark the directory as ours. Raises UsageError where it holds anything else, OSError as the system does."""
     if names := strangers(directory):
         raise UsageError(
-            f"spool.directory: {directory} holds files that are not the sink's ({names}), and files in a spool are"
-            " deleted: name an empty directory"
+            f"spool.directory: {directory} has files that are not the sink's ({names}), and files in a spool are"
+            " deleted: choose an empty directory"
         )
     mark = directory / MARK
     if not mark.is_file():

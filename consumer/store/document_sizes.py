@@ -32,8 +32,8 @@ def refuse_unread(key: str, where: str, size: int) -> None:
     if size > most:
         raise HaltError(
             HaltReason.OBJECT_MISMATCH,
-            f"{where} has {size:,} bytes, and a document of that name never has more than {most:,}: move it out of"
-            " the folder. A worker writes manifests and lists of days again; restore a seal record from a backup",
+            f"{where} has {size:,} bytes, more than the {most:,} that such a document can have: move it out of the"
+            " folder. A worker writes manifests and _days.json again; restore a seal record from a backup",
         )
 
 
@@ -43,6 +43,6 @@ def refuse_unwritten(key: str, where: str, size: int) -> None:
     if most is not None and size > most:
         raise HaltError(
             HaltReason.OBJECT_MISMATCH,
-            f"{where} would have {size:,} bytes, and is not read above {most:,}: nothing was written. It lists too many"
-            " objects: with streams.X.oldest_day rows of days without number go to quarantine",
+            f"{where} would have {size:,} bytes, more than the {most:,} that can be read: nothing was written. It lists"
+            " too many objects: with streams.X.oldest_day, rows of very old days go to quarantine",
         )

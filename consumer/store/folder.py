@@ -168,7 +168,7 @@ class FolderStore:
     def _path(self, key: str) -> Path:
         parts = key.split("/")
         if {"", ".", ".."} & set(parts) or parts[0] == TEMPORARY or "\0" in key:
-            raise ValueError(f"not a key of ours: {key!r}")
+            raise ValueError(f"not a valid key: {key!r}")
         return self._root.joinpath(*parts)
 
     @contextlib.contextmanager

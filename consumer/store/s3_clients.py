@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 MIB = 1024 * 1024
 LEAST_PART = 5 * MIB
-"""S3 takes no smaller part but the last one."""
+"""S3 does not accept smaller parts but the last one."""
 PART = 32 * MIB
 """Of an upload in parts, where the threshold for that is not smaller."""
 MOST_PARTS = 10_000
@@ -68,17 +68,19 @@ class S3Options:
 
     def __post_init__(self) -> None:
         if bool(self.access_key_id) != bool(self.secret_access_key):
-            raise UsageError("access_key_id and secret_access_key go together: give both or none")
+            raise UsageError("access_key_id and secret_access_key need each other: set both or neither")
         if self.endpoint_url:
             parts = urlsplit(self.endpoint_url)
             if parts.scheme not in {"http", "https"} or not parts.hostname:
                 raise UsageError(f"endpoint_url must look like https://host:port, not {self.endpoint_url!r}")
         if self.part_size < LEAST_PART:
-            raise UsageError(f"part_size must be at least {LEAST_PART} bytes: S3 takes no smaller part")
+            raise UsageError(f"part_size must be at least {LEAST_PART} bytes: S3 does not accept smaller parts")
         if self.part_size > MOST_PART:
-            raise UsageError(f"part_size must be at most {MOST_PART} bytes: so much is held in memory")
+            raise UsageError(f"part_size must be at most {MOST_PART} bytes: a part is held in memory")
         if self.multipart_threshold > MOST_AT_ONCE:
-            raise UsageError(f"multipart_threshold must be at most {MOST_AT_ONCE} bytes: S3 takes no larger request")
+            raise UsageError(
+                f"multipart_threshold must be at most {MOST_AT_ONCE} bytes: S3 does not accept larger requests"
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,18 +115,18 @@ def explain(error: Exception, call: Call, where: str) -> SinkError:
         return unprepared(error, call, where)
     if isinstance(error, SSLError) and UNVERIFIED in str(error):
         return TransientError(
-            f"{where}: {call.name} did not get through: {error}. If the authority that signed the store's certificate"
-            " is your own, name its file in destination.ca_bundle"
+            f"{where}: {call.name} did not reach the store: {error}. If the store's certificate is signed by a private"
+            " authority, set destination.ca_bundle to its file"
         )
     if call.writes and not isinstance(error, NEVER_SENT):
-        return UnknownOutcomeError(f"{where}: no answer to {call.name}, which may have taken effect: {error}")
-    return TransientError(f"{where}: {call.name} did not get through: {error}")
+        return UnknownOutcomeError(f"{where}: no response to {call.name}, which may have taken effect: {error}")
+    return TransientError(f"{where}: {call.name} did not reach the store: {error}")
 
 
 def unprepared(error: Exception, call: Call, where: str) -> TransientError:
     """The error to raise where there is nobody to ask as: nothing was sent."""
     return TransientError(
-        f"{where}: no usable AWS credentials for {call.name}: {error}. They are looked up again with each try"
+        f"{where}: no usable AWS credentials for {call.name}: {error}. They are looked up again with each attempt"
     )
 
 
@@ -153,7 +153,9 @@ def _answered(error: ClientError, call: Call, where: str) -> SinkError:
     if code == "NoSuchKey" or (call is HEAD and status == HTTP_NOT_FOUND):
         return MissingKeyError(where)
     if code in OTHER_BYTES or (status == HTTP_BAD and OTHER_BYTES_SAID.search(_said(error))):
-        return OtherBytesError(f"{where}: {call.name} was refused: other bytes arrived than were sent: {_said(error)}")
+        return OtherBytesError(
+            f"{where}: {call.name} was refused: the store received other bytes than were sent: {_said(error)}"
+        )
     return _failed(error, call, where)
 
 
@@ -162,9 +164,9 @@ def _failed(error: ClientError, call: Call, where: str) -> SinkError:
     if call.writes and status == HTTP_UNKNOWN_CALL:
         return HaltError(
             HaltReason.UNSAFE_STORE,
-            f"{where}: the store does not know what {call.name} asked for: {said}. If that is the condition, two"
-            " workers could overwrite each other: use another store. If it is encryption or the storage class, leave"
-            " them to the store",
+            f"{where}: the store does not support {call.name} as requested: {said}. If it lacks the condition, two"
+            " workers could overwrite each other: use another store. If it lacks encryption or the storage class, leave"
+            " these settings empty",
         )
     if call.writes and status in LOST_STATUS:
         return UnknownOutcomeError(f"{where}: {call.name} failed and may have taken effect: {said}")
@@ -172,20 +174,20 @@ def _failed(error: ClientError, call: Call, where: str) -> SinkError:
         return TransientError(f"{where}: {call.name} collided with another write: {said}")
     if call.writes and status == HTTP_BAD and WANTS_CHECKSUM.search(said):
         return TransientError(
-            f"{where}: {call.name} failed: {said}. If the store takes no object without a checksum, as a bucket with"
-            ' Object Lock does, write destination.checksums = "when_supported"'
+            f"{where}: {call.name} failed: {said}. If the store requires checksums, as a bucket with Object Lock does,"
+            ' set destination.checksums = "when_supported"'
         )
     return TransientError(f"{where}: {call.name} failed: {said}")
 
 
 def _refused(error: ClientError, call: Call, where: str) -> TransientError:
     if _code(error) == "RequestTimeTooSkewed":
-        return TransientError(f"{where}: {_said(error)}. Set this machine's clock")
+        return TransientError(f"{where}: {_said(error)}. Correct this machine's clock")
     if _of_sts(error):
         return TransientError(
             f"{where}: credentials could not be obtained: {error.operation_name} answered {_said(error)}."
             " Check role_arn, its trust policy and the credentials it is assumed with; they are read again with each"
-            " try"
+            " attempt"
         )
     return TransientError(
         f"{where}: {call.name} was refused: {_said(error)}. Allow {call.permission}, with aws:kms also the use of"

@@ -67,7 +67,7 @@ def _sent(
 ) -> Iterator[CompletedPartTypeDef]:
     for number, data in enumerate(parts, start=1):
         if number > MOST_PARTS:
-            raise UsageError(f"{bucket.where(key)} would need more than {MOST_PARTS} parts: ask for fewer days")
+            raise UsageError(f"{bucket.where(key)} would need more than {MOST_PARTS} parts: export fewer days")
         yield _part(bucket, key, {"PartNumber": number, "Body": data, **upload})
 
 

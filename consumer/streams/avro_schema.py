@@ -97,7 +97,7 @@ def _union_at_the_top(union: Node, names: Mapping[str, Node]) -> Schema:
     branches = union.branches if isinstance(union, Union) else ()
     records = [branch for branch in branches if isinstance(branch, AvroRecord)]
     if not isinstance(union, Union) or len(records) + (Primitive("null") in branches) < len(branches):
-        raise SchemaError("a union at the top is of records, and null beside them")
+        raise SchemaError("a union at the top level may only have records and null")
     if not records:
         raise SchemaError("a union without a record")
     found: dict[str, list[Field]] = {}
@@ -152,7 +152,7 @@ class _Parser:
         if isinstance(raw, list):
             return self._union(raw, space)
         if not isinstance(raw, dict):
-            raise SchemaError(f"a type is text, an object or a list, not {_short(raw)}")
+            raise SchemaError(f"a type must be text, an object or a list, not {_short(raw)}")
         kind = _need(raw, "type")
         if isinstance(kind, str):
             if kind in self._complex:

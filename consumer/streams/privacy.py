@@ -19,9 +19,9 @@ def key_from(text: str) -> bytes:
     try:
         key = bytes.fromhex(text) if _HEX.fullmatch(text) else b64decode(text, validate=True)
     except (binascii.Error, ValueError):
-        raise ValueError("is neither hexadecimal nor base64; write e.g. what `openssl rand -hex 32` prints") from None
+        raise ValueError("is neither hexadecimal nor base64; write e.g. the output of `openssl rand -hex 32`") from None
     if len(key) < SHORTEST_KEY:
-        raise ValueError(f"has {len(key)} bytes; write {SHORTEST_KEY} at least, e.g. by `openssl rand -hex 32`")
+        raise ValueError(f"has {len(key)} bytes; write at least {SHORTEST_KEY}, e.g. from `openssl rand -hex 32`")
     return key
 
 

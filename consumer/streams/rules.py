@@ -155,7 +155,7 @@ def rules_from_document(data: bytes) -> RowRules:
     made = {**raw, "filter": Filter(**part), "format": Format(raw["format"]), "day_by": DayBy(raw["day_by"])}
     rules = RowRules(**{**made, **({} if raw["version"] == 1 else _since_2(raw))})
     if not (_typed(rules) and _typed(rules.filter) and _typed(rules.privacy) and _entries_typed(rules)):
-        raise TypeError("a field is not of its kind")
+        raise TypeError("a field has the wrong type")
     return rules
 
 

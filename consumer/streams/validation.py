@@ -48,13 +48,13 @@ def lacking(kind: str, columns: Sequence[Column]) -> Mapping[str, str]:
     if historical == INSTALL_DATE and INSTALL_DATE not in names:
         found["exclude_historical"] = f"the stream has no column {INSTALL_DATE!r}"
     if historical == "":
-        found["exclude_historical"] = f"nothing in {kind} is historical"
+        found["exclude_historical"] = f"{kind} has no historical rows"
     if historical != HISTORICAL_BEFORE:
-        found["historical_before"] = "it belongs to ua_events"
+        found["historical_before"] = "it applies only to ua_events"
     if not kind_of(kind).attributes:
-        found["send_user_attributes"] = "it belongs to events and ua_events"
+        found["send_user_attributes"] = "it applies only to events and ua_events"
     if not kind_of(kind).integration_ids:
-        found["send_integration_ids"] = "it belongs to events"
+        found["send_integration_ids"] = "it applies only to events"
     if "event_type" not in names:
         found["event_names"] = "the stream has no column 'event_type'"
     return found
@@ -83,7 +83,7 @@ def _since_2_problems(rules: RowRules, columns: Sequence[Column]) -> Iterator[st
         if column.name.lower() == RESERVED:
             yield f"schema: the name {column.name!r} is the folder's own ({RESERVED}=DAY), which readers take instead"
     if rules.oldest_day is not None and rules.day_by is DayBy.RECORD:
-        yield 'oldest_day: it belongs to day_by = "event"'
+        yield 'oldest_day: it applies only to day_by = "event"'
     names = {column.name for column in columns}
     for name, method in rules.privacy.columns.items():
         if name not in names:
@@ -110,7 +110,7 @@ def _writer_problems(rules: RowRules) -> list[str]:
     if rules.writer_schema is None:
         return []
     if rules.format is not Format.AVRO:
-        return [f"writer_schema: it belongs to the format avro, not to {rules.format}"]
+        return [f"writer_schema: it applies only to the format avro, not to {rules.format}"]
     try:
         parse(rules.writer_schema, rules.version)
     except SchemaError as error:

@@ -108,7 +108,7 @@ def _take(at: _Reading, n: int, stored: Stored, *, broken: bool) -> None:
 def _link_problems(at: _Reading, record: Record) -> Iterator[str]:
     if record.n == 0:
         if record.previous is not None:
-            yield "record 0 names a predecessor"
+            yield "record 0 has a predecessor"
         return
     if record.previous != at.chain.reach:
         yield f"it says its predecessor reached {_told(record.previous)}, which reached {_told(at.chain.reach)}"
@@ -143,7 +143,7 @@ def record_problems(stream: str, before: Chain, record: Record) -> Iterator[str]
 def _identity_problems(before: Chain, record: Record) -> Iterator[str]:
     head = before.head
     if record.topic_id != head.topic_id:
-        yield f"it names the topic id {record.topic_id}, the record before it {head.topic_id}"
+        yield f"it has the topic id {record.topic_id}, the previous record {head.topic_id}"
     if record.sealed_at < head.sealed_at:
         yield f"it was decided at {record.sealed_at}, before its predecessor ({head.sealed_at})"
     if record.first_timestamp is not None:
@@ -153,12 +153,12 @@ def _identity_problems(before: Chain, record: Record) -> Iterator[str]:
 def _gap_problems(before: Chain, record: Record) -> Iterator[str]:
     lost = record.lost
     if lost is None or lost.empty:
-        yield "it is a gap that names no lost offsets"
+        yield "it is a gap without lost offsets"
         return
     if before.empty:
         yield from _gap_move_problems(record, lost, min(record.start, lost.start), min(record.start, lost.start))
         if (record.cutoff, record.through, record.caught_up) != (None, record.resume, False):
-            yield "it is a gap at the beginning, but closes something"
+            yield "it is a gap at the start of the chain, but closes something"
     else:
         yield from _gap_place_problems(before, record, lost)
     if record.objects or record.counts != Counts():
@@ -193,7 +193,7 @@ def _seal_problems(before: Chain, record: Record) -> Iterator[str]:
     elif midnight(record.cutoff + ONE_DAY) > record.sealed_at + CLOCK_TOLERANCE:
         yield f"it closed {record.cutoff} before that day was over, at {record.sealed_at}"
     if record.lost is not None:
-        yield "it is a seal, but names lost offsets"
+        yield "it is a seal, but has lost offsets"
     if not before.empty and record.start != before.head.resume:
         yield f"it starts at {record.start}, but its predecessor resumes at {before.head.resume}"
     if not 0 <= record.start <= record.resume <= record.through:
@@ -207,9 +207,9 @@ def _seal_problems(before: Chain, record: Record) -> Iterator[str]:
 
 def _schema_problems(record: Record, low: int) -> Iterator[str]:
     if any(not low <= first < record.through for first in (record.schemas.known or {}).values()):
-        yield "it lists known schemas beyond the offsets that it speaks of"
+        yield "it lists known schemas outside its offsets"
     if any(not low < end <= record.through for end in record.schemas.unknown.values()):
-        yield "it lists unknown schemas beyond the offsets that it speaks of"
+        yield "it lists unknown schemas outside its offsets"
 
 
 def _progress_problems(before: Chain, record: Record) -> Iterator[str]:
@@ -234,7 +234,7 @@ def _count_problems(record: Record, low: int) -> Iterator[str]:
 def _entry_problems(before: Chain, record: Record, entry: ObjectEntry) -> Iterator[str]:
     first, last = entry.first_offset, entry.last_offset
     if entry.stream != record.stream or entry.key not in _keys(record, entry):
-        yield f"its object {entry.key} is not where the rows of {entry.day} belong"
+        yield f"its object {entry.key} has the wrong key for rows of {entry.day}"
     if first is None or last is None or not record.start <= first <= last < record.through:
         yield f"its object {entry.key} has offsets {first} to {last}, outside {record.start} to {record.through}"
         return

@@ -17,7 +17,7 @@ from consumer.worker.object_bodies import header
 RESTORE_LIST = (
     "restore it from a backup or an older object version. A worker writes a missing one again with its next seal"
 )
-OTHER_ORDER = "load those days by column name, or into a table of their own"
+OTHER_ORDER = "load those days by column name, or into a separate table"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +46,9 @@ class ColumnsLook:
         shown = line[:200].decode(errors="replace")
         if wanted.replay is not None and wanted.columns is None:
             if (expected is None or line != header(expected)) and not self._is_prefix(line):
-                return f"its header is not one of the folder: {shown!r}"
+                return f"its header does not match the folder's columns: {shown!r}"
         elif expected is not None and line != header(expected):
-            return f"its header is {shown!r}, its record names {header(expected)[:200].decode()!r}"
+            return f"its header is {shown!r}, its record says {header(expected)[:200].decode()!r}"
         return ""
 
     def _is_prefix(self, line: bytes) -> bool:
@@ -68,7 +68,7 @@ def check_columns(
     most = max((columns for _, columns in headers if columns is not None), default=0)
     key = schema_key(stream)
     if stored is None:
-        what = f"the folder's list of columns is missing, and records name {most} of them"
+        what = f"the folder's list of columns is missing, but records refer to {most} of them"
         missing = (Finding(key, Problem.MISSING, what, RESTORE_LIST),) if most else ()
         return ColumnsLook(None, settings, missing)
     try:
@@ -78,7 +78,7 @@ def check_columns(
         return ColumnsLook(None, settings, (Finding(key, problem, halt.message, RESTORE_LIST),))
     whats = [unlike_written(stored), without_metadata(stored, keeps_metadata=keeps_metadata)]
     if most > len(listed):
-        whats.append(f"it has {len(listed)} columns, and a record names {most}")
+        whats.append(f"it has {len(listed)} columns, but a record says {most}")
     whats.extend(_other_settings(listed, headers, settings))
     findings = [Finding(key, Problem.INCONSISTENT, what, RESTORE_LIST) for what in whats if what]
     return ColumnsLook(listed, settings, (*findings, *_other_orders(listed, headers, settings)))

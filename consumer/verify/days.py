@@ -23,7 +23,7 @@ PUBLISHED_AFTER = timedelta(hours=1)
 ANEW = "move it away and start the worker, which writes it again"
 HELD_UP = f"{START_WORKER}. If one runs, a partition that is halted or was never sealed delays the day: see status"
 MARK = "write it again: an empty object. A worker does so when it next publishes the day"
-UNPINNED = "it was altered: it is not the record that the manifests of its days took in"
+UNPINNED = "it was altered: it is not the record that the manifests of its days include"
 STRAY = (
     "move it away: readers of the folder take it for data. If a worker of another group or topic wrote it, give that"
     " one its own folder"
@@ -124,7 +124,7 @@ def _unmarked(
     for day in looks:
         key = success_key(stream, day)
         if day not in listed and key not in snapshot.data.by_day.get(day, {}):
-            yield Finding(key, Problem.NOT_PUBLISHED, "the manifest is there, the mark is not yet", START_WORKER)
+            yield Finding(key, Problem.NOT_PUBLISHED, "the manifest exists, _SUCCESS does not yet", START_WORKER)
 
 
 def _marks(
@@ -145,7 +145,7 @@ def _marks(
         if day not in looks:
             yield Finding(key, Problem.MISSING, "the manifest of a published day is missing", REPUBLISH)
         if mark is None and day in listed:
-            yield Finding(success_key(stream, day), Problem.MISSING, "the mark of a published day is missing", MARK)
+            yield Finding(success_key(stream, day), Problem.MISSING, "_SUCCESS of a published day is missing", MARK)
         elif mark is not None and mark.size:
             yield Finding(mark.key, Problem.ALTERED, f"it should be empty and has {mark.size} bytes", MARK)
 
@@ -189,5 +189,5 @@ def _ours(stream: str, day: date, facts: ObjectInfo, known: set[str]) -> bool:
 
 def _stray(facts: ObjectInfo) -> Finding:
     hidden = facts.key.rsplit("/", 1)[1].startswith(("_", "."))
-    what = "it is in a day's folder, and no seal record names it"
+    what = "it is in a day's folder, but in no seal record"
     return Finding(facts.key, Problem.STRAY, what, STRAY, note=hidden)

@@ -20,12 +20,12 @@ def unlike_written(stored: Stored) -> str:
     said = stored.facts.metadata.get("sha256", "")
     found = hashlib.sha256(stored.data).hexdigest()
     if said and said != found:
-        return f"it was altered: its sha256 is {found}, it was put with {said}"
+        return f"it was altered: its sha256 is {found}, it was written with {said}"
     try:
         same = orjson.dumps(orjson.loads(stored.data), option=orjson.OPT_INDENT_2) == stored.data
     except ValueError:
         return "it is not JSON"
-    return "" if same else "it was altered: it is not formatted as it is written"
+    return "" if same else "it was altered: its format is not that of the sink"
 
 
 def without_metadata(stored: Stored, *, keeps_metadata: bool) -> str:

@@ -32,15 +32,15 @@ RESTORE = (
 )
 RESTORE_OBJECT = "restore it from a backup or an older object version; the day of this object is {day}"
 REPLAY_DAY = (
-    "if a downstream job moved it, bring it back; else restore it from a backup or an older object version. Or, while"
-    " Kafka has its records, adapty-sink replay --from {day} --to {day} --stream {stream} makes it again under today's"
-    " settings"
+    "if a downstream job moved it, bring it back; otherwise restore it from a backup or an older object version. Or,"
+    " while Kafka has its records, rebuild it with the current settings: adapty-sink replay --from {day} --to {day}"
+    " --stream {stream}"
 )
 RESTORE_QUARANTINE = "restore it from a backup or an older object version; its records are in Kafka until retention"
 START_WORKER = "start the worker: it finishes what is pending and publishes on every assignment"
 REPUBLISH = (
     "restore it from a backup or an older object version. Or move it away and start the worker, which writes it again"
-    " with revision 1"
+    " as revision 1"
 )
 
 

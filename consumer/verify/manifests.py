@@ -71,7 +71,7 @@ def _broken(day: date, key: str, problem: Problem, what: str, todo: str) -> Mani
 def _require_whole(raw: Mapping[str, Any]) -> None:
     """Raise ValueError, or KeyError, where what is compared later is missing or of another kind."""
     if raw["sha256"] != manifest_digest(raw):
-        raise ValueError("its own sha256 does not match it, so it was altered")
+        raise ValueError("its own sha256 does not match: it was altered")
     pins = (*raw["pins"]["seals"].values(), *raw["pins"]["objects"].values())
     texts = [
         *pins,
@@ -82,14 +82,14 @@ def _require_whole(raw: Mapping[str, Any]) -> None:
     numbers = [raw["revision"], raw["rows"], raw["bytes"], *(item[name] for item in raw["objects"] for name in NUMBERS)]
     offsets = [item[name] for item in raw["objects"] for name in ("first_offset", "last_offset")]
     if not all(isinstance(text, str) for text in texts) or not all(isinstance(number, int) for number in numbers):
-        raise ValueError("it has text where a number belongs, or a number where text does")
+        raise ValueError("it has text in place of a number, or a number in place of text")
     if not all(offset is None or isinstance(offset, int) for offset in offsets):
         raise ValueError("it has an offset that is not valid")
 
 
 def _own_problems(stream: str, day: date, raw: Mapping[str, Any]) -> Iterator[str]:
     if (raw["stream"], raw["day"]) != (stream, day.isoformat()):
-        yield f"it speaks of {raw['day']} of stream {raw['stream']}"
+        yield f"it is for {raw['day']} of stream {raw['stream']}"
     if raw["complete"] is not (not raw["why"]):
         yield f"it says complete: {raw['complete']}, because of {raw['why']}"
     if raw["revision"] < 1 or datetime.fromisoformat(raw["written_at"]).tzinfo is None:
@@ -140,7 +140,7 @@ def half_done(look: ManifestLook, claims: ChainClaims) -> Iterator[Finding]:
     """The replacements that this manifest shows to be half done: its word stands, or it lists what they replace."""
     if look.raw is None:
         return
-    open_ones = {} if REPLAYING not in look.raw else {look.raw[REPLAYING]: "its word stands in the manifest"}
+    open_ones = {} if REPLAYING not in look.raw else {look.raw[REPLAYING]: "its manifest still says replaying"}
     plan, items = claims.plans.get(look.day), {item["key"]: item for item in look.raw["objects"]}
     for part in plan.parts if plan else ():
         item = items.get(part.entry.key)
@@ -149,7 +149,7 @@ def half_done(look: ManifestLook, claims: ChainClaims) -> Iterator[Finding]:
     for n, what in open_ones.items():
         record = claims.replays.records.get(n)
         if record is None:
-            words = f"it says replaying: {n}, and no record has that number"
+            words = f"it says replaying: {n}, but no record has that number"
             yield Finding(look.key, Problem.MANIFEST, words, REPUBLISH)
         else:
             yield Finding(look.key, Problem.REPLAY, f"{record.kind} {n} is half done: {what}", RUN_AGAIN)
@@ -167,11 +167,11 @@ def altered_records(look: ManifestLook, claims: ChainClaims) -> Iterator[str]:
 def _seal_problems(look: ManifestLook, claims: ChainClaims) -> Iterator[str]:
     pins = look.raw["pins"]["seals"] if look.raw else {}
     if {str(partition) for partition in look.seals} != set(pins):
-        yield "it does not pin the records that it took in"
+        yield "it does not pin the records that it includes"
     for partition, n in sorted(look.seals.items()):
         state = claims.state(partition)
         if state is None or not 0 <= n < len(state.chain.records):
-            yield f"it took in record {n} of partition {partition}, which is missing from the seal log"
+            yield f"it includes record {n} of partition {partition}, which is missing from the seal log"
         else:
             sealed = PartitionState(partition, state.chain.before(n + 1), finished=True).sealed
             if sealed is None or sealed < look.day:
@@ -194,9 +194,9 @@ def _object_problems(look: ManifestLook, parts: Sequence[Part], claims: ChainCla
         entry = part.entry
         wanted = (entry.key, part.partition, entry.rows, entry.first_offset, entry.last_offset, part.seal)
         if said != wanted and not (entry.key in claims.lossy and item["rows"] <= entry.rows):
-            yield f"it says other things of {entry.key} than record {part.seal} of partition {part.partition}"
+            yield f"its facts of {entry.key} differ from record {part.seal} of partition {part.partition}"
     for key in sorted(listed):
-        yield f"it lists {key}, which no record names"
+        yield f"it lists {key}, which is in no record"
 
 
 def _column_problems(look: ManifestLook, parts: Sequence[Part], claims: ChainClaims) -> Iterator[str]:
@@ -204,7 +204,7 @@ def _column_problems(look: ManifestLook, parts: Sequence[Part], claims: ChainCla
     own = tuple(look.raw["columns"])
     if not parts:
         if own not in {claims.today, *(claims.columns.settings or {}).values()} and not _grown(own, claims):
-            yield "its columns are those of no settings in the seal log"
+            yield "its columns match no settings in the seal log"
         return
     items = {item["key"]: item for item in look.raw["objects"]}
     for part in parts:
@@ -217,7 +217,7 @@ def _column_problems(look: ManifestLook, parts: Sequence[Part], claims: ChainCla
             and (said := tuple(item.get("columns", own))) not in known
             and not (part.replay is not None and part.columns is None and _grown(said, claims))
         ):
-            yield f"it says other columns of {part.entry.key} than its record"
+            yield f"its columns of {part.entry.key} differ from its record"
 
 
 def _possible_columns(part: Part, claims: ChainClaims) -> list[tuple[str, ...]]:

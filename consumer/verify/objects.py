@@ -102,7 +102,7 @@ def missing(wanted: Wanted) -> Finding:
     what = f"the object is missing; seal {wanted.seal} of {wanted.partition} put {entry.rows} rows into it"
     todo = REPLAY_DAY.format(day=entry.day, stream=entry.stream)
     if entry.quarantine:
-        todo = f"if a downstream job moved it, bring it back; else {RESTORE_QUARANTINE}"
+        todo = f"if a downstream job moved it, bring it back; otherwise {RESTORE_QUARANTINE}"
     return Finding(entry.key, Problem.MISSING, what, todo)
 
 
@@ -128,7 +128,7 @@ def _rows(blocks: Iterable[bytes], longest: int) -> Measured:
         counter.add(block)
         top += block[: max(0, longest + 1 - len(top))]
         last = block[-1:] or last
-    damage = "" if last == b"\n" else "its last line has no end"
+    damage = "" if last == b"\n" else "its last line is incomplete"
     return Measured(0, "", counter.rows - 1, header=top[: top.find(b"\n") + 1] or top, damage=damage)
 
 
@@ -164,7 +164,7 @@ def _split(blocks: Iterable[bytes]) -> Iterator[bytes]:
         if size > LONGEST_LINE:
             raise ValueError(f"a line of more than {LONGEST_LINE} bytes")
     if size:
-        raise ValueError("its last line has no end")
+        raise ValueError("its last line is incomplete")
 
 
 # -- comparing -------------------------------------------------------------------------------------------------------
@@ -190,13 +190,13 @@ def _metadata_problems(wanted: Wanted, facts: ObjectInfo, measured: Measured) ->
     said, entry = facts.metadata, wanted.entry
     place = (said.get("topic"), said.get("partition"))
     if place != (wanted.partition.topic, str(wanted.partition.partition)):
-        yield f"its metadata name {place[0]}:{place[1]}, not of {wanted.partition}"
+        yield f"its metadata says {place[0]}:{place[1]}, not {wanted.partition}"
     if said.get("sha256", "") != measured.sha256:
         yield f"its sha256 is {measured.sha256}, its metadata say {said.get('sha256') or 'none'}"
     rows, first, last = said.get("rows", ""), said.get("first-offset", ""), said.get("last-offset", "")
     wants = (str(entry.rows), _text(entry.first_offset), _text(entry.last_offset))
     if (rows, first, last) != wants and not _fewer(wanted, rows, first):
-        said_of = f"its metadata say {rows} rows from {first} to {last}"
+        said_of = f"its metadata says {rows} rows from {first} to {last}"
         yield f"{said_of}, its record {wants[0]} from {wants[1]} to {wants[2]}"
 
 

@@ -70,7 +70,7 @@ def check_replays(stream: str, stored: Iterable[Stored]) -> ReplayLook:
             before = None
             continue
         if before is not None and record.previous_sha256 != before:
-            what = f"record {number - 1} was altered, or this one: the digest that links them does not fit"
+            what = f"record {number - 1} was altered, or this one: the digest that links them does not match"
             findings.append(Finding(key, Problem.INCONSISTENT, what, RESTORE))
         before = sha256(one.data).hexdigest()
         records[number] = record

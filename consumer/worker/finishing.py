@@ -34,7 +34,7 @@ def finish_pending(partition: Partition, plan: RecoveryPlan, seal: Record) -> St
     entries = _entries(seal, files)
     if entries != seal.objects and not plan.lossy:
         if plan.spool:
-            raise SpoolDamagedError(f"the spool of {partition.name} holds other rows than seal {seal.n}")
+            raise SpoolDamagedError(f"the spool of {partition.name} has other rows than seal {seal.n}")
         raise HaltError(HaltReason.ROWS_VANISHED, _vanished(seal, entries))
     partition.enter(Activity.FINISHING)
     yield from upload(partition, seal, entries, files, columns, lossy=plan.lossy)
@@ -88,12 +88,13 @@ def _vanished(seal: Record, entries: tuple[ObjectEntry, ...]) -> str:
     changed = [(said, found) for said, found in zip(seal.objects, entries, strict=False) if said != found]
     if changed:
         said, found = changed[0]
-        what = f"{found.rows} rows of {said.day} where the seal says {said.rows}"
+        what = f"{found.rows} rows of {said.day}, but the seal says {said.rows}"
         if found.rows == said.rows:
-            what = f"rows {found.first_offset} to {found.last_offset} of {said.day} where the seal says others"
+            what = f"rows {found.first_offset} to {found.last_offset} of {said.day}, but the seal says others"
     else:
-        what = f"{extra[0].rows} rows of {extra[0].day}, a day that the seal does not name"
+        what = f"{extra[0].rows} rows of {extra[0].day}, a day that is not in the seal"
     return (
         f"{seal.partition}: reading offsets {seal.start} to {seal.through} again for seal {seal.n} gives {what}. "
-        "Kafka, or the settings in the bucket, changed under it: restore the spool that wrote it, or the records"
+        "Kafka or the settings in the bucket have changed: restore the spool of the worker that decided it, or the"
+        " records"
     )

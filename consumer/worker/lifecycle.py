@@ -55,7 +55,7 @@ def _stopped(partition: Partition, error: Exception) -> float:
         case LookAgainError():
             listener(PartitionRecovered(partition.name, (str(error),)))
         case SpoolDamagedError():
-            listener(PartitionRecovered(partition.name, (f"{error}: set aside, the log is read again",)))
+            listener(PartitionRecovered(partition.name, (f"{error}: set aside, reading from Kafka again",)))
             partition.set_spool_aside()
         case TransientError():
             partition.report_outage(error)

@@ -43,7 +43,7 @@ class _Checked(io.RawIOBase):
             raise SpoolDamagedError(f"spool file {self._file.name} ends {self._left} bytes early")
         self._crc = zlib.crc32(data, self._crc)
         if not self._left and self._crc != self._file.crc:
-            raise SpoolDamagedError(f"spool file {self._file.name} is not what was written to it")
+            raise SpoolDamagedError(f"spool file {self._file.name} was changed after it was written")
         return data
 
     def close(self) -> None:

@@ -214,7 +214,7 @@ def claim_header(partition: Partition, record: Record) -> None:
     earliest = min((entry.day for entry in record.objects if not entry.quarantine), default=record.cutoff)
     store, stream = partition.context.store, partition.context.config.name
     if not claim_columns(store, stream, partition.columns, record.cutoff, earliest):
-        raise LookAgainError(f"another worker gave the folder of {stream} other columns: its rows are read again")
+        raise LookAgainError(f"another worker changed the columns of the folder of {stream}: rows are read again")
 
 
 def upload(
@@ -251,7 +251,7 @@ def _put(
             written = put_object(partition.context.store, record, entry, body, lossy=lossy)
         except HaltError as halt:
             if len(partition.context.log(partition.name).read().records) > len(partition.chain.records):
-                raise LookAgainError(f"the seal log of {partition.name} went on meanwhile") from halt
+                raise LookAgainError(f"the seal log of {partition.name} was extended meanwhile") from halt
             raise
         except (ChangedError, SpoolDamagedError) as error:
             partition.context.listener(UploadFailed(entry))

@@ -19,6 +19,6 @@ def halt_if_unreadable(partition: Partition) -> Steps[None]:
     raise HaltError(
         HaltReason.UNREADABLE_RECORD,
         f"{partition.name}: the Kafka client cannot read offset {span.start} ({obstacle.detail}); offset {span.end} is"
-        " the next that it can. If no option of the client helps (docs/runbook.md), go on without it: adapty-sink"
+        " the next that it can read. If no client option helps (docs/runbook.md), continue without it: adapty-sink"
         f" accept-gap {partition.name} {span.start} {span.end}",
     )

@@ -607,7 +607,7 @@ def test_a_closed_port_is_an_outage(options: S3Options) -> None:
         port = server.getsockname()[1]
     store = S3Store(replace(options, endpoint_url=f"http://127.0.0.1:{port}"))
     for ask in (lambda: add(store, KEY), lambda: store.get(KEY), lambda: store.head(KEY), store.now):
-        with pytest.raises(TransientError, match="did not get through") as caught:
+        with pytest.raises(TransientError, match="did not reach the store") as caught:
             ask()
         assert not isinstance(caught.value, UnknownOutcomeError)
 
@@ -619,7 +619,7 @@ def test_a_silent_server_is_an_outage_within_bounds(options: S3Options) -> None:
         began = time.monotonic()
         with pytest.raises(UnknownOutcomeError, match="no answer to PutObject"):
             add(store, KEY)
-        with pytest.raises(TransientError, match="GetObject did not get through"):
+        with pytest.raises(TransientError, match="GetObject did not reach the store"):
             store.get(KEY)
         assert time.monotonic() - began < 10
 
@@ -713,7 +713,7 @@ def test_bytes_that_changed_on_the_way_are_refused(
             return io.BytesIO(self.data[:-1] + b"x")
 
     store = by_checksum(options, checksums)
-    with pytest.raises(TransientError, match="other bytes arrived than were sent"):
+    with pytest.raises(TransientError, match="the store received other bytes than were sent"):
         store.put("large", Bent(data, len(data), hashlib.sha256(data).hexdigest()), condition=Absent())
     assert store.head("large") is None
 

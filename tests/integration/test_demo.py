@@ -167,7 +167,7 @@ def test_what_does_not_verify_is_said(
     )
     assert main.run(["demo"]) == ExitCode.FOUND
     told = capsys.readouterr().out
-    assert "Something is wrong." in told
+    assert "Problems found." in told
     assert altered.name in told
 
 
@@ -180,7 +180,7 @@ def test_a_newcomer_sees_what_happened(ran: Ran) -> None:
         "profile_id,event_type,event_datetime",
         '"revision": 2',
         "Sandbox; the settings keep Production",
-        "All is as it was written.",
+        "No problems found.",
         str(ran.folder),
     ):
         assert wanted in ran.text

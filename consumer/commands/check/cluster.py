@@ -73,7 +73,7 @@ def broker_lines(
         yield failed(subject, "group", str(error), todo)
         return
     if assignor:
-        detail = f"group {group} has live members with the assignor {assignor}: the brokers let no worker in"
+        detail = f"group {group} has live members with the assignor {assignor}: the brokers let no worker join"
         yield failed(subject, "group", detail, "stop them, or name another kafka.group_id")
     elif allowed:
         yield ok(subject, "group", f"group {group} may be joined")
@@ -99,7 +99,7 @@ def topic_lines(stream: StreamSettings, admin: ClusterAdmin, may_read: Rights) -
         yield warning(
             subject,
             "identity",
-            "these brokers give topics no id: a topic that is deleted and created again is not noticed, and its"
+            "topics have no id on these brokers: a re-created topic is not noticed, and its"
             " records are taken for the old ones",
             "use Kafka 2.8 or later, or never delete a topic that is exported",
         )
@@ -150,7 +150,7 @@ def _stamp_lines(subject: str, facts: TopicFacts) -> Iterator[Line]:
         yield warning(
             subject,
             "message.timestamp.after.max.ms",
-            f"it is {text}: a record stamped years ahead lands in a day years ahead",
+            f"it is {text}: a record stamped years ahead goes into a day years ahead",
             "set it to 3600000 (1 hour): the brokers then refuse such records",
         )
 
@@ -163,10 +163,9 @@ def _compression_lines(subject: str, facts: TopicFacts) -> Iterator[Line]:
         yield warning(
             subject,
             "compression.type",
-            f"it is {how}: a gzip batch of {largest:,} bytes, which the topic takes, may unpack to"
+            f"it is {how}: a gzip batch of {largest:,} bytes, which the topic accepts, may unpack to"
             f" {largest * GZIP_RATIO >> 20:,} MiB in the worker's memory",
-            "where producers are not all trusted, set compression.type to lz4 or uncompressed, or lower"
-            " max.message.bytes",
+            "if not all producers are trusted, set compression.type to lz4 or uncompressed, or lower max.message.bytes",
         )
 
 

@@ -115,7 +115,7 @@ def seal_log_lines(settings: Settings, stream: StreamSettings, admin: ClusterAdm
             outlooks = outside.partitions(outside.topic())
         except HaltError as halt:
             if halt.reason not in {HaltReason.MISSING_TOPIC, HaltReason.COMPACTED_TOPIC}:  # the topic's lines say so
-                yield failed(subject, "seal log", f"{halt.reason}: {halt.message}", "see there")
+                yield failed(subject, "seal log", f"{halt.reason}: {halt.message}", "see the message")
             return
         except TransientError as error:
             yield failed(subject, "seal log", str(error), "check again once the outage is over")
@@ -125,7 +125,7 @@ def seal_log_lines(settings: Settings, stream: StreamSettings, admin: ClusterAdm
         yield _halted_line(subject, outlook)
     if not halted:
         sealed = sum(outlook.found is not None and not outlook.found.chain.empty for outlook in outlooks)
-        yield ok(subject, "seal log", f"{sealed} of {len(outlooks)} partitions have one; a worker would go on")
+        yield ok(subject, "seal log", f"{sealed} of {len(outlooks)} partitions have one; a worker would continue")
         yield from key_lines(settings, stream, store, outlooks)
 
 

@@ -53,12 +53,12 @@ def _event_type_lines(stream: StreamSettings) -> Iterator[Line]:
 def engine_line(found: FoundExtension) -> Line:
     """Which engine turns records into rows."""
     if found.module:
-        return ok("engine", "native", "rows are made by the native engine; what it leaves, by the exact one")
+        return ok("engine", "native", "rows are made by the native engine, exceptions by the exact one")
     return warning(
         "engine",
         "native",
-        f"rows are made by the exact engine: {found.reason}. The same rows, at fifty times the processor time",
-        "install adapty-sink[native] of this release, or set the processor's limit for it",
+        f"rows are made by the exact engine: {found.reason}. The same rows, with fifty times the CPU time",
+        "install adapty-sink[native] of this release, or set the CPU limit accordingly",
     )
 
 
@@ -74,16 +74,16 @@ def spool_lines(spool: SpoolSettings) -> Iterator[Line]:
         yield failed(
             subject,
             "writable",
-            f"{home} takes no file: {error.strerror or error}",
+            f"files cannot be written to {home}: {error.strerror or error}",
             "create the directory, owned by the user that runs the worker, or set spool.directory to another one",
         )
         return
-    yield ok(subject, "writable", f"{home} takes files")
+    yield ok(subject, "writable", f"files can be written to {home}")
     if lock:
-        yield failed(subject, "locks", f"{home} takes no file locks ({lock})", "use a volume with file locks")
+        yield failed(subject, "locks", f"{home} does not support file locks ({lock})", "use a volume with file locks")
     if strange:
-        detail = f"it holds files that are not the sink's ({strange}), and files in a spool are deleted"
-        yield failed(subject, "contents", detail, "name an empty directory in spool.directory")
+        detail = f"it has files that are not the sink's ({strange}), and files in a spool are deleted"
+        yield failed(subject, "contents", detail, "set spool.directory to an empty directory")
     yield _room_line(subject, spool, free, _used(spool.directory))
 
 
@@ -94,15 +94,15 @@ def _room_line(subject: str, spool: SpoolSettings, free: int, used: int) -> Line
         return failed(
             subject,
             "room",
-            f"{room}; below spool.min_free_bytes = {size_text(spool.min_free_bytes)} reading stands still",
-            "make room, or lower spool.min_free_bytes",
+            f"{room}; below spool.min_free_bytes = {size_text(spool.min_free_bytes)} reading stops",
+            "free space, or lower spool.min_free_bytes",
         )
     if free + used < wanted:
         return warning(
             subject,
             "room",
             f"{room}; spool.max_bytes and spool.min_free_bytes together need {size_text(wanted)}",
-            "give it a larger volume, or lower spool.max_bytes: a day that does not fit is sealed in pieces",
+            "give it a larger volume, or lower spool.max_bytes: a day that does not fit is sealed in several parts",
         )
     return ok(subject, "room", room)
 

@@ -34,7 +34,7 @@ def privacy_lines(settings: Settings, stream: StreamSettings) -> Iterator[Line]:
         yield warning(
             subject,
             "quarantine",
-            "quarantined records are kept whole, including the columns with privacy rules",
+            "quarantined records are kept in full, including the columns with privacy rules",
             'write value = "omit" in [quarantine], unless that is intended',
         )
 
@@ -77,11 +77,11 @@ def key_lines(settings: Settings, stream: StreamSettings, store: Store, outlooks
     for privacy in needed.values():
         name = f"{privacy.key} (fingerprint {privacy.fingerprint})"
         if (why := lacks_key(privacy, keys)) is None:
-            yield ok(subject, "privacy keys", f"rows that are not sealed for good need {name}, which is there")
+            yield ok(subject, "privacy keys", f"rows that are not yet sealed need {name}, which is set")
         else:
             yield failed(
                 subject,
                 "privacy keys",
-                f"rows that are not sealed for good need {name}, and {why}",
-                "put that key back under its name into [privacy.keys]",
+                f"rows that are not yet sealed need {name}, but {why}",
+                "put that key back into [privacy.keys] under its name",
             )

@@ -101,7 +101,7 @@ def _head(store: Store, key: str) -> None:
     if facts is None or facts.size != len(TEXT):
         raise _WrongError(f"{key} was written, but is not found as it was written")
     if store.keeps_metadata and facts.metadata.get("rows") != "1":
-        raise _WrongError("it does not keep user metadata, which describe what an object holds")
+        raise _WrongError("it does not keep user metadata, which describes the contents of objects")
 
 
 def _get(store: Store, key: str) -> None:
@@ -110,7 +110,7 @@ def _get(store: Store, key: str) -> None:
         raise _WrongError(f"{key} was written, but cannot be read")
     with reader:
         if reader.read() != TEXT or stored.data != TEXT:
-            raise _WrongError(f"{key} returns other bytes than were written")
+            raise _WrongError(f"{key} returns different bytes than were written")
 
 
 def _list(store: Store, key: str) -> None:
@@ -153,13 +153,13 @@ def _checksum_line(subject: str, store: Checksummed) -> Line:
         return failed(
             subject,
             check,
-            'a body with a wrong sha256 was taken, and checksums = "when_supported" relies on the store to refuse it',
+            'a body with a wrong sha256 was accepted, but checksums = "when_supported" relies on the store for that',
             'set checksums = "auto" or "when_required"',
         )
     if sends:
-        return ok(subject, check, "a body with a wrong sha256 is refused: objects go up with theirs")
-    why = 'compared, but checksums = "when_required"' if compares else "not compared"
-    return ok(subject, check, f"{why}: what goes up is compared with its sha256 here, and signed")
+        return ok(subject, check, "a body with a wrong sha256 is refused: objects are uploaded with theirs")
+    why = 'verified, but checksums = "when_required"' if compares else "not verified"
+    return ok(subject, check, f"{why}: uploads are compared with their sha256 locally, and signed")
 
 
 def _race_lines(subject: str, store: Store, races: int, writers: int) -> Iterator[Line]:

@@ -60,7 +60,7 @@ class MockCluster:
             if count % WAITING == 0:
                 self._producer.flush(SECONDS)
         if self._producer.flush(SECONDS) or self._failed:
-            raise TransientError(f"the embedded broker took not all records: {self._failed[:1]}")
+            raise TransientError(f"the embedded broker did not accept all records: {self._failed[:1]}")
 
     def _delivered(self, error: KafkaError | None, _message: Message[bytes, bytes]) -> None:
         if error is not None:

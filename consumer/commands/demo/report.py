@@ -26,8 +26,8 @@ MEANINGS = {
     "profile": "no profile_id",
     "historical": "older than the profile's install_date",
     "environment": "Sandbox; the settings keep Production",
-    "undecodable": "cut off in the middle",
-    "no_time": "the time field holds no instant",
+    "undecodable": "truncated",
+    "no_time": "the time field has no instant",
     "day_out_of_range": "from a phone whose clock said 1970",
     "schema_unknown": "written with a schema that the registry does not know",
 }
@@ -48,7 +48,7 @@ def show(summary: Summary) -> None:
     _manifest(console, folder, day / "_manifest.json")
     _verified(console, summary)
     _exported(console, summary.exported)
-    console.print(f"\nAll of it took {summary.seconds} s. The folder stays: {escape(summary.folder)}")
+    console.print(f"\nDone in {summary.seconds} s. The folder is kept: {escape(summary.folder)}")
 
 
 def _story(console: Console, summary: Summary) -> None:
@@ -57,12 +57,12 @@ def _story(console: Console, summary: Summary) -> None:
         "\n[bold]adapty-sink demo[/]: one process with an embedded Kafka broker, a clock and a local folder\n"
     )
     first = (
-        f"{summary.arrived[0]:,} records lie in four topics. A worker reads them and seals 15 and 16 July: each day's"
-        " rows go to CSV files, and a manifest says what the day consists of."
+        f"{summary.arrived[0]:,} records are in four topics. A worker reads them and seals 15 and 16 July: it writes"
+        " each day's rows to CSV files, and a manifest that lists them."
     )
     second = (
-        f"{summary.arrived[1]:,} records more, {late} of them late: rows of 16 July, which was sealed. The worker seals"
-        " 17 July and adds the late rows to 16 July as files of their own: its manifests get revision 2."
+        f"{summary.arrived[1]:,} more records, {late} of them late: rows of 16 July, which is sealed. The worker seals"
+        " 17 July and adds the late rows to 16 July as additional files: its manifests get revision 2."
     )
     grid = Table.grid(padding=(0, 2))
     for morning, step in zip(MORNINGS, (first, second), strict=True):
@@ -75,10 +75,10 @@ def _table(title: str) -> Table:
 
 
 def _outcome(console: Console, summary: Summary) -> None:
-    table = _table("What came in, and what became of it")
+    table = _table("Records by outcome")
     table.add_column("stream", no_wrap=True)
     table.add_column("format", no_wrap=True)
-    for name in ("came in", "sealed", "filtered", "quarantined", "not due"):
+    for name in ("read", "sealed", "filtered", "quarantined", "not due"):
         table.add_column(name, justify="right")
     total = [0] * 5
     for stream in summary.streams:
@@ -94,7 +94,7 @@ def _outcome(console: Console, summary: Summary) -> None:
     table.add_section()
     table.add_row("all", "", *(f"{number:,}" for number in total))
     console.print(table)
-    console.print("What is not due is of 18 July: it waits, in Kafka, for 19 July, 04:00.")
+    console.print("Records that are not due are of 18 July: they wait in Kafka until 19 July, 04:00.")
 
 
 def _reasons(console: Console, summary: Summary) -> None:
@@ -105,7 +105,7 @@ def _reasons(console: Console, summary: Summary) -> None:
         for reason, number in _by_reason(getattr(stream, outcome) for stream in summary.streams):
             table.add_row(outcome, reason, f"{number:,}", MEANINGS[reason])
     console.print(table)
-    console.print("A filtered record is counted. A quarantined one lies whole, with its reason, below _quarantine/.\n")
+    console.print("Filtered records are counted. Quarantined ones are kept below _quarantine/, with the reason.\n")
 
 
 def _by_reason(found: Iterable[dict[str, int]]) -> list[tuple[str, int]]:
@@ -133,7 +133,7 @@ def _tree(folder: Path) -> Tree:
     seals = _count(folder, "_seals/*/*/*.json")
     tree.add(f"_seals/  [dim]the seal log: {seals} records, one chain per partition; what was decided, and when[/]")
     tree.add("exports/  [dim]three days of events in one file, see below[/]")
-    tree.add("_checks/  [dim]left by the check that this store never lets two writers overwrite each other[/]")
+    tree.add("_checks/  [dim]left by the test that two writers cannot overwrite each other here[/]")
     return tree
 
 
@@ -174,17 +174,17 @@ def _verified(console: Console, summary: Summary) -> None:
         for name in ("records", "days", "objects", "rows", "quarantined")
     }
     told = ", ".join(f"{number:,} {name}" for name, number in numbers.items())
-    console.print(f"\n[bold]verify[/] read all of it again, byte by byte: {told.replace('records', 'seal records')}.")
+    console.print(f"\n[bold]verify[/] re-read everything, byte by byte: {told.replace('records', 'seal records')}.")
     for report in summary.verified:
         for finding in report.findings:
             console.print(Text(f"  {finding.key}: {finding.problem}: {finding.what}. To do: {finding.todo}"))
-    console.print("All is as it was written." if summary.sound else "Something is wrong.")
+    console.print("No problems found." if summary.sound else "Problems found.")
 
 
 def _exported(console: Console, exported: Exported) -> None:
     console.print(
-        f"\n[bold]export --from {FIRST_DAY} --to {LAST_DAY} --stream {STREAM}[/] put {exported.rows:,} rows of"
-        " three days into one file, its facts beside it. To load it into DuckDB:"
+        f"\n[bold]export --from {FIRST_DAY} --to {LAST_DAY} --stream {STREAM}[/] wrote {exported.rows:,} rows"
+        " of three days to one file, and its facts to a .json file. To load it into DuckDB:"
     )
     console.print(Text(exported.statements), soft_wrap=True)
     if exported.answer is None:

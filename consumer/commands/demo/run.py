@@ -83,7 +83,7 @@ def _folder(output: Path | None) -> Path:
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UsageError(f"--output: {output} cannot be made ({error.strerror})") from error
+        raise UsageError(f"--output: {output} cannot be created ({error.strerror})") from error
     return output.resolve()
 
 

@@ -78,10 +78,10 @@ def days_of(options: ExportOptions, today: date) -> tuple[date, ...]:
     day, first, last = day_of("--day", options.day), day_of("--from", options.first), day_of("--to", options.last)
     if day is not None:
         if first is not None or last is not None:
-            raise UsageError("give --day, or --from and --to")
+            raise UsageError("use either --day, or --from and --to")
         first = last = day
     if first is None or last is None:
-        raise UsageError("which days? Give --from and --to, or --day")
+        raise UsageError("--from and --to, or --day, are required")
     return checked_days(first, last, today)
 
 
@@ -89,7 +89,7 @@ def streams_for(settings: Settings, options: ExportOptions) -> list[StreamSettin
     """The streams asked for. Raises UsageError where they do not fit the output."""
     found = streams_of(settings, options.streams)
     if options.output == PIPE and len(found) > 1:
-        raise UsageError("--output - takes one stream: give --stream")
+        raise UsageError("--output - supports one stream: add --stream")
     if options.output == PIPE and options.as_json:
         raise UsageError("--output - and --json would both write to stdout")
     return found
@@ -154,7 +154,7 @@ def _show(options: ExportOptions, ended: Sequence[ExportResult]) -> None:
     for one in ended:
         facts = one.facts
         partly = "" if facts["complete"] else f", not complete: {_incomplete(facts)}"
-        done = "exported" if one.wrote else "nothing to do: the same export is there already"
+        done = "exported" if one.wrote else "nothing to do: the same export already exists"
         say(f"{facts['stream']}: {done}: {facts['rows']:,} rows, {size_text(facts['bytes'])}{partly}")
         say(f"  {one.location}")
 

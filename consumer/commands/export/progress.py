@@ -22,7 +22,7 @@ def plan_line(stream: str, survey: Survey) -> str:
     manifests = [day.manifest for day in days if day.kind is DayKind.SEALED]
     rows, size = sum(one["rows"] for one in manifests), sum(one["bytes"] for one in manifests)
     parts = [f"{len(manifests)} sealed ({rows:,} rows, {size_text(size)})"]
-    for kind, word in ((DayKind.EMPTY, "without rows"), (DayKind.UNKNOWN, "of which nothing is known")):
+    for kind, word in ((DayKind.EMPTY, "without rows"), (DayKind.UNKNOWN, "unknown")):
         if number := sum(day.kind is kind for day in days):
             parts.append(f"{number} {word}")
     if number := len(survey.open_days):

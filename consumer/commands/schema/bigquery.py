@@ -35,8 +35,8 @@ def ddl(target: DataSource) -> list[str]:
     """The tables; days come with `schema --load DAY --for bigquery`."""
     return [
         *comment(
-            "The objects must lie in Cloud Storage: copy the folder, or use the transfer service; zstd is not read.",
-            "The transfer service in APPEND mode loads a replaced object again whole: delete the day first.",
+            "The objects must be in Cloud Storage: copy the folder, or use the transfer service. No zstd.",
+            "The transfer service in APPEND mode loads a replaced object again in full: delete the day first.",
         ),
         (
             f"CREATE TABLE IF NOT EXISTS {quoted(target.raw, TICK)} (\n"

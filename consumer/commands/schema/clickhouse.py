@@ -77,7 +77,7 @@ def _source(target: DataSource, key: str, columns: tuple[str, ...]) -> str:
 
 
 LIMITS = comment(
-    "S3Queue: MODE = 'unordered' only; the ordered one skips late files of older days.",
+    "S3Queue: MODE = 'unordered' only; 'ordered' skips late files of older days.",
     "Dates and times before 1900 or after 2299 are null in the view.",
 )
 ENGINE = escaping(Dialect(lambda target: [*LIMITS, *ddl(target)], load))

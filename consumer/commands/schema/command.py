@@ -107,9 +107,9 @@ def schema(settings: Settings, options: SchemaOptions, *, as_json: bool) -> None
 
 def _check(options: SchemaOptions) -> None:
     if sum(asked is not None for asked in (options.ddl, options.diff, options.load)) > 1:
-        raise UsageError("give only one of --ddl, --diff and --load")
+        raise UsageError("use only one of --ddl, --diff and --load")
     if (options.load is None) != (options.engine is None):
-        raise UsageError("--load DAY goes with --for ENGINE")
+        raise UsageError("--load DAY and --for ENGINE must be used together")
 
 
 def _streams(settings: Settings, options: SchemaOptions) -> list[StreamSettings]:
@@ -119,7 +119,7 @@ def _streams(settings: Settings, options: SchemaOptions) -> list[StreamSettings]
         return found
     registered = [stream for stream in found if stream.rules.format is Format.AVRO_REGISTRY]
     if not registered:
-        raise UsageError("--diff registry: no stream has the format avro-registry; name another one with --stream")
+        raise UsageError("--diff registry: no stream has the format avro-registry; choose another one with --stream")
     return registered
 
 
@@ -142,7 +142,7 @@ def _published(known: Known, text: str, budget: RetryBudget) -> DayToLoad:
     assert day is not None
     stored = budget.ask(lambda: known.store.get(manifest_key(stream, day)))
     if stored is None:
-        raise UsageError(f"--load: {day} of {stream} is not published; {known.store.location} has no manifest of it")
+        raise UsageError(f"--load: {day} of {stream} is not published; {known.store.location} has no manifest for it")
     raw = manifest_from(stored)
     if raw.get("replaying") is not None:
         raise UsageError(

@@ -28,7 +28,7 @@ CASTS = guarded(
 """from_iso8601_timestamp would cut microseconds to milliseconds."""
 LIMITS = (
     'Line breaks inside cells are not read: set line_breaks = "space" on the stream.',
-    "Null and the empty text both come as the empty text. Columns are taken by position.",
+    "Null and the empty string are both read as the empty string. Columns are read by position.",
 )
 NEVER = "\\u0001"
 """An escape that never occurs. The backslash is the default, and a row with \\" in a cell comes as nulls then."""
@@ -57,7 +57,7 @@ def athena_ddl(target: DataSource) -> list[str]:
 def trino_ddl(target: DataSource) -> list[str]:
     """For a Hive catalog: run it in the schema where the tables are to be."""
     return [
-        *comment(*LIMITS, "In USE <hive catalog>.<schema>."),
+        *comment(*LIMITS, "Run this in USE <hive catalog>.<schema>."),
         (
             f"CREATE TABLE IF NOT EXISTS {quoted(target.raw)} (\n"
             f"  {text_columns(target, 'varchar')},\n  dt varchar\n)\n"

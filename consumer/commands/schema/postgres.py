@@ -72,7 +72,7 @@ def load(target: DataSource, day: DayToLoad) -> list[str]:
     names = names_of(target.names)
     return [
         *comment(
-            "The server reads the files: rights of pg_read_server_files, for PROGRAM pg_execute_server_program.",
+            "The server reads the files: it needs pg_read_server_files, for PROGRAM pg_execute_server_program.",
             "With only psql, write each COPY as one line of \\copy.",
         ),
         "BEGIN;",

@@ -26,8 +26,8 @@ def ddl(target: DataSource) -> list[str]:
     """The tables; days come with `schema --load DAY --for redshift`."""
     return [
         *comment(
-            "Null and the empty text are not told apart: both come as null. A cell above 65,535 bytes ends COPY.",
-            "A COPY JOB takes no manifest and remembers names: a day that was replaced would stay as it was.",
+            "Null and the empty string are both read as null. A cell above 65,535 bytes makes COPY fail.",
+            "A COPY JOB takes no manifest and remembers names: a replaced day would not be updated.",
         ),
         (
             f"CREATE TABLE IF NOT EXISTS {quoted(target.raw)} (\n"
@@ -65,7 +65,7 @@ def _copy(target: DataSource, day: DayToLoad, stage: str, end: str) -> list[str]
         return []
     place = target.where(f"exports/manifests/{target.stream}-{day.day}{end}.json")
     return [
-        *comment(f"put this as {place}:", json.dumps({"entries": entries})),
+        *comment(f"save this as {place}:", json.dumps({"entries": entries})),
         (
             f"COPY {stage} FROM {literal(place)} IAM_ROLE default MANIFEST FORMAT AS CSV QUOTE AS '\"'"
             f" IGNOREHEADER 1 NULL AS '' FILLRECORD{PACKED[end]};"

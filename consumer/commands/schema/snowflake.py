@@ -35,7 +35,7 @@ def ddl(target: DataSource) -> list[str]:
     return [
         *comment(
             "The stage needs credentials: add STORAGE_INTEGRATION = <name>.",
-            "Snowpipe remembers a path for 14 days: a day that was replaced has to be deleted and loaded.",
+            "Snowpipe remembers a path for 14 days: a replaced day must be deleted and loaded again.",
         ),
         (
             "CREATE FILE FORMAT IF NOT EXISTS adapty_csv TYPE = CSV FIELD_DELIMITER = ',' RECORD_DELIMITER = '\\n'\n"

@@ -37,7 +37,7 @@ def spark_ddl(target: DataSource) -> list[str]:
     return [
         *([] if target.local else comment("Outside EMR and Databricks write s3a:// for s3://.")),
         *comment(
-            "Columns are taken by position. When the folder gets a new column: DROP TABLE, then run this again.",
+            "Columns are read by position. When the folder gets a new column: DROP TABLE, then run this again.",
         ),
         (
             f"CREATE TABLE IF NOT EXISTS {raw} (\n  {text_columns(target, 'STRING', TICK)},\n  dt DATE\n) USING CSV\n"
@@ -63,7 +63,7 @@ def spark_load(target: DataSource, day: DayToLoad) -> list[str]:
 def databricks_ddl(target: DataSource) -> list[str]:
     """The tables; days come with `schema --load DAY --for databricks`."""
     return [
-        *comment("Auto Loader keeps one version of a path: a day that was replaced has to be deleted and loaded."),
+        *comment("Auto Loader loads each path once: a replaced day must be deleted and loaded again."),
         (
             f"CREATE TABLE IF NOT EXISTS {quoted(target.raw, TICK)} (\n"
             f"  {text_columns(target, 'STRING', TICK)},\n  dt DATE\n)"

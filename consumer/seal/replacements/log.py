@@ -140,5 +140,5 @@ class ReplacementLog:
             return True
         stored = self._store.get(key)
         if stored is None:
-            raise TransientError(f"{key}: the write got no answer and took no effect")
+            raise TransientError(f"{key}: the write got no response and had no effect")
         return stored.data == data

@@ -22,17 +22,17 @@ MENDED = "mended_text"
 UNLISTED = "unlisted_event_type"
 NO_INSTALL = "no_install_date"
 ODDITIES: Mapping[str, str] = {
-    "misfit": "a value that its column does not take, written as the text it came as",
-    "not_finite": "a NaN or an infinity, written as empty",
-    "instant_out_of_range": "an instant or a date outside the years 1 to 9999, written as empty",
-    "nul": "a text with NUL, written without",
-    "mended_text": "a text with invalid UTF-8 or a lone surrogate, which became U+FFFD",
-    "no_offset": "ISO text without an offset, taken for UTC",
-    "leap_second": "a second 60, written as the last microsecond of its minute",
-    "unlisted_event_type": "an event type that is not among those published",
-    "line_break": "a text with line breaks, each of which was written as a blank",
-    "invalid_ip": "a text in a column of truncated addresses that is not an address, written as empty",
-    "no_install_date": "a row without install date, kept though historical ones are excluded",
+    "misfit": "value that does not fit its column, written as the original text",
+    "not_finite": "NaN or infinity, written as an empty cell",
+    "instant_out_of_range": "instant or date outside the years 1 to 9999, written as an empty cell",
+    "nul": "text with NUL characters, which were removed",
+    "mended_text": "text with invalid UTF-8 or lone surrogates, which were replaced by U+FFFD",
+    "no_offset": "ISO time without an offset, read as UTC",
+    "leap_second": "second 60, written as the last microsecond of its minute",
+    "unlisted_event_type": "event type that Adapty does not publish",
+    "line_break": 'text with line breaks, replaced by spaces (`line_breaks = "space"`)',
+    "invalid_ip": "value of a `truncate_ip` column that is not an IP address, written as an empty cell",
+    "no_install_date": "row without install date, kept although historical rows are excluded",
 }
 """What is counted about values that are written all the same, in words."""
 LINE_BREAK = "line_break"

@@ -26,8 +26,8 @@ LINES = 300
 """About 13 KB a writer: a short body may arrive with the headers, before a store begins to look."""
 RACES_PER_RACE_OF_PARTS = 4
 REMEDY = (
-    "this store lets two workers overwrite each other: use one whose conditional writes hold (AWS S3, MinIO), and no"
-    " gateway or cache in front of it that drops If-None-Match or If-Match"
+    "this store lets two workers overwrite each other: use one with reliable conditional writes (AWS S3, MinIO), and"
+    " no gateway or cache in front of it that drops If-None-Match or If-Match"
 )
 
 
@@ -106,7 +106,7 @@ def require_safe(store: Store) -> None:
         findings = conditional_writes(store)
     if findings:
         found = "; ".join(f"{finding.check}: {finding.detail}" for finding in findings)
-        raise HaltError(HaltReason.UNSAFE_STORE, f"{store.location}: {found}. Way out: {findings[0].remedy}")
+        raise HaltError(HaltReason.UNSAFE_STORE, f"{store.location}: {found}. To do: {findings[0].remedy}")
 
 
 def conditional_writes(store: Store, *, races: int = 20, writers: int = 32) -> list[Violation]:
@@ -133,12 +133,12 @@ def one_after_another(store: Store, key: str) -> list[Violation]:
     store.put(key, BytesBody(b"first"), condition=Absent())
     facts = store.head(key)
     if facts is None:
-        return [Violation("read back", f"{key} was written and is not there", "find out what deletes objects")]
+        return [Violation("read back", f"{key} was written, but does not exist", "find out what deletes objects")]
     findings = []
     if isinstance(store.put(key, BytesBody(b"second"), condition=Absent()), Written):
-        findings.append(Violation("If-None-Match", "an object that exists was overwritten"))
+        findings.append(Violation("If-None-Match", "an existing object was overwritten"))
     if isinstance(store.put(key, BytesBody(b"third"), condition=Match(_stale(facts.etag))), Written):
-        findings.append(Violation("If-Match", "an object was overwritten although the ETag was another's"))
+        findings.append(Violation("If-Match", "an object was overwritten despite another ETag"))
     return findings
 
 
@@ -187,7 +187,7 @@ def _race(store: Store, pool: ThreadPoolExecutor, race: _Race) -> bool:
     if any(content == race.text(writer) for writer in race.unknown):
         return True
     if race.failed or race.unknown:
-        raise TransientError(f"{store.location}: a race of writers had no winner, as of an outage: {race.failed[:1]}")
+        raise TransientError(f"{store.location}: a race of writers had no winner, as in an outage: {race.failed[:1]}")
     return False
 
 

@@ -111,7 +111,7 @@ class MemoryBroker:
         """Commit. Refused by membership alone, as Kafka does: a lease that is about to move still commits."""
         with self._step("commit"):
             if self._reading(lease) is None:
-                raise LeaseLostError(f"{lease.partition} is no longer ours")
+                raise LeaseLostError(f"{lease.partition} is no longer assigned to this worker")
             if self._refusals or not self._group.knows(self.member_id):
                 self._refusals = max(0, self._refusals - 1)
                 self._replaced.append(self._readings.pop(lease.partition).lease)

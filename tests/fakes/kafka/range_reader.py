@@ -64,7 +64,7 @@ class MemoryRange:
             raise HaltError(HaltReason.RETENTION_HOLE, f"{self._partition}: offset {start} is not in the log any more")
         found, end = log.read(start, self._batch)
         if end == start:
-            raise TransientError(f"{self._partition}: no record came of offset {start} and after")
+            raise TransientError(f"{self._partition}: no record at or after offset {start} arrived")
         offsets = [record.offset for record in found]
         return RawBatch(
             self._partition,

@@ -114,7 +114,7 @@ def test_keys_that_rows_still_need(tmp_path: Path) -> None:
     assert by_check(key_lines(found, found.streams[0], store, [outlook]))["privacy keys"].outcome is Outcome.OK
     without = settings(tmp_path)
     line = by_check(key_lines(without, without.streams[0], store, [outlook]))["privacy keys"]
-    assert (line.outcome, line.todo) == (Outcome.FAILED, "put that key back under its name into [privacy.keys]")
+    assert (line.outcome, line.todo) == (Outcome.FAILED, "put that key back into [privacy.keys] under its name")
     chain.head.resume = 10
     assert list(key_lines(without, without.streams[0], store, [outlook])) == []
 
@@ -188,7 +188,7 @@ def test_a_spool_that_is_somebody_elses(tmp_path: Path) -> None:
     found = settings(tmp_path).spool
     (found.directory / "family-photos").mkdir(parents=True)
     line = by_check(spool_lines(found))["contents"]
-    assert (line.outcome, line.todo) == (Outcome.FAILED, "name an empty directory in spool.directory")
+    assert (line.outcome, line.todo) == (Outcome.FAILED, "set spool.directory to an empty directory")
     assert "'family-photos'" in line.detail
 
 
@@ -400,7 +400,7 @@ class Summing(MemoryStore):
 
 class Unreachable(Summing):
     def compares_checksums(self) -> bool:
-        raise TransientError("PutObject did not get through")
+        raise TransientError("PutObject did not reach the store")
 
 
 @pytest.mark.parametrize(
@@ -409,8 +409,8 @@ class Unreachable(Summing):
         (Summing(), Outcome.OK, "a wrong sha256 is refused"),
         (Summing(sends=False), Outcome.OK, 'checksums = "when_required"'),
         (Summing(compares=False, sends=False), Outcome.OK, "not compared: what goes up is compared"),
-        (Summing(compares=False), Outcome.FAILED, "a wrong sha256 was taken"),
-        (Unreachable(), Outcome.FAILED, "did not get through"),
+        (Summing(compares=False), Outcome.FAILED, "a wrong sha256 was accepted"),
+        (Unreachable(), Outcome.FAILED, "did not reach the store"),
     ],
 )
 def test_whether_a_store_refuses_wrong_bytes_is_told(store: Summing, outcome: Outcome, words: str) -> None:

@@ -89,7 +89,7 @@ def test_a_replay_and_its_undo(past: Past, capsys: pytest.CaptureFixture[str]) -
     assert document["days"][0]["added"] == {"event_type": 1}
     assert past.bodies() != before
     assert run(past, "replay", "--undo", "0", "--stream", "events", "--yes") == 0
-    assert "undo 1 of events put 3 objects back" in capsys.readouterr().out
+    assert "undo 1 of events restored 3 objects" in capsys.readouterr().out
     assert past.bodies() == before
 
 
@@ -98,7 +98,7 @@ def test_a_replay_and_its_undo(past: Past, capsys: pytest.CaptureFixture[str]) -
     [
         (("replay",), "are required"),
         (("replay", "--from", "2026-03-03", "--to", "2026-03-01", "--yes"), "is after --to"),
-        (("replay", "--day", "2026-03-01", "--from", "2026-03-01"), "one or the other"),
+        (("replay", "--day", "2026-03-01", "--from", "2026-03-01"), "use either --day"),
         (("replay", "--undo", "0", "--yes"), "--stream"),
         (("replay", "--undo", "0", "--day", "2026-03-01"), "--undo can only"),
         (("replay", *DAYS, "--stream", "other", "--yes"), "--stream other"),
@@ -129,7 +129,7 @@ def test_a_person_is_erased_and_what_is_left_is_listed(past: Past, capsys: pytes
     assert run(past, "erase", "--column", "profile_id", "--values", str(past.folder / "persons.txt"), "--yes") == 0
     told = capsys.readouterr().out
     assert "done: erase 1, 3 objects of 3 days" in told
-    assert "old bodies that replacements kept: 3" in told
+    assert "old bodies kept by replacements: 3" in told
     assert "_replays/events/00000000/old/events/dt=2026-03-01/" in told
     assert "secret-person" not in told
     assert "p1" not in told.replace("persons", "")

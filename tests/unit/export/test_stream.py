@@ -119,7 +119,7 @@ def test_another_content_under_the_name_needs_force(scene: Scene) -> None:
     scene.bucket.publish()
     with pytest.raises(UsageError, match=rf"another export: {SECOND} \(has revision 1, now revision 2\). Use --force"):
         export.run(DAY, SECOND)
-    with pytest.raises(UsageError, match="other columns"):
+    with pytest.raises(UsageError, match="different columns"):
         export.run(DAY, SECOND, columns=("at",))
     with pytest.raises(UsageError, match="other compression"):
         export.run(DAY, SECOND, compression="gzip")
@@ -384,7 +384,7 @@ def test_an_object_that_is_gone_or_altered_halts(scene: Scene) -> None:
     key = next(facts.key for facts in scene.bucket.store.list(f"{STREAM}/dt={DAY}/") if facts.key.endswith(".csv"))
     good = scene.bucket.read(key)
     scene.bucket.overwrite(key, good.replace(b"0,", b"9,", 1))
-    with pytest.raises(HaltError, match="its sha256 is not that of the manifest"):
+    with pytest.raises(HaltError, match="its sha256 differs from the manifest"):
         Exporter(scene).run(DAY)
     scene.bucket.remove(key)
     with pytest.raises(HaltError, match="it is gone"):
@@ -415,7 +415,7 @@ def test_a_local_folder(scene: Scene, tmp_path: Path) -> None:
     assert sorted(path.name for path in place.iterdir()) == [f"{DAY}_{SECOND}.csv", f"{DAY}_{SECOND}.json"]
     assert not export.run(DAY, SECOND).wrote
     (place / f"{DAY}_{SECOND}.json").write_text("[]")
-    with pytest.raises(UsageError, match="is not what an export wrote"):
+    with pytest.raises(UsageError, match="was not written by an export"):
         export.run(DAY, SECOND)
 
 

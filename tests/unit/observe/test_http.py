@@ -226,7 +226,7 @@ def test_strangers_hold_neither_threads_nor_memory_nor_the_door_for_long(
 
 def test_a_taken_address_is_a_mistake_of_the_settings(served: Served) -> None:
     site = Site(served.board, served.metrics.registry, served.times, lambda: 0.0)
-    with pytest.raises(UsageError, match=rf"^http\.listen: {HOST}:{served.port} cannot be had \(.*in use\)"):
+    with pytest.raises(UsageError, match=rf"^http\.listen: cannot listen on {HOST}:{served.port} \(.*in use\)"):
         HttpServer((HOST, served.port), site)
 
 
@@ -243,7 +243,7 @@ def test_run_ends_with_2_where_its_address_is_taken(
     )
     monkeypatch.setattr("consumer.observe.logs.set_up_logs", lambda *_: None)  # the logs of later tests stay theirs
     assert run(["--config", str(settings), "run"]) == 2
-    assert f"http.listen: {HOST}:{served.port} cannot be had" in capsys.readouterr().err
+    assert f"http.listen: cannot listen on {HOST}:{served.port}" in capsys.readouterr().err
 
 
 def test_it_listens_on_ipv6_where_asked() -> None:

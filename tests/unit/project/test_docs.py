@@ -182,7 +182,7 @@ def test_column_counts_are_right() -> None:
 # -- docs/architecture.md --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("script", ["module_map", "command_page"])
+@pytest.mark.parametrize("script", ["module_map", "command_page", "metrics_page"])
 def test_pages_are_made_from_the_code(script: str) -> None:
     spec = importlib.util.spec_from_file_location(script, ROOT / ".ci" / f"{script}.py")
     assert spec is not None

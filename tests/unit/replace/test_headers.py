@@ -100,7 +100,7 @@ def test_a_worker_that_was_faster_with_another_column(tmp_path: Path) -> None:
     assert claim_columns(one.store, STREAM, (*names_of(one), "fee"), day(3), day(3))
     with (
         working_folder(tmp_path / "spool") as folder,
-        pytest.raises(RefusedError, match="other columns since the plan was made"),
+        pytest.raises(RefusedError, match="changed the columns of the folder of"),
     ):
         work.apply(plan, folder)
     assert (one.bodies(), ReplacementLog(one.store, STREAM).read().records) == (before, ())

@@ -248,7 +248,7 @@ def test_two_plans_for_the_same_days(tmp_path: Path) -> None:
     plans = first.plan(), second.plan()
     with working_folder(tmp_path / "spool") as folder:
         first.apply(plans[0], folder)
-        with pytest.raises(RefusedError, match="replay 0 of events came over days"):
+        with pytest.raises(RefusedError, match="replay 0 of events changed days"):
             second.apply(plans[1], folder)
     one.replay(2, 3)
     assert one.verify().findings == ()
@@ -461,15 +461,15 @@ def test_what_cannot_be_undone(tmp_path: Path) -> None:
     one.replay(2, 2)
     one.today = rules()
     one.replay(2, 3)
-    with pytest.raises(RefusedError, match="replay 2 came over replay 1"):
+    with pytest.raises(RefusedError, match="replay 2 replaced objects of replay 1"):
         one.undo(1)
     one.undo(2)
-    with pytest.raises(RefusedError, match="is an undo itself"):
+    with pytest.raises(RefusedError, match="is itself an undo"):
         one.undo(3)
     one.produce(5, at=2, kind="trial_started")
     one.seal(5)
     one.publish()
-    with pytest.raises(RefusedError, match="came over replay 1"):
+    with pytest.raises(RefusedError, match="replaced objects of replay 1"):
         one.undo(1)
     one.replay(4, 4)
     one.produce(6, at=4, kind="trial_started")

@@ -190,7 +190,7 @@ def test_a_rewrite_forgets_again(tmp_path: Path) -> None:
 def test_an_erasure_is_not_undone(tmp_path: Path) -> None:
     one = past(tmp_path)
     erase(one, "p1")
-    with pytest.raises(RefusedError, match="is for good"):
+    with pytest.raises(RefusedError, match="cannot be undone"):
         one.undo(0)
 
 

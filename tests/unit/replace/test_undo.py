@@ -89,7 +89,7 @@ def test_old_bodies_that_may_hold_an_erased_person_stay_where_they_are(tmp_path:
 def test_an_erase_is_for_good_whatever_versions_there_are(tmp_path: Path) -> None:
     one = past(tmp_path, versioned=True)
     erase(one, 0, 1)
-    with pytest.raises(RefusedError, match="is for good"):
+    with pytest.raises(RefusedError, match="cannot be undone"):
         one.undo(0)
     assert "person" not in "".join(one.objects().values())
 

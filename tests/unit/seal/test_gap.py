@@ -97,7 +97,7 @@ def refusal(lost: Span, needed: int | None, log: LogEnds) -> str:
 
 
 def test_a_new_partition_needs_no_gap() -> None:
-    assert "a new partition begins where its stream's `start` says" in refusal(Span(0, 5), None, ends(low=5))
+    assert "a new partition starts at its stream's `start`" in refusal(Span(0, 5), None, ends(low=5))
 
 
 @pytest.mark.parametrize("low", [0, 149, 150])

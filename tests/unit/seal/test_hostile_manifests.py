@@ -41,7 +41,7 @@ def refused(stored: Stored, how: Any = manifest_from) -> str:
     with pytest.raises(HaltError) as caught:
         how(stored)
     assert caught.value.reason is HaltReason.OBJECT_MISMATCH
-    assert "is not what a worker wrote" in caught.value.message
+    assert "was not written by a worker" in caught.value.message
     return caught.value.message
 
 

@@ -143,7 +143,7 @@ def test_a_record_listed_but_gone_when_asked_for(store: RoughStore) -> None:
             store.delete(key)
 
     store.before = vanish
-    halts(store, HaltReason.CHAIN_DAMAGED, "lists record 0 but does not give it")
+    halts(store, HaltReason.CHAIN_DAMAGED, "lists record 0 but does not return it")
 
 
 def test_an_unreadable_record(store: RoughStore) -> None:
@@ -248,7 +248,7 @@ def test_a_lost_answer_with_effect_is_ours(two: RoughStore) -> None:
 
 def test_a_lost_answer_without_effect_is_tried_again_by_the_caller(two: RoughStore) -> None:
     two.before = failing(UnknownOutcomeError("lost"), call="put")
-    with pytest.raises(TransientError, match="took no effect") as caught:
+    with pytest.raises(TransientError, match="had no effect") as caught:
         SealLog(two, ONE).append(THIRD)
     assert record_key(ONE, 2) in str(caught.value)
     assert SealLog(two, ONE).append(THIRD)

@@ -128,7 +128,7 @@ def test_an_unknown_outcome_is_read_back() -> None:
     assert ReplacementLog(store, "s").append(replacement())
     store = RoughStore()
     store.before = failing(UnknownOutcomeError("lost"), call="put")
-    with pytest.raises(TransientError, match="took no effect"):
+    with pytest.raises(TransientError, match="had no effect"):
         ReplacementLog(store, "s").append(replacement())
 
 

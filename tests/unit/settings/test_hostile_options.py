@@ -120,7 +120,7 @@ def test_what_comes_with_iam_is_not_written_beside_it() -> None:
         iam(options=options)
     lines = str(caught.value).splitlines()[1:]
     assert lines == [
-        'kafka.options."sasl.mechanism": comes with kafka.auth = "msk-iam"; leave it out',
+        'kafka.options."sasl.mechanism": is set by kafka.auth = "msk-iam"; leave it out',
         'kafka.options."security.protocol": is "SASL_SSL" with kafka.auth = "msk-iam"; leave it out',
     ]
 

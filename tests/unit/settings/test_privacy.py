@@ -108,7 +108,7 @@ def test_what_else_makes_rows() -> None:
         ({"kind": "paywall_views", "event_names": {"a": "x"}}, None, "no column 'event_type'"),
         ({"oldest_day": -1}, None, "is not a valid day"),
         ({"oldest_day": "soon"}, None, "is not a valid day"),
-        ({"oldest_day": 3, "day_by": "record"}, None, 'belongs to day_by = "event"'),
+        ({"oldest_day": 3, "day_by": "record"}, None, 'applies only to day_by = "event"'),
         ({"line_breaks": "tabs"}, None, "is not known here"),
     ],
 )

@@ -107,14 +107,14 @@ CASES: dict[str, tuple[str, str]] = {
     "broker without port": (
         LEAST.replace("localhost:9092", "a:1,b"),
         (
-            'kafka.bootstrap_servers: "a:1,b" is not a list of brokers; write host:port, more by comma, e.g.'
+            'kafka.bootstrap_servers: "a:1,b" is not a list of brokers; write host:port, separated by commas, e.g.'
             ' "kafka-1:9092,kafka-2:9092"'
         ),
     ),
     "empty group": (kafka("group_id = ''"), 'kafka.group_id: is missing; write e.g. group_id = "adapty-sink"'),
     "instance id with a blank": (
         kafka("instance_id = 'a b'"),
-        "kafka.instance_id: \"a b\" is not a valid instance id; use letters, digits, '.', '_' and '-', 249 at most",
+        "kafka.instance_id: \"a b\" is not a valid instance id; use letters, digits, '.', '_' and '-', at most 249",
     ),
     "text that is a number": (
         kafka("group_id = 7"),
@@ -122,7 +122,7 @@ CASES: dict[str, tuple[str, str]] = {
     ),
     "text of two lines": (
         kafka('group_id = "a\\nb"'),
-        'kafka.group_id: "a\\nb" holds a line break or another control character; write it on one line',
+        'kafka.group_id: "a\\nb" contains a line break or another control character; write it on one line',
     ),
     "options that are no table": (
         kafka("options = 'x'"),
@@ -151,11 +151,11 @@ CASES: dict[str, tuple[str, str]] = {
     ),
     "two users": (
         f"{LEAST}[schema_registry]\nurl = 'http://a:b@h'\noptions = {{'basic.auth.user.info' = 'c:d'}}",
-        "schema_registry.url: holds a user, and so does the option basic.auth.user.info; leave one of them out",
+        "schema_registry.url: contains a user, and so does the option basic.auth.user.info; leave one of them out",
     ),
     "two different users": (
         f"{LEAST}[schema_registry]\nurl = 'http://a:b@h,http://c:d@i'",
-        "schema_registry.url: holds different users; write one in the option basic.auth.user.info",
+        "schema_registry.url: contains different users; write one of them in the option basic.auth.user.info",
     ),
     "url among the options": (
         f"{LEAST}[schema_registry]\nurl = 'http://a'\noptions = {{url = 'http://b'}}",
@@ -194,7 +194,7 @@ CASES: dict[str, tuple[str, str]] = {
     ),
     "folder with a question mark": (
         LEAST.replace("com.sample-app", "a?b"),
-        "destination.url: \"s3://adapty-events/a?b\" contains '?' or '#', which a folder cannot",
+        "destination.url: \"s3://adapty-events/a?b\" contains '?' or '#', which are not allowed in a folder",
     ),
     "folder that is too long": (
         LEAST.replace("com.sample-app", "é" * 251),
@@ -206,7 +206,7 @@ CASES: dict[str, tuple[str, str]] = {
     "local folder with two slashes": (
         LEAST.replace("s3://", "file://"),
         (
-            'destination.url: "file://adapty-events/com.sample-app" is not a full path; write three slashes, e.g.'
+            'destination.url: "file://adapty-events/com.sample-app" is not an absolute path; write three slashes, e.g.'
             ' "file:///var/lib/sink/out"'
         ),
     ),
@@ -232,11 +232,11 @@ CASES: dict[str, tuple[str, str]] = {
     ),
     "compression": (
         base("compression = 'lz4'"),
-        'destination.compression: "lz4" is not known here; write "none", "gzip" or "zstd"',
+        'destination.compression: "lz4" is not a valid value; write "none", "gzip" or "zstd"',
     ),
     "compression of another type": (
         base("compression = true"),
-        'destination.compression: true is not known here; write "none", "gzip" or "zstd"',
+        'destination.compression: true is not a valid value; write "none", "gzip" or "zstd"',
     ),
     "key without secret": (
         base("access_key_id = 'id'"),
@@ -257,7 +257,7 @@ CASES: dict[str, tuple[str, str]] = {
     "storage class that cannot be read": (
         base("storage_class = 'GLACIER'"),
         (
-            'destination.storage_class: "GLACIER" is not a storage class that can be read back at once; write e.g.'
+            'destination.storage_class: "GLACIER" is not a storage class that allows immediate reads; write e.g.'
             ' "STANDARD_IA"'
         ),
     ),
@@ -271,7 +271,7 @@ CASES: dict[str, tuple[str, str]] = {
     ),
     "bad external id": (
         base("external_id = 'two words'\nrole_arn = 'arn:aws:iam::123456789012:role/sink'"),
-        'destination.external_id: "two words" is no external id; write 2 to 1,224 letters, digits or +=,.@:/-',
+        'destination.external_id: "two words" is not a valid external id; write 2 to 1,224 letters, digits or +=,.@:/-',
     ),
     "bundle that is not there": (
         base("ca_bundle = 'nowhere.pem'"),
@@ -279,7 +279,7 @@ CASES: dict[str, tuple[str, str]] = {
     ),
     "bundle without a certificate": (
         base("ca_bundle = '/dev/null'"),
-        'destination.ca_bundle: "/dev/null" holds no certificate; write the path of a PEM file',
+        'destination.ca_bundle: "/dev/null" does not contain a certificate; write the path of a PEM file',
     ),
     "bundle of a local folder": (
         base("ca_bundle = '/etc/ca.pem'").replace("s3://", "file:///"),
@@ -299,7 +299,7 @@ CASES: dict[str, tuple[str, str]] = {
     ),
     "mistake in an override": (
         f"{LEAST}[streams.events.destination]\ncompression = 'x'",
-        'streams.events.destination.compression: "x" is not known here; write "none", "gzip" or "zstd"',
+        'streams.events.destination.compression: "x" is not a valid value; write "none", "gzip" or "zstd"',
     ),
     "mistake between base and override": (
         f"{LEAST}[streams.events.destination]\nkms_key_id = 'x'",
@@ -311,11 +311,11 @@ CASES: dict[str, tuple[str, str]] = {
     ),
     "mistake that two streams inherit": (
         base("compression = 'x'") + METRICS,
-        'destination.compression: "x" is not known here; write "none", "gzip" or "zstd"',
+        'destination.compression: "x" is not a valid value; write "none", "gzip" or "zstd"',
     ),
     "mistake that every stream overrides": (
         base("compression = 'x'") + "[streams.events.destination]\ncompression = 'gzip'",
-        'destination.compression: "x" is not known here; write "none", "gzip" or "zstd"',
+        'destination.compression: "x" is not a valid value; write "none", "gzip" or "zstd"',
     ),
     "destination in another's stream": (
         f"{LEAST}{METRICS}[streams.ua_campaign_metrics.destination]\nurl = 's3://adapty-events/com.sample-app/events/x'",
@@ -359,7 +359,7 @@ CASES: dict[str, tuple[str, str]] = {
     ),
     "checkpoints never": (
         f"{LEAST}[spool]\ncheckpoint_seconds = 0",
-        "spool.checkpoint_seconds: 0 must lie between 0.1 and 3600",
+        "spool.checkpoint_seconds: 0 must be between 0.1 and 3600",
     ),
     "checkpoints in text": (
         f"{LEAST}[spool]\ncheckpoint_seconds = '5'",
@@ -375,7 +375,7 @@ CASES: dict[str, tuple[str, str]] = {
     ),
     "duration of nothing": (
         f"{LEAST}[schedule]\ngive_up_after = '0s'",
-        'schedule.give_up_after: "0s" must lie between "1s" and "7d"',
+        'schedule.give_up_after: "0s" must be between "1s" and "7d"',
     ),
     "empty duration": (
         f"{LEAST}[schedule]\ngive_up_after = ''",
@@ -388,7 +388,7 @@ CASES: dict[str, tuple[str, str]] = {
             ' or "" to switch it off'
         ),
     ),
-    "ratio above one": (f"{LEAST}[quarantine]\nmax_ratio = 5", "quarantine.max_ratio: 5 must lie between 0 and 1"),
+    "ratio above one": (f"{LEAST}[quarantine]\nmax_ratio = 5", "quarantine.max_ratio: 5 must be between 0 and 1"),
     "ratio that is no number": (
         f"{LEAST}[quarantine]\nmax_ratio = nan",
         "quarantine.max_ratio: nan must be a number without quotes",
@@ -497,8 +497,8 @@ CASES: dict[str, tuple[str, str]] = {
     "writer schema of JSON": (
         f'{LEAST}writer_schema = "clicks.avsc"\nformat = "json"',
         (
-            "streams.events.writer_schema: it belongs to the format avro, not to json; leave it out, or write format ="
-            ' "avro" and a schema file'
+            "streams.events.writer_schema: it applies only to the format avro, not to json; leave it out, or write"
+            ' format = "avro" and a schema file'
         ),
     ),
     "start": (
@@ -531,7 +531,7 @@ CASES: dict[str, tuple[str, str]] = {
     ),
     "day_by": (
         f'{LEAST}day_by = "ingest"',
-        'streams.events.day_by: "ingest" is not known here; write "event" or "record"',
+        'streams.events.day_by: "ingest" is not a valid value; write "event" or "record"',
     ),
     "event type in words": (
         f'{LEAST}[streams.events.event_types]\nsubscription_paused = "no"',
@@ -567,7 +567,10 @@ CASES: dict[str, tuple[str, str]] = {
     ),
     "attributes of a stream without": (
         f"{LEAST}{METRICS}[streams.ua_campaign_metrics.filter]\nsend_user_attributes = true",
-        "streams.ua_campaign_metrics.filter.send_user_attributes: it belongs to events and ua_events; leave it out",
+        (
+            "streams.ua_campaign_metrics.filter.send_user_attributes: it applies only to events and ua_events;"
+            " leave it out"
+        ),
     ),
     "ua_events without an instant": (
         f"{LEAST}{UA}[streams.ua_events.filter]\nexclude_historical = true",
@@ -579,7 +582,7 @@ CASES: dict[str, tuple[str, str]] = {
     ),
     "instant of another stream": (
         f"{LEAST}[streams.events.filter]\nhistorical_before = '2026-11-01T00:00:00Z'",
-        "streams.events.filter.historical_before: it belongs to ua_events; leave it out",
+        "streams.events.filter.historical_before: it applies only to ua_events; leave it out",
     ),
     "bad instant": (
         f"{LEAST}{UA}[streams.ua_events.filter]\nexclude_historical = true\nhistorical_before = '2026-13-01T00:00:00Z'",
@@ -613,12 +616,12 @@ CASES: dict[str, tuple[str, str]] = {
     # environment
     "missing variable": (
         kafka("instance_id = '${HOSTNAME}'"),
-        "kafka.instance_id: takes ${HOSTNAME} from the environment, where it is not set; set HOSTNAME or write a value",
+        "kafka.instance_id: takes ${HOSTNAME} from the environment, but it is not set; set HOSTNAME or write a value",
     ),
     "missing variable of a required key": (
         LEAST.replace("localhost:9092", "${BROKERS}"),
         (
-            "kafka.bootstrap_servers: takes ${BROKERS} from the environment, where it is not set; set BROKERS"
+            "kafka.bootstrap_servers: takes ${BROKERS} from the environment, but it is not set; set BROKERS"
             " or write a"
             " value"
         ),
@@ -626,18 +629,18 @@ CASES: dict[str, tuple[str, str]] = {
     "missing variable in a list": (
         f"{LEAST}[streams.events.filter]\nenvironments = ['${{E}}']",
         (
-            "streams.events.filter.environments.0: takes ${E} from the environment, where it is not set; set E"
+            "streams.events.filter.environments.0: takes ${E} from the environment, but it is not set; set E"
             " or write a"
             " value"
         ),
     ),
     "reference that is none": (
         kafka("group_id = 'a${1}'"),
-        'kafka.group_id: holds "${" without a name and "}"; write ${NAME}, or $${ for the characters themselves',
+        'kafka.group_id: contains "${" without a name and "}"; write ${NAME}, or $${ for the characters themselves',
     ),
     "nested too deep": (
         f"{LEAST}[kafka.options.{'.'.join('a' * 40)}]\nx = 1",
-        f"kafka.options.{'.'.join('a' * 14)}: is nested too deep; no setting is there",
+        f"kafka.options.{'.'.join('a' * 14)}: is nested too deep; no setting is at that depth",
     ),
 }
 

@@ -108,7 +108,7 @@ def test_rules_name_the_key_by_its_fingerprint() -> None:
 
 
 @pytest.mark.parametrize(
-    ("keys", "why"), [({}, "no key of that name"), ({"k1": KEY[::-1]}, "the one of that name has")]
+    ("keys", "why"), [({}, "no key with that name"), ({"k1": KEY[::-1]}, "the key with that name has fingerprint")]
 )
 def test_without_the_key_nothing_is_judged(keys: dict[str, bytes], why: str) -> None:
     with pytest.raises(HaltError, match=why) as caught:

@@ -363,7 +363,7 @@ def test_rows_older_than_the_oldest_day_go_to_quarantine(oldest: int | date | No
 def test_an_age_needs_the_records_timestamp_and_the_day_of_the_event() -> None:
     assert both(custom([AT], "at", oldest_day=3), [b'{"at":1500000000}'], timestamps=[-1]).counts.kept == 1
     (problem,) = check_rules(custom([AT], "at", oldest_day=3, day_by=DayBy.RECORD))
-    assert problem.startswith("oldest_day: it belongs to day_by")
+    assert problem.startswith("oldest_day: it applies only to day_by")
 
 
 def test_the_columns_about_a_person() -> None:

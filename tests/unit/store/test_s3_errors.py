@@ -122,7 +122,7 @@ def test_a_store_that_takes_nothing_without_a_checksum_is_told_of_the_setting() 
     said = "Content-MD5 OR x-amz-checksum- HTTP header is required for Put Object requests with Object Lock parameters"
     error = explain(answer(400, "InvalidRequest", "PutObject", said), PUT, "s3://b/k")
     assert type(error) is TransientError
-    assert 'write destination.checksums = "when_supported"' in str(error)
+    assert 'set destination.checksums = "when_supported"' in str(error)
     assert "checksums" not in str(explain(answer(400, "InvalidRequest", "PutObject", "no"), PUT, "s3://b/k"))
 
 

@@ -77,7 +77,7 @@ def test_aliases_and_properties_of_a_field() -> None:
         ('"string"', "not a record"),
         ("[]", "a union without branches"),
         ('["null"]', "a union without a record"),
-        ('["null", "int"]', "of records, and null"),
+        ('["null", "int"]', "only have records and null"),
         ('{"type":"enum","name":"E","symbols":["A"]}', "not a record"),
         ('{"type":"record","name":"R"}', "no list of fields"),
         ('{"type":"record","fields":[]}', "needs a name"),

@@ -138,7 +138,7 @@ T = {"name": "t", "type": "long"}
         (custom([T, {"name": "a\0", "type": "int"}], "t"), "control characters"),
         (custom([{"name": "t", "type": "boolean"}], "t"), "'t' is of type boolean"),
         (custom([T, {"name": "b", "type": "int", "aliases": ["t"]}], "t"), "input of two columns"),
-        (custom([T], "t", writer_schema=record_schema([T])), "belongs to the format avro"),
+        (custom([T], "t", writer_schema=record_schema([T])), "applies only to the format avro"),
         (custom([T], "t", Format.AVRO, writer_schema="5"), "writer_schema: not a record"),
         (custom([T], "t", filter=Filter(environments=("a",))), "environments: the stream has no column"),
         (custom([T], "t", filter=Filter(event_types={"a": False})), "event_types: the stream has no column"),
@@ -146,9 +146,9 @@ T = {"name": "t", "type": "long"}
         (custom([T], "t", filter=Filter(include_without_profile=True)), "no column 'profile_id'"),
         (custom([T], "t", filter=Filter(exclude_historical=True)), "no column 'install_date'"),
         (rules_of("ua_campaign_metrics", filter=Filter(exclude_historical=True)), "nothing in ua_campaign_metrics"),
-        (rules_of("events", filter=Filter(historical_before=NOON)), "belongs to ua_events"),
+        (rules_of("events", filter=Filter(historical_before=NOON)), "applies only to ua_events"),
         (rules_of("ua_events", filter=Filter(exclude_historical=True)), "needs historical_before"),
-        (rules_of("paywall_views", send_user_attributes=True), "belongs to events and ua_events"),
+        (rules_of("paywall_views", send_user_attributes=True), "applies only to events and ua_events"),
     ],
 )
 def test_what_is_wrong_with_rules(rules: RowRules, says: str) -> None:

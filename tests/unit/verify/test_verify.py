@@ -304,9 +304,9 @@ CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
     "early": ({"sealed_at": "2026-11-22T23:00:00.000000Z"}, "before that day was over"),
     "backwards": ({"sealed_at": "2026-11-22T03:00:00.000000Z"}, "before its predecessor"),
     "not caught up": ({"lso": 17, "high": 17}, "ended at 17"),
-    "other log": ({"topic_id": "topic-0002"}, "names the topic id"),
+    "other log": ({"topic_id": "topic-0002"}, "has the topic id"),
     "other stream": ({"stream": "views", "objects": []}, "belongs to stream views"),
-    "lost": ({"lost": [1, 2]}, "names lost offsets"),
+    "lost": ({"lost": [1, 2]}, "but has lost offsets"),
     "schemas": ({"known_schemas": {"17": 99}}, "known schemas"),
     "no cutoff": ({"cutoff": None}, "without a cutoff"),
 }
@@ -564,12 +564,12 @@ MANIFEST_LIES: dict[str, tuple[dict[str, object], str]] = {
     "bytes": ({"bytes": 99}, "says 99 bytes"),
     "complete": ({"complete": False}, "complete: False"),
     "why": ({"complete": False, "why": ["gap"]}, "the seal logs say []"),
-    "columns": ({"columns": ["id"]}, "other columns"),
+    "columns": ({"columns": ["id"]}, "its columns of"),
     "stream": ({"stream": "views"}, "of stream views"),
     "unknown seal": ({"seals": {"0": 9, "1": 2}}, "record 9 of partition 0, which is missing"),
     "nothing listed": ({"objects": [], "rows": 0, "bytes": 0}, "does not list"),
     "no list": ({"objects": None}, "not a manifest"),
-    "text for a number": ({"rows": "2"}, "text where a number belongs"),
+    "text for a number": ({"rows": "2"}, "text in place of a number"),
     "newer": ({"version": 2}, "newer release"),
 }
 
@@ -602,7 +602,7 @@ def test_a_manifest_that_lists_other_facts_of_an_object(store: Store) -> None:
     raw["objects"].append({**raw["objects"][1], "key": "clicks/dt=2026-11-22/other.csv"})
     _put_manifest(bucket, key, raw)
     whats = " ".join(finding.what for finding in bucket.verify().findings)
-    for words in ("the manifest says", "says other things of", "which no record names"):
+    for words in ("the manifest says", "its facts of", "which is in no record"):
         assert words in whats
 
 
@@ -698,7 +698,7 @@ def test_without_a_gap_no_row_may_lack(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"lost": None}, "names no lost offsets"),
+        ({"lost": None}, "without lost offsets"),
         ({"resume": 5}, "resumes at 5"),
         ({"through": 5}, "moves cutoff or through"),
         ({"lost": [3, 6]}, "was the lowest offset still needed"),

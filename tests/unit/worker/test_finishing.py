@@ -287,7 +287,7 @@ def vanished(left: Left, *, spool: bool = False) -> str:
     member.until(lambda: member.partition.phase.halt)
     halted = member.partition.phase.halt
     assert isinstance(halted, HaltError)
-    assert "restore the spool that wrote it, or the records" in halted.message
+    assert "restore the spool of the worker that decided it, or the records" in halted.message
     assert "reading offsets 0 to 6 again for seal 1" in halted.message
     return halted.message
 
@@ -313,7 +313,7 @@ def test_as_many_rows_at_other_offsets_halt() -> None:
 def test_rows_of_a_day_that_the_record_does_not_name_halt() -> None:
     left = Left()
     left.edit(lambda raw: raw["objects"].pop(0))
-    assert "gives 1 rows of 2026-02-28, a day that the seal does not name" in vanished(left)
+    assert "gives 1 rows of 2026-02-28, a day that is not in the seal" in vanished(left)
 
 
 def test_the_spool_finishes_what_the_log_no_longer_gives() -> None:

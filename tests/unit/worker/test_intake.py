@@ -424,7 +424,7 @@ def test_a_file_that_cannot_be_cut_back_is_given_up_and_nothing_more_is_taken(co
     context.disk.capacity = context.spool.size + 3
     context.disk.at = fails("before truncate")
     context.receive(0)
-    assert "cannot be cut back" in context.intake.lost
+    assert "cannot be truncated" in context.intake.lost
     context.disk.capacity = 1 << 20
     context.deliver(EndReached(LEASE, 9))
     context.receive(0, start=1)

@@ -238,7 +238,7 @@ def test_a_checkpoint_that_finds_no_room_is_told_and_tried_again(world: World) -
     disk.at = fails("before save", error=errno.ENOSPC)
     world.write(0)
     member.turn(2)
-    assert "takes no checkpoint" in str(member.outages()[-1])
+    assert "the checkpoint cannot be written" in str(member.outages()[-1])
     disk.at = lambda call: None
     member.turn(2)
     assert b'"position":1' in disk.documents["t-0"]

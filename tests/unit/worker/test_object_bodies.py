@@ -115,7 +115,7 @@ def test_packed_bodies_hold_the_same_and_leave_nothing_behind(bodies: ObjectBodi
 @pytest.mark.parametrize("compression", ["none", "gzip", "zstd"])
 def test_a_flipped_bit_is_found(bodies: ObjectBodies, disk: MemoryDisk, compression: Compression) -> None:
     disk.files[FILE.name][3] ^= 1
-    with pytest.raises(SpoolDamagedError, match=r"t-0/x\.csv is not what was written to it"):
+    with pytest.raises(SpoolDamagedError, match=r"t-0/x\.csv was changed after it was written"):
         bodies.freeze(FILE, COLUMNS, compression)
 
 

@@ -347,7 +347,7 @@ def test_a_disk_without_room_ends_it(world: World) -> None:
     shot = Shot(world, disk=MemoryDisk(capacity=3))
     shot.run(seconds=PATIENCE.total_seconds() + 60, pause=5)
     assert shot.ended is not None
-    assert "the spool takes no rows" in str(shot.ended.outage)
+    assert "rows cannot be written to the spool" in str(shot.ended.outage)
 
 
 def test_waiting_for_others_is_no_outage(world: World) -> None:

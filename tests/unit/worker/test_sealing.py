@@ -117,7 +117,7 @@ def test_two_workers_with_other_settings_give_the_folder_one_order() -> None:
     first.until(first.sealed)
     assert folder_columns(world.store, "s").names == ("id", "schema", "at", "kind")
     assert world.objects() == {"-1/1": ["r0,,2026-02-28,a"]}
-    assert any("gave the folder of s other columns" in note for note in first.notes())
+    assert any("changed the columns of the folder of s" in note for note in first.notes())
     assert first.halts() == []
 
 
@@ -451,7 +451,7 @@ def test_a_spool_file_that_rotted_is_read_again_from_the_log(world: World) -> No
     world.due(0)
     member.until(lambda: world.published() == [-1, 0])
     assert world.objects() == {"0/1": ["r0,2026-03-01"]}
-    assert any("set aside, the log is read again" in note for note in member.notes())
+    assert any("set aside, reading from Kafka again" in note for note in member.notes())
     assert disk.aside
 
 

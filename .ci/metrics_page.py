@@ -1,0 +1,53 @@
+"""Writes docs/metrics.md: every metric with its labels and meaning, and the reasons of oddities and quarantine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from prometheus_client import Counter
+
+from consumer.observe.metrics import NAMESPACE, declared
+from consumer.shape.exact.row import ODDITIES
+from consumer.shape.quarantine import REASONS
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "metrics.md"
+HEAD = f"""# Metrics
+
+Made from the code by `make docs`; do not edit. Prometheus metrics at `/metrics` on `http.listen`. All names start with
+`{NAMESPACE}_`. Alerts: [runbook](runbook.md#alerts-that-wake). Terms: [glossary](architecture.md#glossary). A partition is
+reported by the worker it is assigned to.
+"""
+
+
+def page() -> str:
+    """The text of docs/metrics.md."""
+    parts = [
+        HEAD,
+        _table(("metric", "type", "labels", "meaning"), _metrics()),
+        "## Reasons in `oddities_total`\n",
+        _table(("reason", "meaning"), _reasons(ODDITIES)),
+        "## Reasons in quarantine lines\n",
+        _table(("reason", "meaning"), _reasons(REASONS)),
+    ]
+    return "\n".join(parts)
+
+
+def _metrics() -> Iterator[tuple[str, ...]]:
+    for make, meta in declared().values():
+        kind = "counter" if make is Counter else make.__name__.lower()
+        yield f"`{meta.name}`", kind, ", ".join(f"`{label}`" for label in meta.labels), meta.meaning
+
+
+def _reasons(found: Mapping[str, str]) -> Iterator[tuple[str, ...]]:
+    return ((f"`{name}`", meaning) for name, meaning in found.items())
+
+
+def _table(heads: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> str:
+    lines = [heads, ("---",) * len(heads), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), "utf-8")
