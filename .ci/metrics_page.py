@@ -16,8 +16,8 @@ PAGE = ROOT / "docs" / "metrics.md"
 HEAD = f"""# Metrics
 
 Made from the code by `make docs`; do not edit. Prometheus metrics at `/metrics` on `http.listen`. All names start with
-`{NAMESPACE}_`. Alerts: [runbook](runbook.md#alerts-that-wake). Terms: [glossary](architecture.md#glossary). A partition is
-reported by the worker it is assigned to.
+`{NAMESPACE}_`. Alerts: [runbook](runbook.md#alerts-that-wake). Terms: [glossary](architecture.md#glossary). A
+partition is reported by the worker it is assigned to.
 """
 
 
