@@ -134,7 +134,7 @@ def test_a_missing_record_is_seen_when_the_chain_grows_beyond_it(store: RoughSto
 @pytest.mark.parametrize("name", ["1.json", "00000003.json.bak", "0000000x.json", "sub/00000003.json", "notes.txt"])
 def test_a_stranger_in_the_folder_is_no_record(store: RoughStore, name: str) -> None:
     put(store, f"_seals/t/0/{name}", b"?")
-    halts(store, HaltReason.CHAIN_DAMAGED, f"holds _seals/t/0/{name}, which is not a record")
+    halts(store, HaltReason.CHAIN_DAMAGED, f"contains _seals/t/0/{name}, which is not a record")
 
 
 def test_a_record_listed_but_gone_when_asked_for(store: RoughStore) -> None:
