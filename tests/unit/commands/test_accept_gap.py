@@ -71,7 +71,7 @@ def test_after_a_finished_seal_the_resume_offset_is_the_lowest_needed(scene: Sce
 def test_of_a_pending_seal_the_start_is_the_lowest_needed(scene: Scene) -> None:
     scene.fill(20, low=3)
     scene.bucket.seal({DAY: [0, 1, 5]}, cutoff=DAY, through=8, upload=False)
-    assert "the offsets lost are 0 to 3, not 8 to 3" in refusal(scene, 8, 3)
+    assert "the lost offsets are 0 to 3, not 8 to 3" in refusal(scene, 8, 3)
     record = accept(scene, 0, 3)
     assert (record.start, record.resume, record.through, record.unfinished) == (3, 3, 8, 0)
     # the log's start moves on: under the gap the seal is read from there, not from its own start
@@ -98,13 +98,13 @@ def test_other_numbers_are_refused_with_the_right_ones(scene: Scene) -> None:
     scene.fill(20, low=9)
     scene.bucket.seal({DAY: [0, 1]}, cutoff=DAY, through=4)
     for first, end in ((4, 8), (4, 10), (3, 9), (5, 9), (0, 9), (9, 4)):
-        assert f"the offsets lost are 4 to 9, not {first} to {end}; nothing was written" in refusal(scene, first, end)
+        assert f"the lost offsets are 4 to 9, not {first} to {end}; nothing was written" in refusal(scene, first, end)
 
 
 def test_while_nothing_is_lost_a_gap_is_refused(scene: Scene) -> None:
     scene.fill(20, low=4)
     scene.bucket.seal({DAY: [0, 1]}, cutoff=DAY, through=4)
-    assert "nothing is lost: offset 4 is the lowest still needed, and the log begins at 4" in refusal(scene, 4, 9)
+    assert "nothing is lost: offset 4 is the lowest still needed, and the log starts at 4" in refusal(scene, 4, 9)
 
 
 def test_somebody_faster_is_obeyed(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:

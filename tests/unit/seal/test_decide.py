@@ -174,7 +174,7 @@ def test_the_clock_objects_first_then_progress_then_quarantine() -> None:
 
 def test_a_cutoff_behind_the_chain_is_closed_already() -> None:
     chain = chain_of({"cutoff": day(3)})
-    assert "the chain has closed 2026-03-04 already" in objection(situation(chain))
+    assert "the chain has already closed 2026-03-04" in objection(situation(chain))
 
 
 def test_reading_again_below_the_chain_is_no_progress() -> None:

@@ -163,7 +163,7 @@ def test_a_list_that_others_keep_writing_is_an_outage() -> None:
 def test_a_list_that_is_none_halts_with_its_name(text: bytes) -> None:
     store = MemoryStore()
     store.put(schema_key(STREAM), BytesBody(text), condition=Absent())
-    with pytest.raises(HaltError, match=r"clicks/_schema\.json is not what a worker wrote") as caught:
+    with pytest.raises(HaltError, match=r"clicks/_schema\.json was not written by a worker") as caught:
         folder_columns(store, STREAM)
     assert caught.value.reason is HaltReason.OBJECT_MISMATCH
 
@@ -180,7 +180,7 @@ def test_the_header_of_a_record() -> None:
     store = MemoryStore()
     claim(store, "abc")
     assert header_of(store, STREAM, 2) == ("a", "b")
-    with pytest.raises(HaltError, match="has 3 columns, and a record names 4"):
+    with pytest.raises(HaltError, match="has 3 columns, but a record says 4"):
         header_of(store, STREAM, 4)
 
 

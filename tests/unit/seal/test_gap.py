@@ -103,13 +103,13 @@ def test_a_new_partition_needs_no_gap() -> None:
 @pytest.mark.parametrize("low", [0, 149, 150])
 def test_where_nothing_is_lost_there_is_no_gap(low: int) -> None:
     said = refusal(Span(150, 160), 150, ends(low=low))
-    assert said == f"nothing is lost: offset 150 is the lowest still needed, and the log begins at {low}"
+    assert said == f"nothing is lost: offset 150 is the lowest still needed, and the log starts at {low}"
 
 
 @pytest.mark.parametrize("lost", [Span(149, 160), Span(151, 160), Span(150, 159), Span(150, 161), Span(160, 150)])
 def test_other_numbers_are_refused_with_the_right_ones(lost: Span) -> None:
     said = refusal(lost, 150, ends(low=160))
-    assert said == f"the offsets lost are 150 to 160, not {lost.start} to {lost.end}"
+    assert said == f"the lost offsets are 150 to 160, not {lost.start} to {lost.end}"
 
 
 # The record

@@ -99,7 +99,7 @@ def test_a_text_without_a_header_line_is_refused(text: bytes) -> None:
 
 
 def test_rows_of_another_width_are_refused() -> None:
-    with pytest.raises(ValueError, match="a row has 3 cells under a header of 2"):
+    with pytest.raises(ValueError, match="a row has 3 cells, the header has 2"):
         b"".join(fitted([b"id,name\n1,2,3\n"], ["name"], no_rules))
     with pytest.raises(ValueError, match="does not end"):
         b"".join(fitted([b"id,name\n1,2"], ["name"], no_rules))
@@ -107,5 +107,5 @@ def test_rows_of_another_width_are_refused() -> None:
 
 @pytest.mark.parametrize("text", [b'"a', b'a"b\n', b"a,b", b'"a"b\n', b'a,"b"c,d\n'])
 def test_what_is_not_ours_is_refused(text: bytes) -> None:
-    with pytest.raises(ValueError, match=r"not CSV as we write it|does not end"):
+    with pytest.raises(ValueError, match=r"which the sink never writes|is incomplete"):
         list(parsed([text]))

@@ -678,7 +678,7 @@ def test_a_schema_that_a_seal_does_not_list_is_unknown_for_good() -> None:
 
 
 def test_a_schema_that_must_be_known_is_waited_for() -> None:
-    with pytest.raises(TransientError, match="schema 9 was known"):
+    with pytest.raises(TransientError, match="schema 9 was registered"):
         judged(REGISTERED, [wire(9, BODY)] * 3, registry=MemoryRegistry({}), schemas=SealedSchemas(None, {9: 102}))
     with pytest.raises(TransientError):
         judged(REGISTERED, [wire(9, BODY)], registry=MemoryRegistry({}), schemas=SealedSchemas(None, {}))

@@ -113,7 +113,7 @@ def test_a_full_disk_takes_all_or_nothing(room: int) -> None:
     spool = spool_with_rows(disk)
     disk.capacity = len(b"old\n") + room
     files, progress = spool.files, spool.progress
-    with pytest.raises(SpoolFullError, match="takes no rows: No space left on device"):
+    with pytest.raises(SpoolFullError, match="written to the spool: No space left on device"):
         spool.take(SLICES, ReadProgress(203))
     assert (spool.files, spool.progress) == (files, progress)
     assert {name: bytes(content) for name, content in disk.files.items()} == {files[0].name: b"old\n"}

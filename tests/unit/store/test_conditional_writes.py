@@ -151,7 +151,7 @@ def test_two_winners_are_found_in_every_race() -> None:
 
 
 def test_a_worker_refuses_an_unsafe_store() -> None:
-    with pytest.raises(HaltError, match="Way out: this store lets two workers") as caught:
+    with pytest.raises(HaltError, match="To do: this store lets two workers") as caught:
         require_safe(IgnoresAbsent())
     assert caught.value.reason is HaltReason.UNSAFE_STORE
 

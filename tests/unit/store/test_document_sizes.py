@@ -57,7 +57,7 @@ def test_what_nobody_reads_is_not_written(tmp_path: Path, monkeypatch: pytest.Mo
     store.put(key, BytesBody(bytes(11)), condition=Absent())
     store.put(data, BytesBody(bytes(11)), condition=Absent())
     monkeypatch.setattr(document_sizes, "_BY_FOLDER", {"_seals/": 10})
-    with pytest.raises(HaltError, match="has 11 bytes, and a document of that name never has more than 10") as caught:
+    with pytest.raises(HaltError, match="has 11 bytes, more than the 10 that such a document can have") as caught:
         store.get(key)
     assert caught.value.reason is HaltReason.OBJECT_MISMATCH
     assert store.head(key) is not None

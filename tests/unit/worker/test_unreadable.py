@@ -125,5 +125,5 @@ def test_other_offsets_are_refused(lost: Span) -> None:
     said = gap_objection(lost, 0, world.log().ends, admin.unreadable(ONE, lost.start))
     assert said in {
         "the offsets that cannot be read are 1 to 2",
-        "nothing is lost: offset 0 is the lowest still needed, and the log begins at 0",
+        "nothing is lost: offset 0 is the lowest still needed, and the log starts at 0",
     }
