@@ -112,7 +112,7 @@ def _cell(name: str, of: Any, moment: datetime, rng: random.Random) -> Any:
 
 
 def _encoder(kind: Kind, registry: str) -> Encode:
-    """How compose/sink.toml says that the rows of this kind come."""
+    """How compose/sink.toml says that rows of this kind are encoded."""
     if kind.name == "paywall_views":
         return lambda row: json.dumps(row, default=_iso).encode()
     schema = fastavro.parse_schema(json.loads(kind.schema))

@@ -58,7 +58,7 @@ ROWS: Mapping[str, Sequence[Graph]] = {
         ),
         Graph(
             "Freshness objective, 30 days",
-            "Share of the time from 04:45 UTC on in which the day before was complete. The objective: 99 %.",
+            "Share of the time from 04:45 UTC on in which the previous day was complete. The objective: 99 %.",
             "percentunit",
             {"{{stream}}": f"avg_over_time(({COMPLETE} >= bool {DUE.format(after=17100)})[30d:15m])"},
             stat=True, alarm={None: "red", 0.99: "green"}, width=8,
@@ -77,7 +77,7 @@ ROWS: Mapping[str, Sequence[Graph]] = {
         ),
         Graph(
             "Retention headroom",
-            "Time until Kafka deletes what is not in the bucket yet. Below a day somebody is woken.", "s",
+            "Time until Kafka deletes what is not in the bucket yet. Below a day an alert pages.", "s",
             {"{{stream}}": f"min by (stream) (adapty_sink_retention_headroom_seconds{{{STREAM}}})"},
             stat=True, alarm={None: "red", 86400.0: "orange", 172800.0: "green"},
         ),
@@ -92,7 +92,7 @@ ROWS: Mapping[str, Sequence[Graph]] = {
             {"{{stream}}": f"sum by (stream) (adapty_sink_read_lag_records{{{STREAM}}})"},
         ),
         Graph(
-            "What became of the records", "Per second.", "cps",
+            "Records by outcome", "Per second.", "cps",
             {"{{outcome}}": rate("adapty_sink_rows_total", "outcome")}, stacked=True,
         ),
         Graph(
@@ -127,7 +127,7 @@ ROWS: Mapping[str, Sequence[Graph]] = {
         ),
         Graph(
             "Age of the last sealed day",
-            "By its partition that is furthest behind. Grows to 52 h just before 04:00 UTC.", "s",
+            "Of the partition furthest behind. Grows to 52 h just before 04:00 UTC.", "s",
             {
                 "{{stream}}": f"time() - min by (stream) (adapty_sink_last_sealed_day_timestamp_seconds{{{STREAM}}})"
             },
@@ -179,11 +179,11 @@ ROWS: Mapping[str, Sequence[Graph]] = {
             {"{{instance}}": f"adapty_sink_broker_round_trip_seconds{{{WORKER}}}"},
         ),
         Graph(
-            "Fetch queue", "Fetched by the client and not handed out.", "bytes",
+            "Fetch queue", "Fetched by the client, but not delivered yet.", "bytes",
             {"{{instance}}": f"adapty_sink_fetch_queue_bytes{{{WORKER}}}"},
         ),
         Graph(
-            "Fetch queue, records", "Fetched by the client and not handed out.", "short",
+            "Fetch queue, records", "Fetched by the client, but not delivered yet.", "short",
             {"{{instance}}": f"adapty_sink_fetch_queue_records{{{WORKER}}}"},
         ),
         Graph(
@@ -219,25 +219,25 @@ ROWS: Mapping[str, Sequence[Graph]] = {
             alarm={None: "red", 1.0: "green"},
         ),
         Graph(
-            "Unknown fields", "Records with a field that is no column, within a day: the ten most frequent.", "short",
+            "Unknown fields", "Records with a field that is not a column, within a day: the ten most frequent.", "short",
             {
                 "{{stream}} {{field}}": "topk(10, sum by (stream, field) "
                 f"(increase(adapty_sink_unknown_fields_total{{{STREAM}}}[1d])))"
             },
         ),
         Graph(
-            "Oddities", "Values that did not fit their column and were written all the same, within a day.", "short",
+            "Oddities", "Values written in another form than expected, within a day.", "short",
             {
                 "{{stream}} {{reason}}":
                 f"sum by (stream, reason) (increase(adapty_sink_oddities_total{{{STREAM}}}[1d]))"
             },
         ),
         Graph(
-            "Unexpected errors", "Within an hour: a fault of the program, retried every minute.", "short",
+            "Unexpected errors", "Within an hour: bugs, retried every minute.", "short",
             {"{{stream}}": f"sum by (stream) (increase(adapty_sink_unexpected_errors_total{{{STREAM}}}[1h]))"},
         ),
         Graph(
-            "Batches off the fast path", "Per second, by reason: slower, not wrong.", "cps",
+            "Batches with the exact engine", "Per second, by reason: slower, same rows.", "cps",
             {"{{stream}} {{reason}}": rate("adapty_sink_exact_path_batches_total", "stream, reason")},
         ),
         Graph(

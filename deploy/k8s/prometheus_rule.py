@@ -1,4 +1,4 @@
-"""Writes base/prometheusrule.yaml: the rules of deploy/prometheus as the Prometheus operator wants them."""  # noqa: INP001 - a script
+"""Writes base/prometheusrule.yaml: the rules of deploy/prometheus for the Prometheus operator."""  # noqa: INP001 - a script
 
 from __future__ import annotations
 

@@ -145,7 +145,10 @@ T = {"name": "t", "type": "long"}
         (custom([T], "t", filter=Filter(event_type_default=False)), "event_types: the stream has no column"),
         (custom([T], "t", filter=Filter(include_without_profile=True)), "no column 'profile_id'"),
         (custom([T], "t", filter=Filter(exclude_historical=True)), "no column 'install_date'"),
-        (rules_of("ua_campaign_metrics", filter=Filter(exclude_historical=True)), "ua_campaign_metrics has no historical rows"),
+        (
+            rules_of("ua_campaign_metrics", filter=Filter(exclude_historical=True)),
+            "ua_campaign_metrics has no historical rows",
+        ),
         (rules_of("events", filter=Filter(historical_before=NOON)), "applies only to ua_events"),
         (rules_of("ua_events", filter=Filter(exclude_historical=True)), "needs historical_before"),
         (rules_of("paywall_views", send_user_attributes=True), "applies only to events and ua_events"),
