@@ -219,7 +219,7 @@ ROWS: Mapping[str, Sequence[Graph]] = {
             alarm={None: "red", 1.0: "green"},
         ),
         Graph(
-            "Unknown fields", "Records with a field that is not a column, within a day: the ten most frequent.", "short",
+            "Unknown fields", "Records with a field that is not a column, within a day: the top ten.", "short",
             {
                 "{{stream}} {{field}}": "topk(10, sum by (stream, field) "
                 f"(increase(adapty_sink_unknown_fields_total{{{STREAM}}}[1d])))"
