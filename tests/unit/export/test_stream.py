@@ -121,7 +121,7 @@ def test_another_content_under_the_name_needs_force(scene: Scene) -> None:
         export.run(DAY, SECOND)
     with pytest.raises(UsageError, match="different columns"):
         export.run(DAY, SECOND, columns=("at",))
-    with pytest.raises(UsageError, match="other compression"):
+    with pytest.raises(UsageError, match="different compression"):
         export.run(DAY, SECOND, compression="gzip")
     ended = export.run(DAY, SECOND, force=True)
     assert export.text(ended) == HEAD + lines(DAY, 0, 2, 3, 5) + lines(SECOND, 4, 5, 11)

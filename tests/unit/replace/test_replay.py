@@ -469,7 +469,7 @@ def test_what_cannot_be_undone(tmp_path: Path) -> None:
     one.produce(5, at=2, kind="trial_started")
     one.seal(5)
     one.publish()
-    with pytest.raises(RefusedError, match="replaced objects of replay 1"):
+    with pytest.raises(RefusedError, match="were added after replay 1"):
         one.undo(1)
     one.replay(4, 4)
     one.produce(6, at=4, kind="trial_started")

@@ -65,7 +65,7 @@ def test_what_was_replayed_anew_since_is_named(tmp_path: Path) -> None:
     one.replay(0, 1)
     assert one.undo(0).n == one.undo(0).n == 1, "done already"
     one.replay(0, 1)
-    with pytest.raises(RefusedError, match="replay 2 came over replay 0"):
+    with pytest.raises(RefusedError, match="replay 2 replaced objects of replay 0"):
         one.undo(0)
     one.undo(2)
     assert one.undo(0).n == 1, "the second replay is gone"
@@ -78,7 +78,7 @@ def test_old_bodies_that_may_hold_an_erased_person_stay_where_they_are(tmp_path:
     one.replay(0, 0)
     (erased,) = erase(one, 0, 1)
     assert erased.days == (day(1),)
-    with pytest.raises(RefusedError, match="erase 1 came over replay 0 of events, whose old bodies may hold"):
+    with pytest.raises(RefusedError, match="erase 1 replaced objects of replay 0 of events, whose old bodies may contain"):
         one.undo(0)
     one.today = rules()
     one.replay(0, 0)

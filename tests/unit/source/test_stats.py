@@ -94,14 +94,14 @@ def test_the_same_outage_is_told_again_after_a_while(health: Health, inbox: Inbo
     assert outage(inbox) == "Kafka: wrong password (_AUTHENTICATION)"
     clock.seconds += 1
     health.on_error(error)
-    assert outage(inbox) == "Kafka: no broker is reachable; lately: wrong password"
+    assert outage(inbox) == "Kafka: no broker is reachable; last error: wrong password"
 
 
 def test_one_lost_connection_is_no_outage_but_says_why_none_is_left(health: Health, inbox: Inbox) -> None:
     health.failed("Kafka", KafkaError(KafkaError._TRANSPORT, "host:1 went away"))
     assert outage(inbox) is None
     health.on_error(KafkaError(KafkaError._ALL_BROKERS_DOWN))
-    assert outage(inbox) == "Kafka: no broker is reachable; lately: host:1 went away"
+    assert outage(inbox) == "Kafka: no broker is reachable; last error: host:1 went away"
 
 
 def test_the_library_says_a_thing_once_in_a_while(

@@ -137,7 +137,7 @@ def test_a_half_written_file_that_cannot_be_cut_back_is_damage() -> None:
     spool = spool_with_rows(disk)
     disk.capacity = len(b"old\n") + 2
     disk.at = fails("before truncate")
-    with pytest.raises(SpoolDamagedError, match="cannot be cut back: Input/output error"):
+    with pytest.raises(SpoolDamagedError, match="cannot be truncated: Input/output error"):
         spool.take(SLICES, ReadProgress(203))
 
 

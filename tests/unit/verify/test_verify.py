@@ -210,8 +210,8 @@ def test_rows_header_and_form_are_looked_at_even_where_no_digest_is_known(tmp_pa
     for spoilt, words in (
         (good + b"2,x\n", "3 rows"),
         (good.replace(b"id,", b"ID,"), "header"),
-        (good[:-1], "no end"),
-        (b"", "no end"),
+        (good[:-1], "last line is incomplete"),
+        (b"", "last line is incomplete"),
     ):
         bucket.overwrite(data, spoilt)
         assert words in only(bucket.verify()).what
@@ -220,7 +220,7 @@ def test_rows_header_and_form_are_looked_at_even_where_no_digest_is_known(tmp_pa
         (lines.replace(b'"offset": 2', b'"offset": 1'), "offsets 1 to 3"),
         (lines.replace(b'"offset": 2', b'"offset": 7'), "offset 3 comes after 7"),
         (lines.replace(b'"offset": 2', b'"other": 2'), "without an offset"),
-        (lines[:-1], "no end"),
+        (lines[:-1], "last line is incomplete"),
         (lines + lines, "comes after"),
     ):
         bucket.overwrite(bad, spoilt)
@@ -684,7 +684,7 @@ def test_a_gap_excuses_no_row_behind_it() -> None:
     bucket.gap(Span(0, 6), unfinished=0)
     bucket.upload(record, {(DAY, False): [1, 6]})
     bucket.publish()
-    assert "its metadata say 2 rows from 1 to 6" in only(bucket.verify()).what
+    assert "its metadata says 2 rows from 1 to 6" in only(bucket.verify()).what
 
 
 def test_without_a_gap_no_row_may_lack(tmp_path: Path) -> None:
