@@ -1,4 +1,4 @@
-"""`accept-gap`: record that offsets are lost, so a halted partition continues. Joins no group, touches no spool."""
+"""`accept-gap`: record that offsets are lost, so that a halted partition continues. Needs no group and no spool."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What commands take in common: days, streams and partitions."""
+"""Arguments shared by commands: days, streams and partitions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`completion`: a script for bash, zsh or fish that knows every command and option by heart: no process for each TAB.
+"""`completion`: a static script for bash, zsh or fish with every command and option: no process for each TAB.
 
 What it knows is of this release: `source <(adapty-sink completion bash)` in a shell's start file keeps it true.
 """

@@ -1,4 +1,4 @@
-"""What the exit code of each ending is: operators and schedulers read it, see docs/commands.md."""
+"""The exit codes and their meanings, for operators and schedulers: docs/commands.md."""
 
 from __future__ import annotations
 

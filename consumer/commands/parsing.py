@@ -1,4 +1,4 @@
-"""Typer's commands and options as this program needs them: light until a command runs, all errors left to `process`."""
+"""Typer's commands and options for this program: light until a command runs, errors left to `process`."""
 
 from __future__ import annotations
 

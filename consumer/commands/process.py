@@ -1,4 +1,4 @@
-"""One call of the program as a process: its signals, the exit code of each ending, and the last words on stderr."""
+"""One run of the program as a process: signals, exit codes, and the final message on stderr."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the commands that read for long have in common when they say how far they are."""
+"""Shared by commands that read for long: showing their progress."""
 
 from __future__ import annotations
 

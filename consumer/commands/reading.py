@@ -1,4 +1,4 @@
-"""What a replacement says on stderr while it reads Kafka: a bar on a terminal, plain lines elsewhere."""
+"""Progress of a replacement on stderr while it reads Kafka: a bar on a terminal, otherwise plain lines."""
 
 from __future__ import annotations
 

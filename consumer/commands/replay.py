@@ -1,4 +1,4 @@
-"""`replay`: stored days rewritten by today's rules, in place, plan first; `replay --undo`: the old bodies back."""
+"""`replay`: stored days rebuilt with the current rules, in place, plan first; `replay --undo`: old bodies restored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`rewrite`: today's privacy rules on stored days; `erase`: persons removed from them. Both only from the bucket."""
+"""`rewrite`: current privacy rules on stored days; `erase`: persons removed from them. Both from the bucket alone."""
 
 from __future__ import annotations
 

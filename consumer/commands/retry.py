@@ -1,4 +1,4 @@
-"""One-shot commands and outages: ask again while one lasts, and give up where it lasts too long (exit 4)."""
+"""One-shot commands during outages: retry, and give up if it lasts too long (exit 4)."""
 
 from __future__ import annotations
 

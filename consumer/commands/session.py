@@ -1,4 +1,4 @@
-"""What every command is given: the options before its name, and the settings, read when first asked for."""
+"""What every command gets: the global options, and the settings, read when first used."""
 
 from __future__ import annotations
 

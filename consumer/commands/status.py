@@ -1,4 +1,4 @@
-"""`status`: where every partition stands, only from Kafka and the seal logs. Joins no group, writes nothing."""
+"""`status`: the state of every partition, from Kafka and the seal logs alone. Joins no group, writes nothing."""
 
 from __future__ import annotations
 

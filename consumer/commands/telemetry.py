@@ -1,4 +1,4 @@
-"""Everything that looks at a running worker: the monitor, its gauges, the board, and the HTTP server before them."""
+"""Everything that observes a running worker: the monitor, its gauges, the snapshot, and the HTTP server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the process is set up for work on whole batches. Called before anything heavy is imported."""
+"""Process-wide tuning for work on large batches. Called before any heavy import."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`verify`: re-read bucket and seal logs, and say whether they still are what was written."""
+"""`verify`: re-read bucket and seal logs, and report whether they are still as written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`status --wait`: until a day is published, or it is known that an operator must act first."""
+"""`status --wait`: until a day is published, or an operator must act first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From settings to the parts that commands work with: stores, the cluster's view, transformers, the worker itself."""
+"""From settings to the parts that commands use: stores, cluster access, transformers, the worker itself."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Bytes to columns: bare Avro, Avro by registry, JSON; `exact` is the oracle."""
+"""Bytes to values: bare Avro, Avro with a registry, JSON; record by record and exact."""

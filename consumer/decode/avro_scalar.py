@@ -1,4 +1,4 @@
-"""One Avro datum, decoded by the letter: the oracle that the vectorised path is held against.
+"""Decodes one Avro datum exactly as specified: the oracle for the native engine.
 
 `reader` turns a schema into nested functions (buffer, position, budget) -> (value, position). fastavro is not used
 here on purpose: it takes a negative union index for one counted from the end, any non-zero byte for true, and builds

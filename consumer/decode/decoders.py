@@ -1,4 +1,4 @@
-"""Which decoder reads which record: one for all, or one for each schema id."""
+"""Which decoder reads which record: one for all, or one per schema id."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What fills a column where a record has none of its inputs: the default of the stream's schema, as a value."""
+"""The value of a column that a record has no field for: the default of the stream's schema."""
 
 from __future__ import annotations
 

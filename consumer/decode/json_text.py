@@ -1,4 +1,4 @@
-"""Lists and objects as compact JSON: no white space, names in their order, nothing escaped that need not be.
+"""Lists and objects as compact JSON: no white space, names in order, minimal escapes.
 
 A number that came as JSON stands there as it was written, digit by digit.
 """

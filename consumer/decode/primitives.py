@@ -1,4 +1,4 @@
-"""The leaves of an Avro datum: numbers, text, bytes. Each reader takes (buffer, position, budget)."""
+"""Readers of Avro's primitive types: numbers, text, bytes. Each takes (buffer, position, budget)."""
 
 from __future__ import annotations
 

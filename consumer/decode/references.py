@@ -1,4 +1,4 @@
-"""Schema references: types that a schema names and another subject defines, written into the schema itself."""
+"""Schema references: types that another subject defines, inlined into the schema."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The schema registry as decoders and the sink's commands see it: writer schemas by id, as self-contained Avro text."""
+"""The schema registry as seen by decoders and commands: writer schemas by id, as self-contained Avro text."""
 
 from __future__ import annotations
 

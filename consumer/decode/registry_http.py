@@ -1,4 +1,4 @@
-"""HTTP for the schema registry's client, bounded: a deadline over a whole question, a limit on each answer's bytes.
+"""HTTP for the schema registry's client, with a deadline per request and a limit on response bytes.
 
 The client library sets timeouts for single reads only, so a server that sends a byte every few seconds would hold it
 forever; and it takes whatever length, packed or not, into memory.

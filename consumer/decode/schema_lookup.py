@@ -1,4 +1,4 @@
-"""Looking schemas up without waiting: ids are asked for beside the caller, who looks whether the answer is there.
+"""Non-blocking schema lookup: ids are requested in the background, and the caller checks for the answer.
 
 What a registry says of an id that it does not know may be true for a moment only: the schema is registered just now, a
 replica lags behind. So such an answer is believed after it has been given for the whole grace, counted from the first

@@ -1,4 +1,4 @@
-"""What a decoded field can be: Python's own types, and a few that Python has no exact type for.
+"""The values of decoded fields: Python's own types, and a few for which Python has no exact type.
 
 None, bool, int, float, str, Decimal, list and dict (text keys) stand for themselves. Bytes and a fixed are hexadecimal
 text by now. Instants and dates carry numbers of any size: whether they have a year is for the cell to say.

@@ -1,1 +1,1 @@
-"""The words of the project as types: offsets, days, batches, errors, the clock. Imports nothing of ours."""
+"""The project's words as types: offsets, days, batches, errors, the clock. Imports no other package."""

@@ -1,4 +1,4 @@
-"""Trying again what an outage stopped: how long to wait, longer each time and never all at once, and who does it."""
+"""Retries after an outage: the pauses between attempts, and the interface of whoever retries."""
 
 from __future__ import annotations
 

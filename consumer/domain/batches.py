@@ -1,4 +1,4 @@
-"""What flows: a batch of raw records, and the rows it became. Consumed span and surviving rows stay apart."""
+"""What flows: a batch of raw records, and the rows made from it. The consumed span is separate from surviving rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which compressions there are, and how names of objects show them. How each works stands in `store/compression.py`."""
+"""The compressions, and their endings in object names. How each works is in `store/compression.py`."""
 
 from __future__ import annotations
 

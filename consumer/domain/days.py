@@ -1,4 +1,4 @@
-"""UTC days: when a day is due, which day is the last one due."""
+"""UTC days: when a day is due, and which day is the last one due."""
 
 from __future__ import annotations
 

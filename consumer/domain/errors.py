@@ -1,4 +1,4 @@
-"""Errors by what the operator does about them: wait, look at one record, decide, or fix the settings."""
+"""Errors, classified by what the operator does: wait, look at one record, decide, or fix the settings."""
 
 from __future__ import annotations
 

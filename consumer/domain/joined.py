@@ -1,4 +1,4 @@
-"""Batches of rows that follow each other, as one."""
+"""Consecutive batches of rows joined into one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fields of JSON documents, each of the kind that it must be: other hands, or a failing disk, may have changed them."""
+"""Fields of JSON documents with checked types: another program or a failing disk may have changed them."""
 
 from __future__ import annotations
 

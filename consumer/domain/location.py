@@ -1,4 +1,4 @@
-"""Destinations: the one parser of their URLs. The settings report what is wrong in one, the store is opened by it."""
+"""Destination URLs and their only parser: the settings report its errors, the store is opened with its result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which names hold secrets, and how a text that may hold one is shown. Imports nothing: logs use it at start-up."""
+"""Which names hold secrets, and how text with secrets is shown. Imports nothing: logs use it at startup."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rows of an export, day by day, as they are read: blocks of CSV, and the facts of each day once it is done."""
+"""The rows of an export, day by day, while reading: blocks of CSV, and each day's facts at its end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What row rules come to for an export: the columns of old settings, the judges of open days, the rules for cells."""
+"""The row rules of an export: columns of old settings, transformers of open days, rules for cells."""
 
 from __future__ import annotations
 

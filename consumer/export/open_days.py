@@ -1,4 +1,4 @@
-"""Days that are not sealed: rows of Kafka, judged as the worker would, kept in a temporary file until their turn."""
+"""Days that are not sealed: rows from Kafka, processed as in the worker, in a temporary file until their turn."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an export consists of, as pure functions: each day's source, the file's name, and what the sidecar says."""
+"""What an export consists of, as pure functions: each day's source, the file's name, the sidecar's contents."""
 
 from __future__ import annotations
 

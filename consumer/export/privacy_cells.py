@@ -1,4 +1,4 @@
-"""Today's privacy rules on the cells of stored rows: dropped, hashed and truncated as if they were made today."""
+"""The current privacy rules applied to stored cells: dropped, hashed and truncated as if they were new."""
 
 from __future__ import annotations
 

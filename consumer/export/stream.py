@@ -1,4 +1,4 @@
-"""Exporting one stream: look, say what will be done, read and write, and state the facts last."""
+"""Exporting one stream: survey, announce the plan, read and write, write the facts last."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Looking before exporting: the days' manifests, and, for days that have none, the seal logs and Kafka."""
+"""The survey before an export: the days' manifests and, for days without, the seal logs and Kafka."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a long catch-up goes: what is left, how fast it goes, how long it will take."""
+"""Progress of a long catch-up: what is left, the rate, the time left."""
 
 from __future__ import annotations
 

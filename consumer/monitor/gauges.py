@@ -1,4 +1,4 @@
-"""Gauges of what is looked at rather than told: lag, what is held, headroom, room, the Kafka client."""
+"""Gauges of what is observed rather than reported: lag, held offsets, headroom, disk space, the Kafka client."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happens, as metrics and log lines: one event, one handler, one name in the log."""
+"""Events as metrics and log lines: one event, one handler, one name in the log."""
 
 from __future__ import annotations
 

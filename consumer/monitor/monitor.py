@@ -1,4 +1,4 @@
-"""Looks at the worker, the cluster and the bucket in turn, and shows what it saw: gauges, the snapshot, a log line.
+"""Observes worker, cluster and bucket in turn, and shows the result: gauges, the snapshot, a log line.
 
 It decides nothing. The loop calls `advance`, which never waits: what may wait runs on threads of its own.
 """

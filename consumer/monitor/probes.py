@@ -1,4 +1,4 @@
-"""What is observed beside the work, the cluster and the lists of days in the bucket, and what was found."""
+"""Background observations of the cluster and of the lists of days in the bucket, and their results."""
 
 from __future__ import annotations
 

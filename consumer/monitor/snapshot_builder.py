@@ -1,4 +1,4 @@
-"""From what was observed to what is shown: one snapshot of the worker. Called by the loop; waits for nothing."""
+"""From observations to the snapshot that is shown. Called by the loop; never blocks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The calendar of the status page: what became of each of a stream's last days."""
+"""The calendar of the status page: the state of each of a stream's last days."""
 
 from __future__ import annotations
 

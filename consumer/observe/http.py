@@ -1,4 +1,4 @@
-"""The HTTP side: /livez, /readyz, /metrics, /status. It reads what the loop published and asks nothing of anybody.
+"""HTTP: /livez, /readyz, /metrics, /status. It reads what the loop published and makes no requests.
 
 Waitress serves it: connections, headers and idle time have limits there, and few threads answer, so that strangers hold
 neither threads nor memory and a slow reader or a scrape never holds up the loop.

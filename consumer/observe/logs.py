@@ -1,4 +1,4 @@
-"""Logs: one event name for one fact, stable keys, UTC times, to stderr; as JSON lines or for a console.
+"""Logs: one event name per fact, stable keys, UTC times, to stderr; as JSON lines or for a console.
 
 No record's content and no secret reaches a log: keys that could hold one are masked, whoever writes them.
 """

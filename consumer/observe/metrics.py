@@ -1,4 +1,4 @@
-"""Every metric of the sink, declared once. One `Metrics` for one process, no global registry.
+"""Every metric of the sink, declared once. One `Metrics` per process, no global registry.
 
 Labels hold names from the settings, partition numbers, or words of the sets below. Field names come from records and
 may be hostile: they are cut, cleaned, and beyond `MOST_FIELDS` of one stream counted together as `other`.

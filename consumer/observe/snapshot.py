@@ -1,4 +1,4 @@
-"""What the worker's loop publishes and the HTTP server shows: one immutable snapshot, replaced whole."""
+"""What the worker's loop publishes and the HTTP server shows: an immutable snapshot, replaced as a whole."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where every partition stands: what `status` prints and `/status` answers. Only data."""
+"""The state of every partition: what `status` prints and `/status` returns. Only data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""/status for people: one page without scripts or foreign files, dark or light as the reader's system says."""
+"""/status for people: one page without scripts or external files, dark or light by the reader's system."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Correcting the past: what stored days would be under other rules, and putting it in the place of what stands."""
+"""Correcting stored days: what they would be under other rules, and replacing their objects."""

@@ -1,4 +1,4 @@
-"""By which rules the rows of an object were made: those that cover its offsets, or those of a replacement."""
+"""The rules that made the rows of an object: those that cover its offsets, or those of a replacement."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""New bodies on the local disk: rows appended object by object in a folder of our own, then frozen for the upload."""
+"""New bodies on the local disk: rows appended object by object in a separate folder, then frozen for upload."""
 
 from __future__ import annotations
 

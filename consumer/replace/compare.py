@@ -1,4 +1,4 @@
-"""Stored rows against what Kafka's records give by the rules that made them: for `verify --deep`. Writes nothing."""
+"""Compares stored rows with Kafka's records under the rules that made them: for `verify --deep`. Writes nothing."""
 
 from __future__ import annotations
 

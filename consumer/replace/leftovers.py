@@ -1,4 +1,4 @@
-"""What an erasure does not reach: copies that other commands made, and records that never became rows."""
+"""What an erasure does not reach: copies made by other commands, and records that never became rows."""
 
 from __future__ import annotations
 

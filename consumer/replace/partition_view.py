@@ -1,4 +1,4 @@
-"""One partition as a replacement sees it: its chain, and what each key of the days in question holds."""
+"""One partition as a replacement sees it: its chain, and the contents of each key of the given days."""
 
 from __future__ import annotations
 

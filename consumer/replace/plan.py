@@ -1,4 +1,4 @@
-"""The plan of a replay: what stands against what would stand, object by object, before anything is written."""
+"""The plan of a replay: current and future rows, object by object, before anything is written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is told how far the reading of a replacement has come."""
+"""The interface for reporting how far a replacement has read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The recorded offsets of sealed days: where they lie in Kafka, and what becomes of them by whatever rules."""
+"""The recorded offsets of sealed days: where they are in Kafka, and the result of any rules on them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Replay: the recorded offsets again, under today's rules, into the objects of their days."""
+"""Replay: the recorded offsets again, with the current rules, into the objects of their days."""
 
 from __future__ import annotations
 

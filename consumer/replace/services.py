@@ -1,4 +1,4 @@
-"""What replacements work with: one stream's settings, its bucket, its log in Kafka."""
+"""What replacements work with: one stream's settings, bucket and log in Kafka."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where two sets of rules differ in one way alone, all that differs in a batch is known without judging each record.
+"""If two sets of rules differ in only one way, a batch's differences are known without processing each record.
 
 The native engine compares texts where it is installed; what it does not vouch for is compared here, row by row.
 """

@@ -1,4 +1,4 @@
-"""Rewrite and erase: stored rows treated cell by cell, only from the bucket, into the objects that they lie in."""
+"""Rewrite and erase: stored rows changed cell by cell, from the bucket alone, and put back into their objects."""
 
 from __future__ import annotations
 

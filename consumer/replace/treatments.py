@@ -1,4 +1,4 @@
-"""Treating rows that stand: privacy rules that came after them, and persons who are to be forgotten.
+"""Changes to stored rows: privacy rules added later, and persons to erase.
 
 A treatment takes a row's cells and gives what becomes of them, or None where the row is removed. The same treatments
 hold for stored rows (rewrite, erase) and for rows that a later replay makes again.

@@ -1,4 +1,4 @@
-"""Undo: the bodies that a replacement kept, to the byte, back under their keys, as a replacement itself."""
+"""Undo: the old bodies of a replacement restored under their keys, as a replacement of its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What becomes of each record, by what stands and by other rules: rows of a batch by key, and where the two differ.
+"""The result of each record under old and new rules: rows of a batch by key, and where the two differ.
 
 Two judgements of a batch that give the same text for each object are the same for every record that matters. Else the
 batch is halved until what differs is a single record, whose two verdicts are then known by themselves.

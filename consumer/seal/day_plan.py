@@ -1,4 +1,4 @@
-"""Publishing as pure functions: which days are closed, what each consists of, and what is known to be missing."""
+"""Publishing as pure functions: which days are closed, their objects, and what is known to be missing."""
 
 from __future__ import annotations
 

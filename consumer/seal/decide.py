@@ -1,4 +1,4 @@
-"""Deciding a seal: values in, a decision with its reason out. Knows no Kafka, no store, no clock."""
+"""Deciding a seal: values in, a decision with its reason out. Depends on no Kafka, store or clock."""
 
 from __future__ import annotations
 

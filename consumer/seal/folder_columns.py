@@ -1,4 +1,4 @@
-"""The folder's columns, `<stream>/_schema.json`: a list that only grows at its end.
+"""The folder's columns, `<stream>/_schema.json`: an append-only list.
 
 Readers by position (Athena, Trino, Redshift, Spark, Postgres) must not shift when a schema gets a column in its middle,
 or an option one at its end. So the header of every object is a prefix of this list, and a seal record says how long a

@@ -1,4 +1,4 @@
-"""Gaps: the operator's decision to go on without offsets that Kafka deleted before they were sealed, or cannot give.
+"""Gaps: an operator's decision to continue without offsets that Kafka deleted before their seal, or cannot deliver.
 
 A gap of deleted offsets begins with the lowest one that is still needed: everything below its end is given up. A gap of
 what the client cannot read lies anywhere behind that, and costs nothing but its own offsets.

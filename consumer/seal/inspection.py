@@ -1,4 +1,4 @@
-"""Looking at partitions: the order of questions that everyone keeps, and what a worker would find on assignment.
+"""Inspecting partitions: the order of requests that all commands keep, and what a worker would find on assignment.
 
 Other workers go on while somebody looks. The group's offset is asked for before the chain: one that was committed
 after the chain was read would look as if somebody had moved it by hand. The log's ends come after the chain: a log

@@ -1,4 +1,4 @@
-"""Where things lie in the destination's folder. All keys are made here and nowhere else."""
+"""The keys of the destination's folder. All keys are made here and nowhere else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The seal log in the bucket: read whole, extended by put-if-absent. The truth that all else follows."""
+"""The seal log in the bucket: read in full, extended by put-if-absent. It is the source of truth."""
 
 from __future__ import annotations
 

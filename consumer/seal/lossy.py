@@ -1,4 +1,4 @@
-"""Seals that were pending under a gap: their objects hold the rows that were left, and say themselves how many."""
+"""Seals that were pending under a gap: their objects have the rows that were left, and say how many."""
 
 from __future__ import annotations
 

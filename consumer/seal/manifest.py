@@ -1,4 +1,4 @@
-"""Manifests and the list of days as they are read back: ours, or nothing to build on."""
+"""Reading manifests and `_days.json`: valid, or not to be used."""
 
 from __future__ import annotations
 

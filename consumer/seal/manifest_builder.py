@@ -1,4 +1,4 @@
-"""What a day's manifest says: its objects with their digests, its columns, and which records it takes in."""
+"""The contents of a day's manifest: its objects with their digests, its columns, and the records it includes."""
 
 from __future__ import annotations
 

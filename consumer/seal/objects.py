@@ -1,4 +1,4 @@
-"""After the record: put its objects, each exactly once, and tell whether a seal's objects all stand."""
+"""After the record: put its objects, each exactly once, and check whether all objects of a seal exist."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Seal records: what one seal decided, immutable, as it stands in the bucket."""
+"""Seal records: what one seal decided, immutable, as stored in the bucket."""
 
 from __future__ import annotations
 

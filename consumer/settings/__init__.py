@@ -1,1 +1,1 @@
-"""From a TOML file and the environment to the settings of one worker, or to every problem in them."""
+"""From a TOML file and the environment to a worker's settings, or to all mistakes in them."""

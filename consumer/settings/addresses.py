@@ -1,4 +1,4 @@
-"""Addresses: brokers, servers, buckets and folders. Each parser raises ValueError with the way out, as in `values`."""
+"""Addresses: brokers, servers, buckets and folders. Each parser raises ValueError with advice, as in `values`."""
 
 from __future__ import annotations
 

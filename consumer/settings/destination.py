@@ -1,4 +1,4 @@
-"""`[destination]` and what a stream overrides of it: merged, checked, and kept apart from each other and the spool."""
+"""`[destination]` and the overrides of streams: merged, checked, and separate from each other and the spool."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`${NAME}` in the settings: taken from the environment inside any text."""
+"""`${NAME}` in the settings: replaced from the environment inside any text."""
 
 from __future__ import annotations
 

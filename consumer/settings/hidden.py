@@ -1,4 +1,4 @@
-"""What came by `${NAME}`: which of it is masked where."""
+"""Values from `${NAME}`: which of them are masked where."""
 
 from __future__ import annotations
 

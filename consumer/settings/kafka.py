@@ -1,4 +1,4 @@
-"""`[kafka]` and `[schema_registry]`: addresses, and options that may not undo what the sink promises."""
+"""`[kafka]` and `[schema_registry]`: addresses, and options that must not break the sink's guarantees."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a TOML file and the environment to the settings: all of them, or every problem in them at once."""
+"""From a TOML file and the environment to the settings, or to all mistakes in them at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings for the eye of an operator: everything but the secrets."""
+"""Settings as shown to operators: everything but the secrets."""
 
 from __future__ import annotations
 

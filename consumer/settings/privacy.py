@@ -1,4 +1,4 @@
-"""`[privacy.keys]` and `[streams.X.privacy]`: keys by name, and what becomes of columns about persons."""
+"""`[privacy.keys]` and `[streams.X.privacy]`: keys by name, and the treatment of personal columns."""
 
 from __future__ import annotations
 

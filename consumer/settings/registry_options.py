@@ -1,4 +1,4 @@
-"""`[schema_registry.options]`: what confluent-kafka's registry client takes, each value of its kind."""
+"""`[schema_registry.options]`: the options of confluent-kafka's registry client, each with its type checked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Schema files: found beside the settings, or shipped with the kind; their text without regard to white space."""
+"""Schema files: found relative to the settings, or shipped with the kind; their text without white space."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`[streams.X]`: what arrives, which of it is kept, and where it goes -> the stream with its row rules."""
+"""`[streams.X]`: what arrives, what is kept, and where it goes -> the stream with its row rules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One value at a time: what the user wrote -> what the program works with. Each raises ValueError with the way out.
+"""Parsers of single values: what the user wrote -> what the program uses. Each raises ValueError with advice.
 
 The texts follow the value in the message: `"20 apples" is not a valid size; write ...`.
 """

@@ -1,1 +1,1 @@
-"""Columns to the rows that count: day, filter, cells, CSV text."""
+"""From records to rows: day, filter, cells, CSV text."""

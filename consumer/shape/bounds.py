@@ -1,4 +1,4 @@
-"""How much is made of one batch at a time. Bytes do not bound it: a few of them may ask for a large row, or a slow one.
+"""How much is made of one batch at a time. Bytes are no limit: a few can ask for a large row, or a slow one.
 
 A batch that asks for more is refused whole (TooVariousError), and taken in halves; a single record never is. What
 becomes of a record depends on it alone, so that halves give the same rows.

@@ -1,4 +1,4 @@
-"""Reading CSV text as it stands in objects: headers taken off, rows widened, cells picked, rows as their cells' texts.
+"""Reading the CSV text of objects: headers removed, rows widened, cells selected, rows split into cells.
 
 The text is ours (RFC 4180, rows end with a line feed): a line feed ends a row where an even number of quotes lies
 before it.

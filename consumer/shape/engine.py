@@ -1,4 +1,4 @@
-"""What an engine for whole batches is, and what it finds. What it leaves is judged by the exact engine."""
+"""The interface of an engine for whole batches, and its result. What it leaves goes to the exact engine."""
 
 from __future__ import annotations
 

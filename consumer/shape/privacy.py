@@ -1,4 +1,4 @@
-"""Privacy by column: what becomes of one cell. Pure functions, for rows as they are made and for rows that stand.
+"""Privacy rules for one cell. Pure functions, for new rows and stored rows.
 
 A hash is `<key name>:` and 32 hexadecimal digits of HMAC-SHA-256 over the cell's UTF-8, so equal values join across
 streams, and whoever rewrites stored rows sees which cells are hashed already. To drop or truncate again does nothing.

@@ -1,4 +1,4 @@
-"""Records that cannot become a row, as JSON Lines: what Kafka had, and why it is here."""
+"""Records that cannot become a row, as JSON Lines: the record as in Kafka, and the reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Instants as they come: ISO text with any offset, epoch numbers, text of digits, dates. Exact, one at a time.
+"""Instants in all input forms: ISO text with any offset, epoch numbers, digits as text, dates. Exact.
 
 An epoch number counts what its column declares. Where that is nothing, its unit follows from its magnitude: below 1e11
 seconds, below 1e14 milliseconds, below 1e17 microseconds, else nanoseconds. What is finer than microseconds is cut off.

@@ -1,4 +1,4 @@
-"""The way of a batch through two engines with one rule book.
+"""A batch's path through the two engines, with the same rules.
 
     values ──> decoders: who reads what ──> native: whole batches, in an extension ──days──┐
                                               │                                           v

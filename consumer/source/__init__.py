@@ -1,1 +1,1 @@
-"""Kafka in: the one thread that owns the consumer, leases, positions."""
+"""Reading from Kafka: the only thread that owns the consumer, leases, positions."""

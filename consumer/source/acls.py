@@ -1,4 +1,4 @@
-"""What the brokers let us do with topics and the group, asked without doing it: rights, and who is there already."""
+"""What the brokers permit on topics and the group, found without doing it, and which members are there already."""
 
 from __future__ import annotations
 

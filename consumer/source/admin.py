@@ -1,4 +1,4 @@
-"""Questions to the cluster that need no membership: topics, ends of logs, committed offsets, who owns what."""
+"""Cluster requests that need no group membership: topics, ends of logs, committed offsets, group members."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Kafka for real: a member of the consumer group. The worker calls; its own thread does the polling."""
+"""The real Kafka: a member of the consumer group. The worker calls it; a separate thread polls."""
 
 from __future__ import annotations
 

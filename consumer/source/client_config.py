@@ -1,4 +1,4 @@
-"""Settings of the clients: the ones that the seal log rests on, ours, the user's, in that order of weight."""
+"""Client settings: those that the seal log relies on, then the sink's own, then the user's."""
 
 from __future__ import annotations
 

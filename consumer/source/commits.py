@@ -1,4 +1,4 @@
-"""Commits on their way: asked for by the worker, sent by the reader's thread, answered inside a later `consume`."""
+"""Commits in progress: requested by the worker, sent by the reader's thread, answered in a later `consume`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Kafka's errors by what they mean here: a lost lease, an unknown outcome, an outage, an error in the settings."""
+"""Kafka's errors by their meaning here: a lost lease, an unknown outcome, an outage, a mistake in the settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One partition as librdkafka has it: where it fetches, whether it does, and how to move it without losing a record.
+"""One partition as librdkafka sees it: where it fetches, whether it does, and how to move it without losing records.
 
 Why a jump is safe. Every record that librdkafka fetches carries the version that its partition had when the fetch was
 decided. `seek` raises that version before it returns; what carries an older one is dropped where it is taken off the

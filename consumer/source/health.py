@@ -1,4 +1,4 @@
-"""What is known of the cluster's health: librdkafka's errors and statistics, reported as outages without chatter."""
+"""The cluster's health: librdkafka's errors and statistics, reported as outages without repetition."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tokens for AWS MSK by IAM (`kafka.auth = "msk-iam"`): made by Amazon's signer from what the AWS chain finds."""
+"""Tokens for AWS MSK with IAM (`kafka.auth = "msk-iam"`), made by Amazon's signer from the AWS chain's credentials."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Between the two threads: leases, positions, events that wait. The only state that both touch, under one lock."""
+"""Between the two threads: leases, positions, waiting events. The only state that both access, under one lock."""
 
 from __future__ import annotations
 

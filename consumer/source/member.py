@@ -1,4 +1,4 @@
-"""Our member of the consumer group: the client, the partitions that the group gave it, its end and its successor."""
+"""The worker's member of the consumer group: its client, assigned partitions, close and replacement."""
 
 from __future__ import annotations
 

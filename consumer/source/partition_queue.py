@@ -1,4 +1,4 @@
-"""One partition that is ours: where the reading stands, and what waits to be handed out. Knows no thread."""
+"""One assigned partition: its reading position, and the batches waiting to be delivered. Knows no thread."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Given ranges of offsets, read beside the group: assigned, never subscribed, nothing committed."""
+"""Reads given ranges of offsets outside the group: assigned, never subscribed, nothing committed."""
 
 from __future__ import annotations
 

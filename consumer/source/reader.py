@@ -1,4 +1,4 @@
-"""The one thread that owns the consumer: polls, serves rebalances, moves positions, commits. It waits for nobody."""
+"""The only thread that owns the consumer: polls, serves rebalances, moves positions, commits. It never blocks."""
 
 from __future__ import annotations
 

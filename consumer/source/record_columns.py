@@ -1,4 +1,4 @@
-"""What `consume()` returns, by runs of one partition and by columns. Runs for every record: C calls, no loops."""
+"""The result of `consume()` in columns, by runs of one partition. Runs for every record: C calls, no loops."""
 
 from __future__ import annotations
 

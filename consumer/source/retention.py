@@ -1,4 +1,4 @@
-"""How long until retention by age reaches what is still needed of a partition."""
+"""How long until retention by age reaches what a partition still needs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""librdkafka's statistics: the few numbers that metrics and readiness want."""
+"""librdkafka's statistics: the few numbers used for metrics and readiness."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Offsets that the client cannot read: a batch that is damaged, or packed in a way that it does not unpack.
+"""Offsets that the client cannot read: a corrupt batch, or one that it does not decompress.
 
 An error says no more than where its batch begins. How far it reaches is found by trying offsets behind it: each one
 inside gives the error again.

@@ -1,4 +1,4 @@
-"""A checkpoint: what stands in a partition's spool and how far it reaches, as the text that outlives a crash."""
+"""A checkpoint: the contents of a partition's spool and its position, as text that survives a crash."""
 
 from __future__ import annotations
 

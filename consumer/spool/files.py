@@ -1,4 +1,4 @@
-"""The files of one partition's spool: one per (day, quarantine), and the checkpoint that says how far they reach."""
+"""The files of one partition's spool: one per (day, quarantine), and the checkpoint with their lengths."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whose directory it is: a mark made with the spool, and the names that a spool of ours can have.
+"""The mark of a spool directory, and the file names that belong in one.
 
 A worker deletes files there when room is short. So it takes a directory only with its mark, or one that holds nothing
 but names of our own grammar, which gets the mark.

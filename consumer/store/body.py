@@ -1,4 +1,4 @@
-"""Bodies frozen from local files: a header line and raw pieces, sent as they are or packed into a temporary file."""
+"""Bodies frozen from local files: a header line and raw pieces, sent unchanged or compressed into a temporary file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A body as HTTP clients read it: again from the start where a request is repeated, and compared while it is read."""
+"""A body as HTTP clients read it: restarted if a request is repeated, and verified while it is read."""
 
 from __future__ import annotations
 

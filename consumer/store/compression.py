@@ -1,4 +1,4 @@
-"""Compression: how each one packs and unpacks, in one table; and the place where packed bytes wait for their upload."""
+"""How each compression compresses and decompresses, in one table; and where compressed bytes wait for upload."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How large our documents may be, by kind: what no reader takes is not written either."""
+"""The maximum size of documents by kind: what no reader accepts is not written either."""
 
 from __future__ import annotations
 

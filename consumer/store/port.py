@@ -1,4 +1,4 @@
-"""The bucket as the core sees it: keys, conditions, facts. Implemented by `s3.py`, `folder.py` and `memory.py`."""
+"""The bucket as the core sees it: keys, conditions, facts. Implemented by `s3.py` and `folder.py`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`s3://`: conditional writes, whole or in parts. Deletes nothing but its own failed multipart uploads.
+"""`s3://`: conditional writes, in one request or multipart. Deletes nothing but its own failed multipart uploads.
 
 boto repeats no conditional write: a lost answer and a second try would meet our own object as 412. The caller reads
 back instead (UnknownOutcomeError) or compares (Refused).

@@ -1,4 +1,4 @@
-"""A folder of a bucket: where a key lies, what an object is put with, and one request with its errors explained."""
+"""A folder of a bucket: keys, parameters of puts, and single requests with their errors explained."""
 
 from __future__ import annotations
 

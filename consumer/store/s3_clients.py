@@ -1,4 +1,4 @@
-"""How S3 is reached: the options of one destination, credentials, and clients that are made again when refused."""
+"""Access to S3: the options of a destination, credentials, and clients that are renewed when refused."""
 
 from __future__ import annotations
 

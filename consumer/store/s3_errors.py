@@ -1,4 +1,4 @@
-"""What S3 and boto say, as errors by what the operator does about them."""
+"""Errors of S3 and boto, classified by what the operator does about them."""
 
 from __future__ import annotations
 

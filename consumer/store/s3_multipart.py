@@ -1,4 +1,4 @@
-"""Multipart uploads: an object joined from parts, whether they are sent or copied. What fails is aborted."""
+"""Multipart uploads: an object made of parts that are sent or copied. A failed one is aborted."""
 
 from __future__ import annotations
 

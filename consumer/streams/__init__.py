@@ -1,1 +1,1 @@
-"""What arrives: the kinds of stream, their columns, and the rules that make rows of records."""
+"""What arrives: the kinds of stream, their columns, and the rules that turn records into rows."""

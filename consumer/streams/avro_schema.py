@@ -1,4 +1,4 @@
-"""Avro schemas as a tree of types, strict enough that nothing after it has to doubt a schema.
+"""Avro schemas as a tree of types, validated so strictly that later code can rely on them.
 
 `parse` turns the JSON text of a record schema into nodes; full names are resolved, the second mention of a named type
 is a `Reference`. A logical type that does not fit what it annotates is dropped, as the Avro specification asks.

@@ -1,4 +1,4 @@
-"""The types of Avro as a tree. The second mention of a named type is a `Reference`."""
+"""Avro types as a tree. A named type that occurs again is a `Reference`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Defaults of fields: what a schema says of them, held to their types. `decode` makes values of them."""
+"""Default values of schema fields, checked against their types. `decode` turns them into values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The shipped kinds of stream as data: columns from `schemas/*.avsc`, and what an Avro schema cannot say of them.
+"""The shipped kinds of stream as data: columns from `schemas/*.avsc`, and what an Avro schema cannot express.
 
 A stream that a user defines has the kind `CUSTOM`: any record schema and a time field.
 """

@@ -1,4 +1,4 @@
-"""HMAC keys of the privacy rules: how they are written, and the fingerprint by which documents name them."""
+"""HMAC keys of the privacy rules: their encoding, and the fingerprint by which documents name them."""
 
 from __future__ import annotations
 

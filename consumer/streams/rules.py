@@ -1,4 +1,4 @@
-"""Row rules: all that decides what a record becomes. Kept in the bucket as `_seals/_settings/<digest>.json`."""
+"""Row rules: everything that determines what a record becomes. Stored as `_seals/_settings/<digest>.json`."""
 
 from __future__ import annotations
 

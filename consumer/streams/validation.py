@@ -1,4 +1,4 @@
-"""What can be wrong with row rules, all of it at once: the settings report it, `make_transformer` refuses it."""
+"""All mistakes in row rules at once: the settings report them, `make_transformer` refuses them."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Re-reading the bucket: do chain, objects and manifests still say the same? Changes nothing."""
+"""Re-reading the bucket: do chain, objects and manifests still agree? Changes nothing."""

@@ -1,4 +1,4 @@
-"""The folder's columns: the list is as it was written, and the header of every object is a prefix of it."""
+"""The folder's columns: the list is unchanged, and the header of every object is a prefix of it."""
 
 from __future__ import annotations
 

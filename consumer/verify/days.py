@@ -1,4 +1,4 @@
-"""Published days: manifests, `_SUCCESS` and `_days.json` against the chains, and keys that belong to nobody."""
+"""Published days: manifests, `_SUCCESS` and `_days.json` against the chains, and keys that belong to nothing."""
 
 from __future__ import annotations
 

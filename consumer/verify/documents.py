@@ -1,4 +1,4 @@
-"""Documents of ours as they stand in the bucket: is the text still the one that was put?"""
+"""The sink's own documents in the bucket: is the text still the one that was written?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What verification finds: one thing that is not as it should be, and what to do about it."""
+"""The findings of verification: one thing that is wrong, and what to do about it."""
 
 from __future__ import annotations
 

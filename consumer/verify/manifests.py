@@ -1,4 +1,4 @@
-"""One manifest by itself, and against what the chains say that its day consists of."""
+"""A manifest by itself, and against what the chains say about its day."""
 
 from __future__ import annotations
 

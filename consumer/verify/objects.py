@@ -1,4 +1,4 @@
-"""One object's body, read once from end to end: digest, size, header, rows, offsets of quarantine lines."""
+"""The body of one object, read once from start to end: digest, size, header, rows, offsets of quarantine lines."""
 
 from __future__ import annotations
 

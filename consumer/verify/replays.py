@@ -1,4 +1,4 @@
-"""The replacement log of a stream, as verification sees it: which replacement an object was last written by."""
+"""The replacement log of a stream, for verification: which replacement last wrote an object."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The row rules that records name: present, unaltered, and not at odds with each other along a chain."""
+"""The row rules named in records: present, unaltered, and consistent along a chain."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What lies in the bucket of one stream, but the bodies of its objects: read once, in an order that races cannot fool.
+"""The contents of one stream's bucket except object bodies: read once, in an order that is safe against races.
 
 The list of days is read before the manifests, and all of these before the chains: nothing that is read early can tell
 of a record that is read later. So a worker at its work makes things look unfinished, and never unfounded.

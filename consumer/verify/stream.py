@@ -1,4 +1,4 @@
-"""Verifying one stream: look at what is small until it stands still, then read every body."""
+"""Verifying one stream: read the small documents until they are stable, then every body."""
 
 from __future__ import annotations
 

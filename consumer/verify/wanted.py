@@ -1,4 +1,4 @@
-"""What each object should be: its rows by the newest replay or its seal, its header, its digest by the manifest."""
+"""What each object should be: its rows by the newest replay or its seal, its header, its digest in the manifest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Room in the spool: who spills, who lets go of open days, who waits. A pure decision over all partitions."""
+"""Disk space of the spool: which partition spills, drops open days, or waits. A pure decision over all partitions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Coroutines of the loop: a generator yields what it waits for, and its runner continues with it once that is there.
+"""Coroutines of the loop: a generator yields what it waits for, and is resumed once that has happened.
 
 So the life of a partition reads from top to bottom, while one thread serves all of them and never waits. The library's
 own coroutines would need an event loop, which the simulation could not schedule from a seed.

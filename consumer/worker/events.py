@@ -1,4 +1,4 @@
-"""What happens to streams and partitions: one class for each fact, and the callable that hears of it.
+"""What happens to streams and partitions: one class per fact, and the callable that receives them.
 
 Metrics and logs listen in production, `list.append` in tests. A listener must neither fail nor wait: the loop calls it.
 """

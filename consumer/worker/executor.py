@@ -1,4 +1,4 @@
-"""Work beside the loop: a question to the store or the cluster is submitted, and the loop looks for its answer."""
+"""Blocking calls beside the loop: requests to store or cluster are submitted, and the loop checks for results."""
 
 from __future__ import annotations
 

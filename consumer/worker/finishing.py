@@ -1,4 +1,4 @@
-"""A seal that a crash or another worker left unfinished: its rows from the spool or read again, then steps 4 and 5."""
+"""A seal left unfinished by a crash or another worker: its rows from the spool or read again, then steps 4 and 5."""
 
 from __future__ import annotations
 

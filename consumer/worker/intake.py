@@ -1,4 +1,4 @@
-"""Taking records in: what the broker delivers of one partition becomes rows and goes into its spool, in order."""
+"""Intake: what the broker delivers for one partition becomes rows and goes into its spool, in order."""
 
 from __future__ import annotations
 

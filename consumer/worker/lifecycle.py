@@ -1,4 +1,4 @@
-"""The life of one partition, from its assignment on: recover, finish what is pending, read, and seal day after day.
+"""The lifecycle of a partition from its assignment on: recover, finish what is pending, read, seal day after day.
 
 The generator ends with the lease. An error of any kind leads back to recovery, which starts from what the bucket and
 Kafka say and from nothing that is remembered: so there is one way to continue, and a crash takes the same one. An

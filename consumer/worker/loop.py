@@ -1,4 +1,4 @@
-"""The worker's loop: receive, transform, spool; when due, seal. A newcomer reads `Worker.step` first.
+"""The worker's loop: receive, transform, spool; when due, seal. Start reading at `Worker.step`.
 
 One thread runs it. It waits in `Broker.poll` and nowhere else; whatever may wait runs on the executor beside it.
 """

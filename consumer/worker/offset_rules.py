@@ -1,4 +1,4 @@
-"""Which rules apply to an offset: those of the record that covers it, or today's where none does."""
+"""Which rules apply to an offset: those of its covering record, otherwise the current ones."""
 
 from __future__ import annotations
 

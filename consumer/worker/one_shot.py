@@ -1,4 +1,4 @@
-"""`run --once`: when a worker that should stop by itself is done, must give up, or cannot continue."""
+"""`run --once`: when the worker is done, must give up, or cannot continue."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One partition under one lease: its state. What happens to it is in `lifecycle.py`, `finishing.py`, `sealing.py`."""
+"""The state of one partition under one lease. `lifecycle.py`, `finishing.py` and `sealing.py` change it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a partition is doing, as one value. Every change of it is one of the moves written down here.
+"""What a partition is doing, as one value. All allowed transitions are here.
 
     recovering -> rebuilding -> finishing -> reading     a seal was left unfinished, and its rows are read again
     recovering -> finishing -> reading                   a seal was left unfinished, and the spool has its rows

@@ -1,4 +1,4 @@
-"""When a stream is published: after its seals and on every assignment, once per stream and not per partition."""
+"""When a stream is published: after its seals and on every assignment, per stream and not per partition."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What recovery is decided from: the group's offset, the chain, its objects, the log's ends, and the spool."""
+"""The input of recovery: the group's offset, the chain, its objects, the log's ends, and the spool."""
 
 from __future__ import annotations
 

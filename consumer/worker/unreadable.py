@@ -1,4 +1,4 @@
-"""What the client cannot read: tried for a while, then a halt that names the offsets for an operator to give up."""
+"""Records that the client cannot read: retried for a while, then a halt that names the offsets to give up."""
 
 from __future__ import annotations
 

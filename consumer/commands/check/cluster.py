@@ -1,4 +1,4 @@
-"""`check`: the brokers, the topics and their retention, our rights, the schema registry."""
+"""`check`: the brokers, the topics and their retention, permissions, the schema registry."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`check`: preflight. Looks at all that a worker needs and says what to do about the rest."""
+"""`check`: preflight. Tests everything that a worker needs, and says how to fix what fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`check`: what anybody in between, or beside us, can read."""
+"""`check`: what others on the network or this machine could read."""
 
 from __future__ import annotations
 

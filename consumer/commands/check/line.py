@@ -1,4 +1,4 @@
-"""One line of `check`: what was looked at, how it stands, what to do."""
+"""One line of `check`: what was tested, the outcome, what to do."""
 
 from __future__ import annotations
 

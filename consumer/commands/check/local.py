@@ -1,4 +1,4 @@
-"""`check`: what the settings say, and this machine: event types, static membership, the spool's folder and its room."""
+"""`check`: the settings and this machine: event types, static membership, the spool's folder and its space."""
 
 from __future__ import annotations
 

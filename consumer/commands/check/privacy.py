@@ -1,4 +1,4 @@
-"""`check`: columns about persons without a rule, quarantine beside rules, and the keys that old rows still need."""
+"""`check`: personal columns without a rule, quarantine despite rules, and the keys that old rows still need."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`check`: the destination takes, gives and lists objects, its conditional writes hold, and its clock is ours."""
+"""`check`: the destination stores, returns and lists objects, its conditional writes hold, its clock agrees."""
 
 from __future__ import annotations
 

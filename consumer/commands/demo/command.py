@@ -1,4 +1,4 @@
-"""`demo`: the whole thing in one process, without servers or settings, on three days of generated data."""
+"""`demo`: everything in one process, without servers or settings, on three days of generated data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the demo's apps and ad platforms tell: one event, view, attribution or report as a record's fields.
+"""The records of the demo's apps and ad platforms: one event, view, attribution or report as fields.
 
 Fields are made up, in the shapes of Adapty's documentation. Every choice comes from the generator that is passed in.
 """

@@ -1,4 +1,4 @@
-"""The demo's last word: what came in, what became of it, and what lies in the folder. For someone new to all of it."""
+"""The demo's report: what was read, its outcome, and the contents of the folder. For newcomers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The demo's two mornings: records reach Kafka, it becomes 04:00, a worker seals what is due and ends."""
+"""The demo's two mornings: records reach Kafka, it becomes 04:00, a worker seals what is due and exits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The demo in numbers, read back from what it left: seal logs, `_days.json`, quarantine.
+"""The demo in numbers, read back from its output: seal logs, `_days.json`, quarantine.
 
 Filters leave nothing in a folder: their numbers are the worker's metrics.
 """

@@ -1,4 +1,4 @@
-"""`export`: whole UTC days as one CSV per stream, for who wants them now, or all in one file."""
+"""`export`: whole UTC days as one CSV per stream, sealed or not."""
 
 from __future__ import annotations
 

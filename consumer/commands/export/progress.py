@@ -1,4 +1,4 @@
-"""What `export` says on stderr while it works: a bar on a terminal, plain lines elsewhere."""
+"""Progress of `export` on stderr: a bar on a terminal, otherwise plain lines."""
 
 from __future__ import annotations
 

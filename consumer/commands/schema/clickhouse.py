@@ -1,4 +1,4 @@
-"""ClickHouse: one partition a day, read by column name."""
+"""ClickHouse: one partition per day, read by column name."""
 
 from __future__ import annotations
 

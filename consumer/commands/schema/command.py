@@ -1,4 +1,4 @@
-"""`schema`: the columns of a stream, statements for other systems, and how the settings differ from what there is."""
+"""`schema`: the columns of a stream, statements for other systems, and differences from the settings."""
 
 from __future__ import annotations
 

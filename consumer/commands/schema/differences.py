@@ -1,4 +1,4 @@
-"""`schema --diff`: the settings' columns beside those of the folder, and beside what producers register."""
+"""`schema --diff`: the settings' columns compared with the folder's, and with the registry's."""
 
 from __future__ import annotations
 

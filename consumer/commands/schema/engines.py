@@ -1,4 +1,4 @@
-"""The engines that statements are made for. A new one is a module, a line here and a name in names.py."""
+"""The engines with statements. A new one is a module, a line here and a name in names.py."""
 
 from __future__ import annotations
 

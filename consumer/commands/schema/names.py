@@ -1,4 +1,4 @@
-"""What `schema` can be asked for by name. Without imports, as the command line is made from it."""
+"""The names that `schema` accepts. Without imports, as the command line is made from it."""
 
 from __future__ import annotations
 

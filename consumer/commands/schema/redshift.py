@@ -1,4 +1,4 @@
-"""Redshift: COPY by position from its own manifest form."""
+"""Redshift: COPY by position from its own manifest format."""
 
 from __future__ import annotations
 

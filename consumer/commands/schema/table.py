@@ -1,4 +1,4 @@
-"""What statements are made from: a stream's columns and place, one published day, and what an engine makes of both."""
+"""The input of statements: a stream's columns and location, one published day; and shared helpers of the dialects."""
 
 from __future__ import annotations
 

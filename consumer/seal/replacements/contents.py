@@ -1,4 +1,4 @@
-"""Which of the bodies that were ever put under a key lies there now: the seal's, or that of one of the replacements."""
+"""Which of the bodies written under a key is there now: the seal's, or that of a replacement."""
 
 from __future__ import annotations
 

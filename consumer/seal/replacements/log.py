@@ -1,4 +1,4 @@
-"""The replacement log of a stream in the bucket: read whole, extended by put-if-absent.
+"""The replacement log of a stream in the bucket: read in full, extended by put-if-absent.
 
 What an object holds is said by the newest replacement that lists it, else by its seal.
 """

@@ -1,4 +1,4 @@
-"""A value and its column -> the text of a cell. Exact, one at a time: what columns at once do must come to the same.
+"""A value and its column -> the text of a cell. Exact, one at a time: the native engine must give the same.
 
 None is an empty cell, "" is the empty text. A value that does not fit is written as the text it came as, and counted.
 """

@@ -1,4 +1,4 @@
-"""One decoded record by the rules, exact: the oracle of the vectorised path, and its way out for what is odd."""
+"""One decoded record by the rules, exact: the oracle of the native engine, and for the records that it leaves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The native engine behind the protocol of shape/transform: rules told to the extension, what it found told back.
+"""The native engine behind the interface of shape/engine: passes rules to the extension, translates results.
 
 `supports` says which rules it knows. What is new in the rules is not among them until it is written there as well: the
 rows are then the exact engine's.

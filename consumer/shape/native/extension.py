@@ -1,4 +1,4 @@
-"""The extension `adapty-sink-native`: whether it is here, of this release, and wanted.
+"""The extension `adapty-sink-native`: whether it is installed, of this release, and enabled.
 
 Without it the exact engine does everything: the same rows, some fifty times slower.
 """

@@ -1,4 +1,4 @@
-"""A writer's Avro schema as the extension reads it: type by type, seen from the columns that are wanted."""
+"""A writer's Avro schema for the extension: type by type, with the target columns."""
 
 from __future__ import annotations
 

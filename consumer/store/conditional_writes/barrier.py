@@ -1,4 +1,4 @@
-"""Where the writers of a race line up: the last moment before a conditional write takes effect.
+"""Where the writers of a race wait for each other: just before a conditional write takes effect.
 
 A race is only a test if its writers are under way together. A request that waits with its last bytes has passed all
 that a store checks first: so a store that checks and then writes lets all its writers win in each race, where writers

@@ -1,4 +1,4 @@
-"""The preflight probe: do conditional writes really hold, also where many writers meet at the same moment?"""
+"""The preflight test of conditional writes, in sequence and with many concurrent writers."""
 
 from __future__ import annotations
 

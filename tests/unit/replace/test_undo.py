@@ -78,7 +78,9 @@ def test_old_bodies_that_may_hold_an_erased_person_stay_where_they_are(tmp_path:
     one.replay(0, 0)
     (erased,) = erase(one, 0, 1)
     assert erased.days == (day(1),)
-    with pytest.raises(RefusedError, match="erase 1 replaced objects of replay 0 of events, whose old bodies may contain"):
+    with pytest.raises(
+        RefusedError, match="erase 1 replaced objects of replay 0 of events, whose old bodies may contain"
+    ):
         one.undo(0)
     one.today = rules()
     one.replay(0, 0)
