@@ -105,7 +105,7 @@ def _load() -> FoundExtension:
     except ImportError as error:
         return FoundExtension(None, f"adapty-sink-native is not installed ({error})")
     if (version := getattr(module, "__version__", None)) != __version__:
-        return FoundExtension(None, f"adapty-sink-native has version {version}, adapty-sink has {__version__}")
+        return FoundExtension(None, f"adapty-sink-native has version {version}, this is {__version__}")
     if getattr(module, "INTERFACE", None) != INTERFACE:
         return FoundExtension(None, "adapty-sink-native was built from other sources: run `make setup`")
     return FoundExtension(cast("Extension", module))

@@ -408,7 +408,7 @@ class Unreachable(Summing):
     [
         (Summing(), Outcome.OK, "a wrong sha256 is refused"),
         (Summing(sends=False), Outcome.OK, 'checksums = "when_required"'),
-        (Summing(compares=False, sends=False), Outcome.OK, "not compared: what goes up is compared"),
+        (Summing(compares=False, sends=False), Outcome.OK, "not verified: uploads are compared"),
         (Summing(compares=False), Outcome.FAILED, "a wrong sha256 was accepted"),
         (Unreachable(), Outcome.FAILED, "did not reach the store"),
     ],

@@ -75,7 +75,7 @@ def test_a_dry_run_prints_the_plan_and_no_cell(past: Past, capsys: pytest.Captur
     before = past.bodies()
     assert run(past, "replay", *DAYS, "--dry-run") == 0
     told = capsys.readouterr().out
-    assert "3 objects to put, 0 stay as they are" in told
+    assert "3 objects to write, 0 unchanged" in told
     assert "1 event_type" in told
     assert "secret-person" not in told
     assert past.bodies() == before

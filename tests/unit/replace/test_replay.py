@@ -474,7 +474,7 @@ def test_what_cannot_be_undone(tmp_path: Path) -> None:
     one.replay(4, 4)
     one.produce(6, at=4, kind="trial_started")
     record = one.seal(6)
-    with pytest.raises(RefusedError, match=f"late rows came over replay 4: seal {record.n}"):
+    with pytest.raises(RefusedError, match=f"late rows were added after replay 4: seal {record.n}"):
         one.undo(4)
 
 

@@ -109,7 +109,7 @@ def test_what_else_makes_rows() -> None:
         ({"oldest_day": -1}, None, "is not a valid day"),
         ({"oldest_day": "soon"}, None, "is not a valid day"),
         ({"oldest_day": 3, "day_by": "record"}, None, 'applies only to day_by = "event"'),
-        ({"line_breaks": "tabs"}, None, "is not known here"),
+        ({"line_breaks": "tabs"}, None, "is not a valid value"),
     ],
 )
 def test_mistakes_are_told_without_the_key(stream: dict[str, Any], keys: dict[str, Any] | None, says: str) -> None:

@@ -199,8 +199,10 @@ CASES: dict[str, tuple[str, str]] = {
     "folder that is too long": (
         LEAST.replace("com.sample-app", "é" * 251),
         (
-            'destination.url: "s3://adapty-events/' + json.dumps("é" * 38)[1:-1] + '..." is too long; a folder has 500'
-            " bytes at most"
+            'destination.url: "s3://adapty-events/'
+            + json.dumps("é" * 38)[1:-1]
+            + '..." is too long; a folder has at most'
+            " 500 bytes"
         ),
     ),
     "local folder with two slashes": (
@@ -215,7 +217,7 @@ CASES: dict[str, tuple[str, str]] = {
         (
             "destination.url: \"file:///a/../adapty-events/com.sample-app\" has a '..' or a control character"
             " in its path;"
-            " write the full path"
+            " write the absolute path"
         ),
     ),
     "bad region": (
@@ -240,11 +242,11 @@ CASES: dict[str, tuple[str, str]] = {
     ),
     "key without secret": (
         base("access_key_id = 'id'"),
-        "destination.secret_access_key: is missing beside access_key_id; write both or neither",
+        "destination.secret_access_key: is required with access_key_id; write both or neither",
     ),
     "secret without key": (
         base("secret_access_key = 's'"),
-        "destination.access_key_id: is missing beside secret_access_key; write both or neither",
+        "destination.access_key_id: is required with secret_access_key; write both or neither",
     ),
     "kms key without kms": (
         base("kms_key_id = 'k'\nserver_side_encryption = 'AES256'"),
@@ -252,7 +254,7 @@ CASES: dict[str, tuple[str, str]] = {
     ),
     "kms without a key": (
         base("server_side_encryption = 'aws:kms'"),
-        "destination.kms_key_id: is missing beside server_side_encryption; write the key's ARN",
+        "destination.kms_key_id: is required with server_side_encryption; write the key's ARN",
     ),
     "storage class that cannot be read": (
         base("storage_class = 'GLACIER'"),
@@ -267,7 +269,7 @@ CASES: dict[str, tuple[str, str]] = {
     ),
     "external id without a role": (
         base("external_id = 'sink-7f3a'"),
-        "destination.role_arn: is missing beside external_id; write the role, or leave the id out",
+        "destination.role_arn: is required with external_id; write the role, or leave the id out",
     ),
     "bad external id": (
         base("external_id = 'two words'\nrole_arn = 'arn:aws:iam::123456789012:role/sink'"),
@@ -410,14 +412,14 @@ CASES: dict[str, tuple[str, str]] = {
         LEAST.replace("adapty.events", "^adapty.*"),
         (
             "streams.events.topic: \"^adapty.*\" is not a valid topic name; use letters, digits, '.', '_' and '-',"
-            " 249 at most"
+            " at most 249"
         ),
     ),
     "stream name with a slash": (
         LEAST.replace("[streams.events]", '[streams."a/b"]\nkind = "events"'),
         (
-            "streams.\"a/b\": is not a valid stream name; use letters, digits, '.', '_' and '-', a letter or"
-            " digit first, 100 at most"
+            "streams.\"a/b\": is not a valid stream name; use at most 100 letters, digits, '.', '_' and '-',"
+            " the first a letter or digit"
         ),
     ),
     "stream name of the sink itself": (

@@ -260,7 +260,7 @@ def test_a_refused_checkpoint_leaves_the_old_one_and_is_tried_again(call: str) -
     spool = spool_with_rows(disk)
     spool.take([day_rows(0, b"new\n", 101)], ReadProgress(102))
     disk.at = fails(call, error=errno.ENOSPC)
-    with pytest.raises(SpoolFullError, match="takes no checkpoint: No space left on device"):
+    with pytest.raises(SpoolFullError, match="the checkpoint cannot be written to the spool: No space left on device"):
         spool.checkpoint()
     disk.at = lambda call: None
     spool.checkpoint()

@@ -105,7 +105,7 @@ def test_a_spool_that_says_other_rows_is_set_aside_and_the_log_read_again() -> N
     member = left.again(spool=True)
     member.until(lambda: left.world.published() == [-1, 0])
     assert left.world.objects() == ROWS
-    assert any("holds other rows than seal 1" in note for note in member.notes())
+    assert any("has other rows than seal 1" in note for note in member.notes())
     assert left.disk.aside
 
 
@@ -295,19 +295,19 @@ def vanished(left: Left, *, spool: bool = False) -> str:
 def test_fewer_rows_than_the_record_says_halt() -> None:
     left = Left()
     left.world.log().compact([2])
-    assert "gives 2 rows of 2026-03-01 where the seal says 3" in vanished(left)
+    assert "gives 2 rows of 2026-03-01, but the seal says 3" in vanished(left)
 
 
 def test_a_day_that_vanished_whole_halts() -> None:
     left = Left()
     left.world.log().compact([3])
-    assert "gives 0 rows of 2026-02-28 where the seal says 1" in vanished(left)
+    assert "gives 0 rows of 2026-02-28, but the seal says 1" in vanished(left)
 
 
 def test_as_many_rows_at_other_offsets_halt() -> None:
     left = Left()
     left.edit(lambda raw: raw["objects"][1].update(last_offset=4))
-    assert "rows 0 to 5 of 2026-03-01 where the seal says others" in vanished(left)
+    assert "rows 0 to 5 of 2026-03-01, but the seal says others" in vanished(left)
 
 
 def test_rows_of_a_day_that_the_record_does_not_name_halt() -> None:
