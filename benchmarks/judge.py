@@ -13,6 +13,7 @@ import csv
 import io
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import orjson
 
@@ -41,10 +42,9 @@ def main() -> None:
         bodies, stamps = [one.value for one in made], [one.timestamp for one in made]
         batch = _batch(bodies, stamps)
         for size in (100, 2_500, given.rows):
-            _show(
-                f"native engine, batches of {size}", _judging("events", form, batch.clip(Span(0, size))), given.rounds
-            )
-        _show("usual script", (lambda bodies=bodies, form=form: _usual(form, bodies), len(bodies)), given.rounds)
+            part = _judging("events", form, batch.clip(Span(0, size)))
+            _show(f"native engine, batches of {size}", part, given.rounds)
+        _show("usual script", (partial(_usual, form, bodies), len(bodies)), given.rounds)
         part = _judging("events", form, batch.clip(Span(0, 300)), engine=extension.EXACT)
         _show("exact engine", part, max(2, given.rounds // 4))
     print("\nshare of rows on the exact path")
