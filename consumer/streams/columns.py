@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 
 from consumer.streams.avro_schema import SchemaError, parse
 from consumer.streams.avro_types import (
@@ -23,13 +24,15 @@ from consumer.streams.avro_types import (
     Union,
 )
 from consumer.streams.defaults import Default, default_of
-from consumer.streams.kinds import ATTRIBUTES, ATTRIBUTES_ALIAS, CUSTOM, INTEGRATION_IDS, kind_of
+from consumer.streams.kinds import ATTRIBUTES, ATTRIBUTES_ALIAS, CUSTOM, INTEGRATION_IDS, Kind, kind_of
 from consumer.streams.rules import RowRules
 
 MARK = "adapty.type"
 """The field property that says what an Avro type cannot."""
 PERSONAL = "personal"
 """The field property that marks a column about a person."""
+KEPT = 32
+"""Schemas, and lists of columns, that stay once made: every reader of a stream's rules asks for the same ones."""
 
 
 class ColumnKind(StrEnum):
@@ -81,15 +84,29 @@ class Column:
 
 def columns_of(rules: RowRules) -> tuple[Column, ...]:
     """The columns that these rules write, in order. Raises SchemaError."""
-    kind = kind_of(rules.kind)
-    schema = parse(rules.schema, rules.version)
+    return _columns(
+        rules.kind,
+        rules.schema,
+        rules.version,
+        attributes=rules.send_user_attributes,
+        integration_ids=rules.send_integration_ids,
+    )
+
+
+_schema = lru_cache(KEPT)(parse)
+
+
+@lru_cache(KEPT)
+def _columns(of: str, text: str, version: int, *, attributes: bool, integration_ids: bool) -> tuple[Column, ...]:
+    """`columns_of` by what it looks at: `RowRules` with their tables have no hash."""
+    kind, schema = kind_of(of), _schema(text, version)
     fields = schema.root.fields
     names = {field.name for field in fields}
     aliases = {name: tuple(alias for alias in more if alias not in names) for name, more in kind.aliases.items()}
-    columns = [_column(field, aliases, rules, schema) for field in fields]
-    if rules.send_user_attributes and kind.attributes and ATTRIBUTES not in names:
+    columns = [_column(field, aliases, kind, schema, version) for field in fields]
+    if attributes and kind.attributes and ATTRIBUTES not in names:
         columns.append(Column(ATTRIBUTES, ColumnKind.JSON, (ATTRIBUTES, ATTRIBUTES_ALIAS)))
-    if rules.send_integration_ids and kind.integration_ids and INTEGRATION_IDS not in names:
+    if integration_ids and kind.integration_ids and INTEGRATION_IDS not in names:
         columns.append(Column(INTEGRATION_IDS, ColumnKind.JSON, (INTEGRATION_IDS,)))
     return tuple(columns)
 
@@ -110,19 +127,19 @@ def known_inputs(rules: RowRules, columns: tuple[Column, ...]) -> frozenset[str]
 def personal_columns(rules: RowRules) -> tuple[str, ...]:
     """The columns about a person that the schema marks, and the appended ones, which are all about one."""
     marked = {
-        one.name for one in parse(rules.schema, rules.version).root.fields if one.properties.get(PERSONAL) is True
+        one.name for one in _schema(rules.schema, rules.version).root.fields if one.properties.get(PERSONAL) is True
     }
     appended = {ATTRIBUTES, INTEGRATION_IDS} if kind_of(rules.kind).attributes else set()
     return tuple(column.name for column in columns_of(rules) if column.name in marked | appended)
 
 
-def _column(field: Field, aliases: Mapping[str, tuple[str, ...]], rules: RowRules, schema: Schema) -> Column:
-    marked = field.properties.get(MARK) == "json" or field.name in kind_of(rules.kind).json_columns
+def _column(field: Field, aliases: Mapping[str, tuple[str, ...]], stream: Kind, schema: Schema, version: int) -> Column:
+    marked = field.properties.get(MARK) == "json" or field.name in stream.json_columns
     inputs = tuple(dict.fromkeys((field.name, *field.aliases, *aliases.get(field.name, ()))))
     kind = ColumnKind.JSON if marked else column_kind(field.type)
-    if rules.version == 1:
+    if version == 1:
         return Column(field.name, kind, inputs)
-    unit = declared_unit(field.type) if rules.kind == CUSTOM else None
+    unit = declared_unit(field.type) if stream.name == CUSTOM else None
     return Column(
         field.name, kind, inputs, Reading(unit, as_written=kind is ColumnKind.DATE), _default(field, schema.names)
     )

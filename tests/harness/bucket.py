@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import zstandard
@@ -17,11 +16,6 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 PROOF = "_checks/conditional-writes.json"
-
-
-@lru_cache
-def _client(address: S3Address) -> "S3Client":
-    return address.client()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +57,7 @@ class Folder:
     @property
     def client(self) -> "S3Client":
         """A client; any thread may use it."""
-        return _client(self.address)
+        return self.address.client()
 
     def listing(self, under: str = "") -> dict[str, tuple[str, str]]:
         """ETag and time of each object, by key."""

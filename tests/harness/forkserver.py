@@ -212,7 +212,24 @@ def load() -> None:
     for found in pkgutil.walk_packages(consumer.__path__, "consumer."):
         if "demo" not in found.name:
             importlib.import_module(found.name)
+    read_models_once()
     gc.freeze()  # what is loaded stays shared
+
+
+def read_models_once() -> None:
+    """Let all sessions of boto share what it reads of its own files: most of what an S3 client costs to make."""
+    import boto3  # noqa: PLC0415 - by the server alone
+    import botocore.loaders  # noqa: PLC0415
+    import botocore.session  # noqa: PLC0415
+
+    make, shared = botocore.session.create_loader, botocore.session.create_loader()
+
+    def create_loader(search_path_string: str | None = None) -> botocore.loaders.Loader:
+        return make(search_path_string) if search_path_string else shared
+
+    botocore.session.create_loader = create_loader
+    session = boto3.session.Session("nobody", "nothing")  # keys, so that it looks for none on this machine
+    session.client("s3", region_name="us-east-1")
 
 
 if __name__ == "__main__":

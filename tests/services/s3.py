@@ -1,6 +1,7 @@
 """Object stores that speak S3: MinIO, and versitygw whose conditional writes lose races."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 from uuid import uuid4
@@ -29,20 +30,8 @@ class S3Address:
     region: str = REGION
 
     def client(self) -> "S3Client":
-        """A client that fails fast and never retries."""
-        return boto3.client(
-            "s3",
-            endpoint_url=self.endpoint_url,
-            aws_access_key_id=self.access_key,
-            aws_secret_access_key=self.secret_key,
-            region_name=self.region,
-            config=Config(
-                s3={"addressing_style": "path"},
-                connect_timeout=2,
-                read_timeout=10,
-                retries={"total_max_attempts": 1},
-            ),
-        )
+        """A client that fails fast and never retries, the same one each time: any thread may use it."""
+        return _client(self)
 
     def make_bucket(self, name: str) -> None:
         """Create an empty bucket."""
@@ -62,6 +51,23 @@ class S3Address:
                     raise
             else:
                 return
+
+
+@lru_cache
+def _client(address: S3Address) -> "S3Client":
+    return boto3.client(
+        "s3",
+        endpoint_url=address.endpoint_url,
+        aws_access_key_id=address.access_key,
+        aws_secret_access_key=address.secret_key,
+        region_name=address.region,
+        config=Config(
+            s3={"addressing_style": "path"},
+            connect_timeout=2,
+            read_timeout=10,
+            retries={"total_max_attempts": 1},
+        ),
+    )
 
 
 class S3Server(Server):
