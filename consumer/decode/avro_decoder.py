@@ -25,10 +25,10 @@ MOST_WIDTH = 20_000
 
 @dataclass(frozen=True, slots=True)
 class _Branch:
-    """One record type of a writer: how it is read, the inputs of columns that it has, what it has beside them.
+    """One record type of a writer: how it is read, which of its fields are inputs of columns, which are not.
 
-    `absent` are the defaults of columns that it has no input of. `names` is the size of its own fields' names, which
-    become columns and no cells. `width` is the number of values that are read, as `_width` counts them.
+    `absent` are the defaults of columns for which it has no input. `names` is the size of its own fields' names, which
+    become columns and not cells. `width` is the number of values read, as `_width` counts them.
     """
 
     read: Reader
@@ -136,7 +136,7 @@ def pick(fields: Mapping[str, Value], inputs: Mapping[str, Sequence[str]]) -> di
 
 
 class Unusable:
-    """A schema that the registry knows and nobody can read rows with: not Avro, or no record."""
+    """A schema that the registry knows, but that cannot give rows: not Avro, or not a record."""
 
     def exact(self, body: bytes) -> Decoded:
         """Never returns. Raises BadRecordError (schema_unusable)."""

@@ -35,12 +35,12 @@ OUTPUT_FOR_A_BYTE = 16
 
 
 def reader(node: Node, names: Mapping[str, Node], version: int = ROWS_VERSION) -> Reader:
-    """The function that reads a value of this type. `names` holds the types that references mean."""
+    """The function that reads a value of this type. `names` has the types of references."""
     return _Builder(names, version).build(node)
 
 
 class _Builder:
-    """Makes readers; those of references are made when they are first used, for a type may lie within itself."""
+    """Makes readers; those of references are made on first use, as a type may contain itself."""
 
     def __init__(self, names: Mapping[str, Node], version: int) -> None:
         self._names, self._version = names, version
@@ -178,7 +178,7 @@ def _record(fields: list[tuple[str, Reader]]) -> Reader:
 
 
 def names_size(names: Iterable[str]) -> int:
-    """Bytes of names, as they may stand in a cell."""
+    """Bytes of names that may be written into a cell."""
     return sum(len(name.encode()) for name in names)
 
 

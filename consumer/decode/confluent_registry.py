@@ -26,8 +26,7 @@ from consumer.domain.redaction import MASK, is_secret_name
 
 NOT_FOUND = 404
 SPEAK_OF_SCHEMAS = frozenset({40401, 40402, 40403})
-"""What `error_code` says where subject, version or schema are unknown. Any other 404 is some server's, not a word about
-a schema."""
+"""`error_code` of an unknown subject, version or schema. Any other 404 is not about a schema."""
 LONGEST_ANSWER = 500
 """Characters of an answer that a message repeats."""
 MOST_REFERENCES = 1_000
@@ -67,7 +66,7 @@ class _Text:
 
 
 class ConfluentRegistry:
-    """`SchemaSource` of the registry behind `url`. Keeps nothing: what is asked often is kept by who asks."""
+    """`SchemaSource` of the registry at `url`. Without a cache: callers cache what they ask often."""
 
     def __init__(self, url: str, options: Mapping[str, Any] | None = None) -> None:
         """`options` are those of confluent-kafka's registry client. Raises ValueError or TypeError for bad ones."""
@@ -136,7 +135,7 @@ class ConfluentRegistry:
         return found
 
     def _asked(self, what: str, question: Callable[[], T]) -> T | None:
-        """The answer; None where the registry says that it knows no such thing."""
+        """The answer; None if the registry does not know it."""
         try:
             remaining()
             return question()
@@ -153,7 +152,7 @@ class ConfluentRegistry:
             raise TransientError(f"the schema registry does not answer ({what}): {text}") from None
 
     def _cleaned(self, text: str) -> str:
-        """What the registry, or a proxy before it, said; some repeat the credentials that they were sent."""
+        """The error text of the registry or a proxy; some repeat the credentials that were sent."""
         for secret in self._secrets:
             text = text.replace(secret, MASK)
         return text[:LONGEST_ANSWER]

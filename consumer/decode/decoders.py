@@ -26,7 +26,7 @@ MOST_DECODERS = 1_000
 MOST_TEXT = 8 << 20
 """Characters of their schemas: what is made of a schema takes many times its text."""
 NO_PARTITION = TopicPartition("", 0)
-"""Who asks for a decoder again that was let go of in the middle of a batch."""
+"""Requests a decoder again that was evicted in the middle of a batch."""
 Decoder = Writer | Unusable | Objects
 
 
@@ -183,7 +183,7 @@ def _sealed_as_known(batch: RawBatch, number: int, sealed: SealedSchemas, split:
 
 
 class _Places:
-    """Where the values of a batch stand that begin alike; looked for once, when it is first asked."""
+    """The places of values with the same prefix in a batch; computed once, on first use."""
 
     def __init__(self, batch: RawBatch) -> None:
         self._values = batch.values

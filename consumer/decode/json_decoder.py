@@ -69,12 +69,12 @@ def parse(value: bytes, version: int = ROWS_VERSION) -> tuple[Value, int]:
 
 
 def may_be_deep(value: bytes) -> bool:
-    """Whether there are brackets enough for too many levels: a quick look, right when it says no."""
+    """Whether there are enough brackets for too many levels: a fast check that is reliable when it says no."""
     return value.count(b"{") + value.count(b"[") > DEEPEST
 
 
 def _too_deep(value: bytes) -> bool:
-    """Whether lists and objects lie in one another deeper than `DEEPEST`. What is no JSON may get either answer."""
+    """Whether lists and objects are nested deeper than `DEEPEST`. Text that is not JSON may get either answer."""
     brackets = _STRING.sub(b"", value).translate(_STEPS, _OTHERS)
     return any(map(DEEPEST.__lt__, accumulate(memoryview(brackets).cast("b"))))
 

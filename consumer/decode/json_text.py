@@ -56,7 +56,7 @@ def date_text(days: int) -> str | None:
 
 
 def time_text(micros: int) -> str | None:
-    """`13:45:18.755258`, or None where the number lies outside one day."""
+    """`13:45:18.755258`, or None if the number is outside one day."""
     if not 0 <= micros < 86_400_000_000:  # noqa: PLR2004 - microseconds of a day
         return None
     return (EPOCH + timedelta(microseconds=micros)).time().isoformat(timespec="microseconds")

@@ -16,7 +16,7 @@ from consumer.streams.avro_types import Fixed, Primitive
 UNDECODABLE = "undecodable"
 EMPTY_VALUE = "empty_value"
 DEEPEST = 64
-"""Levels of a recursive type. More than any record of ours, fewer than Python's stack takes."""
+"""Levels of a recursive type. More than real records have, fewer than Python's stack allows."""
 _MASK = (1 << 64) - 1
 _LONGEST_VARINT = 10
 _EXACT = Context(prec=5_000)
@@ -26,10 +26,10 @@ LONGEST_DECIMAL = 1_000
 
 @dataclass(slots=True)
 class Budget:
-    """What one datum may still use up: items of lists and maps, values that take no bytes, levels of recursive types.
+    """What one datum may still use: items of lists and maps, values without bytes, levels of recursive types.
 
-    `output` are the bytes that the schema may put into cells by itself: symbols of enums, names of fields. `mended`
-    counts texts whose invalid UTF-8 was replaced.
+    `output` is the number of bytes that the schema itself may put into cells: symbols of enums, names of fields.
+    `mended` counts texts whose invalid UTF-8 was replaced.
     """
 
     items: int
@@ -43,12 +43,12 @@ Reader: TypeAlias = Callable[[bytes, int, Budget], tuple[Value, int]]
 
 
 def bad(detail: str) -> BadRecordError:
-    """The error of a datum that is not what its schema says."""
+    """The error for a datum that does not match its schema."""
     return BadRecordError(UNDECODABLE, detail)
 
 
 def long(buffer: bytes, position: int, _budget: Budget) -> tuple[int, int]:
-    """A zigzag varint of at most ten bytes; what they hold above 64 bits is lost, as in every decoder."""
+    """A zigzag varint of at most ten bytes; bits above 64 are lost, as in every decoder."""
     byte = buffer[position]
     if byte < 0x80:  # noqa: PLR2004 - one byte: nearly always
         return (byte >> 1) ^ -(byte & 1), position + 1

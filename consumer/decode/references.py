@@ -14,9 +14,9 @@ NAMED = frozenset({"record", "error", "enum", "fixed"})
 
 
 def complete(text: str, parts: Iterable[str]) -> str:
-    """The schema with every type that `parts` define put where it is first named.
+    """The schema with every type of `parts` inserted where it is first named.
 
-    A text that is no JSON, or nested without end, comes back as it is: what it is worth is found when it is parsed.
+    Text that is not JSON, or nested too deep, is returned unchanged: parsing it will fail later.
     """
     try:
         whole, others = orjson.loads(text), [orjson.loads(part) for part in parts]

@@ -12,11 +12,11 @@ from consumer.domain.offsets import TopicPartition
 
 @dataclass(frozen=True, slots=True)
 class RegistryAnswer:
-    """What a registry said of one schema id.
+    """The registry's answer for one schema id.
 
-    `text` is None where it knows no such schema, and empty where it has one that nobody can read rows with. What is not
-    `final` may be different in a moment (a schema that is registered just now, a replica that lags behind): it is
-    believed only after it has been said for the whole grace.
+    `text` is None for an unknown schema, and empty for one that cannot give rows. An answer that is not `final` may
+    soon change (a schema registered just now, a replica that lags behind): it is only accepted after it has been the
+    same for the whole grace.
     """
 
     text: str | None

@@ -23,16 +23,16 @@ QUESTION_SECONDS = 20.0
 
 
 GZIP = frozenset({"gzip", "x-gzip"})
-"""Codings that are unpacked, though none was asked for: a gateway may pack what it passes on."""
+"""Encodings that are decoded although none was requested: a gateway may compress what it forwards."""
 GZIP_BITS = 16 + zlib.MAX_WBITS
 
 
 class TooLargeError(Exception):
-    """The answer is longer than `MOST_BYTES`, unpacked."""
+    """The answer is longer than `MOST_BYTES`, decompressed."""
 
 
 class PackedError(Exception):
-    """The answer is packed, and cannot be unpacked."""
+    """The answer is compressed, and cannot be decompressed."""
 
 
 class _Deadline(local):
@@ -111,7 +111,7 @@ class _Backend(httpcore.SyncBackend):
 
 
 class BoundedClient(httpx.Client):
-    """Takes answers as they come, up to `MOST_BYTES` of them, unpacked."""
+    """Reads answers, up to `MOST_BYTES` decompressed."""
 
     def request(self, method: Any, url: Any, **options: Any) -> httpx.Response:
         options["headers"] = {**(options.get("headers") or {}), "Accept-Encoding": "identity"}
@@ -127,7 +127,7 @@ class BoundedClient(httpx.Client):
 
 
 def _body(response: httpx.Response) -> bytes:
-    """All of it, unpacked. Raises TooLargeError, PackedError."""
+    """The full text, decompressed. Raises TooLargeError, PackedError."""
     coding = response.headers.get("Content-Encoding", "identity").strip().lower()
     if coding not in GZIP | {"identity"}:
         raise PackedError

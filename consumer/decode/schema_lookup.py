@@ -30,9 +30,9 @@ MOST_REMEMBERED = 1 << 16
 MOST_TEXT = 64 << 20
 """Characters of schemas that are kept, beyond the `MOST_IDS` looked up last."""
 FRESH_SECONDS = 30.0
-"""How long an answer that is not final stands before it is asked for again: a schema registered later is found."""
+"""How long an answer that is not final is kept before asking again: a schema registered later is found."""
 AGAIN_SECONDS = 1.0
-"""How long after an outage or an answer that is not believed yet the question is asked again."""
+"""How long after an outage, or an answer that is not accepted yet, the registry is asked again."""
 TRUST_SECONDS = 600.0
 """How long a partition that waited for a whole grace believes further answers at once."""
 
@@ -59,7 +59,7 @@ class _Wait:
 
 
 class SchemaLookup:
-    """`Registry` over a `SchemaSource`. `submit` runs a question beside the caller."""
+    """`Registry` over a `SchemaSource`. `submit` runs a request in the background."""
 
     def __init__(
         self,

@@ -63,8 +63,8 @@ Value: TypeAlias = Union[
 class Decoded:
     """One record's fields by column name; a column without a value is missing or None.
 
-    `unknown` are the input names that belong to no column. `mended` counts the texts in which invalid UTF-8 or lone
-    surrogates became U+FFFD.
+    `unknown` are the input names without a column. `mended` counts the texts in which invalid UTF-8 or lone surrogates
+    became U+FFFD.
     """
 
     values: Mapping[str, Value]
@@ -77,7 +77,7 @@ DEEPEST = 200
 
 
 def nested_too_deep(value: Value, left: int = DEEPEST) -> bool:
-    """Whether lists and objects lie in one another deeper than `DEEPEST`."""
+    """Whether lists and objects are nested deeper than `DEEPEST`."""
     if isinstance(value, dict):
         return left == 0 or any(nested_too_deep(inner, left - 1) for inner in value.values())
     if isinstance(value, list):

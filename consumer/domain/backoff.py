@@ -20,7 +20,7 @@ class Ask(Protocol):
 
 
 def ask_once(call: Callable[[], _T], /) -> _T:
-    """The `Ask` of callers that are called again themselves: an outage is theirs to handle."""
+    """The `Ask` of callers that are retried by their own caller: an outage is not handled here."""
     return call()
 
 

@@ -15,10 +15,10 @@ from consumer.domain.offsets import Span, TopicPartition
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """What was seen of the records of a batch when they were fetched, in bytes, so that nobody goes over them again.
+    """Sizes in bytes of a batch's records, measured once when they are fetched.
 
-    `values` and `keys` are sums; no value has more than `largest_value`, no key more than `largest_key`. `bare` counts
-    the records without a byte of value: tombstones and empty ones.
+    `values` and `keys` are sums; no value is larger than `largest_value`, no key larger than `largest_key`. `bare`
+    counts the records without a byte of value: tombstones and empty ones.
     """
 
     values: int
@@ -79,7 +79,7 @@ class RawBatch:
         )
 
     def clip(self, span: Span) -> RawBatch:
-        """The part of this batch that lies in `span`."""
+        """The part of this batch within `span`."""
         inner = self.span.clip(span)
         if inner == self.span:
             return self
@@ -118,7 +118,7 @@ class DayRows:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What became of the records read. `read` is the sum of the others but `already_sealed` overlaps none of them."""
+    """Records read, by outcome. `read` is the sum of all others but `already_sealed`, which overlaps none of them."""
 
     read: int = 0
     kept: int = 0
@@ -140,11 +140,11 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class TransformedBatch:
-    """A judged batch: the rows it became by day, and what is worth counting.
+    """A transformed batch: the rows by day, and what to count.
 
-    `days` is sorted by (day, quarantine) and holds every day that has rows, wanted or not. `known_schemas` maps a
-    schema id that the registry knows to the offset of the first record with it, `unknown_schemas` one that it does not
-    know to the offset after the last. `exact_path` maps the reason why records left the fast path to their number.
+    `days` is sorted by (day, quarantine) and has every day with rows, wanted or not. `known_schemas` maps a schema id
+    that the registry knows to the offset of the first record with it, `unknown_schemas` one that it does not know to
+    the offset after the last. `exact_path` maps the reasons why records left the fast path to their number.
     """
 
     partition: TopicPartition
@@ -162,11 +162,10 @@ class TransformedBatch:
 
 @dataclass(frozen=True, slots=True)
 class SealedSchemas:
-    """Which schema ids were known when a range of offsets was sealed: it stays so.
+    """Which schema ids were known when a range of offsets was sealed; this never changes.
 
-    `known` maps an id to the offset from which on it was known; any other id is unknown for good. Records of the first
-    release list the others instead: `unknown` maps an id to the offset below which it was not known, and `known` is
-    None.
+    `known` maps an id to the offset from which it was known; any other id is unknown forever. Records of the first
+    release list the others instead: `unknown` maps an id to the offset below which it was unknown, and `known` is None.
     """
 
     known: Mapping[int, int] | None = field(default_factory=dict)
@@ -190,10 +189,10 @@ def all_days(day: date, quarantine: bool) -> bool:  # noqa: ARG001, FBT001 - the
 
 @dataclass(frozen=True, slots=True)
 class TransformOptions:
-    """How to transform: which days need their text, the columns of the object to be, the schema ids to take as known.
+    """How to transform: which days need their text, the columns of the object, the schema ids to treat as known.
 
-    `schemas` is what the covering seal record says of schema ids. It is None for records that no seal covers yet: then
-    the registry is asked.
+    `schemas` is what the covering seal record says about schema ids. It is None for records that no seal covers yet:
+    then the registry is asked.
     """
 
     columns: tuple[str, ...]

@@ -12,7 +12,7 @@ SUFFIXES: Mapping[Compression, str] = {"none": "", "gzip": ".gz", "zstd": ".zst"
 
 
 def compression_of(key: str) -> Compression:
-    """How the body of this key is packed, by the ending of its name. Raises ValueError for an ending that none has."""
+    """The compression of this key's body, by the ending of its name. Raises ValueError for an unknown ending."""
     name = key.rpartition("/")[2]
     ending = name[name.rindex(".csv") + len(".csv") :] if ".csv" in name else ""
     for compression, suffix in SUFFIXES.items():

@@ -7,9 +7,10 @@ from datetime import UTC, date, datetime, time, timedelta
 
 ONE_DAY = timedelta(days=1)
 FIRST_DAY = date(2008, 7, 10)
-"""The App Store's opening day: no event of ours is older."""
+"""The App Store's opening day: no event is older."""
 ABSURD_DAYS = timedelta(days=2)
-"""A row this far past the moment of a seal goes to its own day at once: an absurd clock must not hold the resume."""
+"""A row this far in the future at the time of a seal goes to its own day at once: a wrong clock must not hold the
+resume offset."""
 
 
 def midnight(day: date) -> datetime:

@@ -23,9 +23,9 @@ class PendingError(TransientError):
 
 
 class GraceError(TransientError):
-    """An answer may be different in a moment, and is not believed before it has stayed the same for a while.
+    """The answer may soon change, and is only accepted after it has stayed the same for a while.
 
-    The end of the wait is known, so it is told like an outage but never given up on.
+    The end of the wait is known, so it is reported like an outage but never given up on.
     """
 
 
@@ -34,7 +34,7 @@ class TooVariousError(TransientError):
 
 
 class LeaseLostError(SinkError):
-    """The partition is no longer ours: forget what was under way, report nothing."""
+    """The partition is no longer assigned: drop what was in progress, report nothing."""
 
 
 class BadRecordError(SinkError):
@@ -67,7 +67,7 @@ class HaltReason(StrEnum):
 
 
 class HaltError(SinkError):
-    """Going on could lose or repeat rows: stop here; `message` says what was seen and the way out."""
+    """Continuing could lose or repeat rows: stop here; `message` says what was found and how to fix it."""
 
     def __init__(self, reason: HaltReason, message: str) -> None:
         super().__init__(f"{reason}: {message}")
@@ -77,7 +77,7 @@ class HaltError(SinkError):
 
 @dataclass(frozen=True, slots=True)
 class Halt:
-    """A halt as a value: what functions that decide return, and whoever acts on them raises as `error`."""
+    """A halt as a value: returned by functions that decide, and raised as `error` by whoever acts on them."""
 
     reason: HaltReason
     message: str
@@ -89,7 +89,7 @@ class Halt:
 
 
 class RefusedError(SinkError):
-    """What was asked for cannot be done as things stand: the message names the way out (exit 3)."""
+    """The request cannot be carried out in the current state: the message says how to fix it (exit 3)."""
 
 
 class UsageError(SinkError):

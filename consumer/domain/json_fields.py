@@ -64,5 +64,5 @@ def tables(raw: Mapping[str, Any], name: str) -> Sequence[dict[str, Any]]:
 
 
 def number_in(said: str) -> int | None:
-    """The number that an object's metadata say; None where it is none."""
+    """The number in an object's metadata; None if it is not a number."""
     return int(said) if said.isascii() and said.isdigit() and len(said) <= MOST_DIGITS else None

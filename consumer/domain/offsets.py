@@ -31,13 +31,13 @@ class Span:
         return self.end <= self.start
 
     def clip(self, other: Span) -> Span:
-        """The offsets that lie in both."""
+        """The offsets in both."""
         return Span(max(self.start, other.start), min(self.end, other.end))
 
 
 @dataclass(frozen=True, slots=True)
 class LogEnds:
-    """Where a partition's log lies: `low` is its start, `lso` the last stable offset, `high` the high watermark."""
+    """The bounds of a partition's log: `low` is its start, `lso` the last stable offset, `high` the high watermark."""
 
     low: int
     lso: int
@@ -45,7 +45,7 @@ class LogEnds:
 
     @property
     def transaction_open(self) -> bool:
-        """A producer's transaction holds the stable end below the log's end."""
+        """Whether an open transaction keeps the last stable offset below the end of the log."""
         return self.lso < self.high
 
 

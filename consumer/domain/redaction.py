@@ -14,18 +14,18 @@ _SECRET_NAME = re.compile(
     re.IGNORECASE,
 )
 _USERINFO = re.compile(r"(?<=://)[^\s,]*:[^\s,]*@|(?<=://)[^/?#\s]*@")
-"""Up to the last @: a password may hold one."""
+"""Up to the last @: a password may contain one."""
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 SHORTEST = 4
-"""Characters of a text that is masked wherever it stands: shorter ones are part of too much."""
+"""Minimum length of a text that is masked everywhere: shorter ones occur in too many others."""
 _hidden: list[str] = []
-"""One for the process, as its output is one: what is said passes many hands, and each of them ends here."""
+"""One per process, as is its output: all output passes through it in the end."""
 
 
 def hide(texts: Iterable[str]) -> None:
-    """From now on these texts, and no others, are masked in all that the process says."""
+    """From now on exactly these texts are masked in all output of the process."""
     spelled = {form for text in texts for form in (text, json.dumps(text)[1:-1], quote(text, safe=""))}
     _hidden[:] = sorted((text for text in spelled if len(text) >= SHORTEST), key=len, reverse=True)  # one may begin so
 
@@ -59,7 +59,7 @@ def without_secrets(text: str) -> str:
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether a setting or a log key of this name holds a secret."""
+    """Whether a setting or a log key with this name holds a secret."""
     return _SECRET_NAME.search(name) is not None
 
 
@@ -69,12 +69,12 @@ def without_userinfo(text: str) -> str:
 
 
 def visible(text: str) -> str:
-    """The text with control characters written out, but for tabs and line ends: a key may hold a terminal's."""
+    """The text with control characters escaped, except tabs and line ends: a key may contain terminal sequences."""
     return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def safe_echo(text: str) -> str:
-    """A text as a message may repeat it: nothing that stands before an `@` but the scheme of a URL."""
+    """A text as a message may repeat it: without anything before an `@` except the scheme of a URL."""
     head, at, tail = text.rpartition("@")
     if not at:
         return text

@@ -71,7 +71,7 @@ def http_url(value: object) -> str:
 
 
 def plain_http_url(value: object) -> str:
-    """An http or https URL that holds no user and no password; empty for none."""
+    """An http or https URL without user and password; empty for none."""
     url = http_url(value)
     if "@" in url:
         raise ValueError("contains a user or password; put them into access_key_id and secret_access_key")

@@ -51,7 +51,7 @@ def read_destination(
 def _with_authorities(
     table: DestinationSettings, folder: Folder, problems: Problems, place: Place
 ) -> DestinationSettings:
-    """The bundle as a full path. A file that is missing, or holds no certificate, would look like an outage."""
+    """The bundle as a full path. A missing file, or one without a certificate, would look like an outage."""
     if not table.ca_bundle:
         return table
     bundle = folder / table.ca_bundle
@@ -68,7 +68,7 @@ def _with_authorities(
 def _local(
     table: DestinationSettings, given: Mapping[str, Any], home: Path, problems: Problems, place: Place
 ) -> DestinationSettings:
-    """A folder: S3 keys beside its url would be without effect; those of the base do not reach it."""
+    """A local folder: S3 keys in the table of its url are mistakes, those of the base table are dropped."""
     for name in _S3_ONLY:
         if given.get(name):
             problems.add(place(name), "has no effect in a local folder; leave it out", also=[(*home, "url")])
@@ -99,7 +99,7 @@ def _missing_beside(given: Path, name: str, advice: str, problems: Problems, mis
 
 
 def check_apart(streams: Sequence[StreamSettings], spool: Folder, problems: Problems) -> None:
-    """No destination lies inside a folder that another one's streams fill, nor beside the spool's files."""
+    """No destination is inside a folder that streams of another one fill, and none overlaps with the spool."""
     places = {_place(stream.destination): stream for stream in streams if stream.destination.url}
     for stream in streams:
         inner = _place(stream.destination)

@@ -13,7 +13,7 @@ _DEEPEST = 16
 
 
 class FromEnvironment(str):
-    """Text that came, wholly or in part, from the environment: it may stand for a number or a switch."""
+    """Text that came, in full or in part, from the environment: it may be used for a number or a switch."""
 
     __slots__ = ()
 

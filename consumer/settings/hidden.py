@@ -13,11 +13,11 @@ Taken = Iterable[tuple[str, SecretStr]]
 """Keys of the file, and what they took from the environment."""
 
 _PLAIN = re.compile(r"[0-9.]+|true|false")
-"""Numbers and switches: part of too much that is said."""
+"""Numbers and switches: they occur in too many other texts."""
 _CREDENTIALS = frozenset({"access_key_id", "secret_access_key", "role_arn", "external_id", "kms_key_id", "ca_bundle"})
 _TABLES = frozenset({"options", "keys"})
-"""Of client libraries, and of the privacy rules. What other keys hold are names of topics, groups, folders, addresses,
-or one of a few words: messages, metrics and documents are about them."""
+"""Options of client libraries, and privacy keys. Other keys have names of topics, groups, folders, addresses, or fixed
+words, which messages, metrics and documents need."""
 
 
 def maskable(taken: Taken) -> list[str]:
@@ -26,7 +26,7 @@ def maskable(taken: Taken) -> list[str]:
 
 
 def hidden(taken: Taken) -> list[str]:
-    """What is masked in everything that is said."""
+    """The values that are masked in all output."""
     return _longest_first(value.get_secret_value() for key, value in taken if _may_be_secret(key))
 
 

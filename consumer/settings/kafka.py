@@ -51,7 +51,7 @@ REFUSED_OPTIONS: Mapping[str, str] = {
         ("on_commit", "logger", "opaque", "socket_cb", "connect_cb", "open_cb", "closesocket_cb"), _CALLBACK
     ),
 }
-"""Options that the client library would take, and nobody may write."""
+"""Options that the client library accepts, but that may not be set."""
 
 IAM_SIGNER = "aws_msk_iam_sasl_signer"
 """The package of the extra `msk-iam`."""
@@ -61,7 +61,7 @@ _CLASSIC_ONLY = ("session.timeout.ms", "heartbeat.interval.ms", "group.protocol.
 
 
 def read_kafka(raw: object, problems: Problems, region: str) -> KafkaSettings:
-    """The table `[kafka]`. `region` is that of AWS where neither the table nor the brokers' names tell it."""
+    """The table `[kafka]`. `region` is the AWS region if neither the table nor the brokers' names have one."""
     path = ("kafka",)
     given = as_table(raw, path, problems)
     options = read_options(given.pop("options", None), (*path, "options"), problems)
@@ -81,7 +81,7 @@ def read_kafka(raw: object, problems: Problems, region: str) -> KafkaSettings:
 
 
 def _check_iam(options: Mapping[str, OptionValue], problems: Problems) -> None:
-    """What `kafka.auth` brings along is not to be written beside it; and the tokens need their package."""
+    """What `kafka.auth` sets may not be set as well; and tokens need their package."""
     if find_spec(IAM_SIGNER) is None:
         problems.add(
             ("kafka", "auth"), '"msk-iam" needs a package that is not installed; pip install "adapty-sink[msk-iam]"'
@@ -96,7 +96,7 @@ def _check_iam(options: Mapping[str, OptionValue], problems: Problems) -> None:
 
 
 def _region_of(servers: str) -> str:
-    """The region that the names of MSK's brokers tell; "" where they are others."""
+    """The region in the names of MSK brokers; "" for other names."""
     found = _MSK_BROKER.search(servers)
     return found[1] if found else ""
 

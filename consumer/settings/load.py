@@ -87,7 +87,7 @@ def settings_from(written: Mapping[str, Any], folder: File, environ: Mapping[str
 
 
 def _region(destination: Mapping[str, Any], environ: Mapping[str, str]) -> str:
-    """The AWS region where nothing else tells that of the brokers; "" where it is not known."""
+    """The AWS region if nothing else gives the brokers' region; "" if it is unknown."""
     found = destination.get("region") or environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
     return str(found or "")
 

@@ -15,9 +15,9 @@ from consumer.streams.rules import RowRules
 
 
 def masked(settings: Settings) -> dict[str, Any]:
-    """The settings as plain values for the start banner. Of the row rules it has all but the schemas' text.
+    """The settings as plain values for the startup banner, with the row rules except the schemas' text.
 
-    What came by `${NAME}` is masked, whatever it is.
+    Every value from `${NAME}` is masked.
     """
     hide = maskable(settings.from_environment)
     kept_out: Any = {"streams": {"__all__": {"rules"}}, "from_environment": True}
@@ -28,7 +28,7 @@ def masked(settings: Settings) -> dict[str, Any]:
 
 
 _SCHEMAS = ("schema", "writer_schema")
-"""What is left out of the rules: pages of text, which their digest stands for."""
+"""Left out of the rules: pages of text, represented by their digest."""
 
 
 def _rules(rules: RowRules) -> dict[str, Any]:

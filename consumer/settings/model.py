@@ -219,7 +219,7 @@ class DestinationSettings(Table):
 
     @property
     def effective_checksums(self) -> Literal["auto", "when_supported", "when_required"]:
-        """What `checksums` comes to: AWS need not be asked."""
+        """The effective value of `checksums`: for AWS no test is needed."""
         return "when_supported" if self.checksums == "auto" and not self.endpoint_url else self.checksums
 
 

@@ -59,7 +59,7 @@ def privacy_of(table: PrivacyTable, keys: PrivacySettings, path: Path, problems:
 def personal_of(
     table: PrivacyTable, rules: RowRules, columns: Sequence[Column], path: Path, problems: Problems
 ) -> tuple[str, ...]:
-    """The columns about a person: as the stream says, else as its schema marks them."""
+    """The columns with personal data: from the stream's settings, otherwise as marked in its schema."""
     if table.personal is None:
         return personal_columns(rules)
     names = [column.name for column in columns]

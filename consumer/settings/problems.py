@@ -13,7 +13,7 @@ from consumer.domain.errors import UsageError
 from consumer.domain.redaction import is_secret_name, safe_echo, without
 
 Path = tuple[str, ...]
-"""Where a value stands in the file: the names of its tables and its key."""
+"""The place of a value in the file: the names of its tables and its key."""
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _LONGEST_ECHO = 60
@@ -50,7 +50,7 @@ def _quoted(text: str) -> str:
 
 
 class Problems:
-    """What is wrong with one settings file. `written` is the file as it stands, before the environment is filled in."""
+    """The mistakes in one settings file. `written` is the file before the environment is filled in."""
 
     def __init__(self, written: Mapping[str, Any]) -> None:
         self._written = written

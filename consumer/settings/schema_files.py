@@ -19,7 +19,7 @@ def normal(text: str) -> str:
 
 
 def read_schema(name: str, folder: Folder, path: Path, problems: Problems) -> str:
-    """The normal text of a schema file; empty, with a problem noted, where there is no JSON to read."""
+    """The normalised text of a schema file; empty, with a problem noted, if it is not JSON."""
     shown = problems.shown(path)
     try:
         return normal((folder / name).read_text(encoding="utf-8-sig"))

@@ -34,9 +34,9 @@ T = TypeVar("T", bool, str)
 
 @dataclass(frozen=True, slots=True)
 class Around:
-    """What a stream's table is read against: the file's folder, the base destination, what other tables say of it.
+    """The context of a stream's table: the file's folder, the base destination, other tables.
 
-    `registry`: whether one is named.
+    `registry`: whether one is configured.
     """
 
     folder: Folder
@@ -147,7 +147,7 @@ def _kind(name: str, table: StreamTable, path: Path, problems: Problems) -> str:
 def _by_type(
     raw: Mapping[str, Any], path: Path, read: Callable[[object], T], what: str, problems: Problems
 ) -> dict[str, T]:
-    """What is said of event types, by the type as records are compared: stripped, lower case."""
+    """Values by event type, in the form in which records are compared: stripped, lower case."""
     found: dict[str, T] = {}
     for written, value in raw.items():
         place = (*path, written)
@@ -162,7 +162,7 @@ def _by_type(
 
 
 def _check(rules: RowRules, parts: Mapping[str, Mapping[str, Any]], path: Path, problems: Problems) -> None:
-    """What the rules say against each other and against the schema's columns."""
+    """Contradictions within the rules, and between the rules and the schema's columns."""
     before = (*path, "filter", "historical_before")
     for problem in check_rules(rules):
         setting, _, why = problem.partition(": ")

@@ -108,7 +108,7 @@ class FilterTable(Table):
 
 
 class PrivacyTable(Table):
-    """`[streams.X.privacy]`: what becomes of columns about persons."""
+    """`[streams.X.privacy]`: treatment of personal columns."""
 
     key: Text = key_of(
         '""',

@@ -53,7 +53,7 @@ T = TypeVar("T", bound=Table)
 
 
 def as_table(raw: object, path: Path, problems: Problems) -> dict[str, Any]:
-    """The table itself; an empty one where something else, or nothing, stands there."""
+    """The table itself, or an empty one if there is none or something else."""
     if isinstance(raw, Mapping):
         return dict(raw)
     if raw is not None:
@@ -69,7 +69,7 @@ def read_table(
     *,
     place: Callable[[str], Path] | None = None,
 ) -> T:
-    """The table as `model`. `place` tells where a key was written, if that is not below `path`."""
+    """The table as `model`. `place` gives the place of a key if it is not below `path`."""
     where = place or (lambda name: (*path, name))
     try:
         return model.model_validate(raw)

@@ -26,7 +26,8 @@ _OLDEST_AGE = 10_000
 _TIME = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])(?::([0-5][0-9]))?")
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?([Zz]|[+-]\d\d:?\d\d)", re.ASCII)
 LONGEST_TOPIC = 200
-"""Characters of a topic: stores and file systems take names of 255 bytes, and ours say more than the topic."""
+"""Maximum characters of a topic: stores and file systems allow names of 255 bytes, and keys contain more than the
+topic."""
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _STREAM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -41,7 +42,7 @@ def text(value: object) -> str:
 
 
 def flag(value: object) -> bool:
-    """A switch; text may say it only where it came from the environment."""
+    """A switch; text only if it came from the environment."""
     if isinstance(value, bool):
         return value
     if isinstance(value, FromEnvironment) and value in {"true", "false"}:
@@ -50,7 +51,7 @@ def flag(value: object) -> bool:
 
 
 def number(value: object) -> float:
-    """A number; text may say it only where it came from the environment."""
+    """A number; text only if it came from the environment."""
     if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= 1e15:  # noqa: PLR2004
         return float(value)
     if isinstance(value, FromEnvironment) and re.fullmatch(r"[0-9]{1,15}(\.[0-9]{1,15})?", value):
@@ -59,7 +60,7 @@ def number(value: object) -> float:
 
 
 def whole(value: object) -> int:
-    """A whole number; text may say it only where it came from the environment."""
+    """A whole number; text only if it came from the environment."""
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     if isinstance(value, FromEnvironment) and re.fullmatch(r"[0-9]{1,15}", value):
@@ -180,7 +181,7 @@ def oldest_day(value: object) -> int | date | None:
 
 
 def event_name(value: object) -> str:
-    """What stands for an event type in the CSV."""
+    """The name of an event type in the CSV."""
     found = text(value)
     if not found.strip():
         raise ValueError("must not be empty; write the name that the CSV should have")
@@ -227,7 +228,7 @@ def matching(pattern: str, advice: str) -> Callable[[object], str]:
 
 
 def within(low: N, high: N, advice: str) -> Callable[[N], N]:
-    """A check that a value lies between two bounds, both included."""
+    """A check that a value is between two bounds, inclusive."""
 
     def check(value: N) -> N:
         if not low <= value <= high:

@@ -67,7 +67,7 @@ class SchemaError(ValueError):
 def parse(text: str, version: int = ROWS_VERSION) -> Schema:
     """Read a record schema, or a union of record schemas, by the row rules of this version.
 
-    Raises SchemaError, which says what is wrong and where.
+    Raises SchemaError with what is wrong and where.
     """
     if version > 1 and len(text) > LONGEST_TEXT:
         raise SchemaError(f"it has more than {LONGEST_TEXT} characters")
@@ -90,9 +90,9 @@ def parse(text: str, version: int = ROWS_VERSION) -> Schema:
 
 
 def _union_at_the_top(union: Node, names: Mapping[str, Node]) -> Schema:
-    """Several kinds of records by one schema: their fields by name.
+    """Several kinds of records in one schema: their fields by name.
 
-    The type of a name that several have is its own where they agree, else the union of what they say.
+    A field of several records keeps its type if they agree; otherwise its type is the union of theirs.
     """
     branches = union.branches if isinstance(union, Union) else ()
     records = [branch for branch in branches if isinstance(branch, AvroRecord)]
@@ -244,7 +244,7 @@ class _Parser:
         return self._keep(full, Fixed(size, None if logical == "uuid" and size != 16 else logical, scale))  # noqa: PLR2004 - bytes of a UUID
 
     def _is_name(self, name: str) -> bool:
-        """Only release 0.1 looked at a namespace that stands in the name, and never at one beside it."""
+        """Release 0.1 only used a namespace inside the name, never the separate attribute."""
         return _NAME.fullmatch(name if self._strict else name.rpartition(".")[2]) is not None
 
     def _full(self, name: str, space: str) -> str:

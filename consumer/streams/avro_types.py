@@ -57,7 +57,7 @@ class Union:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A record's field. `properties` holds what its JSON object says beside name and type."""
+    """A record's field. `properties` has the keys of its JSON object other than name and type."""
 
     name: str
     type: Node
@@ -75,7 +75,7 @@ class AvroRecord:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A named type that stands elsewhere in the schema, perhaps around this very place."""
+    """A named type defined elsewhere in the schema, possibly around this very place."""
 
     name: str
 
@@ -87,7 +87,7 @@ Node = Primitive | Enumeration | Fixed | Array | Dictionary | Union | AvroRecord
 class Schema:
     """A record schema: its root, and every named type by full name.
 
-    Where a union of records stands at the top, `union` is it, and `root` has the fields of all its branches by name.
+    For a top-level union of records, `union` is the union, and `root` has the fields of all its branches by name.
     """
 
     root: AvroRecord

@@ -28,7 +28,7 @@ from consumer.streams.kinds import ATTRIBUTES, ATTRIBUTES_ALIAS, CUSTOM, INTEGRA
 from consumer.streams.rules import RowRules
 
 MARK = "adapty.type"
-"""The field property that says what an Avro type cannot."""
+"""The field property for what an Avro type cannot express."""
 PERSONAL = "personal"
 """The field property that marks a column about a person."""
 KEPT = 32
@@ -156,7 +156,7 @@ def _default(field: Field, names: Mapping[str, Node]) -> Default:
 
 
 def declared_unit(node: Node) -> Unit | None:
-    """The unit in which a type counts, null beside it or not; None where it names none."""
+    """The time unit of a type, nullable or not; None if it has none."""
     if isinstance(node, Union):
         inner = [branch for branch in node.branches if branch != Primitive("null")]
         return declared_unit(inner[0]) if len(inner) == 1 else None
@@ -179,7 +179,7 @@ PRIMITIVE_KINDS = {
 
 
 def column_kind(node: Node) -> ColumnKind:
-    """The kind of column that a type makes. Null beside one other type makes no difference."""
+    """The kind of column for a type. Null in a union with one other type makes no difference."""
     match node:
         case Union(branches):
             inner = [branch for branch in branches if branch != Primitive("null")]

@@ -46,11 +46,11 @@ SUBSCRIPTION_EVENTS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A shipped kind. `historical` names what `exclude_historical` compares the time field with, "" for nothing.
+    """A shipped kind.
 
-    `event_types` are the published ones, empty where the kind has no such list. `aliases` maps a column to further
-    input names. `json_columns` hold JSON text, `attributes` and `integration_ids` tell whether that column can be
-    appended; both are personal.
+    `historical` is the column that `exclude_historical` compares the time field with, or "". `event_types` are the
+    published ones, empty if the kind has no such list. `aliases` maps a column to further input names. `json_columns`
+    have JSON text; `attributes` and `integration_ids` say whether that column can be appended; both are personal.
     """
 
     name: str
@@ -127,13 +127,13 @@ _OWN = Kind(
 
 
 def kind_of(name: str) -> Kind:
-    """The shipped kind of that name, or what holds for a stream of the user's own. Raises KeyError for no kind."""
+    """The shipped kind with this name, or that of user-defined streams. Raises KeyError for an unknown kind."""
     return _OWN if name == CUSTOM else KINDS[name]
 
 
 @cache
 def _schema_text(name: str) -> str:
-    """From the package where it is installed as a wheel, else from the checkout."""
+    """From the package if it is installed as a wheel, otherwise from the checkout."""
     here = Path(__file__).resolve().parents[1]
     packaged, checkout = here / "_schemas", here.parent / "schemas"
     folder = packaged if packaged.is_dir() else checkout

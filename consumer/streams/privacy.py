@@ -15,7 +15,7 @@ _FINGERPRINT_OF = b"adapty-sink: fingerprint of a privacy key"
 
 
 def key_from(text: str) -> bytes:
-    """The key that a text means: hexadecimal, else base64. Raises ValueError, which never repeats the text."""
+    """The key written as hexadecimal or else base64. Raises ValueError, which never repeats the text."""
     try:
         key = bytes.fromhex(text) if _HEX.fullmatch(text) else b64decode(text, validate=True)
     except (binascii.Error, ValueError):
@@ -26,5 +26,5 @@ def key_from(text: str) -> bytes:
 
 
 def fingerprint(key: bytes) -> str:
-    """What documents in the bucket say of a key: enough to know it again, nothing to find it by."""
+    """The fingerprint of a key in documents in the bucket: enough to recognise the key, useless for finding it."""
     return hmac.digest(key, _FINGERPRINT_OF, "sha256").hex()[:8]

@@ -35,7 +35,7 @@ class Format(StrEnum):
 
 
 class LineBreaks(StrEnum):
-    """What becomes of CR, LF and CRLF inside cells: they stay, or become one blank each."""
+    """Handling of CR, LF and CRLF inside cells: kept, or each replaced by one space."""
 
     KEEP = "keep"
     SPACE = "space"
@@ -60,9 +60,9 @@ class DayBy(StrEnum):
 class Filter:
     """Which rows are kept (docs/settings.md). `environments` None keeps all; names are lower case.
 
-    What a filter is, is said here; how it decides in `shape/filters.py`; its key in `settings/stream_table.py`. The
-    metadata names the column that it looks at, the setting where that has another name than the field, and `since`,
-    the version of the row rules that brought it.
+    The fields of a filter are defined here; the decision is in `shape/filters.py`, its key in
+    `settings/stream_table.py`. The metadata has the column that the filter uses, the setting if its name differs from
+    the field, and `since`, the version of the row rules that introduced it.
     """
 
     event_types: Mapping[str, bool] = field(default_factory=dict, metadata={"column": "event_type"})
@@ -73,7 +73,7 @@ class Filter:
     environments: tuple[str, ...] | None = field(default=None, metadata={"column": "environment"})
 
     def given(self) -> frozenset[str]:
-        """The settings that say something else than their default."""
+        """The settings that differ from their default."""
         plain = Filter()
         return frozenset(
             one.metadata.get("setting", one.name)
@@ -90,7 +90,7 @@ FILTER_COLUMNS: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Privacy:
-    """What becomes of the cells of personal columns. `key` and its fingerprint are None where nothing is hashed."""
+    """Treatment of cells of personal columns. `key` and its fingerprint are None if nothing is hashed."""
 
     columns: Mapping[str, Method] = field(default_factory=dict)
     key: str | None = None
@@ -99,13 +99,12 @@ class Privacy:
 
 @dataclass(frozen=True, slots=True)
 class RowRules:
-    """What decides the rows of one stream. Holds no secret and no address.
+    """What determines the rows of one stream. Contains no secret and no address.
 
-    `kind` is one of the shipped kinds or "custom". `schema` is the Avro schema text that names the columns,
-    `writer_schema` the one that producers of bare Avro write (None: the same). `oldest_day` is an age in days, counted
-    from the record's day, or a date; None for neither. `event_names` maps an event type, as it is compared, to what
-    stands for it in the CSV. `max_record` bounds the bytes of a record (value, key and headers) that is looked into;
-    version 1 knows no bound.
+    `kind` is one of the shipped kinds or "custom". `schema` is the Avro schema text that defines the columns,
+    `writer_schema` the one that producers of bare Avro use (None: the same). `oldest_day` is an age in days before the
+    record's day, or a date; None for neither. `event_names` maps an event type, as it is compared, to its name in the
+    CSV. `max_record` limits the bytes of a record (value, key and headers); version 1 has no limit.
     """
 
     stream: str

@@ -20,7 +20,7 @@ _CONTROL = re.compile("[\0-\x1f]")
 
 
 def check_rules(rules: RowRules) -> list[str]:
-    """What is wrong with the rules, in words for the operator; empty where they hold."""
+    """What is wrong with the rules, in words for the operator; empty if nothing is."""
     if rules.kind != CUSTOM and rules.kind not in KINDS:
         return [f"kind {rules.kind!r} is none of {', '.join((*KINDS, CUSTOM))}"]
     try:
