@@ -19,7 +19,7 @@ MOST_OUTPUT = 64 * 1024 * 1024
 SLOWER = 4
 """The exact engine may write this part of that (one over it): a byte takes it several times as long."""
 MOST_EXACT = 3_000
-"""Records of one batch that the exact engine judges: about a fifth of a second of ordinary ones."""
+"""Records of one batch in the exact engine: about a fifth of a second for ordinary ones."""
 ORDINARY = 30
 """Values of such a record; a wider one counts as several."""
 MOST_VALUES = 15_000_000
@@ -38,30 +38,30 @@ WIDEST: Mapping[str, int] = {
     "double": 332,
     "uuid": 36,
 }
-"""Bytes of the widest cell of an Avro value by its type, beside those that its own bytes account for."""
+"""Bytes of the widest cell of an Avro value by its type, in addition to those from its own bytes."""
 NESTED = 16 << 10
 """The same of a list, map or record: names and symbols in it, as the decoders bound them."""
 WIDEST_OTHER = 64
-"""The same for instants, days, times and decimals beside their scale."""
+"""The same for instants, days, times and decimals, without their scale."""
 WIDEST_TIME = 36
 """A hash of a cell."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What one batch may cost: bytes of rows, records of the exact engine, values that the native one meets."""
+    """The limits of one batch: bytes of rows, records of the exact engine, values in the native one."""
 
     output: int = sys.maxsize
     exact: int = sys.maxsize
     values: int = sys.maxsize
 
     def check_exact(self, batch: RawBatch, records: int, width: int = ORDINARY) -> None:
-        """Raise TooVariousError where so many records of the batch, of so many values each, need the exact engine."""
+        """Raise TooVariousError if that many records of the batch, of that many values each, need the exact engine."""
         if records * max(1, width // ORDINARY) > self.exact and len(batch) > 1:
             raise TooVariousError(f"{records:,} of the {len(batch):,} records of one batch are processed one by one")
 
     def check_width(self, batch: RawBatch, width: int) -> None:
-        """Raise TooVariousError where records of so many values each are too many."""
+        """Raise TooVariousError if records with that many values each are too many."""
         if len(batch) * width > self.values and len(batch) > 1:
             raise TooVariousError(f"{len(batch):,} records of one batch have {width:,} values each")
 
@@ -70,19 +70,19 @@ class Bounds:
         self.check_output(batch, size * SLOWER)
 
     def check_output(self, batch: RawBatch, size: int) -> None:
-        """Raise TooVariousError where rows of the batch have, or may have, so many bytes."""
+        """Raise TooVariousError if rows of the batch have, or may have, that many bytes."""
         if size > self.output and len(batch) > 1:
             raise TooVariousError(f"{len(batch):,} records of one batch may become {size >> 20:,} MiB of rows")
 
 
 UNBOUNDED = Bounds()
 TURN = Bounds(MOST_OUTPUT, MOST_EXACT, MOST_VALUES)
-"""What the worker's loop does between two looks at everything else."""
+"""The limits of the worker's loop between two checks of everything else."""
 
 
 @dataclass(frozen=True, slots=True)
 class InHalves:
-    """A transformer that takes a batch in halves by itself, for whoever has no other work beside it."""
+    """A transformer that halves batches by itself, for callers that have nothing else to do meanwhile."""
 
     inner: RowTransformer
 

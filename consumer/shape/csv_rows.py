@@ -14,7 +14,7 @@ RawCell = bytes
 Row = tuple[str | None, ...]
 """A row as the texts of its cells; None is null."""
 CellRule = Callable[[RawCell], RawCell]
-"""What becomes of a cell."""
+"""The treatment of a cell."""
 
 BLOCK = 1 << 20
 """Bytes of rows that `picked` gives at a time, about."""
@@ -43,7 +43,7 @@ def _chained(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def widened(blocks: Iterable[bytes], cells: int) -> Iterator[bytes]:
-    """The rows with so many empty cells more at their ends."""
+    """The rows with that many empty cells appended."""
     if not cells:
         yield from blocks
         return
@@ -88,7 +88,7 @@ def cells_of(row: bytes) -> list[RawCell]:
 
 
 def text_of(cell: RawCell) -> str:
-    """The text that a cell holds."""
+    """The text of a cell."""
     return (cell[1:-1].replace(b'""', b'"') if cell.startswith(_QUOTE) else cell).decode()
 
 
@@ -128,9 +128,9 @@ def picked(
 def fitted(
     blocks: Iterable[bytes], columns: Sequence[str], rules_of: Callable[[Sequence[str]], Mapping[int, CellRule]]
 ) -> Iterator[bytes]:
-    """An object's rows under the header `columns`: as they are where that is possible, cell by cell where it is not.
+    """An object's rows under the header `columns`: unchanged if possible, otherwise cell by cell.
 
-    `rules_of` gives the rules of the object's own columns. Raises ValueError where the text is no such object.
+    `rules_of` gives the rules for the object's own columns. Raises ValueError if the text is not such an object.
     """
     head, rows = without_header(blocks)
     own = [text_of(cell) for cell in cells_of(head)]

@@ -25,7 +25,7 @@ class NativeDay:
 
 @dataclass(slots=True)
 class EngineResult:
-    """What is found of a batch. `left` has the places that the exact engine must judge, with the reason."""
+    """The result for a batch. `left` has the places that the exact engine must handle, with the reason."""
 
     left: Mapping[int, str] = field(default_factory=dict)
     quarantined: dict[int, str] = field(default_factory=dict)
@@ -41,4 +41,4 @@ class Engine(Protocol):
     def judge(
         self, batch: RawBatch, refused: Mapping[int, str], writers: Mapping[int, object], how: TransformOptions
     ) -> EngineResult:
-        """Judge a batch but for the `refused` places. `writers` are the decoders by schema id, 0 where there is one."""
+        """Process a batch but for the `refused` places. `writers` are the decoders by schema id, 0 if there is one."""

@@ -77,7 +77,7 @@ FILTERS: Mapping[str, Callable[[Filters, Mapping[str, Value], Moment | None], bo
     HISTORICAL: _historical,
     ENVIRONMENT: _other_environment,
 }
-"""The reason that a drop is counted by, and whether a row is dropped for it. The first that says so is the reason."""
+"""The reason of a drop, and whether a row is dropped for it. The first that applies is the reason."""
 
 
 def filters_of(rules: RowRules, columns: Sequence[Column]) -> Filters:

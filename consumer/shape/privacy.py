@@ -24,7 +24,10 @@ _V4_HOST, _V6_HOST = (1 << 8) - 1, (1 << 80) - 1
 
 
 def hashed(cell: str, name: str, key: bytes) -> str:
-    """The hash of a cell under the key of this name. The empty text and ids of only `0` and `-` stay: nobody's."""
+    """The hash of a cell under the key with this name.
+
+    The empty text and ids of only `0` and `-` are unchanged: they belong to nobody.
+    """
     if _NOBODY.fullmatch(cell):
         return cell
     return f"{name}:{hmac.digest(key, cell.encode(), 'sha256').hex()[:HASH_DIGITS]}"
@@ -37,9 +40,9 @@ def is_hashed(cell: str, names: Collection[str]) -> bool:
 
 
 def truncated(cell: str) -> str | None:
-    """The network of an address (IPv4 /24, IPv6 /48) in canonical text; None for what is no address.
+    """The network of an address (IPv4 /24, IPv6 /48) in canonical text; None if it is not an address.
 
-    A v4-mapped address counts as IPv4, a zone is left out.
+    A v4-mapped address counts as IPv4, a zone is dropped.
     """
     try:
         address = ip_address(cell)
@@ -68,9 +71,9 @@ def treated(
 
 
 def key_of(rules: RowRules, keys: Mapping[str, bytes]) -> bytes:
-    """The key that the rules hash with; b"" where they hash nothing.
+    """The key that the rules hash with; b"" if they hash nothing.
 
-    Raises HaltError (missing_key) where it is not among `keys`, or another stands under its name.
+    Raises HaltError (missing_key) if it is not among `keys`, or a different one has its name.
     """
     if (wanted := lacks_key(rules.privacy, keys)) is None:
         return keys[rules.privacy.key] if rules.privacy.key is not None else b""
@@ -82,7 +85,7 @@ def key_of(rules: RowRules, keys: Mapping[str, bytes]) -> bytes:
 
 
 def lacks_key(privacy: Privacy, keys: Mapping[str, bytes]) -> str | None:
-    """What is wrong with the key that these rules need; None where it is there, or none is needed."""
+    """What is wrong with the key that these rules need; None if it is there, or none is needed."""
     if privacy.key is None:
         return None
     if privacy.key not in keys:

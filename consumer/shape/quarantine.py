@@ -29,7 +29,7 @@ REASONS: Mapping[str, str] = {
 
 
 def too_large(batch: RawBatch, limit: int) -> dict[int, str]:
-    """The places of records with a value that have more than `limit` bytes: they are not looked into."""
+    """The places of records with a value that have more than `limit` bytes: they are not parsed."""
     most = batch.sizes.largest_value + batch.sizes.largest_key + max(batch.headers, default=0)
     if most <= limit:
         return {}

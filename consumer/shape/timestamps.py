@@ -96,7 +96,7 @@ def day_number(value: Value, reading: Reading = BY_MAGNITUDE) -> Moment | None:
 
 
 def epoch_micros(number: int, unit: Unit | None = None) -> int:
-    """Epoch microseconds of a number in this unit, or in the one that its magnitude tells."""
+    """Epoch microseconds of a number in this unit, or in the one given by its magnitude."""
     factor = _factor(abs(number), unit)
     return number // 1_000 if factor is None else number * factor
 
@@ -109,7 +109,7 @@ def _factor(size: int, unit: Unit | None) -> int | None:
 
 
 def _number_text(text: str, unit: Unit | None) -> Moment | None:
-    """An epoch number with perhaps a fraction; its sign stands before all of it."""
+    """An epoch number, optionally with a fraction; the sign applies to all of it."""
     found = _EPOCH.fullmatch(text)
     if found is None:
         return None

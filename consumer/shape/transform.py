@@ -46,12 +46,11 @@ def make_transformer(
     keys: Mapping[str, bytes] | None = None,
     bounds: Bounds = UNBOUNDED,
 ) -> RowTransformer:
-    """The transformer for these rules: native where the extension is here and knows them, else exact.
+    """The transformer for these rules: native if the extension is installed and supports them, else exact.
 
-    A batch beyond `bounds` raises TooVariousError.
-    `engine` "exact" leaves the extension out: the rows are the same. `keys` are those of [privacy.keys]. Raises
-    HaltError for rules of a newer release (chain_newer) and where a key is missing (missing_key), ValueError with all
-    that is wrong with the rules.
+    A batch beyond `bounds` raises TooVariousError. `engine` "exact" disables the extension: the rows are the same.
+    `keys` are those of [privacy.keys]. Raises HaltError for rules of a newer release (chain_newer) and for a missing
+    key (missing_key), ValueError with all mistakes in the rules.
     """
     if rules.version > ROWS_VERSION:
         raise HaltError(
@@ -158,7 +157,7 @@ class StreamTransformer:
 
 
 def _without(batch: RawBatch, places: Mapping[int, str]) -> RawBatch:
-    """The batch as if the values at these places were none: they are not looked into."""
+    """The batch as if it had no values at these places: they are not parsed."""
     if not places:
         return batch
     values = [None if place in places else value for place, value in enumerate(batch.values)]

@@ -59,10 +59,9 @@ def may_join_group(settings: KafkaSettings) -> bool:
 
 
 def foreign_assignor(settings: KafkaSettings) -> str:
-    """The assignor of live members that we cannot join beside; "" where there are none. Raises TransientError.
+    """The assignor of live members that keeps this worker from joining; "" if there is none. Raises TransientError.
 
-    Brokers let nobody into a group whose members share no assignor with him. By the newer protocol they assign
-    themselves.
+    Brokers admit a member only if it shares an assignor with all others. With the newer protocol the brokers assign.
     """
     if speaks_consumer_protocol(settings.plain_options()):
         return ""
@@ -76,7 +75,7 @@ def foreign_assignor(settings: KafkaSettings) -> str:
 
 
 def _allowed(found: Any) -> bool:
-    """Brokers that say nothing of rights check none."""
+    """Brokers that report no permissions do not check any."""
     return found.authorized_operations is None or NEEDED in found.authorized_operations
 
 

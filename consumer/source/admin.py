@@ -45,7 +45,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE, _REPEATS = 0.2, 2.0, 5
 """A cluster without any group yet takes seconds to choose its first coordinator."""
 LATELY_SECONDS = 60.0
 STABLE = "Stable"
-"""State of a group whose members all know what is theirs."""
+"""State of a group whose members all know their assignment."""
 _NO_ANSWER = frozenset(
     {KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN}  # noqa: SLF001 - public constants
 )
@@ -102,9 +102,9 @@ class KafkaAdmin:
         return offset if offset >= 0 else None
 
     def unowned(self, group: str, topics: Sequence[str]) -> set[TopicPartition]:
-        """The partitions of these topics that no member of a stable group is assigned; empty while it rebalances.
+        """The partitions of these topics that are assigned to no member of a stable group; empty during a rebalance.
 
-        Empty with the newer group protocol, whose brokers assign whatever is new by themselves.
+        Empty with the newer group protocol, whose brokers assign new partitions themselves.
         """
         return _settled(lambda: self._unowned(group, list(topics)))
 
@@ -228,15 +228,15 @@ class KafkaAdmin:
             self._admin.poll(0)  # what the client met meanwhile must not pile up
 
     def _why(self, error: KafkaError | None) -> str:
-        """What the client met lately, where an answer says no more than that there was none."""
+        """The client's last error, if an answer says no more than that there was none."""
         self._admin.poll(0)
         return self._met.lately() if error is None or error.code() in _NO_ANSWER else ""
 
 
 class LastError:
-    """Librdkafka's `error_cb` of a client: remembers the last error that says something.
+    """A client's `error_cb` for librdkafka: remembers the last informative error.
 
-    `cause` knows what lies behind it, which the client does not: why there is no token to show.
+    `cause` adds a reason that the client does not know: why there is no token.
     """
 
     def __init__(self, cause: Callable[[], str] = str) -> None:

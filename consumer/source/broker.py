@@ -25,13 +25,13 @@ GLANCE_SECONDS = 0.2
 CLOSE_SECONDS = 5.0
 """How long leaving the group may take; after that the brokers find out by themselves."""
 SESSION_SECONDS = 60.0
-"""How long an instance id may be held by one who is gone: the brokers' default session of 45 s, and some."""
+"""How long a dead member may hold an instance id: the brokers' default session of 45 s, plus some."""
 
 
 class KafkaBroker:
-    """The port `Broker` over confluent-kafka. Records wait in up to `memory` bytes beside librdkafka's own queue.
+    """The port `Broker` over confluent-kafka. Up to `memory` bytes of records wait besides librdkafka's own queue.
 
-    The client is made at once, so that wrong options raise UsageError here; it joins the group with `subscribe`.
+    The client is created at once, so that wrong options raise UsageError here; it joins the group with `subscribe`.
     """
 
     def __init__(
@@ -58,9 +58,9 @@ class KafkaBroker:
         self._reader.ask(lambda: self._member.join(topics))
 
     def poll(self, timeout: float, *, records: bool = True) -> list[Event]:
-        """Events in order; waits at most `timeout` seconds for the first one. Without `records` only the group's.
+        """Events in order; waits at most `timeout` seconds for the first. Without `records` only the group's.
 
-        Raises TransientError while brokers are out of reach, UsageError when the group refuses us for good.
+        Raises TransientError while brokers are unreachable, UsageError when the group refuses this member permanently.
         """
         return self._inbox.poll(timeout, records=records)
 

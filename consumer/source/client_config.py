@@ -21,7 +21,7 @@ FIXED: Mapping[str, Any] = {
     "isolation.level": "read_committed",
     "enable.partition.eof": True,
 }
-"""What nobody overrides: offsets move by seals only, a lost position is never skipped."""
+"""Never overridden: offsets only move by seals, a lost position is never skipped."""
 
 _ASSIGNOR = "partition.assignment.strategy"
 
@@ -52,10 +52,9 @@ _CONSUMER_ONLY = ("auto.", "check.crcs", "enable.auto.", "enable.partition.eof",
 
 
 def consumer_config(settings: KafkaSettings, *, static: bool = True) -> dict[str, Any]:
-    """What a group member is made from. `static` False leaves the instance id out (one-shot commands).
+    """The configuration of a group member. `static` False omits the instance id (one-shot commands).
 
-    The settings have refused every option that is not the user's to set (`FIXED_OPTIONS`): a bug of ours is
-    caught here.
+    The settings have refused every option that must not be set (`FIXED_OPTIONS`): a bug is caught here.
     """
     options = settings.plain_options()
     modern = speaks_consumer_protocol(options)
@@ -75,7 +74,7 @@ def consumer_config(settings: KafkaSettings, *, static: bool = True) -> dict[str
 
 
 def _larger_fetch(options: Mapping[str, str]) -> dict[str, str]:
-    """Room for the user's largest message in a fetch: librdkafka refuses ours where it is smaller."""
+    """A fetch size for the user's largest message: librdkafka refuses a smaller one."""
     largest = options.get("message.max.bytes", options.get("max.partition.fetch.bytes", ""))
     if "fetch.max.bytes" in options or not largest.isdigit():
         return {}
@@ -94,7 +93,7 @@ def try_options(settings: KafkaSettings) -> None:
 
 
 def refused_options(settings: KafkaSettings, error: BaseException) -> str:
-    """What librdkafka says of the options, and which of them the user has written."""
+    """The error of librdkafka about the options, and which of them the user has set."""
     written = ", ".join(sorted(settings.options)) or "nothing"
     return f"kafka.options: {cause(error).str()} (kafka.options has {written})"
 
@@ -120,7 +119,7 @@ def _iam(settings: KafkaSettings) -> dict[str, Any]:
 
 
 def token_trouble(settings: KafkaSettings) -> str:
-    """Why there is no token, behind a semicolon; "" where there is one, or none is needed."""
+    """Why there is no token, after a semicolon; "" if there is one, or none is needed."""
     return tokens_of(settings.region).trouble if settings.auth else ""
 
 

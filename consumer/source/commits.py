@@ -37,9 +37,9 @@ class Commits:
         return None
 
     def answered(self, error: KafkaError | None, places: list[Place]) -> list[Lease]:
-        """Take an answer. Returns the leases that it calls into question.
+        """Handle an answer. Returns the leases that may have been lost.
 
-        An answer to a commit that nobody waits for any more is passed over: offset and metadata tell them apart.
+        Answers to commits that nobody waits for any more are ignored: they are recognised by offset and metadata.
         """
         refused = []
         for place in places:
@@ -53,7 +53,7 @@ class Commits:
         return refused
 
     def abandon(self) -> None:
-        """The client is gone: what was sent may have arrived."""
+        """The client was closed: what was sent may have arrived."""
         for partition in list(self._pending):
             self._settle(partition, UnknownOutcomeError(f"commit of {partition}: the client was closed"))
 

@@ -9,7 +9,7 @@ from confluent_kafka import KafkaError, KafkaException
 from consumer.domain.errors import LeaseLostError, SinkError, TransientError, UnknownOutcomeError
 
 END = KafkaError._PARTITION_EOF  # noqa: SLF001 - a public constant of librdkafka
-"""No error: the reader stands at the log's end."""
+"""No error: the reader is at the end of the log."""
 LOST_PLACE = frozenset(
     {KafkaError._AUTO_OFFSET_RESET, KafkaError._LOG_TRUNCATION, KafkaError.OFFSET_OUT_OF_RANGE}  # noqa: SLF001
 )
@@ -42,7 +42,7 @@ _REFUSED = frozenset(
         KafkaError._NO_OFFSET,  # noqa: SLF001
     }
 )
-"""Answers that say for certain that nothing was written."""
+"""Answers that guarantee that nothing was written."""
 
 
 NO_COORDINATOR = frozenset(
@@ -85,7 +85,7 @@ _ADVICE = {
 
 
 def is_fatal(error: KafkaError) -> bool:
-    """Whether librdkafka has given up this client for good."""
+    """Whether librdkafka has given up this client permanently."""
     return error.fatal() or error.code() == KafkaError._FATAL  # noqa: SLF001
 
 

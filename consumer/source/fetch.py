@@ -44,10 +44,10 @@ RESTART_AFTER = 3
 
 @dataclass(slots=True)
 class PartitionFetch:
-    """The state of one lease's fetching.
+    """The fetch state of one lease.
 
-    `epoch` is the one that was last applied (-1: none), `dead` says that the fetching was seen to stop. `expected` is
-    where the last jump was to come down, until it did; `doubted` is where it came down instead.
+    `epoch` is the last one applied (-1: none), `dead` says that fetching was seen to stop. `expected` is where the last
+    jump should arrive, until it did; `doubted` is where it arrived instead.
     """
 
     lease: Lease
@@ -83,7 +83,7 @@ class PartitionFetch:
         return True
 
     def hold(self, now: float, seconds: float) -> None:
-        """Leave the partition alone for a while, then read on from the expected offset."""
+        """Stop fetching the partition for a while, then continue from the expected offset."""
         self.epoch = -1
         self.not_before = now + seconds
 

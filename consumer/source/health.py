@@ -27,7 +27,7 @@ _ALL_DOWN = KafkaError._ALL_BROKERS_DOWN  # noqa: SLF001 - a public constant
 
 
 class CalmLog:
-    """What librdkafka takes for a logger: lines that differ only in numbers are written once in a while."""
+    """The logger that librdkafka writes to: lines that differ only in numbers are written once in a while."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -42,9 +42,9 @@ class CalmLog:
 
 
 class Health:
-    """Used only by the reader's thread, but for `stats`.
+    """Used only by the reader's thread, except `stats`.
 
-    `cause` knows what the client does not: why there is no token to show to the brokers.
+    `cause` adds what the client does not know: why there is no token for the brokers.
     """
 
     def __init__(self, inbox: Inbox, clock: Clock, cause: Callable[[], str] = str) -> None:
@@ -67,7 +67,7 @@ class Health:
             self.report(TransientError(f"{trouble}{self._cause()}"), str(trouble))
 
     def report(self, trouble: TransientError, key: str = "") -> None:
-        """Tell the worker and the log, unless they were told so lately. `key` stands for a text that varies."""
+        """Report to the worker and the log, unless it was reported recently. `key` identifies a text that varies."""
         now, key = self._clock.monotonic(), key or str(trouble)
         if now - self._reported.get(key, float("-inf")) >= REPEAT_SECONDS:
             self._reported = {k: at for k, at in self._reported.items() if now - at < REPEAT_SECONDS} | {key: now}

@@ -18,9 +18,9 @@ log = structlog.get_logger(__name__)
 
 
 class IamTokens:
-    """The client library's `oauth_cb`. It calls from threads of its own, and again at four fifths of a token's life.
+    """The client library's `oauth_cb`. Called from the client's threads, and again at four fifths of a token's life.
 
-    `trouble` is why there is no token, "" where there is one.
+    `trouble` is why there is no token, "" if there is one.
     """
 
     def __init__(self, region: str) -> None:

@@ -20,7 +20,7 @@ MEMORY_LIMIT = 16 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class FetchTarget:
-    """What the reader is to make of one partition: fetch it from `offset` for this `epoch`, or leave it alone."""
+    """What the reader should do with one partition: fetch it from `offset` for this `epoch`, or leave it."""
 
     lease: Lease
     wanted: bool
@@ -91,7 +91,7 @@ class Inbox:
     # The reader's side
 
     def assign(self, partitions: Iterable[TopicPartition]) -> tuple[Lease, ...]:
-        """New leases of partitions that had none; the worker is told."""
+        """New leases for partitions without one; the worker is notified."""
         with self._changed:
             leases = tuple(Lease(p, next(self._generations)) for p in sorted(partitions))
             for lease in leases:
@@ -102,7 +102,7 @@ class Inbox:
             return leases
 
     def void(self, partitions: Iterable[TopicPartition], *, lost: bool = False) -> None:
-        """End the leases of these partitions now and drop what waits; the worker is told."""
+        """End the leases of these partitions now and drop what waits; the worker is notified."""
         with self._changed:
             gone = [queue.lease for p in sorted(partitions) if (queue := self._queues.pop(p, None)) is not None]
             if gone:

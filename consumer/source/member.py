@@ -23,9 +23,10 @@ RENEW_SECONDS = 2.0
 
 
 class Member:
-    """Lives on the reader's thread. `fetches` are the partitions that are ours.
+    """Lives on the reader's thread.
 
-    `session_seconds`: how long another holder of our instance id may be a dead one.
+    `fetches` are the assigned partitions. `session_seconds`: how long another holder of the instance id may be a dead
+    one.
     """
 
     def __init__(
@@ -98,12 +99,12 @@ class Member:
         self._health.report(TransientError(text))
 
     def distrust(self) -> None:
-        """Move every partition of ours to its place again: a rebalance, for one, pauses and resumes by itself."""
+        """Move every assigned partition to its position again: a rebalance, for one, pauses and resumes on its own."""
         for fetch in self.fetches.values():
             fetch.epoch = -1
 
     def leave(self) -> None:
-        """Leave the group for good. Commits nothing."""
+        """Leave the group. Commits nothing."""
         if self._consumer is not None:
             self._consumer.close()
             self._consumer = None
@@ -156,7 +157,7 @@ class Member:
             self._replace(lease)
 
     def _replace(self, lease: Lease) -> None:
-        """The worker forgets a lease whose commit was refused: if the partition stays ours, it needs a new one."""
+        """The worker drops a lease whose commit was refused: if the partition stays assigned, it needs a new one."""
         if self._inbox.is_live(lease):
             self._inbox.void([lease.partition])
             (new,) = self._inbox.assign([lease.partition])

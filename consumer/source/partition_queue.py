@@ -26,7 +26,7 @@ MOST_PER_CALL = 2_000
 
 
 def next_call(records: int, size: int) -> int:
-    """Messages to ask for next, so many having had `size` bytes: what fits into MERGE_BYTES, for each is copied."""
+    """Messages to request next, if that many had `size` bytes: what fits into MERGE_BYTES, as each is copied."""
     return max(1, min(MOST_PER_CALL, MERGE_BYTES * records // size))
 
 
@@ -85,7 +85,7 @@ class PartitionQueue:
         self.size = 0
 
     def put_records(self, found: Columns) -> None:
-        """Take the next records; what lies below the expected offset came twice and is dropped."""
+        """Take the next records; those below the expected offset are duplicates and are dropped."""
         fresh = found if found.offsets[0] >= self.received else found.from_offset(self.received)
         if not fresh.offsets:
             return

@@ -39,7 +39,7 @@ class Records:
 
 @dataclass(frozen=True, slots=True)
 class EndReached:
-    """The reader stands at the stable end: nothing readable lies below `offset`, and the position is `offset`."""
+    """The reader is at the stable end: nothing readable is below `offset`, and the position is `offset`."""
 
     lease: Lease
     offset: int
@@ -55,7 +55,7 @@ class OutOfRange:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """The client cannot read the log at `offset`, the next to be delivered, once more; it goes on trying."""
+    """The client failed again to read the log at `offset`, the next to be delivered; it keeps trying."""
 
     lease: Lease
     offset: int
@@ -74,11 +74,9 @@ class Broker(Protocol):
     def poll(self, timeout: float, *, records: bool = True) -> list[Event]:
         """Events in order; waits at most `timeout` seconds for the first one.
 
-        Without `records` only what the group decides (`Assigned`, `Revoked`) is handed out: what was read waits, and
-        what waits is bounded in bytes.
-
-        Raises TransientError while brokers are out of reach, UsageError when the group refuses us for good (another
-        worker has our instance id, the brokers do not speak the protocol asked for).
+        Without `records` only the group's decisions (`Assigned`, `Revoked`) are returned: what was read waits, bounded
+        in bytes. Raises TransientError while brokers are unreachable, UsageError when the group refuses this member
+        permanently (another worker has its instance id, the brokers do not support the protocol).
         """
 
     def wake(self) -> None:
@@ -106,11 +104,11 @@ class Broker(Protocol):
         """Commit, and wait for the answer.
 
         Raises LeaseLostError (nothing was committed; a `Revoked` of this lease follows, and an `Assigned` with a new
-        one where the partition stays ours), UnknownOutcomeError (read back), or TransientError (nothing committed).
+        one if the partition stays assigned), UnknownOutcomeError (read back), or TransientError (nothing committed).
         """
 
     def rejoin(self) -> None:
-        """Force a rebalance: some partitions of our topics are nobody's."""
+        """Force a rebalance: some partitions of the topics are assigned to no member."""
 
     def alive_at(self) -> float:
         """The monotonic moment of the last poll of the real consumer, for /livez."""
@@ -121,7 +119,7 @@ class Broker(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TopicFacts:
-    """What the cluster says of a topic. `settings` holds cleanup.policy, retention.ms and the like as text."""
+    """The cluster's facts about a topic. `settings` has cleanup.policy, retention.ms and others as text."""
 
     name: str
     topic_id: str
@@ -148,9 +146,9 @@ class ClusterAdmin(Protocol):
         """The offsets from `offset` on that the client cannot read, up to the first that it can; None: it can."""
 
     def unowned(self, group: str, topics: Sequence[str]) -> set[TopicPartition]:
-        """The partitions of these topics that no member of a stable group is assigned; empty while it rebalances.
+        """The partitions of these topics that are assigned to no member of a stable group; empty during a rebalance.
 
-        Empty with the newer group protocol, whose brokers assign whatever is new by themselves.
+        Empty with the newer group protocol, whose brokers assign new partitions themselves.
         """
 
 
@@ -175,15 +173,15 @@ class Range(Protocol):
 
 
 class RangeReader(Protocol):
-    """Reads ranges of offsets without joining the group, for whoever reads again what a worker has read. Any thread.
+    """Reads ranges of offsets without joining the group. Any thread.
 
-    Ranges may be read side by side; each belongs to its caller.
+    Ranges may be read concurrently; each belongs to its caller.
     """
 
     def read(self, partition: TopicPartition, span: Span) -> Range:
         """The committed records of these offsets, in batches of bounded memory. `span` ends at the stable end at most.
 
-        Nothing is asked of the cluster before the first batch.
+        Nothing is requested from the cluster before the first batch.
         """
 
 

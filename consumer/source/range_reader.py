@@ -22,7 +22,7 @@ from consumer.source.partition_queue import MERGE_BYTES, MERGE_RECORDS, merged, 
 from consumer.source.record_columns import Columns, Trouble, runs
 
 SLICE_SECONDS = 0.2
-"""How long one `consume` call waits: a signal is heard after that."""
+"""How long one `consume` call waits: signals are handled after it."""
 SILENCE_SECONDS = 30.0
 """Neither a record nor an end of partition for that long is an outage."""
 FIRST_CALL = 64
@@ -112,7 +112,7 @@ class KafkaRange:
         return self._consumer
 
     def _batch(self, consumer: Consumer) -> RawBatch:
-        """Records until they are enough for one batch, or none is at hand, or the range ends."""
+        """Records until there are enough for one batch, none is available, or the range ends."""
         parts: list[RawBatch] = []
         records = size = 0
         position, heard_at = self._position, self._clock.monotonic()
@@ -145,7 +145,7 @@ class KafkaRange:
         return found.batch(self._partition, span).clip(Span(position, self._end))
 
     def _end_of_log(self, trouble: Trouble, position: int) -> int:
-        """Where the stable end of the log was met. Raises what else it is."""
+        """The stable end of the log. Raises for any other trouble."""
         code = trouble.error.code()
         if code == kafka_errors.END:
             return trouble.offset

@@ -21,13 +21,14 @@ from consumer.source.record_columns import Columns, Trouble, runs
 from consumer.source.unreadable import UNREADABLE
 
 SLICE_SECONDS = 0.03
-"""How long one `consume` call waits: what is asked of this thread waits no longer than that."""
+"""How long one `consume` call waits: requests to this thread wait no longer than that."""
 HURRY_SECONDS = 0.005
 """The same while the worker waits for a commit."""
 STALL_SECONDS = 2.0
-"""Inbox full for that long: fetching is paused. Until then librdkafka's own full queue holds the brokers back."""
+"""If the inbox is full for this long, fetching is paused. Until then librdkafka's own full queue holds the brokers
+back."""
 OVERFULL = 2
-"""Inbox so many times at its limit: the same at once, for the next record may be as large as the last."""
+"""At this multiple of the inbox's limit fetching pauses at once, as the next record may be as large as the last."""
 HOLD_SECONDS = 1.0
 """A partition that gave an error is read on after that."""
 
@@ -151,7 +152,7 @@ class Reader:
             fetch.hold(self._clock.monotonic(), HOLD_SECONDS)
 
     def _lose_place(self, fetch: PartitionFetch, trouble: Trouble) -> None:
-        """The fetcher stopped. It is news if it stood where we expect to read, else late news of an older place."""
+        """The fetcher stopped. This matters only if it was at the expected position; otherwise it is an old event."""
         expected = {target.lease: target.offset for target in self._inbox.targets()}.get(fetch.lease)
         fetch.dead = True
         if trouble.offset in {expected, -1}:

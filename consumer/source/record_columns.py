@@ -15,7 +15,7 @@ from consumer.domain.batches import RawBatch, Sizes, sizes_of
 from consumer.domain.offsets import Span, TopicPartition
 
 RECORD_OVERHEAD = 200
-"""Bytes that Python needs for one record beside its key and value, roughly."""
+"""Bytes that Python needs for one record in addition to key and value, roughly."""
 
 
 @dataclass(frozen=True)  # no slots: the sizes are kept
@@ -35,12 +35,12 @@ class Columns:
 
     @property
     def size(self) -> int:
-        """Bytes that these records take in memory, roughly. Their headers are let go of."""
+        """Bytes of memory of these records, roughly. Their headers are released."""
         return self.sizes.values + self.sizes.keys + RECORD_OVERHEAD * len(self.offsets)
 
     @property
     def fetched(self) -> int:
-        """Bytes that they took until their headers were let go of."""
+        """Bytes of memory until their headers were released."""
         return self.size + sum(self.headers)
 
     def batch(self, partition: TopicPartition, span: Span) -> RawBatch:
@@ -93,7 +93,7 @@ class Trouble:
 
 
 def runs(messages: Sequence[Message[Any, Any]]) -> Iterator[tuple[TopicPartition, Columns] | Trouble]:
-    """Split by partition, in order; errors and end-of-partition events stand between the records where they came."""
+    """Split by partition, in order; errors and end-of-partition events stay between the records where they came."""
     for number, same_number in groupby(messages, Message.partition):
         together = list(same_number)
         topic = together[0].topic()

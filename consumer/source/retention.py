@@ -50,8 +50,8 @@ def stamp_at(
 ) -> datetime:
     """The newest record timestamp up to and including `offset`, between `since` and `until`, to `PRECISION`.
 
-    Segments go from the oldest on, each once its newest record is old enough: none that holds `offset` goes before
-    that. May wait; raises TransientError.
+    Segments are deleted oldest first, each once its newest record is old enough: none with `offset` goes before that.
+    May block; raises TransientError.
     """
     low, high = since, until
     while high - low > PRECISION:

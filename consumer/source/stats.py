@@ -10,7 +10,7 @@ import orjson
 
 @dataclass(frozen=True, slots=True)
 class SourceStats:
-    """One look at the client. `round_trip_seconds` is the slowest broker's mean over the last interval."""
+    """One set of statistics. `round_trip_seconds` is the slowest broker's mean over the last interval."""
 
     brokers_up: int
     round_trip_seconds: float

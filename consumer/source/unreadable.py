@@ -33,14 +33,14 @@ UNREADABLE = frozenset(
         KafkaError.MSG_SIZE_TOO_LARGE,
     }
 )
-"""Errors that are about what the log holds, not about the way to it."""
+"""Errors about the contents of the log, not about access to it."""
 
 
 def unreadable_span(consumer: Consumer, partition: TopicPartition, offset: int, high: int, clock: Clock) -> Span | None:
-    """The offsets from `offset` on that this client cannot read, up to the first that it can; None where it can.
+    """The offsets from `offset` on that this client cannot read, up to the first that it can; None if it can read it.
 
-    `consumer` belongs to no group and is the caller's to close; `high` is the log's end. Raises TransientError where
-    something else is wrong.
+    `consumer` belongs to no group and is closed by the caller; `high` is the log's end. Raises TransientError for other
+    trouble.
     """
 
     def readable(place: int, tries: int) -> bool:

@@ -49,9 +49,9 @@ class SpoolBasis:
 
 @dataclass(frozen=True, slots=True)
 class ReadProgress:
-    """How far the reading has come: the NEXT offset, and what it met in the offsets that no record covers yet.
+    """The reading progress: the NEXT offset, and what was found in the offsets that no record covers yet.
 
-    `dropped` has the first offset dropped of each day that had to leave the spool for want of room.
+    `dropped` has the first dropped offset of each day that was dropped to free disk space.
     """
 
     position: int

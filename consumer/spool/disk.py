@@ -38,7 +38,7 @@ class Disk(Protocol):
         """The files below `folder`, as names for the other methods."""
 
     def folders(self) -> list[str]:
-        """The folders that hold files, set-aside ones left out."""
+        """The folders with files, except set-aside ones."""
 
     def free_bytes(self) -> int:
         """What the file system still takes."""

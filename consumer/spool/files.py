@@ -22,7 +22,7 @@ BLOCK = 1 << 19
 
 
 class SpoolFullError(TransientError):
-    """The disk takes no more rows now; what was taken before stands."""
+    """The disk accepts no more rows now; earlier ones are kept."""
 
 
 class SpoolDamagedError(SinkError):
@@ -30,14 +30,14 @@ class SpoolDamagedError(SinkError):
 
 
 class Running:
-    """The digest of all that was appended to a file, behind `top`: what stands above the rows in the object to be."""
+    """The digest of everything appended to a file, after `top`: what precedes the rows in the later object."""
 
     def __init__(self, top: bytes) -> None:
         self.top = top
         self._sha256 = hashlib.sha256(top)
 
     def copy(self) -> Running:
-        """The same so far; each goes on by itself."""
+        """A copy; both continue independently."""
         made = Running(self.top)
         made._sha256 = self._sha256.copy()
         return made
@@ -92,7 +92,7 @@ class PartitionSpool:
         return sum(file.length for file in self._files.values())
 
     def size_of(self, wanted: Callable[[date], bool]) -> int:
-        """Bytes of the rows of those days for which this holds."""
+        """Bytes of the rows of the days for which this is true."""
         return sum(file.length for file in self._files.values() if wanted(file.day))
 
     def digest(self, file: SpoolFile) -> Running | None:
@@ -100,7 +100,7 @@ class PartitionSpool:
         return self._digests.get(file.name)
 
     def restore(self) -> bool:
-        """Take the checkpoint up again; False where there is none or its files are not as it says (then set aside)."""
+        """Resume from the checkpoint; False if there is none or its files do not match (then they are set aside)."""
         self._forget()
         document = self._disk.load(self._key)
         if document is None:
@@ -146,7 +146,7 @@ class PartitionSpool:
         self._leave(self._disk.set_aside)
 
     def _names(self) -> list[str]:
-        """The files of this spool; what else may lie there is not ours to touch."""
+        """The files of this spool; other files are left alone."""
         return [name for name in self._disk.names(self._key) if is_name(self._key, name)]
 
     def _leave(self, how: Callable[[Iterable[str]], None]) -> None:
@@ -165,9 +165,9 @@ class PartitionSpool:
         self.basis, self.progress = None, ReadProgress(0)
 
     def take(self, slices: Sequence[DayRows], progress: ReadProgress, top: bytes = b"") -> None:
-        """Append these rows and move to `progress`, all of it or nothing. Raises SpoolFullError.
+        """Append these rows and move to `progress`, atomically. Raises SpoolFullError.
 
-        `top` is what will stand above rows that are not in quarantine.
+        `top` is what will precede rows that are not in quarantine.
         """
         grown: dict[tuple[date, bool], SpoolFile] = {}
         digests: dict[str, Running] = {}
@@ -196,7 +196,7 @@ class PartitionSpool:
         return SpoolFile(name, rows.day, rows.quarantine, 0, rows.first_offset, rows.last_offset, 0, 0)
 
     def _running(self, file: SpoolFile, top: bytes) -> Running | None:
-        """The digest to go on with, a copy: nothing counts before all is written. None where it is not known."""
+        """A copy of the digest to continue with, as nothing counts before everything is written; None if unknown."""
         if (file.day, file.quarantine) in self._files:
             known = self._digests.get(file.name)
             return None if known is None else known.copy()
@@ -231,7 +231,7 @@ class PartitionSpool:
             raise SpoolDamagedError(f"a half-written file cannot be truncated: {error.strerror or error}") from error
 
     def drop(self, leaves: Callable[[date], bool]) -> None:
-        """Let go of the days for which `leaves` holds; they are read again after the next seal."""
+        """Drop the days for which `leaves` is true; they are read again after the next seal."""
         dropped = dict(self.progress.dropped)
         gone = [file for file in self._files.values() if leaves(file.day)]
         for file in gone:
@@ -247,7 +247,7 @@ class PartitionSpool:
         self.sweep()
 
     def sweep(self) -> bool:
-        """Remove some of the files that were let go of, `SWEPT` of them; True where more are left."""
+        """Remove some of the dropped files, `SWEPT` of them; True if more are left."""
         now = self._gone[:SWEPT]
         del self._gone[:SWEPT]
         with suppress(OSError):  # what cannot be removed now is no part of the checkpoint: `restore` removes it
@@ -259,9 +259,9 @@ class PartitionSpool:
         self._digests.pop(file.name, None)
 
     def checkpoint(self, files: int | None = None) -> bool:
-        """Make all that was taken outlive a crash. Raises SpoolFullError.
+        """Make all appended rows durable. Raises SpoolFullError.
 
-        With `files` so many are written through at most; False where others wait for the next call.
+        With `files` at most that many are fsynced; False if others wait for the next call.
         """
         self._syncing = False
         if not self._dirty or self.basis is None:
@@ -281,7 +281,7 @@ class PartitionSpool:
         return True
 
     def rebase(self, basis: SpoolBasis, taken: Iterable[SpoolFile]) -> None:
-        """A seal took these files: let go of them and build on it. Counting starts anew."""
+        """A seal took these files: drop them and build on it. Counts start anew."""
         gone = list(taken)
         for file in gone:
             self._let_go(file)

@@ -19,7 +19,7 @@ from consumer.domain.errors import UsageError
 from consumer.spool.mark import PARTITION, claim
 
 OPEN_FILES = 64
-"""Append handles kept open, whatever the number of days in a backlog."""
+"""Maximum number of open append handles, whatever the number of days in a backlog."""
 KEPT_ASIDE = 1
 """How many set-aside spools stay for a look: they take room."""
 _ASIDE = re.compile(r"[0-9]{8}T[0-9]{12}")

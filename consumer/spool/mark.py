@@ -14,7 +14,7 @@ from consumer.domain.errors import UsageError
 from consumer.spool.checkpoint import is_name
 
 MARK = "adapty-sink-spool"
-"""The file that says so."""
+"""The file that marks a spool directory."""
 MARK_TEXT = "This directory is a spool of adapty-sink: what is in it may be deleted at any time.\n"
 PARTITION = re.compile(r"[A-Za-z0-9._-]{1,249}-[0-9]{1,10}")
 """The folder of a partition."""
@@ -27,7 +27,7 @@ _OURS = re.compile(
 
 
 def claim(directory: Path) -> None:
-    """Mark the directory as ours. Raises UsageError where it holds anything else, OSError as the system does."""
+    """Mark the directory as a spool. Raises UsageError if it has other files, OSError as the system does."""
     if names := strangers(directory):
         raise UsageError(
             f"spool.directory: {directory} has files that are not the sink's ({names}), and files in a spool are"
@@ -40,7 +40,7 @@ def claim(directory: Path) -> None:
 
 
 def strangers(directory: Path) -> str:
-    """What the directory holds that is not ours, for a message; "" where there is nothing, or it has our mark."""
+    """Files in the directory that are not the sink's, for a message; "" if there are none, or it is marked."""
     if (directory / MARK).is_file():
         return ""
     with os.scandir(directory) as entries:

@@ -20,15 +20,15 @@ BLOCK = 1024 * 1024
 
 
 class ChangedError(TransientError):
-    """The bytes that were read are not those that the body says; nothing of them was published."""
+    """The bytes read differ from those of the body; none of them were published."""
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """The first `length` bytes of what `open` reads; None: all that is there when the body is frozen.
+    """The first `length` bytes of what `open` reads; None: all that exists when the body is frozen.
 
-    `self_checking`: what `open` gives compares a checksum by itself, and raises before its last bytes are out;
-    `unchecked` gives the same bytes without.
+    `self_checking`: the result of `open` verifies a checksum itself, and raises before its last bytes; `unchecked`
+    returns the same bytes without that.
     """
 
     open: Callable[[], BinaryIO]
@@ -39,10 +39,7 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class FileBody:
-    """A body whose bytes lie on the local disk, or in memory if they are few.
-
-    `temporary` is its own file, gone with `close`.
-    """
+    """A body whose bytes are on the local disk, in memory if few. `temporary` is its own file, deleted by `close`."""
 
     size: int
     sha256: str
@@ -79,8 +76,8 @@ def freeze(
     """One body of the header and the pieces, in that order.
 
     Nothing is copied without compression: the pieces are read once for the digest, and again by each `open`. With
-    compression a large result lies in a temporary file in `folder`. The same bytes in give the same bytes out. Raises
-    TransientError where the local disk fails or is full.
+    compression a large result is a temporary file in `folder`. The same input gives the same output. Raises
+    TransientError if the local disk fails or is full.
     """
     packer = CODECS[compression].packer
     with local_disk("read the spool" if packer is None else f"pack into {folder}"):
@@ -105,9 +102,8 @@ def framed(piece: Piece, length: int, *, header: bytes, sha256: str) -> FileBody
 def blocks(body: Body, size: int) -> Iterator[bytes]:
     """The body's bytes in blocks of `size`, the last one shorter, read once.
 
-    The digest of a body that checks itself is not computed again: a third of what an upload costs (measured). Raises
-    ChangedError after the last block where length or digest are not what the body says, TransientError where the disk
-    fails.
+    The digest of a body that checks itself is not computed again: a third of the cost of an upload (measured). Raises
+    ChangedError after the last block if length or digest differ from the body's, TransientError if the disk fails.
     """
     digest, length = None if body.self_checking else hashlib.sha256(), 0
     with local_disk("read a body"), body.open() as reader:
@@ -137,7 +133,7 @@ def regrouped(pieces: Iterable[bytes], size: int) -> Iterator[bytes]:
 
 
 def into_buffers(body: Body, size: int) -> Iterator[bytearray]:
-    """The same in one buffer that is used again: each block is gone when the next one is asked for."""
+    """The same in one reused buffer: each block is invalid once the next one is requested."""
     buffer, filled = bytearray(min(size, body.size)), 0
     for block in blocks(body, BLOCK):
         taken = 0

@@ -35,7 +35,7 @@ class BodyReader(io.RawIOBase):
         return self._at
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        """To the start or the end; nobody who sends goes elsewhere."""
+        """To the start or the end; senders need nothing else."""
         wanted = {io.SEEK_SET: offset, io.SEEK_CUR: self._at + offset, io.SEEK_END: len(self) + offset}[whence]
         if wanted not in {0, self._at, len(self)}:
             raise io.UnsupportedOperation(f"seek to {wanted}")
@@ -92,5 +92,5 @@ class InBlocks:
             yield data
 
     def seek(self, offset: int) -> int:
-        """To the start: boto repeats a request that it is told to send to another region."""
+        """To the start: boto repeats a request when redirected to another region."""
         return self._reader.seek(offset)

@@ -20,7 +20,7 @@ from consumer.domain.compression import Compression, compression_of
 
 BLOCK = 1 << 20
 MOST_WINDOW = 1 << 23
-"""Memory that a zstd frame may ask for; ours ask for less."""
+"""Memory that a zstd frame may require; the sink's own require less."""
 IN_MEMORY = 8 * 1024 * 1024
 """Packed bytes up to this stay off the disk."""
 TEMPORARY = "packed-"
@@ -42,11 +42,10 @@ class Packer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Codec:
-    """One compression. The same bytes in give the same bytes out.
+    """One compression. The same input gives the same output.
 
-    `packer` is None where nothing is packed; it is told the number of plain bytes, -1 where nobody knows it before the
-    last of them, and wants exactly so many. `unpack` gives the plain bytes in
-    blocks, and raises ValueError where the packed ones are damaged.
+    `packer` is None if nothing is compressed; it gets the number of plain bytes, -1 if that is not known in advance,
+    and must get exactly that many. `unpack` returns the plain bytes in blocks, and raises ValueError for damaged input.
     """
 
     content_type: str
@@ -80,7 +79,7 @@ def _gunzipped(reader: BinaryIO) -> Iterator[bytes]:
 
 
 def _zstd(size: int) -> Packer:
-    """With the size in the frame where it is known: readers that unpack at one go ask for it."""
+    """With the size in the frame if it is known: readers that decompress at once need it."""
     return zstandard.ZstdCompressor(level=ZSTD_LEVEL, write_checksum=True).compressobj(size=size)
 
 
@@ -103,7 +102,7 @@ _PLAIN_TYPES = {".jsonl": "application/x-ndjson", ".json": "application/json"}
 
 
 def content_type(key: str) -> str | None:
-    """The Content-Type of an object; None where its name says nothing of it."""
+    """The Content-Type of an object; None if its name does not tell."""
     for ending, kind in _PLAIN_TYPES.items():
         if key.endswith(ending):
             return kind
@@ -111,7 +110,7 @@ def content_type(key: str) -> str | None:
 
 
 def plain_blocks(key: str, reader: BinaryIO) -> Iterator[bytes]:
-    """The object's text in blocks, unpacked by the ending of its key. Raises ValueError where it is damaged."""
+    """The object's text in blocks, decompressed by the ending of its key. Raises ValueError if it is damaged."""
     yield from CODECS[compression_of(key)].unpack(reader)
 
 
@@ -119,7 +118,7 @@ def plain_blocks(key: str, reader: BinaryIO) -> Iterator[bytes]:
 
 
 class Place:
-    """Where packed bytes go: into memory while they are few (a full disk takes not even those), then into a file."""
+    """Target of compressed bytes: memory while they are few (a full disk accepts not even those), then a file."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -166,7 +165,7 @@ class Place:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Delete the temporary files of a crashed run. Only while nobody packs into `folder`."""
+    """Delete the temporary files of a crashed run. Only while nothing is compressed into `folder`."""
     for path in folder.glob(f"{TEMPORARY}*"):
         if _LEFTOVER.fullmatch(path.name) and path.is_file() and not path.is_symlink():
             path.unlink(missing_ok=True)

@@ -9,15 +9,15 @@ MOST_WHOLE = 64 * MIB
 """Bytes of any object that is read whole."""
 _BY_NAME = {"_days.json": MIB, "_manifest.json": 8 * MIB, "_schema.json": 16 * MIB}
 _BY_FOLDER = {"_seals/_settings/": 24 * MIB, "_seals/": 8 * MIB, "_replays/": 16 * MIB, "exports/": 8 * MIB}
-"""In this order. A text of as many bytes can become thirty times as much in memory, and must fit a pod.
+"""Checked in this order. Parsed text can take thirty times its bytes in memory, and must fit a pod.
 
-Where documents lie is for `seal/keys` to say, which makes all keys and which a store, a layer below, may not import. It
-is said here again because every read and write is held to these limits, whoever asks for it; a test compares the two.
+Keys are defined in `seal/keys`, which a store, a layer below, may not import. The folders are repeated here because
+every read and write is limited; a test compares the two.
 """
 
 
 def most_bytes(key: str) -> int | None:
-    """The limit of a document of ours; None where the key is none of a document: data, old bodies."""
+    """The size limit of a document; None for keys that are not documents: data, old bodies."""
     parts = key.split("/")
     name = parts[-1]
     if not name.endswith(".json") or (parts[0] == "_replays" and parts[3:4] == ["old"]):
@@ -27,7 +27,7 @@ def most_bytes(key: str) -> int | None:
 
 
 def refuse_unread(key: str, where: str, size: int) -> None:
-    """Called before an object is read whole. Raises HaltError for one that nobody should hold in memory."""
+    """Called before an object is read in full. Raises HaltError for one that is too large for memory."""
     most = most_bytes(key) or MOST_WHOLE
     if size > most:
         raise HaltError(
@@ -38,7 +38,7 @@ def refuse_unread(key: str, where: str, size: int) -> None:
 
 
 def refuse_unwritten(key: str, where: str, size: int) -> None:
-    """Called before an object is put. Raises HaltError for a document that nobody would read again."""
+    """Called before an object is put. Raises HaltError for a document that could not be read again."""
     most = most_bytes(key)
     if most is not None and size > most:
         raise HaltError(

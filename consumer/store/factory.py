@@ -21,7 +21,7 @@ STORES: Mapping[str, Callable[[Location, S3Options], StreamingStore]] = {
 
 
 def open_store(url: str, options: S3Options | None = None) -> StreamingStore:
-    """The store at this URL. Nothing is asked of it yet. `options` matter for S3 only. Raises UsageError."""
+    """The store at this URL. No request is sent yet. `options` apply to S3 only. Raises UsageError."""
     try:
         location = location_of(url)
     except ValueError as error:

@@ -129,7 +129,7 @@ class FolderStore:
                 return None
 
     def copy(self, source: str, target: str, *, etag: str) -> bool:
-        """See `Store.copy`. The file that was opened stays the one that is copied, whatever is put meanwhile."""
+        """See `Store.copy`. The opened file is the one that is copied, whatever is put meanwhile."""
         place = self._path(target)
         reader = self.open(source)
         if reader is None:
@@ -304,7 +304,7 @@ class _Reader(io.FileIO):
 
 
 def _create(path: Path, flags: int = 0) -> BinaryIO:
-    """A file only for its owner: another who may read the lock could hold it forever."""
+    """A file private to its owner: anyone who could open the lock could hold it forever."""
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | flags, 0o600), "wb")
 
 

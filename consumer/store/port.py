@@ -34,7 +34,7 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The condition did not hold (412): another object or another version stands there."""
+    """The condition did not hold (412): another object or another version exists."""
 
 
 class Body(Protocol):
@@ -50,7 +50,7 @@ class Body(Protocol):
 
     @property
     def self_checking(self) -> bool:
-        """Whether its reader raises by itself where bytes are not those that were meant, before it gives the last."""
+        """Whether its reader itself raises before the last byte if the bytes are not the expected ones."""
 
     def open(self) -> BinaryIO:
         """A fresh reader at the start. The caller closes it."""
@@ -91,9 +91,10 @@ class BytesBody:
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
-    """What a store says of an object without its body. `metadata` is empty where the store keeps none (a folder).
+    """A store's facts about an object without its body.
 
-    `version_id` names this body forever in a bucket that keeps versions; "" elsewhere, and in a list.
+    `metadata` is empty if the store keeps none (a folder). `version_id` identifies this body forever in a versioned
+    bucket; "" elsewhere, and in a list.
     """
 
     key: str
@@ -128,9 +129,9 @@ class Store(Protocol):
     def put(
         self, key: str, body: Body, *, condition: Condition, metadata: Mapping[str, str] | None = None
     ) -> Written | Refused:
-        """Write the object under the condition, whole or not at all, however large it is; but for our documents.
+        """Write the object under the condition, atomically, of any size except for documents.
 
-        Those that `get` would refuse are refused here, too: HaltError. Raises UnknownOutcomeError where the answer was
+        Documents that `get` would refuse are refused here, too: HaltError. Raises UnknownOutcomeError if the answer was
         lost: the caller reads back.
         """
 
@@ -160,7 +161,7 @@ class Store(Protocol):
 
 
 class StreamingStore(Store, Protocol):
-    """A store that also takes bytes whose number nobody knows before the last of them."""
+    """A store that also accepts bodies of unknown length."""
 
     def put_stream(
         self,
@@ -171,9 +172,9 @@ class StreamingStore(Store, Protocol):
         metadata: Mapping[str, str] | None = None,
         expected: int = 0,
     ) -> Written | Refused:
-        """Write what the blocks give, under the condition, whole or not at all; what they raise leaves no trace.
+        """Write the given blocks, under the condition, atomically; if they raise, nothing is written.
 
-        `expected` is about how many bytes there will be, for stores that limit the number of parts. In memory is one
-        part. The condition may be looked at before the first block, and counts at the end. Raises UnknownOutcomeError
-        where the answer was lost, UsageError where the store takes no object of this size.
+        `expected` is the approximate number of bytes, for stores that limit the number of parts. One part is held in
+        memory. The condition may be checked before the first block, and applies at the end. Raises UnknownOutcomeError
+        if the answer was lost, UsageError if the store accepts no object of this size.
         """

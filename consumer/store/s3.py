@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 LARGE = MIB
 """Bytes above which a body is sent as it is read."""
 WRONG_CHECKSUM = "_checks/wrong-checksum"
-"""What a store that compares no checksums holds after it was asked."""
+"""Result of the test for a store that does not verify checksums."""
 PAGE = 1000
 """Objects a list request asks for: the most that S3 gives."""
 MOST_COPIED = 5 * 1024 * MIB
@@ -100,9 +100,9 @@ class S3Store:
     def _put_large(self, key: str, body: Body, about: Mapping[str, Any]) -> str:
         """From the disk, without a copy in memory.
 
-        Where the store compares checksums it gets the digest that is known already, as a signed header: nothing is
-        computed here, and what changed on the disk or on the way is refused there. Elsewhere boto signs the digest of
-        what it reads, which is compared with what the body says.
+        If the store verifies checksums it gets the known digest as a signed header: nothing is computed here, and bytes
+        that changed on the disk or in transit are refused there. Otherwise boto signs the digest of what it reads,
+        which is compared with the body's.
         """
         if not self.sends_checksums():
             with BodyReader(body, checked=True) as reader:
@@ -121,7 +121,7 @@ class S3Store:
             raise
 
     def sends_checksums(self) -> bool:
-        """Whether large bodies go up with their sha256 for the store to compare: as `checksums` says."""
+        """Whether large bodies are uploaded with their sha256 for the store to verify, by the setting `checksums`."""
         if self._bucket.options.checksums == "auto":
             return self.compares_checksums()
         return self._bucket.options.checksums == "when_supported"
@@ -134,7 +134,7 @@ class S3Store:
         return self._compared
 
     def _refuses_wrong_checksum(self) -> bool:
-        """Put an object with the checksum of another where none is. It stays if the store takes it."""
+        """Put a new object with a wrong checksum. It stays if the store accepts it."""
         wrong: dict[str, Any] = {"Body": b"check", "ChecksumSHA256": b64encode(bytes(32)).decode(), "IfNoneMatch": "*"}
         try:
             self._bucket.call(
@@ -156,7 +156,7 @@ class S3Store:
     def put_in_parts(
         self, key: str, body: Body, *, condition: Condition, metadata: Mapping[str, str] | None = None
     ) -> Written | Refused:
-        """`put` as a multipart upload, of whatever size but empty. What fails is aborted."""
+        """`put` as a multipart upload, of any size but empty. A failed one is aborted."""
         size = max(self._bucket.options.part_size, -(-body.size // MOST_PARTS))
         return self._joined(key, into_buffers(body, size), condition, metadata)
 

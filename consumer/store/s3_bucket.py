@@ -26,7 +26,7 @@ class S3Bucket:
         self.prefix = f"{options.prefix.strip('/')}/" if options.prefix.strip("/") else ""
 
     def call(self, call: Call, key: str, do: Callable[[S3Client], T], *, bound: bool = False) -> T:
-        """Send one request. `bound`: what is signed holds for the body, too."""
+        """Send one request. `bound`: the signature covers the body, too."""
         try:
             clients = self.access.clients()
         except s3_errors.CAUGHT as error:
@@ -47,7 +47,7 @@ class S3Bucket:
         return f"s3://{self.options.bucket}/{self.prefix}{key}"
 
     def about(self, key: str, metadata: Mapping[str, str] | None) -> dict[str, Any]:
-        """Where the object lies, what is said of it, and how it is kept."""
+        """The object's key, metadata, and storage parameters."""
         wanted = {
             "Metadata": dict(metadata or {}),
             "ContentType": content_type(key),

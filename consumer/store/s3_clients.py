@@ -32,18 +32,18 @@ MOST_AT_ONCE = 5 * 1024 * MIB
 MOST_PART = 256 * MIB
 """A part is held in memory: more would be too much."""
 READ_ATTEMPTS = 2
-"""How often boto asks what changes nothing, within one call of ours."""
+"""How often boto retries read requests within one call."""
 SESSION_NAME = "adapty-sink"
 
 
 @dataclass(frozen=True, slots=True)
 class S3Options:
-    """One S3 destination. Empty text means: what the standard AWS chain says, or the store's default.
+    """One S3 destination. Empty text means: from the standard AWS chain, or the store's default.
 
-    `multipart_threshold` and `part_size` are bytes: a body above the threshold goes up in parts, each of which is held
-    in memory. `checksums` "when_supported": large bodies go up with their sha256 as a checksum that the store compares.
-    "when_required" is for stores that know no checksums: boto reads a body twice then, and signs its sha256. "auto"
-    asks the store once whether it compares.
+    `multipart_threshold` and `part_size` are bytes: a body above the threshold is uploaded in parts, each of which is
+    held in memory. `checksums` "when_supported": large bodies are uploaded with their sha256 as a checksum for the
+    store to verify. "when_required" is for stores without checksums: boto reads a body twice then, and signs its
+    sha256. "auto" tests once whether the store verifies them.
     """
 
     bucket: str = ""
@@ -203,7 +203,7 @@ class _AssumedRole(botocore.credentials.CredentialProvider):
 
 
 def _config(options: S3Options, attempts: int, *, sign_payload: bool = True) -> Config:
-    """`sign_payload`: as boto does of its own accord, else never."""
+    """`sign_payload`: whether to sign the payload as boto does by default, or never."""
     s3: Any = {"addressing_style": options.addressing_style}
     if not sign_payload:
         s3["payload_signing_enabled"] = False

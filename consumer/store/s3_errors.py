@@ -53,7 +53,7 @@ REFUSED_CODES: Final = frozenset(
 )
 """Refused credentials that do not answer 401 or 403."""
 LOST_STATUS: Final = frozenset({500, 502, 504})
-"""After these the write may have happened: they come from behind, or from a proxy that lost the answer."""
+"""After these the write may have happened: they come from a backend, or from a proxy that lost the answer."""
 
 OTHER_BYTES: Final = frozenset(
     {"BadDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch", "InvalidDigest", "ChecksumMismatch"}
@@ -63,13 +63,13 @@ OTHER_BYTES_SAID: Final = re.compile(r"checksum-\w+ header is invalid", re.IGNOR
 """The same from stores that have no code of their own for it."""
 
 UNVERIFIED: Final = "CERTIFICATE_VERIFY_FAILED"
-"""How OpenSSL says that it does not know who signed: no request was sent."""
+"""OpenSSL's error for an unknown certificate authority: no request was sent."""
 WANTS_CHECKSUM: Final = re.compile(r"checksum|content-?md5", re.IGNORECASE)
-"""In what a store says that takes no object without: a bucket with Object Lock, by default."""
+"""Part of the error of a store that requires checksums: by default a bucket with Object Lock."""
 
 HTTP_NOT_FOUND, HTTP_CONFLICT, HTTP_BAD = 404, 409, 400
 UNMET: Final = frozenset({412, 304})
-"""A condition did not hold. 304 is what a reader's condition gets; one store answers a writer's with it, too."""
+"""A condition did not hold. 304 is for a reader's condition; one store also answers a writer's with it."""
 HTTP_UNKNOWN_CALL = 501
 
 
@@ -78,11 +78,11 @@ class MissingKeyError(SinkError):
 
 
 class UnmetError(SinkError):
-    """The condition of a write did not hold. Never leaves the store."""
+    """The condition of a write did not hold. Handled inside the store."""
 
 
 class OtherBytesError(TransientError):
-    """The store refused the bytes that came for not being those that were announced. It holds nothing of them."""
+    """The store refused the received bytes as different from the announced ones. It stored nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,7 @@ def explain(error: Exception, call: Call, where: str) -> SinkError:
 
 
 def unprepared(error: Exception, call: Call, where: str) -> TransientError:
-    """The error to raise where there is nobody to ask as: nothing was sent."""
+    """The error for missing credentials: nothing was sent."""
     return TransientError(
         f"{where}: no usable AWS credentials for {call.name}: {error}. They are looked up again with each attempt"
     )

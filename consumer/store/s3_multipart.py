@@ -32,7 +32,7 @@ def send_parts(
     condition: Condition,
     metadata: Mapping[str, str] | None,
 ) -> str:
-    """Send an object part by part; its ETag. Raises UnmetError, which only the last request can find."""
+    """Send an object part by part; returns its ETag. Raises UnmetError, which only the last request can detect."""
     return _joined(
         bucket, key, metadata, lambda upload: list(_sent(bucket, key, parts, upload)), condition_headers(condition)
     )

@@ -153,7 +153,7 @@ def _real32(value: Value) -> Cell:
 
 
 def shortest32(value: float) -> float:
-    """The double with the fewest digits that reads back as the same float, where the value is one; else the value.
+    """The double with the fewest digits that reads back as the same float, if the value is one; else the value.
 
     Of several it is the one nearest to the value.
     """
@@ -180,9 +180,9 @@ def _float_of(bits: int) -> Fraction:
 
 
 def _nearest(size: Fraction, digits: int, below: Fraction, above: Fraction, *, both: bool) -> Decimal | None:
-    """The number of so many digits that is nearest to `size` and between the bounds, which `both` takes in.
+    """The number with that many digits that is nearest to `size` and between the bounds, inclusive if `both`.
 
-    The nearest of all may lie beyond the bound on one side, where that is nearer, and the next one within the other.
+    The nearest of all may be beyond the closer bound, and the next one within the other.
     """
     middle = Decimal(f"{float(size):.{digits - 1}e}")
     step = Decimal(1).scaleb(middle.adjusted() - digits + 1)

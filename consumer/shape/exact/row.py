@@ -42,7 +42,7 @@ _SAID_BY_CELL = frozenset({ColumnKind.INSTANT, ColumnKind.DATE})
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A record that is kept. `oddities` are those that no cell of its own will tell."""
+    """A kept record. `oddities` are those not reported by one of its cells."""
 
     day: int
     decoded: Decoded
@@ -62,7 +62,7 @@ class ExactRules:
         self._filters = filters
         self.normal_types = rules.kind != CUSTOM
         self.listed = kind_of(rules.kind).event_types
-        """The published event types; empty where there is no list."""
+        """The published event types; empty if there is no list."""
         self._names = rules.event_names
         self._spaces = rules.line_breaks is LineBreaks.SPACE
         self._methods = rules.privacy.columns
@@ -76,7 +76,7 @@ class ExactRules:
         return self._filters.drop(values, time) or Row(day, decoded, self._oddities(values, time))
 
     def line(self, row: Row, names: Sequence[str]) -> tuple[bytes, Counter[str]]:
-        """The row's text with these columns (one that is not ours is empty), and what was odd in it."""
+        """The row's text with these columns (unknown ones are empty), and its oddities."""
         oddities = Counter(row.oddities)
         if row.decoded.mended:
             oddities[MENDED] += row.decoded.mended

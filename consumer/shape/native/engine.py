@@ -68,7 +68,7 @@ _TIMES = {
 
 
 def supports(rules: RowRules, columns: Sequence[Column], filters: Filters) -> bool:
-    """Whether the extension knows all that these rules say."""
+    """Whether the extension supports all of these rules."""
     compared = [one for one in (filters.event_type, filters.profile, filters.environment) if one is not None]
     timed = _timed(rules, columns, filters)
     inputs = [name for column in columns for name in column.inputs]
@@ -87,7 +87,7 @@ def supports(rules: RowRules, columns: Sequence[Column], filters: Filters) -> bo
 
 
 def _timed(rules: RowRules, columns: Sequence[Column], filters: Filters) -> list[Column]:
-    """The columns whose values are times of a row, and no cells alone."""
+    """The columns whose values are also times of a row, not only cells."""
     return [one for one in columns if one.name == rules.time_field or one == filters.install]
 
 
@@ -123,7 +123,7 @@ class NativeEngine:
         key: bytes,
         bounds: Bounds = UNBOUNDED,
     ) -> None:
-        """Rules that `supports` says yes to; `key` is the one that they hash with."""
+        """Rules that `supports` accepts; `key` is the one that they hash with."""
         self._extension, self._columns, self._format = extension, columns, rules.format
         self._bounds = bounds
         timed = _timed(rules, columns, filters)
@@ -254,7 +254,7 @@ class NativeEngine:
 
 
 def _widest(program: ProgramSpec) -> int:
-    """Bytes that a record's row may have beside those that its own bytes account for."""
+    """Bytes that a record's row may have in addition to those from its own bytes."""
     fields, absent, _ = program
     told = sum(_widest_of(spec) for spec, _, _, slot in fields if slot != NOBODY)
     return told + sum(len(text.encode()) for _, text in absent)
@@ -270,7 +270,7 @@ def _widest_of(spec: TypeSpec) -> int:
 
 
 def _finish(rules: RowRules, key: bytes) -> dict[str, Any]:
-    """What becomes of rows and cells beside decoding and filters."""
+    """The rules for rows and cells other than decoding and filters."""
     oldest, name = rules.oldest_day, rules.privacy.key
     return {
         "oldest_day": (oldest - EPOCH_DAY).days if isinstance(oldest, date) else None,

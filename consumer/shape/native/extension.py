@@ -16,14 +16,14 @@ from consumer import __version__
 
 MODULE = "adapty_sink_native"
 VARIABLE = "ADAPTY_SINK_ENGINE"
-"""The environment variable that leaves the extension out where it says `exact`."""
+"""The environment variable that disables the extension with the value `exact`."""
 INTERFACE = 4
 """What this and the extension agree on to pass to each other. A build from other sources may have another."""
 NATIVE, EXACT = "native", "exact"
 TypeSpec: TypeAlias = "tuple[str, int, int, Sequence[str], Sequence[TypeSpec]]"
 """A writer's type: its name, a size (-1 for none), a scale, symbols or names of fields, the types in it."""
 FieldSpec: TypeAlias = tuple[TypeSpec, str, int, int]
-"""A field: its type, what its column takes, where null stands (0 never, 1 first, 2 second), its slot or -1."""
+"""A field: its type, the kind of its column, the place of null (0 never, 1 first, 2 second), its slot or -1."""
 ProgramSpec: TypeAlias = tuple[Sequence[FieldSpec], Sequence[tuple[int, str]], Sequence[tuple[int, int]]]
 """A record: its fields, columns it lacks with their defaults' text, columns with the slots of their later inputs."""
 
@@ -64,7 +64,7 @@ class Extension(Protocol):
 
 
 class TextComparer(Protocol):
-    """The same module, for whoever compares texts of rows."""
+    """The same module, as used to compare texts of rows."""
 
     def comings_and_goings(self, before: bytes, after: bytes) -> tuple[int, int] | None:
         """How many rows came and went between two texts; None where it is not certain."""
@@ -87,7 +87,7 @@ class FoundExtension:
 
 
 def find() -> FoundExtension:
-    """The extension, as the environment stands now."""
+    """The extension, for the current environment."""
     if os.environ.get(VARIABLE) == EXACT:
         return FoundExtension(None, f"{VARIABLE} says so")
     return _load()

@@ -28,7 +28,7 @@ NOBODY = -1
 MOST_SYMBOLS = 8 << 10
 """Bytes of the longest symbols of all enums together: a datum of some bytes may name them all."""
 MOST_TYPES = 20_000
-"""Types of a record, those that are named again counted again: they are told one by one."""
+"""Types of a record, counting repeated ones each time: they are passed one by one."""
 DEEPEST = 40
 """Levels of types within one another; fewer than any bound of the exact engine."""
 OTHER: TypeSpec = ("other", -1, 0, [], [])
@@ -38,15 +38,15 @@ _LOGICAL |= {"time-millis": "time-millis", "time-micros": "time-micros"}
 
 
 class _TooMuchError(Exception):
-    """More types than are told, or deeper ones, or one within itself."""
+    """Too many types, too deep ones, or a recursive one."""
 
 
 def programs(
     writer: Writer, columns: Sequence[Column], kinds: Sequence[str], defaults: Mapping[str, str]
 ) -> list[ProgramSpec | None]:
-    """The records of a writer, one for each branch of a union at the top; None for what only the exact engine reads.
+    """The records of a writer, one per branch of a top-level union; None if only the exact engine can read it.
 
-    `kinds` says what each column takes, `defaults` the text of a default by the column's name.
+    `kinds` gives the kind of each column, `defaults` the text of a default by the column's name.
     """
     return [
         _program(one, writer.names, columns, kinds, defaults) if isinstance(one, AvroRecord) else None
@@ -111,7 +111,7 @@ def _field(field: Field, slot: tuple[int, int] | None, kinds: Sequence[str], typ
 
 
 def _inner(node: Node) -> tuple[Node, int]:
-    """A field's type without null, and where null stands. Other unions come back as they are."""
+    """A field's type without null, and the place of null. Other unions are returned unchanged."""
     match node:
         case Union((first, second)) if first == _NULL and second != _NULL:
             return second, _FIRST
@@ -121,7 +121,7 @@ def _inner(node: Node) -> tuple[Node, int]:
 
 
 def _skipped(spec: TypeSpec) -> TypeSpec:
-    """The type without a meaning that a value could miss: nobody wants it."""
+    """The type without its logical type: the value is not needed."""
     name, size, _, words, parts = spec
     if name in _LOGICAL.values():
         return ("long", -1, 0, [], [])
@@ -139,7 +139,7 @@ def _longest(spec: TypeSpec) -> int:
 
 
 class _Types:
-    """The types of one record, each told where it stands, named ones again and again."""
+    """The types of one record, each in its place, named ones repeated."""
 
     def __init__(self, names: Mapping[str, Node]) -> None:
         self._names, self._left = names, MOST_TYPES

@@ -33,7 +33,7 @@ REMEDY = (
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One thing that does not hold, and what to do about it."""
+    """One violation, and what to do about it."""
 
     check: str
     detail: str
@@ -56,7 +56,7 @@ class InParts(Protocol):
 
 
 class _Race:
-    """Writers of one object, let go at the same moment, and what they were told."""
+    """Writers of one object, released at the same moment, and the answers they got."""
 
     def __init__(self, put: Put, key: str, condition: Condition, writers: int) -> None:
         self.key = key
@@ -94,9 +94,9 @@ class _Race:
 
 
 def require_safe(store: Store) -> None:
-    """Refuse a store whose conditional writes do not hold: HaltError `unsafe_store`.
+    """Refuse a store with unreliable conditional writes: HaltError `unsafe_store`.
 
-    The races are run once a month and folder; every start repeats the checks that leave nothing behind.
+    The races run once per month and folder; every start repeats the checks that leave nothing behind.
     """
     now = store.now()
     proof = store.get(PROOF)
