@@ -26,7 +26,7 @@ class ReadingRate:
 
 @dataclass(slots=True)
 class CatchUp:
-    """Fed with every lease's position and lag; says now and then what is worth a line."""
+    """Gets every lease's position and lag; logs progress now and then."""
 
     looked_at: float
     catching_up: bool = False

@@ -38,7 +38,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Rounds:
-    """How often what is looked at, in seconds."""
+    """Seconds between observations, by kind."""
 
     cluster: float = 5.0
     store: float = 10.0
@@ -139,7 +139,7 @@ class Monitor:
             self.observations.headroom[partition] = found
 
     def _warn(self, partition: TopicPartition) -> None:
-        """Say once that rows may vanish, and again if it comes to that again."""
+        """Warn once that rows may be lost to retention, and again if it happens again."""
         known = self.observations.headroom.get(partition)
         left = None if known is None or known.oldest is None else known.left(self.clock.now())
         if left is None or left >= LITTLE_HEADROOM:

@@ -15,12 +15,12 @@ from consumer.source.port import ClusterAdmin, TopicFacts
 from consumer.store.port import Store
 
 LATE_SECONDS = 30.0
-"""Without an answer for so long, what is asked counts as out of reach."""
+"""Seconds without an answer after which something counts as unreachable."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterState:
-    """What the cluster said of our topics (None: there is no such topic) and of our partitions."""
+    """The cluster's answers about our topics (None: no such topic) and our partitions."""
 
     topics: Mapping[str, TopicFacts | None] = field(default_factory=dict)
     ends: Mapping[TopicPartition, LogEnds] = field(default_factory=dict)
@@ -29,7 +29,7 @@ class ClusterState:
 
 @dataclass(frozen=True, slots=True)
 class DaysState:
-    """`_days.json` as last read; `etag` tells whether it changed since ("": there is none)."""
+    """`_days.json` as last read; `etag` shows whether it has changed ("": there is none)."""
 
     etag: str = ""
     days: Mapping[date, PublishedDay] = field(default_factory=dict)

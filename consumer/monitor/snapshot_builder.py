@@ -30,7 +30,7 @@ class Observations:
 
 
 def snapshot_of(worker: Worker, observations: Observations, now: datetime, *, joined: bool) -> Snapshot:
-    """The worker as it stands. `joined`: the group has taken us in, though it may have no partition for us."""
+    """The worker's state. `joined`: this member is in the group, though it may have no partition."""
     partitions = sorted(
         worker.partitions.values(), key=lambda partition: (partition.context.config.name, partition.name)
     )

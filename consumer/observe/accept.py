@@ -7,7 +7,7 @@ JSON = "application/json"
 
 
 def prefers_html(accept: str) -> bool:
-    """Whether HTML is wanted more than JSON. A client that says nothing, or takes anything, is a program."""
+    """Whether HTML is preferred to JSON. A client that does not say, or accepts anything, is a program."""
     wanted = _parsed(accept)
     return _quality(HTML, wanted) > _quality(JSON, wanted)
 
@@ -29,6 +29,6 @@ def _number(text: str) -> float:
 
 
 def _quality(kind: str, wanted: dict[str, float]) -> float:
-    """What the most specific entry says of this kind."""
+    """The weight of this type by its most specific entry."""
     ranges = (kind, f"{kind.partition('/')[0]}/*", "*/*")
     return next((wanted[name] for name in ranges if name in wanted), 0.0)

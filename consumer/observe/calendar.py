@@ -42,8 +42,8 @@ class DayCell:
 def calendar(published: Mapping[date, PublishedDay], today: date, *, halted: bool) -> tuple[DayCell, ...]:
     """The last `DAYS_SHOWN` days up to today, oldest first.
 
-    A day that is not published is pending, or `halted` where the stream stands still; before the first published day
-    there is nothing to wait for.
+    A day that is not published is pending, or `halted` if the stream is halted; nothing is expected before the first
+    published day.
     """
     first = min(published, default=today)
     waiting = DayState.HALTED if halted else DayState.PENDING

@@ -42,11 +42,11 @@ CONNECTIONS = 64
 HEADER_BYTES = 16 * 1024
 """A request's headers; longer ones are answered 431."""
 BODY_BYTES = 16 * 1024
-"""A request's body, which nobody reads; longer ones are answered 413."""
+"""Maximum body of a request, which is not read; longer ones get 413."""
 IDLE_SECONDS = 10.0
 """A connection on which nothing happens for that long is closed, and one whose request is not whole by then."""
 SWEEP_SECONDS = 5.0
-"""How often that is looked at."""
+"""Seconds between these checks."""
 GLANCE_SECONDS = 0.2
 """How often the end is looked for."""
 CLOSE_SECONDS = 2
@@ -95,7 +95,7 @@ class Site:
         return None
 
     def metrics(self, accept: str) -> Response:
-        """All metrics, in the form that is asked for; in the plain one where that is no form at all."""
+        """All metrics, in the requested format, or in plain text for an unknown one."""
         try:
             encode, kind = choose_encoder(accept)
         except (TypeError, ValueError):  # it compares whatever is given as a version
@@ -128,7 +128,7 @@ class Site:
         return [*late, *snapshot.unready]
 
     def status(self, accept: str) -> Response:
-        """Where everything stands, for programs or for people."""
+        """The status of everything, for programs or for people."""
         snapshot = self.board.snapshot
         if not prefers_html(accept):
             return _json((snapshot.status if snapshot else Status()).to_json())
@@ -243,7 +243,7 @@ class HttpServer:
             loop(timeout=GLANCE_SECONDS, use_poll=True, map=self._map, count=1)
 
     def close(self) -> None:
-        """Stop listening and close what is open, once nobody works with it any more."""
+        """Stop listening and close what is open, once nothing uses it any more."""
         self._closing.set()
         if self._thread.is_alive():
             self._thread.join(CLOSE_SECONDS)

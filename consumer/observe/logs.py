@@ -28,7 +28,7 @@ _LIBRARIES_FROM = logging.WARNING
 
 
 class LogFormat(StrEnum):
-    """How log lines look. `auto`: for a console on a terminal, else JSON."""
+    """The format of log lines. `auto`: console format on a terminal, else JSON."""
 
     AUTO = "auto"
     JSON = "json"

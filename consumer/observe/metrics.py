@@ -41,7 +41,7 @@ SEAL_SECONDS = (1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 36
 
 @dataclass(frozen=True, slots=True)
 class Meta:
-    """What a metric is called, by what it is told apart, and what it means."""
+    """A metric's name, labels and meaning."""
 
     name: str
     labels: tuple[str, ...]
@@ -185,7 +185,7 @@ class Metrics:
     ]
 
     def count_batch(self, stream: str, judged: TransformedBatch) -> None:
-        """Count what became of a judged batch. Call it once for records that were read for the first time."""
+        """Count the outcomes of a transformed batch. Call it once for records that were read for the first time."""
         place = _place(stream, judged.partition)
         counts = judged.counts
         self.records_read.labels(**place).inc(counts.read)
@@ -225,14 +225,14 @@ class Metrics:
             gauge.labels(**place, reason=reason).set(1)
 
     def mark_stream(self, stream: str, topic: str, reason: str | None) -> None:
-        """`halted` of a stream that has no partition of ours to be shown at, under an empty partition."""
+        """`halted` of a stream without a partition on this worker, under an empty partition."""
         place = {"stream": stream, "topic": topic, "partition": ""}
         self.halted.remove_by_labels(place)
         if reason is not None:
             self.halted.labels(**place, reason=reason).set(1)
 
     def forget(self, stream: str, partition: TopicPartition) -> None:
-        """Take away every gauge of a partition that is no longer ours: its new owner shows it."""
+        """Remove every gauge of a revoked partition: its new owner shows it."""
         for name, (make, meta) in declared().items():
             if make is Gauge and "partition" in meta.labels:
                 getattr(self, name).remove_by_labels(_place(stream, partition))

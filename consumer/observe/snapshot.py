@@ -38,7 +38,7 @@ class SpoolView:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The worker at one moment. `unready` says what keeps it from working; empty: nothing does."""
+    """The worker at one moment. `unready` has the reasons why it is not ready; empty if it is."""
 
     at: datetime
     status: Status

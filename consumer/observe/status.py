@@ -14,11 +14,11 @@ from consumer.domain.offsets import TopicPartition
 class PartitionStatus:
     """One partition. None: not known, or there is none.
 
-    `end` is the stable end of the log (LSO), which is what a reader of committed records can reach. `held` is
-    end - committed: normal until the day is sealed. `position`, `lag` (end - position) and `open_days` (days with rows
-    that no seal took yet) are known only to the worker. `next_seal` lies in the past while a seal is overdue.
-    So is `phase`: what the worker does with the partition, or "halted" or "unexpected_error"; elsewhere it is left out.
-    `retention_hours` are those until retention reaches the committed offset; None where nothing expires by age.
+    `end` is the stable end of the log (LSO), which is what a reader of committed records can reach. `held` is end -
+    committed: normal until the day is sealed. `position`, `lag` (end - position) and `open_days` (days with rows that
+    no seal took yet) are known only to the worker, and so is `phase`: what it does with the partition, or "halted" or
+    "unexpected_error"; elsewhere it is left out. `next_seal` is in the past while a seal is overdue. `retention_hours`
+    is the time until retention reaches the committed offset; None if nothing expires by age.
     """
 
     stream: str
@@ -63,7 +63,7 @@ class PartitionStatus:
 
 @dataclass(frozen=True, slots=True)
 class Halted:
-    """A partition that stopped until an operator decides; None: the whole stream. `message` says the way out."""
+    """A partition that stopped until an operator decides; None: the whole stream. `message` says how to fix it."""
 
     stream: str
     partition: TopicPartition | None
@@ -78,7 +78,7 @@ class Halted:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """All partitions looked at, and those of them that are halted."""
+    """All inspected partitions, and those of them that are halted."""
 
     partitions: tuple[PartitionStatus, ...] = ()
     halted: tuple[Halted, ...] = ()

@@ -49,7 +49,7 @@ def style() -> str:
 
 @cache
 def style_source() -> str:
-    """What a content security policy says of that sheet and of no other."""
+    """The source expression of a content security policy that allows exactly this style sheet."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(style().encode()).digest()).decode()}'"
 
 

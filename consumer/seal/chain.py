@@ -25,7 +25,7 @@ class Chain:
 
     @property
     def identity(self) -> str:
-        """What tells this chain from one in another folder; "" where there is none."""
+        """The identity of this chain, different in every folder; "" if there is no record."""
         return self.digests[0][:16] if self.digests else ""
 
     @property
@@ -57,7 +57,7 @@ class Chain:
         return Chain((*self.records, record), (*self.digests, hashlib.sha256(data).hexdigest()))
 
     def covering(self, offset: int) -> Record | None:
-        """The record that decides forever how `offset` is judged; None where no seal reached it yet."""
+        """The record that applies to `offset` forever; None if no seal has reached it yet."""
         low, high = 0, len(self.records)
         while low < high:
             middle = (low + high) // 2
@@ -68,7 +68,7 @@ class Chain:
         return self.records[low] if low < len(self.records) else None
 
     def taker(self, offset: int, day: date) -> Record | None:
-        """The seal whose objects hold a row of `day` at `offset`; None where none took it, or a gap gave it up."""
+        """The seal whose objects have a row of `day` at `offset`; None if none took it, or a gap gave it up."""
         covering = self.covering(offset)
         if covering is None:
             return None
@@ -107,12 +107,12 @@ class Chain:
             yield Span(at, span.end)
 
     def beyond_gap(self, offset: int) -> int:
-        """`offset`, or the end of the gap that it lies in."""
+        """`offset`, or the end of the gap that contains it."""
         for lost in self.gaps:
             if offset in lost:
                 offset = lost.end
         return offset
 
     def took(self, day: date, covering: Record | None) -> bool:
-        """Whether a row of `day` in an offset that `covering` covers lies in an object already."""
+        """Whether a row of `day` at an offset covered by `covering` is already in an object."""
         return covering is not None and due_by(day, self.reach.cutoff, covering.sealed_at)

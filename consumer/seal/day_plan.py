@@ -23,7 +23,7 @@ OPEN_TRANSACTION = "open_transaction"
 
 @dataclass(frozen=True, slots=True)
 class PartitionState:
-    """One partition as publishing sees it: its chain, and whether every object of its last seal stands."""
+    """One partition for publishing: its chain, and whether every object of its last seal exists."""
 
     partition: int
     chain: Chain
@@ -44,7 +44,7 @@ class PartitionState:
 
 @dataclass(frozen=True, slots=True)
 class StoredContent:
-    """What an object holds that is not as its seal put it: `replay` is the replacement that wrote it.
+    """The contents of an object that its seal did not write: `replay` is the replacement that did.
 
     `settings` and `columns` give its header, as in a seal record; "" for those of its seal.
     """
@@ -182,7 +182,7 @@ def _first_cutoff(chain: Chain) -> date:
 
 @dataclass(frozen=True, slots=True)
 class _Reason:
-    """`word` holds for the days after `after` (None: all) up to `last`, and for `days` beside them."""
+    """`word` applies to the days after `after` (None: all) up to `last`, and to `days` in addition."""
 
     word: str
     after: date | None
@@ -196,7 +196,7 @@ class _Reason:
 
 
 def started_in_mid_log(states: Sequence[PartitionState], day: date) -> bool:
-    """Whether a partition's chain begins too late in its log to tell what it had of `day`."""
+    """Whether a partition's chain starts too late in its log to know all rows of `day`."""
     return any(reason.holds(day) for state in states if not state.chain.empty for reason in _mid_log(state.chain))
 
 
@@ -261,6 +261,6 @@ def list_days(old: Sequence[Mapping[str, Any]], news: Sequence[Mapping[str, Any]
 
 
 def manifest_digest(document: Mapping[str, Any]) -> str:
-    """What a manifest says under `sha256`: the digest of all the rest of it, as it is written."""
+    """The `sha256` field of a manifest: the digest of the rest of it, as written."""
     rest = {name: value for name, value in document.items() if name != "sha256"}
     return hashlib.sha256(orjson.dumps(rest, option=orjson.OPT_INDENT_2)).hexdigest()

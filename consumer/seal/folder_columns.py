@@ -36,7 +36,7 @@ class FolderColumn:
 
 @dataclass(frozen=True, slots=True)
 class FolderColumns:
-    """The list in its order. Without an `etag` no list stands yet, and these are what older objects have."""
+    """The list in its order. Without an `etag` there is no list yet, and these are the columns of older objects."""
 
     columns: tuple[FolderColumn, ...] = ()
     etag: str | None = None
@@ -70,16 +70,16 @@ def out_of_order(listed: Sequence[str], own: Sequence[str]) -> tuple[str, ...]:
 
 
 def folder_columns(store: Store, stream: str) -> FolderColumns:
-    """The folder's columns as they are now. Raises TransientError, and HaltError where the list is not ours."""
+    """The folder's current columns. Raises TransientError, and HaltError if the list is not valid."""
     stored = store.get(schema_key(stream))
     return _standing(store, stream) if stored is None else list_from(stored, stream)
 
 
 def claim_columns(store: Store, stream: str, names: Sequence[str], since: date, earliest: date) -> bool:
-    """See to it that the folder's list begins with `names`, before a record says that its objects have them.
+    """Make the folder's list start with `names`, before a record says that its objects have them.
 
-    New columns are there `since` a day; those of a new folder since the `earliest` day of its first seal. False where
-    another worker gave the folder another order meanwhile. Raises TransientError and HaltError.
+    New columns get `since` as their day; those of a new folder the `earliest` day of its first seal. False if another
+    worker extended the list differently meanwhile. Raises TransientError and HaltError.
     """
     for _ in range(ROUNDS):
         found = folder_columns(store, stream)
@@ -102,7 +102,7 @@ def claim_columns(store: Store, stream: str, names: Sequence[str], since: date, 
 
 
 def header_of(store: Store, stream: str, count: int) -> tuple[str, ...]:
-    """The first `count` columns of the folder: the header of objects whose record says so. Raises HaltError."""
+    """The first `count` columns of the folder: the header of objects whose record has this number. Raises HaltError."""
     names = folder_columns(store, stream).names
     if len(names) < count:
         raise HaltError(
@@ -163,7 +163,7 @@ def _by_length(names: tuple[str, ...]) -> tuple[int, tuple[str, ...]]:
 
 
 def _settings_columns(store: Store, stream: str) -> list[tuple[str, ...]]:
-    """The columns of all row rules of this stream in the bucket. Those that cannot be read say nothing."""
+    """The columns of all row rules of this stream in the bucket, except unreadable ones."""
     found = []
     for facts in list(store.list(SETTINGS_PREFIX)):
         stored = store.get(facts.key)

@@ -15,7 +15,7 @@ from consumer.seal.recover import RecoveryFacts
 
 
 def lowest_needed(found: RecoveryFacts) -> int | None:
-    """The lowest offset that is still to be read: of a pending seal, else of the next one. None: a new partition."""
+    """The lowest offset still to be read: of a pending seal, else of the next one. None: a new partition."""
     chain = found.chain
     if chain.empty:
         return None if found.commit is None else found.commit.offset
@@ -46,7 +46,7 @@ def gap_objection(lost: Span, needed: int | None, ends: LogEnds, unreadable: Spa
 
 
 def gap_record(found: RecoveryFacts, lost: Span, *, settings: str, now: datetime, writer: str) -> Record:
-    """The record that says so: it moves start and resume behind the gap where they stood at it, and closes nothing."""
+    """The record of a gap: it moves start and resume behind the gap if they were at it, and closes nothing."""
     chain = found.chain
     head = None if chain.empty else chain.head
     needed = lowest_needed(found)
@@ -78,5 +78,5 @@ def gap_record(found: RecoveryFacts, lost: Span, *, settings: str, now: datetime
 
 
 def moved(offset: int, lost: Span) -> int:
-    """Where reading goes on that would begin at `offset`."""
+    """Where reading continues that would start at `offset`."""
     return lost.end if offset in lost else offset

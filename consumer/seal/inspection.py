@@ -51,7 +51,7 @@ def in_order(
 
 
 def last_seal_finished(chain: Chain, commit: Commit | None, objects: ObjectChecker, ask: Ask = ask_once) -> bool:
-    """Whether all objects of the chain's last seal are in the bucket: the commit proves it, or a look at each does."""
+    """Whether all objects of the chain's last seal are in the bucket, known from the commit or by checking each."""
     seal = chain.last_seal
     if seal is None or commit_proves(chain, commit):
         return True
@@ -88,7 +88,7 @@ class Outlook:
 
 @dataclass(frozen=True, slots=True)
 class _Sealed:
-    """What a partition's seal log says. `rules` are those of its head."""
+    """The state of a partition's seal log. `rules` are those of its head."""
 
     chain: Chain
     finished: bool

@@ -21,7 +21,7 @@ from consumer.store.port import Absent, BytesBody, Store, Written
 from consumer.streams.rules import ROWS_VERSION, RowRules, rules_from_document
 
 YEARS = range(2008, 2200)
-"""When a seal can have been decided: a clock that says otherwise would make days without number."""
+"""The range of times at which a seal can have been decided: a wrong clock would create unlimited days."""
 _NAME = re.compile(r"(\d{8,})\.json")
 _T = TypeVar("_T")
 Fetch = Callable[[Iterable[Callable[[], _T]]], list[_T]]
@@ -58,7 +58,7 @@ def parse_record(partition: TopicPartition, n: int, data: bytes) -> Record:
 
 
 def _impossible(record: Record) -> str:
-    """What no release of ours can have written, and what nothing after this would expect; "" where all is well."""
+    """What no release can have written, and later code would not expect; "" if nothing is wrong."""
     if record.sealed_at.year not in YEARS:
         return f"it was sealed at {record.sealed_at}"
     if record.cutoff is not None and not _can_close(record, record.cutoff):
@@ -73,7 +73,7 @@ def _can_close(record: Record, cutoff: date) -> bool:
 
 
 def _wrong_object(record: Record, entry: ObjectEntry) -> str:
-    """What is wrong with an object of the record: it lies where the record's facts say, with rows of its offsets."""
+    """What is wrong with an object: its key must follow from the record, its rows be within the record's offsets."""
     if entry.stream != record.stream or entry.key not in _keys(record, entry):
         return f"its object {entry.key!r:.300} does not belong to stream {record.stream!r:.100} and day {entry.day}"
     if not _is_within(record, entry):
@@ -148,7 +148,7 @@ class SealLog:
         return chain.then(record, data)
 
     def append(self, record: Record) -> bool:
-        """Put the record under its number: True where it is ours, False where another worker decided first.
+        """Put the record under its number: True if it is ours, False if another worker decided first.
 
         Raises TransientError; an unknown outcome is read back here.
         """

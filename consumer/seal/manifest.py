@@ -26,7 +26,7 @@ def manifest_from(stored: Stored) -> dict[str, Any]:
 
 
 def objects_from(stored: Stored) -> list[dict[str, Any]]:
-    """The objects that a manifest lists, whatever else it says. Raises HaltError `object_mismatch`."""
+    """The objects listed in a manifest, whatever else it says. Raises HaltError `object_mismatch`."""
     return _read(stored, partial(_objects, _folder(stored)))
 
 
@@ -36,7 +36,7 @@ def columns_from(stored: Stored) -> tuple[str, ...]:
 
 
 def listing_from(stored: Stored) -> dict[str, dict[str, Any]]:
-    """The entries of `_days.json` by day, in order. Raises HaltError `object_mismatch` where it is no such list."""
+    """The entries of `_days.json` by day, in order. Raises HaltError `object_mismatch` if it is not valid."""
     return _read(stored, _listing)
 
 
@@ -52,7 +52,7 @@ def _read(stored: Stored, how: Callable[[dict[str, Any]], _T]) -> _T:
 
 
 def _folder(stored: Stored) -> str:
-    """Where the objects of a manifest lie: beside it."""
+    """The folder of a manifest's objects: the same as its own."""
     return stored.facts.key.rpartition("/")[0] + "/"
 
 

@@ -46,7 +46,7 @@ class ManifestBuilder:
         self._empty = ()
 
     def manifest(self, plan: DayPlan, known: Mapping[str, Any] | None) -> dict[str, Any]:
-        """The first revision of a manifest by this plan. `known` is the one that stands there."""
+        """The first revision of a manifest for this plan. `known` is the existing one."""
         columns = self._columns(plan.newest) if plan.newest else self._todays_columns()
         before = {item["key"]: item for item in known["objects"]} if known else {}
         objects = list(self._objects(plan, before, columns))
@@ -67,7 +67,7 @@ class ManifestBuilder:
         }
 
     def _pinned(self, plan: DayPlan, known: Mapping[str, Any] | None) -> dict[str, str]:
-        """The sha256 of objects that no manifest lists, for `verify`, where no metadata says it."""
+        """The sha256 of objects that no manifest lists, for `verify`, if no metadata has it."""
         if self._store.keeps_metadata:
             return {}
         before = (known or {}).get("pins", {}).get("objects", {})
@@ -114,7 +114,7 @@ class ManifestBuilder:
         return item
 
     def _stored(self, entry: ObjectEntry, known: Mapping[str, Any] | None) -> dict[str, Any]:
-        """What the store says of the body: its size and digest, and what names exactly these bytes to a reader."""
+        """The store's facts about the body: size, digest, and what identifies exactly these bytes to a reader."""
         facts = self._store.head(entry.key)
         if facts is None:
             if known is None:

@@ -31,10 +31,10 @@ def object_metadata(record: Record, entry: ObjectEntry, body: Body) -> dict[str,
 
 
 def put_object(store: Store, record: Record, entry: ObjectEntry, body: Body, *, lossy: bool = False) -> bool:
-    """Put one object of a seal: True where this call wrote it, False where the same rows stood there already.
+    """Put one object of a seal: True if this call wrote it, False if the same rows were already there.
 
-    `lossy` takes what stands there with as many rows as the record says or fewer: a gap may have taken some, and
-    another worker may have been before it. Raises TransientError, or HaltError `object_mismatch` where other rows stand
+    `lossy` accepts an existing object with as many rows as the record says or fewer: a gap may have taken some, and
+    another worker may have been first. Raises TransientError, or HaltError `object_mismatch` if there are other rows
     under the key.
     """
     metadata = object_metadata(record, entry, body)
@@ -63,9 +63,9 @@ def _same_rows(store: Store, facts: ObjectInfo, wanted: Mapping[str, str], entry
 
 
 class ObjectChecker:
-    """Looks up whether the objects of a seal stand in the bucket, or in the manifest of their day.
+    """Checks whether the objects of a seal exist in the bucket, or in the manifest of their day.
 
-    `lossy` allows an object of fewer rows: a gap took the others before the seal was finished.
+    `lossy` allows an object with fewer rows: a gap took the others before the seal was finished.
     """
 
     def __init__(self, store: Store) -> None:
@@ -73,11 +73,11 @@ class ObjectChecker:
         self._listed: dict[tuple[str, date], set[str]] = {}
 
     def finished(self, record: Record, *, lossy: bool = False) -> bool:
-        """Every object of the record stands with its row facts, or was published (and may have been moved since)."""
+        """Every object of the record exists with its row facts, or was published (and may have been moved since)."""
         return all(self.stands(record, entry, lossy=lossy) for entry in record.objects)
 
     def stands(self, record: Record, entry: ObjectEntry, *, lossy: bool = False) -> bool:
-        """One object stands with its row facts, or was published."""
+        """One object exists with its row facts, or was published."""
         facts = self._store.head(entry.key)
         if facts is None:
             return not entry.quarantine and entry.key in self._published(entry)
@@ -117,7 +117,7 @@ def _pins(said: Mapping[str, str], entry: ObjectEntry) -> bool:
 
 
 def count_rows(store: Store, entry: ObjectEntry) -> int:
-    """The rows of a stored object, by reading it; -1 where it is gone or unreadable."""
+    """The rows of a stored object, by reading it; -1 if it is missing or unreadable."""
     reader = store.open(entry.key)
     if reader is None:
         return -1
@@ -129,7 +129,7 @@ def count_rows(store: Store, entry: ObjectEntry) -> int:
 
 
 def size_and_digest(store: Store, key: str) -> tuple[int, str]:
-    """Size and sha256 of a stored object, by reading it. Raises TransientError where it is gone."""
+    """Size and sha256 of a stored object, by reading it. Raises TransientError if it is missing."""
     reader = store.open(key)
     if reader is None:
         raise TransientError(f"{object_url(store.location, key)} is gone")

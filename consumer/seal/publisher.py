@@ -113,9 +113,9 @@ class Publisher:
         raise TransientError(f"{self._stream}: other workers keep publishing at the same time")
 
     def mark(self, day: date, n: int) -> int | None:
-        """Write the word of replacement `n` into the day's manifest, if there is one; its revision stays.
+        """Write the mark of replacement `n` into the day's manifest, if there is one, with the same revision.
 
-        Returns the number of another replacement whose word stands there, which then stays.
+        Returns the number of another replacement whose mark is there; that mark then stays.
         """
         for _ in range(ROUNDS):
             old = self._store.get(manifest_key(self._stream, day))
@@ -164,7 +164,7 @@ class Publisher:
     def _as_it_lies(
         self, states: Sequence[PartitionState], replacements: Replacements, old: Mapping[date, Stored | None]
     ) -> list[DayPlan]:
-        """The plans with the objects of the days in `old` as they lie: a replacement may be putting them just now."""
+        """The plans with the current objects of the days in `old`: a replacement may be writing them just now."""
         sealed = {
             entry.key: entry
             for state in states
@@ -235,9 +235,9 @@ class Publisher:
         return plan_days(states, {**lossy, **(by_record(replacements) if held is None else held)})
 
     def _publish_day(self, plan: DayPlan, old: Stored | None, ending: Ending | None) -> tuple[dict[str, Any], bool]:
-        """Write the day's manifest over `old` if it says something else, then its mark.
+        """Write the day's manifest over `old` if it differs, then `_SUCCESS`.
 
-        The word of a replacement stays until that replacement itself takes it out.
+        The mark of a replacement stays until that replacement removes it.
         """
         known = manifest_from(old) if old else None
         document = self._manifests.manifest(plan, known)

@@ -35,7 +35,7 @@ class RecordKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ObjectEntry:
-    """One object of a seal: which rows it holds. Offsets are its first and last row's; None where it is empty."""
+    """One object of a seal and its rows. Offsets are those of its first and last row; None if it is empty."""
 
     key: str
     stream: str
@@ -46,7 +46,7 @@ class ObjectEntry:
     quarantine: bool = False
 
     def document(self) -> dict[str, Any]:
-        """The entry as it stands in a record."""
+        """The entry as written in a record."""
         raw = asdict(self)
         if not self.quarantine:
             del raw["quarantine"]
@@ -68,7 +68,7 @@ def entry_from(raw: Mapping[str, Any]) -> ObjectEntry:
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """How far a chain had come: the last day closed (None: none yet) and the NEXT offset to judge."""
+    """How far a chain has come: the last closed day (None: none yet) and the NEXT offset to process."""
 
     cutoff: date | None
     through: int
@@ -77,7 +77,7 @@ class Reach:
 def due_by(day: date, cutoff: date | None, sealed_at: datetime) -> bool:
     """Whether a seal with this cutoff takes a row of `day` whose covering record was sealed at `sealed_at`.
 
-    Beside the days up to the cutoff a seal takes days so far ahead that waiting for them would hold the resume offset.
+    Besides the days up to the cutoff a seal takes days so far ahead that waiting for them would hold the resume offset.
     """
     return (cutoff is not None and day <= cutoff) or day > sealed_at.date() + ABSURD_DAYS
 
@@ -123,7 +123,7 @@ class Record:
 
     @property
     def open_transaction(self) -> bool:
-        """The seal gave up waiting for a producer's transaction: the days that it is the first to close say so."""
+        """The seal gave up waiting for a producer's transaction: the days that it is the first to close are marked."""
         return self.kind is RecordKind.SEAL and self.caught_up and self.lso < self.high
 
     def document(self) -> bytes:

@@ -19,7 +19,7 @@ NO_RECORD = -1
 
 @dataclass(frozen=True, slots=True)
 class SpoolReach:
-    """What a spool's checkpoint says of itself; files already found as long as it says."""
+    """The state of a spool's checkpoint, after its files were found to have the lengths it says."""
 
     topic_id: str
     settings: str
@@ -56,10 +56,10 @@ class RecoveryFacts:
 class RecoveryPlan:
     """How to continue.
 
-    `pending` is a seal to finish first: from the spool where `spool` holds, else read again from `start`. Without one
-    `start` is where the rows not yet taken begin and `position` the NEXT offset to read: beyond `start` only where
-    the spool holds what lies between. `lossy` allows for rows that a gap took from the pending seal. `commit` is to be
-    committed where the group's offset says something else (never before a pending seal is finished).
+    `pending` is a seal to finish first: from the spool if `spool` is true, otherwise read again from `start`. Without
+    one `start` is the first row not yet taken and `position` the NEXT offset to read: beyond `start` only if the spool
+    has everything in between. `lossy` allows for rows that a gap took from the pending seal. `commit` is to be
+    committed if the group's offset differs (never before a pending seal is finished).
     """
 
     start: int
@@ -72,7 +72,7 @@ class RecoveryPlan:
 
 
 def commit_for(chain: Chain) -> Commit:
-    """What the group's offset says once the head is finished."""
+    """The group's offset and metadata once the head is finished."""
     metadata = orjson.dumps({"chain": chain.identity, "seal": chain.head.n}).decode()
     return Commit(chain.head.resume, metadata)
 

@@ -9,13 +9,12 @@ from enum import StrEnum
 RELIEF = 0.9
 """Reading continues below this share of the limit."""
 WORTH_A_SPILL = 16
-"""A spill takes at least this part (one over it) of what the spool holds; less makes tiny objects and no room."""
+"""A spill must take at least this part (one over it) of the spool's bytes; less makes tiny objects and frees little
+space."""
 
 MOST_FILES = 10_000
-"""Days that a partition's spool holds before it spills, so that a seal record can list them within its own bound.
-
-More than the days since the first one of all, so that only stamps far in the future lead here.
-"""
+"""Days in a partition's spool before it spills, so that a seal record can list them within its size limit. More than
+the days since the first valid one, so that only timestamps far in the future lead here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +27,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class DiskUsage:
-    """What the disk says: bytes of rows held, bytes free, and whether an append found no room."""
+    """The state of the disk: bytes of rows, bytes free, and whether an append found no space."""
 
     used: int
     free: int
@@ -37,12 +36,12 @@ class DiskUsage:
 
 @dataclass(frozen=True, slots=True)
 class PartitionUsage:
-    """One partition as the pressure sees it.
+    """One partition's use of the disk.
 
-    `due` and `open` are bytes of rows that a seal would take now and of those it would leave (none while the partition
-    is being recovered: nobody may touch its rows then). `closing` says that a
-    day is due and not closed. `needed` says that a seal cannot come before more was read (a rebuild, or reading again
-    below what the chain reached): holding it would hold everything. `files` is the number of its days.
+    `due` and `open` are bytes of rows that a seal would take now and of those it would leave (none during recovery: the
+    rows must not be touched then). `closing` says that a day is due and not closed. `needed` says that a seal requires
+    more reading first (a rebuild, or reading again below the chain's reach): holding it would block everything. `files`
+    is the number of its days.
     """
 
     index: int
@@ -55,7 +54,7 @@ class PartitionUsage:
 
     @property
     def crowded(self) -> bool:
-        """Whether a spill is to come for the number of its days alone."""
+        """Whether to spill because of the number of its days alone."""
         return self.files > MOST_FILES and not self.sealing and not self.needed
 
 

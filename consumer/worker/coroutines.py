@@ -33,7 +33,7 @@ class RunInThread:
 
 @dataclass(frozen=True, slots=True)
 class WaitUntil:
-    """Go on once this holds."""
+    """Continue once this is true."""
 
     holds: Callable[[], bool]
 
@@ -47,9 +47,9 @@ class Sleep:
 
 @dataclass(frozen=True, slots=True)
 class Together:
-    """Go through these side by side, `width` at a time, begun in their order; go on once all have ended.
+    """Run these concurrently, `width` at a time, started in order; continue once all have ended.
 
-    The first error of any is raised; the others are dropped then, and calls under way end by themselves.
+    The first error of any is raised; the others are dropped then, and running calls complete on their own.
     """
 
     steps: Sequence[Generator[Any, Any, None]]
@@ -61,7 +61,7 @@ Steps = Generator[Step, Any, _T]
 
 
 def with_backoff(call: Callable[[], _T], report: Callable[[TransientError | None], None], jitter: Jitter) -> Steps[_T]:
-    """Run `call` on the executor until it meets no outage. `report` gets each outage, and None once there is none."""
+    """Run `call` on the executor until it meets no outage. `report` gets each outage, and None once it is over."""
     waits = pauses(FIRST_PAUSE, LONGEST_PAUSE, jitter)
     while True:
         try:
@@ -133,7 +133,7 @@ class Runner:
                 self._holds = lambda: self._clock.monotonic() >= end
 
     def close(self) -> None:
-        """End the generator where it stands; a call under way ends by itself and its result is dropped."""
+        """Close the generator wherever it is; a running call completes on its own and its result is dropped."""
         self.ended = True
         self._drop()
         self._steps.close()
@@ -146,7 +146,7 @@ class Runner:
 
 
 class _Group:
-    """Generators of one `Together`, each with a runner of its own."""
+    """Generators of one `Together`, each with its own runner."""
 
     def __init__(
         self, steps: Sequence[Generator[Any, Any, None]], width: int, executor: Executor, clock: Clock
@@ -157,7 +157,7 @@ class _Group:
         self.error: BaseException | None = None
 
     def advance(self) -> bool:
-        """Let each go on as far as it can; True where all have ended, or one has failed."""
+        """Advance each as far as possible; True once all have ended, or one has failed."""
         try:
             while True:
                 for runner in self._running:
@@ -171,7 +171,7 @@ class _Group:
             return True
 
     def close(self) -> None:
-        """End all of them where they stand."""
+        """Close all of them wherever they are."""
         for runner in self._running:
             runner.close()
         for steps in self._waiting:

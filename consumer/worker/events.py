@@ -18,7 +18,7 @@ from consumer.seal.record import ObjectEntry, Record
 
 @dataclass(frozen=True, slots=True)
 class BatchTaken:
-    """A batch became rows and is in the spool. `already_sealed` of its rows are in the bucket and were left out."""
+    """A batch became rows and is in the spool. `already_sealed` of its rows are in the bucket and were skipped."""
 
     batch: TransformedBatch
     already_sealed: int
@@ -50,7 +50,7 @@ class SealFinished:
 
 @dataclass(frozen=True, slots=True)
 class SealObeyed:
-    """Another worker was first to write record `n`: its decision holds, ours is dropped."""
+    """Another worker wrote record `n` first: its decision counts, ours is dropped."""
 
     partition: TopicPartition
     n: int
@@ -58,7 +58,7 @@ class SealObeyed:
 
 @dataclass(frozen=True, slots=True)
 class ObjectUploaded:
-    """An object is in the bucket. `written` by this worker, else it was there already. `size` is in bytes."""
+    """An object is in the bucket. `written` by this worker, otherwise it was already there. `size` is in bytes."""
 
     entry: ObjectEntry
     size: int
@@ -74,7 +74,7 @@ class UploadFailed:
 
 
 class CommitOutcome(StrEnum):
-    """Of a commit: done, the lease was gone, no answer (it is read back), refused or out of reach."""
+    """Of a commit: done; the lease was lost; no answer (it is read back); refused or unreachable."""
 
     DONE = "done"
     LEASE_LOST = "lease_lost"
@@ -93,7 +93,7 @@ class CommitTried:
 
 @dataclass(frozen=True, slots=True)
 class OutageMet:
-    """Something is out of reach; `where` is a partition, or what else was under way."""
+    """Something is unreachable; `where` is a partition, or what else was in progress."""
 
     where: str
     error: TransientError
@@ -101,7 +101,7 @@ class OutageMet:
 
 @dataclass(frozen=True, slots=True)
 class OutageOver:
-    """There is an answer again. Also emitted where no outage was told of before."""
+    """There is an answer again. Also emitted if no outage was reported before."""
 
     where: str
 
@@ -116,14 +116,14 @@ class PartitionHalted:
 
 @dataclass(frozen=True, slots=True)
 class PartitionResumed:
-    """The reason for a halt is gone."""
+    """The cause of a halt is gone."""
 
     partition: TopicPartition
 
 
 @dataclass(frozen=True, slots=True)
 class UnexpectedErrorMet:
-    """An unforeseen error stopped `where`, a partition or the publishing of a stream, and nothing else."""
+    """An unexpected error stopped only `where`, a partition or the publishing of a stream."""
 
     stream: str
     where: str
@@ -132,7 +132,7 @@ class UnexpectedErrorMet:
 
 @dataclass(frozen=True, slots=True)
 class PartitionLeft:
-    """The partition is not ours any more. `reason` is that of its halt."""
+    """The partition was revoked. `reason` is that of its halt."""
 
     partition: TopicPartition
     reason: HaltReason | None
@@ -140,7 +140,7 @@ class PartitionLeft:
 
 @dataclass(frozen=True, slots=True)
 class DaysPublished:
-    """A stream's days were looked at; those that changed were published."""
+    """A stream's days were checked; those that changed were published."""
 
     stream: str
     published: Published
@@ -156,14 +156,14 @@ class PublishingHalted:
 
 @dataclass(frozen=True, slots=True)
 class Rebalanced:
-    """The group moved partitions; so many of each topic are ours now."""
+    """The group moved partitions; these numbers per topic are now assigned here."""
 
     assigned: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
 class SpoolMeasured:
-    """The disk was looked at: bytes of rows, bytes free, and whether reading is `held` until there is room."""
+    """The disk was checked: bytes of rows, bytes free, and whether reading is `held` until there is space."""
 
     used: int
     free: int

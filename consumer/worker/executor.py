@@ -28,7 +28,7 @@ def run_into(future: Future[T], call: Callable[[], T]) -> None:
 
 
 class ThreadExecutor:
-    """Runs calls on a few threads that never hold up the end of the process, unlike those of the standard library.
+    """Runs calls on a few threads that, unlike those of the standard library, never delay the end of the process.
 
     `wake` is called after each call, from its thread.
     """
@@ -52,7 +52,7 @@ class ThreadExecutor:
             self._wake()
 
     def close(self, seconds: float = 0.0) -> None:
-        """Start nothing more: nobody asks for results any longer. Waits at most `seconds` for calls under way."""
+        """Start nothing more: results are no longer needed. Waits at most `seconds` for running calls."""
         if self._closed.is_set():
             return
         self._closed.set()

@@ -49,10 +49,10 @@ def finish_pending(partition: Partition, plan: RecoveryPlan, seal: Record) -> St
 
 
 def _rebuild(partition: Partition, plan: RecoveryPlan, seal: Record, columns: tuple[str, ...]) -> Steps[None]:
-    """Read the rows of a pending seal again, and nothing else.
+    """Read only the rows of a pending seal again.
 
-    The checkpoint says `rebuild`, which is no digest of settings: after a crash in the middle it fits nothing, and the
-    rebuild starts over rather than mix its rows with others.
+    The checkpoint says `rebuild`, which is not a digest of settings: after a crash in the middle it matches nothing,
+    and the rebuild starts over rather than mix its rows with others.
     """
     partition.enter(Activity.REBUILDING)
     partition.spool.begin(

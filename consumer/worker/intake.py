@@ -22,10 +22,8 @@ from consumer.worker.offset_rules import OffsetRules
 from consumer.worker.stream_context import StreamContext
 
 MOST_DAYS = 256
-"""Days that one batch puts into the spool, quarantine included: each is a file that is opened and appended to.
-
-A batch of more is taken in halves. What makes rows has no such bound: what it makes lies in memory, day beside day.
-"""
+"""Days that one batch may add to the spool, including quarantine: each is a file that is opened and appended to. Larger
+batches are halved. The transformer has no such limit, as its results are in memory."""
 STALL_SECONDS = 1.0
 """How long a batch waits before it is tried again while the registry or the disk takes nothing."""
 UNREADABLE_SECONDS = 60.0
@@ -37,7 +35,7 @@ PENDING_SECONDS = 0.05
 
 @dataclass(frozen=True, slots=True)
 class DroppedDays:
-    """Days that the spool has no room for: those after `above`, but for days absurdly far ahead (after `last`)."""
+    """Days that the spool has no space for: those after `above`, except days absurdly far ahead (after `last`)."""
 
     above: date | None
     last: date
@@ -48,7 +46,7 @@ class DroppedDays:
 
 @dataclass(frozen=True, slots=True)
 class Obstacle:
-    """An offset that the client cannot read: since when (monotonic), how often it was tried, what the client says."""
+    """An offset that the client cannot read: since when (monotonic), how many attempts, the client's error."""
 
     offset: int
     since: float
@@ -57,7 +55,7 @@ class Obstacle:
 
 
 class Intake:
-    """The reading side of one partition. Open while it has rules for what comes; held while the spool has no room.
+    """The reading side of one partition. Open while it has rules; held while the spool has no space.
 
     `lost` says why reading cannot continue from here (the position left the log): the partition recovers again.
     """

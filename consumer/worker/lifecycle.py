@@ -22,7 +22,7 @@ from consumer.worker.sealing import LookAgainError, commit, seal_when_due
 from consumer.worker.unreadable import halt_if_unreadable
 
 HALT_SECONDS = 60.0
-"""A halted partition is looked at again this often, and so is one that met an unexpected error."""
+"""Seconds between attempts of a partition that is halted or met an unexpected error."""
 LEASE_SECONDS = 1.0
 RETRY_SECONDS = 0.5
 
@@ -42,7 +42,7 @@ def run_partition(partition: Partition) -> Steps[None]:
 
 
 def _stopped(partition: Partition, error: Exception) -> float:
-    """Report what stopped it; the seconds until everything is looked at again."""
+    """Report what stopped it; returns the seconds until the next attempt."""
     listener = partition.context.listener
     match error:
         case HaltError():

@@ -31,7 +31,7 @@ from consumer.worker.publish_task import PublishTask
 from consumer.worker.stream_context import StreamContext
 
 OUTAGE_SECONDS = 30.0
-"""Polls without an error for that long end a brokers' outage; a broker that is still out of reach says so sooner."""
+"""Polls without an error for that long end a brokers' outage; a broker that is still unreachable reports it sooner."""
 ROOM_CHECKS = 16
 """How often room is looked after while a spool fills from empty to its limit, however fast that goes."""
 TURN_SECONDS = 0.2
@@ -93,11 +93,11 @@ class Worker:
         self._side_runners = [Runner(step, self._executor, self._clock) for step in (*steps, self._watch_unowned())]
 
     def step(self, timeout: float) -> None:
-        """One turn: take what came, let every partition continue as far as it can, look after the disk.
+        """One turn: take what came, let every partition continue as far as it can, check the disk.
 
         The order matters. Revocations come with the poll and end their partitions before these could do another step
-        under a lease that is gone. Records go into the spool before the steps run, so that a partition that catches up
-        sees its new position at once. The disk comes last: what to do about it depends on what everyone holds now.
+        under a void lease. Records go into the spool before the steps run, so that a partition that catches up sees its
+        new position at once. The disk comes last, as the action depends on what all partitions now have.
         """
         for event in self._poll(self._patience(timeout)):
             self._on(event)
@@ -111,7 +111,7 @@ class Worker:
         self._sweep(until)
 
     def _take_in(self, until: float) -> None:
-        """Have each partition take in what waits, as far as the time of one turn goes; the next turn begins behind."""
+        """Let partitions take in their waiting records, within the time of a turn; the next turn starts after the last one."""
         for partition in list(self.partitions.values()):
             if self._confined(partition, partial(partition.drain, until)) or isinstance(
                 partition.intake.stalled, GraceError
@@ -261,7 +261,7 @@ class Worker:
         self._listener(SpoolMeasured(room.used, room.free, self._held))
 
     def _remove_strays(self, partitions: Sequence[Partition]) -> None:
-        """Spools of partitions that are not ours any more go when room is short: Kafka holds their rows."""
+        """Spools of revoked partitions are deleted when space is low: Kafka has their rows."""
         ours = {f"{partition.name.topic}-{partition.name.partition}" for partition in partitions}
         for folder in sorted(set(self._disk.folders()) - ours):
             with suppress(OSError):  # a full disk may refuse it, and void is the checkpoint without its files as well
@@ -272,7 +272,7 @@ class Worker:
     # -- the group ---------------------------------------------------------------------------------------------------
 
     def _watch_unowned(self) -> Steps[None]:
-        """Force a rejoin where partitions of our topics stay nobody's: seen with static members on 4.1.1."""
+        """Force a rejoin if partitions of our topics stay unassigned: seen with static members on 4.1.1."""
         context = next(iter(self.contexts.values()))
         topics = sorted(self._by_topic)
         before: set[TopicPartition] = set()

@@ -22,7 +22,7 @@ _BLOCK = 1 << 20
 
 
 def header(columns: tuple[str, ...]) -> bytes:
-    """The header line of a CSV object, written as rows are: a name may hold a comma."""
+    """The header line of a CSV object, written like a row: a name may contain a comma."""
     return csv_line(columns)
 
 
@@ -79,12 +79,12 @@ class _Lines(io.RawIOBase):
 
 @dataclass(frozen=True, slots=True)
 class ObjectBodies:
-    """Makes the bodies of a seal's objects. Compressed ones lie in `folder` until they are closed."""
+    """Makes the bodies of a seal's objects. Compressed ones are in `folder` until they are closed."""
 
     disk: Disk
     folder: Path
     omit_values: bool = False
-    """Whether quarantine lines lose key and value: before the spool, and again here, where older files hold them."""
+    """Whether quarantine lines lose key and value: before the spool, and again here for older files."""
 
     def freeze(
         self,
@@ -113,7 +113,7 @@ class ObjectBodies:
         return freeze(pieces, header=top, compression=packing, folder=self.folder)
 
     def spooled(self, rows: DayRows) -> DayRows:
-        """Rows as they go to the spool: what quarantine objects will not say does not lie on the disk either."""
+        """Rows for the spool: what quarantine objects omit is not written to the disk either."""
         if not (rows.quarantine and self.omit_values):
             return rows
         return replace(rows, body=b"".join(map(without_value, rows.body.splitlines(keepends=True))))

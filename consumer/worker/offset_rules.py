@@ -29,15 +29,15 @@ class OffsetRules:
 
     @property
     def end(self) -> int | None:
-        """The offset from which on nothing is wanted; None where there is no such end."""
+        """The offset from which on nothing is needed; None if there is no such end."""
         return None if self.only is None else self.only.through
 
     def transform(
         self, batch: RawBatch, leaves: Callable[[date], bool]
     ) -> Iterator[tuple[TransformedBatch, Record | None]]:
-        """Transform the batch piece by piece, each with its covering record; what was given up is left out.
+        """Transform the batch piece by piece, each with its covering record; given-up offsets are skipped.
 
-        The text of days not wanted, and of days that `leaves` the spool for want of room, is not made.
+        The text of days that are not wanted, or that `leaves` the spool for lack of space, is not made.
         """
         inner = batch if self.end is None else batch.clip(Span(batch.span.start, self.end))
         for span, covering in self.chain.segments(inner.span):

@@ -10,7 +10,7 @@ from consumer.domain.errors import HaltError, TransientError
 from consumer.worker.loop import Worker
 
 LOOK_SECONDS = 2.0
-"""How often the bucket is looked at for what other workers have sealed."""
+"""Seconds between checks of the bucket for what other workers have sealed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +28,8 @@ class Ended:
 class OneShot:
     """Watches a worker until every partition of its streams has sealed `cutoff`, whoever did it.
 
-    It also waits for the group's offsets: a member that died between upload and commit leaves its partitions to us only
-    when its session runs out.
+    It also waits for the group's offsets: the partitions of a member that died between upload and commit are only
+    assigned here when its session expires.
     """
 
     def __init__(self, worker: Worker, clock: Clock, cutoff: date, give_up_after: timedelta) -> None:

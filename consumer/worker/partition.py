@@ -80,7 +80,7 @@ class Partition:
         return {(file.day, file.quarantine): file for file in self.spool.files}
 
     def passed_obstacle(self) -> bool:
-        """It was halted by a record that could not be read, and has gone on after that."""
+        """It was halted by an unreadable record, and has continued after it."""
         halt = self.phase.halt
         return halt is not None and halt.reason is HaltReason.UNREADABLE_RECORD and not self.intake.blocked
 
@@ -106,7 +106,7 @@ class Partition:
         return with_backoff(call, self.report_outage, self.context.jitter)
 
     def enter(self, activity: Activity) -> None:
-        """Do something else from now on."""
+        """Change to another activity."""
         self.phase = self.phase.to(activity)
 
     def request_spill(self) -> None:
@@ -124,7 +124,7 @@ class Partition:
             self.context.listener(OutageOver(str(self.name)))
 
     def halt(self, halt: HaltError) -> None:
-        """Remember and report why it stands, once while the reason stays."""
+        """Remember and report why it is stopped, once while the reason stays."""
         if self.phase.halt is None or str(self.phase.halt) != str(halt):
             self.context.listener(PartitionHalted(self.name, halt))
         self.phase = self.phase.met(halt)
@@ -135,11 +135,11 @@ class Partition:
         self.context.listener(UnexpectedErrorMet(self.context.config.name, str(self.name), error))
 
     def recovery_succeeded(self) -> None:
-        """Kafka and the bucket were looked at: a halt that such a look began is over."""
+        """Recovery succeeded: a halt that recovery caused is over."""
         self._relieve(self.phase.recovery_succeeded())
 
     def went_on(self) -> None:
-        """A seal was finished, or none is due: a halt that a seal began is over, unless it stands where it stood."""
+        """A seal was finished, or none is due: a halt caused by a seal is over, unless it is at the same place."""
         halt = self.phase.halt
         if halt is None or halt.reason is not HaltReason.UNREADABLE_RECORD or self.passed_obstacle():
             self._relieve(self.phase.went_on())

@@ -24,9 +24,9 @@ class Activity(StrEnum):
     """What a partition does, trouble or not."""
 
     RECOVERING = "recovering"
-    """Kafka, the bucket and the spool are asked how to continue."""
+    """Finding out from Kafka, the bucket and the spool how to continue."""
     REBUILDING = "rebuilding"
-    """The rows of an unfinished seal are read again, and nothing else is in the spool."""
+    """The rows of an unfinished seal are read again; nothing else is in the spool."""
     FINISHING = "finishing"
     """The objects of an unfinished seal are uploaded, then its offset is committed."""
     READING = "reading"
@@ -38,7 +38,7 @@ class Activity(StrEnum):
     SEALING = "sealing"
     """A seal is decided, recorded, uploaded and committed. Nothing is read meanwhile."""
     WAITING = "waiting"
-    """It stands still until everything is looked at (again)."""
+    """Stopped until the next attempt."""
 
 
 _A = Activity
@@ -66,7 +66,7 @@ LATER_HALTS = frozenset(
         HaltReason.UNREADABLE_RECORD,
     }
 )
-"""Halts of a later step than recovery: a recovery that succeeds says nothing about them, the step itself does."""
+"""Halts of steps after recovery: a successful recovery does not end them, only the step itself does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +74,8 @@ class Phase:
     """One partition's activity and trouble.
 
     `trouble` is a HaltError (an operator must decide), a TransientError (an outage, retried) or any other exception (an
-    unexpected error, retried every minute). At most one stands: a halt or an unexpected error is what somebody has to
-    act on, so the outage of an attempt to continue does not replace it.
+    unexpected error, retried every minute). There is at most one: a halt or an unexpected error needs somebody to act,
+    so the outage of an attempt to continue does not replace it.
     """
 
     activity: Activity = Activity.WAITING
@@ -99,7 +99,7 @@ class Phase:
 
     @property
     def unexpected(self) -> Exception | None:
-        """A defect of ours, or data that meets one."""
+        """A bug, or data that triggers one."""
         return None if isinstance(self.trouble, HaltError | TransientError) else self.trouble
 
     @property
@@ -109,7 +109,7 @@ class Phase:
 
     @property
     def recovered(self) -> bool:
-        """It knows where it stands, and has nothing left over from before."""
+        """Recovery is complete, and nothing is left over from before."""
         return self.activity in RECOVERED
 
     @property
@@ -130,7 +130,7 @@ class Phase:
     # -- moves -------------------------------------------------------------------------------------------------------
 
     def to(self, activity: Activity) -> Phase:
-        """Do something else. Raises ValueError for a move that is not written down above."""
+        """Change the activity. Raises ValueError for a transition that is not listed above."""
         if activity not in NEXT[self.activity]:
             raise ValueError(f"a partition goes from {self.activity} to no {activity}")
         return replace(self, activity=activity)
@@ -146,9 +146,9 @@ class Phase:
         return self if self.outage is None else replace(self, trouble=None)
 
     def recovery_succeeded(self) -> Phase:
-        """Everything was looked at, and nothing speaks against going on: that ends all troubles but those of a seal."""
+        """Recovery succeeded: that ends all troubles except those of a seal."""
         return self if self.halt is not None and self.halt.reason in LATER_HALTS else replace(self, trouble=None)
 
     def went_on(self) -> Phase:
-        """What it was stopped at is done: a seal was finished, or none is due."""
+        """The step that was stopped is done: a seal was finished, or none is due."""
         return replace(self, trouble=None) if self.stopped else self

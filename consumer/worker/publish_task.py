@@ -19,11 +19,11 @@ HALT_SECONDS = 60.0
 
 
 class PublishTask:
-    """One stream's publishing. `request` it; `sealed` is the last day that every partition has sealed, as last seen.
+    """One stream's publishing. `request` it; `sealed` is the last day known to be sealed by every partition.
 
-    `busy` says whether a partition of the stream is in the middle of a seal: then it waits. `committed` says, where
-    `watches_commits`, whether the group's offsets are those of the chains' heads. `halted` and `unexpected` say what
-    keeps the stream's days from being published; at most one of them does.
+    `busy` says whether a partition of the stream is in the middle of a seal: then publishing waits. If
+    `watches_commits`, `committed` says whether the group's offsets are those of the chains' heads. `halted` and
+    `unexpected` say what keeps the stream's days from being published; at most one of them is set.
     """
 
     def __init__(self, context: StreamContext, publisher: Publisher) -> None:
@@ -46,7 +46,7 @@ class PublishTask:
 
     @property
     def idle(self) -> bool:
-        """Nothing is asked for and nothing is under way."""
+        """Nothing is requested and nothing is in progress."""
         return not self._requested and not self.running
 
     def steps(self) -> Steps[None]:

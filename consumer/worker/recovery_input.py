@@ -28,7 +28,7 @@ class RecoveryInput:
 
 
 def spool_reach(spool: PartitionSpool) -> SpoolReach | None:
-    """What the spool says of itself, if it holds a checkpoint."""
+    """The state of the spool's checkpoint, if it has one."""
     basis = spool.basis
     if basis is None:
         return None

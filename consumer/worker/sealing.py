@@ -46,7 +46,7 @@ from consumer.worker.partition import SYNC_FILES, Files, Partition
 from consumer.worker.phase import Activity
 
 TRANSACTION_SECONDS = 5.0
-"""How often the log's ends are taken anew while a transaction is open."""
+"""Seconds between requests for the log's ends while a transaction is open."""
 SYNC_PAUSE = 0.001
 """What ends a turn of the loop."""
 UPLOADS = 4
@@ -56,7 +56,7 @@ OBJECTION_SECONDS = 5.0
 
 
 class LookAgainError(SinkError):
-    """What recovery found does not hold any more: the partition recovers anew. Nothing is wrong."""
+    """The result of recovery is outdated: the partition recovers again. Nothing is wrong."""
 
 
 def seal_when_due(partition: Partition) -> Steps[None]:
@@ -78,10 +78,10 @@ def seal_when_due(partition: Partition) -> Steps[None]:
 
 
 def catch_up(partition: Partition, cutoff: date) -> Steps[SealTarget | None]:
-    """Step 1: read up to the end that the log had when the day was due. None where something else comes first.
+    """Step 1: read up to the end that the log had when the day was due. None if something else comes first.
 
-    The ends are asked for after the day is due by our clock: whatever was produced before that lies below them. While a
-    transaction is open they are asked for again, as its records are not readable yet and may belong to the day.
+    The ends are requested after the day is due by our clock: everything produced before is below them. While a
+    transaction is open they are requested again, as its records are not readable yet and may belong to the day.
     """
     since = partition.context.clock.now()
     while True:
@@ -132,7 +132,7 @@ def seal(partition: Partition, cutoff: date, ends: LogEnds, *, caught_up: bool) 
 
 
 def _ask_clocks(partition: Partition) -> tuple[datetime, datetime]:
-    """Our clock and the store's, ours first: so a slow answer cannot make ours look as if it were ahead."""
+    """Our clock and the store's, ours first: a slow answer must not make ours appear to be ahead."""
     return partition.context.clock.now(), partition.context.store.now()
 
 
@@ -174,7 +174,7 @@ def _held(file: SpoolFile) -> SpooledRows:
 
 
 def obey(partition: Partition, decision: Decision) -> Steps[Record | None]:
-    """Step 2: the record to write, or None after having done what the decision says instead."""
+    """Step 2: the record to write, or None after doing what the decision says instead."""
     match decision:
         case Halt():
             raise decision.error
@@ -209,7 +209,7 @@ def put_record(partition: Partition, record: Record) -> bool:
 
 
 def claim_header(partition: Partition, record: Record) -> None:
-    """See to it that the record's columns are the first ones of the folder's list, whoever reads or rebuilds it."""
+    """Make the record's columns the first ones of the folder's list, for whoever reads or rebuilds it."""
     assert record.cutoff is not None
     earliest = min((entry.day for entry in record.objects if not entry.quarantine), default=record.cutoff)
     store, stream = partition.context.store, partition.context.config.name

@@ -82,11 +82,11 @@ class StreamContext:
         return SealLog(self.store, partition)
 
     def object_checker(self) -> ObjectChecker:
-        """Says which objects are in the bucket, from a fresh look at it."""
+        """Says which objects are in the bucket, by checking it again."""
         return ObjectChecker(self.store)
 
     def ask_safe(self) -> None:
-        """Have the store tested once. Raises HaltError `unsafe_store` where its conditional writes do not hold."""
+        """Have the store tested once. Raises HaltError `unsafe_store` if its conditional writes do not hold."""
         with self._proving:
             if not self._proven:
                 self.prove(self.store)
@@ -121,7 +121,7 @@ class StreamContext:
         return self._transformers[digest]
 
     def ask_header(self, seal: Record) -> tuple[str, ...]:
-        """The columns of the objects of this seal: as many of the folder's as it says, or those of its settings."""
+        """The columns of this seal's objects: as many of the folder's as the record says, or those of its settings."""
         if seal.columns is None:
             return self.ask_transformer(seal.settings, seal.partition).columns
         return header_of(self.store, self.config.name, seal.columns)

@@ -8,7 +8,7 @@ from consumer.worker.partition import Partition
 
 
 def halt_if_unreadable(partition: Partition) -> Steps[None]:
-    """Raise HaltError where the partition has tried long enough to read what a client of its own cannot read either."""
+    """Raise HaltError if the partition has tried long enough, and a separate client cannot read the offset either."""
     obstacle = partition.intake.obstacle
     if obstacle is None or not partition.intake.stuck:
         return

@@ -15,16 +15,17 @@ Digest = Callable[[str], tuple[int, str]]
 
 
 def by_record(replacements: Replacements) -> dict[str, StoredContent]:
-    """What each object holds once no replacement is half done: the newest that lists it says so."""
+    """The contents of each object once no replacement is half done: those of the newest that lists it."""
     return {key: _held(listed) for key, listed in replacements.newest.items()}
 
 
 def as_it_lies(
     store: Store, key: str, sealed: ObjectEntry | None, listed: Sequence[Listed], digest: Digest
 ) -> StoredContent | None:
-    """What the body under the key is at this moment; None where nothing lies there.
+    """Which body is under the key at this moment; None if there is no object.
 
-    `sealed` is what its seal says of it (None: a replacement added it), `listed` what replacements say, oldest first.
+    `sealed` is the seal's entry for it (None: a replacement added it), `listed` the entries of replacements, oldest
+    first.
     """
     facts = store.head(key)
     if facts is None:

@@ -51,7 +51,7 @@ class Replacements:
 
     @cached_property
     def listed(self) -> dict[str, tuple[Listed, ...]]:
-        """By key, all that replacements say of an object, the oldest first."""
+        """By key, all entries of replacements for an object, oldest first."""
         found: dict[str, list[Listed]] = {}
         for record in self.records:
             for one in record.objects:
@@ -60,7 +60,7 @@ class Replacements:
 
     @cached_property
     def newest(self) -> dict[str, Listed]:
-        """By key, what the newest replacement says that lists it."""
+        """By key, the entry of the newest replacement that lists it."""
         return {key: listed[-1] for key, listed in self.listed.items()}
 
     def touching(self, days: Iterable[date], partitions: Iterable[int] | None) -> Iterator[Replacement]:
@@ -126,7 +126,7 @@ class ReplacementLog:
         return found.then(record, stored.data)
 
     def append(self, record: Replacement) -> bool:
-        """Put the record under its number: True where it is ours, False where another process was first.
+        """Put the record under its number: True if it is ours, False if another process was first.
 
         Raises TransientError; an unknown outcome is read back here.
         """

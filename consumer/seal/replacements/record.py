@@ -59,7 +59,7 @@ class NewObject:
     columns: int | None = None
 
     def document(self) -> dict[str, Any]:
-        """The object as it stands in a record."""
+        """The object as written in a record."""
         return {
             **self.entry.document(),
             "partition": self.partition,
@@ -73,10 +73,10 @@ class NewObject:
 
 @dataclass(frozen=True, slots=True)
 class Erasure:
-    """Whom an `erase` removes: cells of `column` whose keyed digest is among `digests`.
+    """The persons that an `erase` removes: cells of `column` whose keyed digest is among `digests`.
 
-    `mode` is "cells" (the `personal` columns of their rows become empty) or "rows". `key` names the key of the digests
-    and `fingerprint` tells it from another one of that name. Values stand nowhere.
+    `mode` is "cells" (the `personal` columns of their rows become empty) or "rows". `key` is the name of the digests'
+    key, and `fingerprint` distinguishes it from others of that name. Values are not stored.
     """
 
     column: str
@@ -87,7 +87,7 @@ class Erasure:
     personal: tuple[str, ...] = ()
 
     def document(self) -> dict[str, Any]:
-        """The erasure as it stands in a record."""
+        """The erasure as written in a record."""
         return {**asdict(self), "digests": sorted(self.digests), "personal": list(self.personal)}
 
 
@@ -95,9 +95,9 @@ class Erasure:
 class Replacement:
     """Record `n` of a stream's replacement log.
 
-    `days` are those whose objects it replaces, `partitions` those it was asked for (None: all). `settings` is the
-    digest of the row rules in force. `heads` are the newest records that its plan saw, by partition. `unchanged` is the
-    number of objects that were looked at and kept.
+    `days` are those whose objects it replaces, `partitions` those of the command (None: all). `settings` is the digest
+    of the current row rules. `heads` are the newest records that its plan was based on, by partition. `unchanged` is
+    the number of objects that were examined and kept.
     """
 
     kind: ReplacementKind
@@ -123,7 +123,7 @@ class Replacement:
         return bool(set(self.days) & set(days)) and self._shares(partitions)
 
     def erases(self, days: Iterable[date], partitions: Iterable[int] | None) -> bool:
-        """Whether it is an erasure that holds for rows of these days and partitions, whenever they are made."""
+        """Whether it is an erasure that applies to rows of these days and partitions, whenever they are made."""
         held = self.erasure is not None and any(self.first <= day <= self.last for day in days)
         return held and self._shares(partitions)
 
@@ -252,7 +252,7 @@ def _instant(text: str) -> datetime:
 
 
 def _impossible(found: Replacement) -> str:
-    """What no release of ours can have written; "" where all is well."""
+    """What no release can have written; "" if nothing is wrong."""
     if (found.previous_sha256 is None) != (found.n == 0):
         return f"replacement {found.n} has previous_sha256 {found.previous_sha256}"
     if (found.undoes is not None) != (found.kind is ReplacementKind.UNDO) or (found.undoes or 0) > found.n:
