@@ -24,7 +24,7 @@ THREADS = 16
 
 
 def accept_gap(settings: Settings, partition: str, first: int, end: int, *, as_json: bool) -> None:
-    """Record the gap and say so. Raises UsageError, HaltError, GaveUpError."""
+    """Record the gap and report it. Raises UsageError, HaltError, GaveUpError."""
     place = partition_of(partition)
     clock = SystemClock()
     patience = RetryBudget(settings.schedule.give_up_after, clock)
@@ -87,7 +87,7 @@ def _refuse(outside: Outside, outlook: Outlook, lost: Span) -> None:
 
 
 def _refuse_clock(outside: Outside, clock: Clock) -> None:
-    """The moment of the record must not lie ahead: seals after it would have to wait for it."""
+    """The record's time must not be in the future: later seals would have to wait for it."""
     now = clock.now()
     ahead = now - outside.ask(outside.store.now)
     if ahead > CLOCK_TOLERANCE:

@@ -27,7 +27,7 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command, or with the name "" what stands before any command."""
+    """A command, or with the name "" the global options."""
 
     name: str
     help: str
@@ -51,7 +51,7 @@ HELP = Parameter(("--help",), None, (), False, "Show this message and exit.", No
 
 
 def command_line(group: Any) -> tuple[Command, ...]:
-    """What stands before a command, then every command in the order of --help. `group` is typer's of them all."""
+    """The global options, then every command in the order of --help. `group` is typer's group of all."""
     return (_command("", group), *(_command(name, found) for name, found in group.commands.items()))
 
 

@@ -16,7 +16,7 @@ def script(commands: Sequence[Command], shell: str) -> str:
 
 
 def _words(command: Command, commands: Sequence[Command]) -> list[str]:
-    """What may stand where neither an option's value nor the beginning of a command is expected."""
+    """What can follow where neither an option's value nor a command is expected."""
     names = [name for option in command.options for name in option.names]
     choices = [choice for argument in command.arguments for choice in argument.choices]
     return names + choices + ([] if command.name else [other.name for other in commands if other.name])
@@ -161,7 +161,7 @@ def _fish_lines(commands: Sequence[Command]) -> Iterator[str]:
 
 
 def _literal(text: str) -> str:
-    """In single quotes: zsh takes all that stands in them as it is."""
+    """In single quotes: zsh takes everything in them literally."""
     return "'" + text.replace("'", "'\"'\"'") + "'"
 
 

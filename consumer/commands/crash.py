@@ -33,7 +33,7 @@ def details(error: BaseException) -> str:
 
 
 def write_details(error: BaseException, session: Session) -> Path | None:
-    """Write the details to the spool directory, or else to the temporary one. None where neither takes them."""
+    """Write the details to the spool directory, or else to the temporary one. None if neither is writable."""
     text = details(error).encode("utf-8", "replace")
     for folder in _folders(session):
         with suppress(OSError):

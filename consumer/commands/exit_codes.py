@@ -31,4 +31,4 @@ MEANINGS: Mapping[ExitCode, str] = {
     ExitCode.NO_READER: "the output is no longer read (`| head`)",
     ExitCode.TERMINATED: "SIGTERM stopped a one-shot command",
 }
-"""What each says, for docs/commands.md."""
+"""The meaning of each, for docs/commands.md."""

@@ -20,7 +20,7 @@ WIDE = 200
 
 
 def say(text: str = "", *, err: bool = False) -> None:
-    """One line for people. What strangers named may hold control characters: they are made visible."""
+    """One line for people. Names from outside may contain control characters: they are made visible."""
     typer.echo(visible(without_hidden(text)), err=err)
 
 
@@ -42,7 +42,7 @@ def print_table(heads: Sequence[str], rows: Iterable[Sequence[object]], numbers:
 
 
 def _cell(value: object) -> Text:
-    """Plain text: a key may hold what rich takes for markup."""
+    """Plain text: a key may contain what rich takes for markup."""
     return Text(
         "-" if value is None else f"{value:,}" if isinstance(value, int) else visible(without_hidden(str(value)))
     )

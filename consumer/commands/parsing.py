@@ -35,13 +35,13 @@ def _needs_no_check(parameter: _Option | _Argument, value: Any) -> bool:
 
 
 def _light(parameter: Any) -> Any:
-    """The parameter as one of ours: typer makes them itself, and takes no class for them."""
+    """The parameter as one of ours: typer creates them itself, and accepts no class for them."""
     parameter.__class__ = _Option if isinstance(parameter, TyperOption) else _Argument
     return parameter
 
 
 class Group(TyperGroup):
-    """What stands before a command."""
+    """The global options."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -66,12 +66,12 @@ class PrintingCommand(TyperCommand):
 
 
 def _may_be_bare(parameters: Iterable[Any]) -> set[str]:
-    """The options whose value may be left out: their placeholder stands in brackets."""
+    """The options whose value is optional: their placeholder is in brackets."""
     return {name for each in parameters if str(each.metavar or "").startswith("[") for name in each.opts}
 
 
 def _with_empty_values(arguments: Sequence[str], bare: Collection[str]) -> list[str]:
-    """The arguments with an empty value behind each option that may be bare and is: typer knows no such options."""
+    """The arguments with an empty value after each option without its optional value: typer has no such options."""
     found: list[str] = []
     for word, following in zip_longest(arguments, arguments[1:]):
         found.append(word)
@@ -81,7 +81,7 @@ def _with_empty_values(arguments: Sequence[str], bare: Collection[str]) -> list[
 
 
 class LoggedCommand(PrintingCommand):
-    """A command that does something: logs are set up first, unless all that is asked for is --help."""
+    """A command that does something: logs are set up first, unless only --help is wanted."""
 
     def invoke(self, ctx: Any) -> Any:
         set_up_logs(session_of(ctx))
@@ -92,7 +92,7 @@ class LoggedCommand(PrintingCommand):
 
 
 def set_up_logs(session: Session) -> None:
-    """Send logs to stderr as the options say."""
+    """Send logs to stderr in the format of the options."""
     from consumer.observe import logs  # noqa: PLC0415 - structlog is more than --help needs
 
     logs.set_up_logs(logs.LogFormat(session.log_format), logs.LogLevel(session.log_level))

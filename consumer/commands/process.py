@@ -85,7 +85,7 @@ def _unexpected(session: Session, error: Exception) -> int:
 
 
 def _told(session: Session, code: int, message: str) -> int:
-    """Print the last message: as a JSON line where JSON was asked for, else as plain text."""
+    """Print the final message: as a JSON line if the logs are JSON, otherwise as plain text."""
     message = without_secrets(message)
     line = json.dumps({"level": "error", "event": "ended", "exit_code": int(code), "message": message})
     text = line if session.log_format == "json" else f"{PROGRAM}: {visible(message)}"
@@ -103,7 +103,7 @@ def _flushed(code: int) -> int:
 
 
 def _stdout_is_gone() -> bool:
-    """Whether nobody reads our output any more (`| head`). If so, what is left of it goes nowhere at exit."""
+    """Whether our output is no longer read (`| head`). If so, what is left of it is discarded at exit."""
     try:
         number = sys.stdout.fileno()
     except (OSError, ValueError):  # no file of the system

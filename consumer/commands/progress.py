@@ -9,11 +9,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 LINE_SECONDS = 10.0
-"""Between two plain lines about the same thing, where there is no terminal."""
+"""Seconds between two plain lines about the same thing, without a terminal."""
 
 
 def bar(out: TextIO) -> Progress:
-    """A bar on a terminal that goes away in the end. Each task has a field `told`, the text behind it."""
+    """A bar on a terminal that disappears at the end. Each task has a field `told`, the text after it."""
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[told]}"))
     return Progress(*columns, console=Console(file=out, highlight=False), transient=True)
 

@@ -111,7 +111,7 @@ def chosen(settings: Settings, names: Sequence[str]) -> list[StreamSettings]:
 
 
 def require_answer(*, dry_run: bool, yes: bool) -> None:
-    """Raise UsageError where nobody could answer the question before anything is read."""
+    """Raise UsageError if nobody could answer the question, before anything is read."""
     if not dry_run and not yes and not sys.stdin.isatty():
         raise UsageError("no terminal to confirm on: look at the plan with --dry-run, then run it with --yes")
 

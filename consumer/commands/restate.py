@@ -67,7 +67,7 @@ def erase(
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Plan, ask, do, and say what is left elsewhere. Raises UsageError, RefusedError, HaltError, GaveUpError."""
+    """Plan, ask, apply, and report what is left elsewhere. Raises UsageError, RefusedError, HaltError, GaveUpError."""
     if (first is None) != (last is None):
         raise UsageError("--from and --to must be used together; without them, all stored days")
     require_answer(dry_run=dry_run, yes=yes)

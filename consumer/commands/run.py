@@ -30,7 +30,7 @@ log = structlog.get_logger("run")
 
 
 def run_worker(settings: Settings, stop: Stop, write_details: WriteDetails, *, once: bool, through: str | None) -> None:
-    """Run the worker until `stop` is asked for, or with `once` until it is done. Raises what decides the exit code.
+    """Run the worker until `stop` is requested, or with `once` until it is done. Raises what decides the exit code.
 
     `write_details` gets the unexpected errors that stop one partition.
     """

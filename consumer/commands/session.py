@@ -32,9 +32,9 @@ class Session:
 
     @property
     def settings(self) -> Settings:
-        """The settings, whose secrets are masked in all that is said from then on.
+        """The settings, whose secrets are masked in all later output.
 
-        Raises UsageError with every problem in them, or where no --config was given.
+        Raises UsageError with all mistakes in them, or if no --config was given.
         """
         if self.read is None:
             self._load()

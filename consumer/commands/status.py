@@ -50,7 +50,7 @@ def show_status(settings: Settings, streams: Sequence[str], *, as_json: bool) ->
 
 
 def watch_status(settings: Settings, seconds: str, streams: Sequence[str], *, as_json: bool) -> None:
-    """Print it again and again, until a signal: redrawn on a terminal, else a block or a line of JSON each time."""
+    """Print it repeatedly, until a signal: redrawn on a terminal, else a block or a line of JSON each time."""
     clock, pause = SystemClock(), pause_of(seconds)
     wanted = streams_of(settings, streams)
     with looking(settings, clock) as (ask, pool):
@@ -115,7 +115,7 @@ def _status(settings: Settings, streams: Iterable[StreamSettings], ask: Ask, poo
 
 
 def status_of(outside: Outside, clock: Clock) -> Status:
-    """Where the partitions of one stream stand. Raises GaveUpError."""
+    """The state of the partitions of one stream. Raises GaveUpError."""
     try:
         facts = outside.topic()
         outlooks = outside.partitions(facts)
@@ -157,7 +157,7 @@ def _retention_hours(outside: Outside, facts: TopicFacts, outlook: Outlook, now:
 
 
 def show_again(found: Status, now: datetime, *, as_json: bool) -> None:
-    """One look of many: over the last one on a terminal, else below it."""
+    """One of several outputs: over the last one on a terminal, else below it."""
     if as_json:
         say(orjson.dumps({"at": f"{now:%Y-%m-%dT%H:%M:%SZ}", **found.to_json()}).decode())
     else:

@@ -16,11 +16,11 @@ MALLOC_OPTIONS = {
     "MALLOC_MMAP_THRESHOLD_": (-3, 32 << 20),
     "MALLOC_TRIM_THRESHOLD_": (-1, 64 << 20),
 }
-"""The C library's own names for what mallopt (malloc.h) is told here, unless the environment says it."""
+"""The C library's own names for the mallopt (malloc.h) parameters set here, unless the environment sets them."""
 
 
 def tune() -> None:
-    """Set up memory and the collector, and leave no core behind: it would hold rows and every secret."""
+    """Set up memory and the collector, and disable core dumps: they would contain rows and every secret."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     gc.set_threshold(YOUNG_OBJECTS, 20, 20)
     if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
@@ -30,5 +30,5 @@ def tune() -> None:
 
 
 def settle() -> None:
-    """What is loaded by now stays: the collector need not look at it again, and finds next to nothing in it now."""
+    """Loaded modules stay: the collector need not examine them again."""
     gc.freeze()

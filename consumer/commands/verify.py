@@ -32,7 +32,7 @@ from consumer.verify.stream import VerifyContext, VerifyTarget, verify_stream
 THREADS_REMOTE = 16
 THREADS_LOCAL = 2
 REST_SECONDS = 2.0
-"""Between two looks at what does not fit: a worker may be just writing it."""
+"""Seconds between two checks of a mismatch: a worker may be writing just now."""
 
 
 def verify(settings: Settings, first: str | None, last: str | None, *, deep: bool, as_json: bool) -> None:

@@ -21,7 +21,7 @@ from consumer.seal.manifest import manifest_from
 LOOK_SECONDS = 5.0
 """Between two looks."""
 ANSWER_SECONDS = 2.0
-"""How long the worker on this machine may take to say how it is."""
+"""How long the worker on this machine may take to answer."""
 MOST_ANSWER = 16 * 1024 * 1024
 """Bytes of that answer that are read."""
 
@@ -31,7 +31,7 @@ T = TypeVar("T")
 Place = tuple[str, int | None]
 """A stream, and one of its partitions; None: all of them."""
 WorkerHalts = Callable[[], dict[Place, str] | None]
-"""What a worker says is halted, with the reason; None where none answers."""
+"""What a worker reports as halted, with the reason; None if none answers."""
 
 
 def call_once(call: Callable[[], T], /) -> T:
@@ -90,7 +90,7 @@ class Waiting:
 
 
 def published(outside: Outside, day: date) -> int | None:
-    """The revision of a published day; None where its mark does not stand yet."""
+    """The revision of a published day; None if it has no `_SUCCESS` yet."""
     name, store = outside.stream.name, outside.store
     if outside.ask(lambda: store.head(success_key(name, day))) is None:
         return None
@@ -99,9 +99,9 @@ def published(outside: Outside, day: date) -> int | None:
 
 
 def _raise_halt(outside: Outside, said: dict[Place, str] | None) -> None:
-    """Raise the halt that chain, log and settings show, or that a worker tells of itself.
+    """Raise the halt that chain, log and settings show, or that a worker reports itself.
 
-    A hole that retention tore is none while a worker works on beside it: its spool may cover it.
+    A hole from retention does not count while a worker keeps working: its spool may cover it.
     """
     name = outside.stream.name
     for outlook in outside.partitions(outside.topic()):
@@ -123,7 +123,7 @@ def _reason(text: str) -> HaltReason:
 
 
 def worker_halts(address: tuple[str, int] | None) -> dict[Place, str] | None:
-    """What the worker that listens here says is halted; None where none answers in a usable way."""
+    """What the worker listening here reports as halted; None if none answers in a usable way."""
     if address is None or not address[1]:
         return None
     host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(address[0], address[0])  # noqa: S104 - asked, not bound

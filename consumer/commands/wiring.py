@@ -59,7 +59,7 @@ def writer_name() -> str:
 
 
 def store_of(destination: DestinationSettings) -> StreamingStore:
-    """The store of a destination. Nothing is asked of it yet."""
+    """The store of a destination. No request is sent yet."""
     options = S3Options(
         region=destination.region,
         endpoint_url=destination.endpoint_url,
@@ -89,7 +89,7 @@ def schema_source_of(settings: Settings) -> SchemaSource | None:
 
 
 def registry_of(settings: Settings) -> Registry | None:
-    """The schema registry, where one is named, asked beside whoever needs a schema."""
+    """The schema registry, if one is configured, with requests in the background."""
     source = schema_source_of(settings)
     if source is None or settings.schema_registry is None:
         return None
@@ -165,7 +165,7 @@ def transformer_factory(
 def patient_transformers(
     registry: Registry | None, keys: Mapping[str, bytes] | None = None
 ) -> Callable[[RowRules], RowTransformer]:
-    """The same for commands, which do nothing else meanwhile: they take any batch."""
+    """The same for commands, which have nothing else to do: they accept any batch."""
     make = transformer_factory(registry, keys)
     return lambda rules: InHalves(make(rules))
 

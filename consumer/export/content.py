@@ -32,7 +32,7 @@ BLOCK = 1 << 20
 
 
 class DayChangedError(Exception):
-    """A day became another one while it was read: what was read of it is worth nothing."""
+    """A day changed while it was read: what was read of it is useless."""
 
     def __init__(self, day: date) -> None:
         super().__init__(str(day))
@@ -40,7 +40,7 @@ class DayChangedError(Exception):
 
 
 class ProgressListener(Protocol):
-    """Who is told how far the reading is. Rows and bytes are those since the last call, the rows an estimate."""
+    """Gets the progress of reading. Rows and bytes are those since the last call; the rows are an estimate."""
 
     def advanced(self, rows: float, size: int) -> None: ...
 
@@ -67,9 +67,10 @@ class Tries:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where the rows come from. `cell_rules` are today's privacy rules for an object with these columns.
+    """The source of the rows.
 
-    `hold` keeps a day back until it is known to be whole, for who cannot take back what was given out.
+    `cell_rules` are the current privacy rules for an object with these columns. `hold` holds a day back until it is
+    known to be complete, for outputs that cannot be retracted.
     """
 
     store: Store
@@ -213,9 +214,9 @@ def _damaged(store: Store, key: str, what: str) -> HaltError:
 
 
 class SteadyReader(io.RawIOBase):
-    """An object's bytes as they are stored, read on over outages: what came before is read again and compared.
+    """An object's stored bytes, resumed after outages: earlier bytes are read again and compared.
 
-    Raises HaltError where the object is gone.
+    Raises HaltError if the object is missing.
     """
 
     def __init__(self, store: Store, key: str, ask: Ask) -> None:
@@ -252,7 +253,7 @@ class SteadyReader(io.RawIOBase):
             raise
 
     def _opened(self) -> BinaryIO:
-        """The object from where the reading stands."""
+        """The object from the current position on."""
         reader = self._store.open(self._key)
         if reader is None:
             raise _damaged(self._store, self._key, "it is gone")

@@ -20,7 +20,7 @@ from consumer.streams.rules import RowRules
 
 @dataclass(slots=True)
 class RuleJudges:
-    """One stream's. `make_transformer` and `reader` are asked only for days that are not sealed."""
+    """The rules of one stream. `make_transformer` and `reader` are only called for days that are not sealed."""
 
     outside: Outside
     make_transformer: Callable[[RowRules], RowTransformer]

@@ -27,12 +27,12 @@ BLOCK = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class OpenRules(OffsetRules):
-    """Shows the rows that lie in no object of `published`; how each offset is judged is said by the whole chain."""
+    """Selects the rows that are in no object of `published`; the whole chain says which rules apply to each offset."""
 
     published: Chain = field(default_factory=Chain)
 
     def wants(self, day: date, covering: Record | None) -> bool:
-        """Whether rows of `day` under this covering record are to come from Kafka."""
+        """Whether rows of `day` under this covering record come from Kafka."""
         sealed = covering is not None and covering.n < len(self.published.records)
         return not (sealed and self.published.took(day, covering))
 
@@ -72,9 +72,10 @@ class OpenRows:
 
 @dataclass(frozen=True, slots=True)
 class OpenDays:
-    """Reads what no seal has taken yet. `transformer` gives the judge of a settings' digest.
+    """Reads what no seal has taken yet.
 
-    `cell_rules` are today's privacy rules by place in `columns`, for rows that older settings have made.
+    `transformer` gives the transformer for a settings' digest. `cell_rules` are the current privacy rules by place in
+    `columns`, for rows made with older settings.
     """
 
     reader: RangeReader
@@ -86,7 +87,7 @@ class OpenDays:
     read: Callable[[int], None]
 
     def rows(self, partitions: Collection[OpenPartition], days: Collection[date]) -> OpenRows:
-        """The rows of these days, all partitions one after the other. Its file is closed by whoever asked for it."""
+        """The rows of these days, one partition after the other. The caller closes its file."""
         with local_disk("make a temporary file"):
             found = OpenRows(cast("BinaryIO", tempfile.TemporaryFile()))  # noqa: SIM115 - handed on
         try:
@@ -142,7 +143,7 @@ class OpenDays:
 
 
 def stored_objects(part: OpenPartition, day: date) -> list[ObjectEntry]:
-    """The objects that hold what seals have taken of a day, in offset order."""
+    """The objects with what seals have taken of a day, in offset order."""
     return [
         entry
         for record in part.published.records

@@ -21,7 +21,7 @@ INCOMPLETE = "-incomplete"
 
 
 class DayKind(StrEnum):
-    """Where a day's rows come from."""
+    """The source of a day's rows."""
 
     SEALED = "sealed"
     """From the objects of its manifest."""
@@ -30,7 +30,7 @@ class DayKind(StrEnum):
     OPEN = "open"
     """From Kafka, and from objects that some of its partitions have sealed already."""
     UNKNOWN = "unknown"
-    """From nowhere: neither the bucket nor Kafka can tell."""
+    """No source: neither the bucket nor Kafka has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class ExportedDay:
 
 
 def checked_days(first: date, last: date, today: date) -> tuple[date, ...]:
-    """Every day from `first` to `last`. Raises UsageError where that is no range of days that can have rows."""
+    """Every day from `first` to `last`. Raises UsageError if that is not a range of days that can have rows."""
     if first > last:
         raise UsageError(f"--from {first} is after --to {last}")
     if last > today:
@@ -117,7 +117,7 @@ def _planned(
 
 
 def base_name(days: Sequence[PlannedDay]) -> str:
-    """The export's name without its endings: it says by itself whether a day in it is not complete."""
+    """The export's name without its endings; the name itself says if a day in it is not complete."""
     whole = all(day.complete for day in days)
     return f"{days[0].day}_{days[-1].day}{'' if whole else INCOMPLETE}"
 
@@ -186,7 +186,7 @@ def identity_of(
 
 @dataclass(frozen=True, slots=True)
 class WrittenFile:
-    """The file as it was written: what the sidecar says of it."""
+    """The sidecar's facts about the file as written."""
 
     rows: int
     bytes: int
@@ -224,7 +224,7 @@ def folder_columns(known: Iterable[Sequence[str]], today: Sequence[str]) -> tupl
 
 
 def chosen_columns(folder: Sequence[str], wanted: Sequence[str] | None) -> tuple[str, ...]:
-    """The export's columns. Raises UsageError for one that the folder does not have, or that is asked for twice."""
+    """The export's columns. Raises UsageError for one that the folder does not have, or that is given twice."""
     if wanted is None:
         return tuple(folder)
     if unknown := [name for name in wanted if name not in folder]:

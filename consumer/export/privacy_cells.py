@@ -44,7 +44,7 @@ def _rule(method: Method, name: str, key: bytes, names: Collection[str]) -> Cell
 
 
 def key_names(store: Store, keys: Mapping[str, bytes], part: TopicPartition) -> frozenset[str]:
-    """The names of keys that stored cells may be hashed with: ours, and those that settings in the folder name."""
+    """The names of keys that stored cells may be hashed with: configured ones, and those in the folder's settings."""
     return frozenset({*keys, *_stored_names(store, part)})
 
 

@@ -27,12 +27,12 @@ from consumer.streams.rules import RowRules
 OVERTAKEN_TRIES = 3
 """How often an export starts over because another one wrote the same name."""
 UNPACKED_TIMES = 12
-"""A packed object has about so many times its bytes of rows, at most: for the size of an upload's parts."""
+"""Upper estimate of how much a compressed object expands: for the part size of an upload."""
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What is asked for. `columns` None: all of the folder."""
+    """The request. `columns` None: all of the folder."""
 
     days: tuple[date, ...]
     columns: tuple[str, ...] | None
@@ -42,13 +42,13 @@ class Order:
 
 
 class Watcher(ProgressListener, Protocol):
-    """Who is told of an export as it goes."""
+    """Gets the progress of an export."""
 
     def planned(self, stream: str, survey: Survey) -> None: ...
 
 
 class Judges(Protocol):
-    """What row rules come to."""
+    """The transformers and cell rules of an export."""
 
     def columns(self, digest: str, part: OpenPartition) -> Sequence[str]:
         """The columns of objects sealed under these settings."""
@@ -84,10 +84,10 @@ class StreamExport:
     rest: Callable[[], None]
 
     def run(self, order: Order) -> ExportResult:
-        """Export, unless the same export stands there.
+        """Export, unless the same export already exists.
 
-        Raises UsageError where another content has the name and was not to be replaced, HaltError where no day is
-        known or a day does not stand still.
+        Raises UsageError if other content has the name and may not be replaced, HaltError if no day is known or a day
+        keeps changing.
         """
         surveyor, tries = Surveyor(self.outside, order.days), Tries(self.rest)
         survey = surveyor.survey()
@@ -179,7 +179,7 @@ class StreamExport:
 
 
 def _as_planned(content: Content, planned: Sequence[PlannedDay]) -> Iterator[bytes]:
-    """The content's blocks. The file's name says whether all days are complete: if that turns out otherwise, again."""
+    """The content's blocks. The file's name says whether all days are complete: if that changes, it is repeated."""
     yield from content.blocks()
     for day, read in zip(planned, content.done, strict=True):
         if day.complete != read.complete:

@@ -24,10 +24,10 @@ Manifest = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class OpenPartition:
-    """What a partition has of days that are not sealed.
+    """A partition's part of days that are not sealed.
 
-    `chain` says how each offset is judged, `published` which rows lie in objects. The others are read from Kafka:
-    `span`. `low` is the log's start where records that are needed lay below it, else None.
+    `chain` says which rules apply to each offset, `published` which rows are in objects. The others are read from
+    Kafka: `span`. `low` is the log's start if needed records were below it, else None.
     """
 
     partition: TopicPartition
@@ -85,7 +85,7 @@ class Surveyor:
         return {day: manifest for day, manifest in zip(self._days, found, strict=True) if manifest is not None}
 
     def _look(self) -> list[Outlook]:
-        """All partitions as the worker would find them; none where there is no topic (any more)."""
+        """All partitions as the worker would find them; none if the topic does not exist (any more)."""
         try:
             return self._outside.partitions(self._outside.topic())
         except HaltError as halt:
@@ -105,7 +105,7 @@ class Surveyor:
         return OpenPartition(outlook.partition, state.chain, state.published, span, low)
 
     def _first_needed(self, outlook: Outlook, state: PartitionState) -> int:
-        """The first offset that may hold a row which lies in no object."""
+        """The first offset that may have a row that is in no object."""
         if not state.published.empty:
             return state.published.head.resume
         if not state.chain.empty:
@@ -116,14 +116,14 @@ class Surveyor:
         return ask(lambda: begin_at(self._outside.admin, outlook.partition, outlook.ends, stream.start))
 
     def _first_of(self, partition: TopicPartition, day: date, needed: int) -> int:
-        """The first offset at or above `needed` that may hold a row of `day` or later, by the brokers' time index."""
+        """The first offset at or above `needed` that may have a row of `day` or later, by the brokers' time index."""
         instant = midnight(day) - stamp_margin(self._outside.stream.rules)
         found = self._outside.ask(lambda: self._outside.admin.offset_at(partition, instant))
         return needed if found is None else max(needed, found)
 
 
 def stamp_margin(rules: RowRules) -> timedelta:
-    """How long before its day a row's record can have been stamped: no row's day lies above its record's day + 1."""
+    """How long before its day a row's record can have been stamped: a row's day is at most its record's day + 1."""
     return ONE_DAY * (rules.day_by is DayBy.EVENT)
 
 

@@ -29,14 +29,14 @@ Sidecar = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """An export that is there: its rows' file, and its facts."""
+    """An existing export: the file of its rows, and its facts."""
 
     file: str
     facts: Sidecar
 
 
 class TakenError(Exception):
-    """Another export was faster: what stands there is to be looked at again."""
+    """Another export was faster: what exists must be checked again."""
 
 
 class Target(Protocol):
@@ -46,16 +46,16 @@ class Target(Protocol):
         """The file as the operator may name it."""
 
     def standing(self, base: str) -> Standing | None:
-        """The export that stands under this name, whatever its compression; None where its facts or its rows are gone.
+        """The existing export with this name, whatever its compression; None if its facts or its rows are missing.
 
-        Raises UsageError where something else stands there.
+        Raises UsageError if there is something else.
         """
 
     def write(self, name: str, blocks: Iterable[bytes], expected: int) -> None:
-        """Write the rows, over older ones under the name. Raises TakenError, and whatever `blocks` raises."""
+        """Write the rows, over older ones with the name. Raises TakenError, and whatever `blocks` raises."""
 
     def conclude(self, name: str, document: Sidecar) -> None:
-        """Write the facts: from now on the export is there. Raises TakenError."""
+        """Write the facts: from now on the export exists. Raises TakenError."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ class Basis:
 
 
 def basis_of(listed: Sequence[Listed], replacements: Replacements) -> Basis:
-    """The basis of what an object holds, by all that replacements say of it, the oldest first."""
+    """The basis of an object's contents, from all entries of replacements for it, oldest first."""
     if not listed:
         return Basis()
     record = replacements.records[listed[-1].n]
@@ -44,7 +44,7 @@ def basis_of(listed: Sequence[Listed], replacements: Replacements) -> Basis:
 
 
 def erasures(records: Sequence[Replacement], day: date, partition: int) -> tuple[int, ...]:
-    """The numbers of the erasures that hold for rows of this day and partition, whoever makes them again."""
+    """The numbers of the erasures that apply to rows of this day and partition, whoever makes them again."""
     return tuple(
         record.n
         for record in records

@@ -21,10 +21,10 @@ LOCK = "lock"
 
 @contextmanager
 def working_folder(spool: Path) -> Iterator[Path]:
-    """A folder below the spool directory, gone at the end. What crashed runs left there goes first.
+    """A folder below the spool directory, deleted at the end. Leftovers of crashed runs are deleted first.
 
-    A worker may use the same spool directory. Raises TransientError where the disk fails, UsageError where the
-    directory holds what is not the sink's.
+    A worker may use the same spool directory. Raises TransientError if the disk fails, UsageError if the directory has
+    files that are not the sink's.
     """
     with local_disk(f"write into {spool}"):
         spool.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -51,7 +51,7 @@ def _locked_folder(spool: Path) -> tuple[Path, int]:
 
 
 def _lock(folder: Path) -> int | None:
-    """The lock of a working folder; None where another process holds it, or there is no such folder any more."""
+    """The lock of a working folder; None if another process holds it, or the folder no longer exists."""
     try:
         lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     except (FileNotFoundError, NotADirectoryError):
@@ -65,9 +65,9 @@ def _lock(folder: Path) -> int | None:
 
 
 def remove_abandoned(spool: Path) -> None:
-    """Remove the working folders of runs that crashed; whoever lives holds the lock in its own.
+    """Remove the working folders of crashed runs; a live run holds the lock in its own.
 
-    Raises TransientError where the disk fails.
+    Raises TransientError if the disk fails.
     """
     with local_disk(f"remove old files from {spool}"):
         for folder in spool.glob(f"{PREFIX}*"):
@@ -93,7 +93,7 @@ class Bodies:
             file.write(rows)
 
     def body(self, entry: ObjectEntry) -> FileBody:
-        """The object's body, packed as the ending of its key says."""
+        """The object's body, compressed according to the ending of its key."""
         key = entry.key
         if key not in self._frozen:
             path = self._paths[key]

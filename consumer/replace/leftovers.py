@@ -28,7 +28,7 @@ class Leftovers:
 
 
 def leftovers_of(services: Services, scope: Scope) -> Leftovers:
-    """Look for what may still hold rows of these days."""
+    """Find what may still contain rows of these days."""
     kept = [key for key in _keys(services, replacement_prefix(services.stream)) if "/old/" in key]
     quarantine = _keys(services, f"_quarantine/{services.stream}/")
     newest = services.ask(services.log.read).newest

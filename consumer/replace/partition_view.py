@@ -31,7 +31,7 @@ class StoredObject:
 
 @dataclass(frozen=True, slots=True)
 class PartitionView:
-    """`objects` are those of the days in question, by key. `added` is the ending of keys that do not exist yet."""
+    """`objects` are those of the given days, by key. `added` is the ending of keys that do not exist yet."""
 
     partition: TopicPartition
     stream: str
@@ -44,7 +44,7 @@ class PartitionView:
     compression: Compression
 
     def key(self, offset: int, day: date) -> str | None:
-        """The object that holds, or would hold, a row of this day; None for one that no seal took, or none in scope."""
+        """The object that has, or would have, a row of this day; None for one that no seal took, or out of scope."""
         if day not in self.scope:
             return None
         seal = self.chain.taker(offset, day)
@@ -59,7 +59,7 @@ class PartitionView:
         return known.basis if known else Basis()
 
     def basis_anew(self, day: date) -> Basis:
-        """How rows of this day are made by today's rules: recorded erasures hold for whoever comes after them."""
+        """How rows of this day are made with the current rules: recorded erasures apply to all later rows."""
         return Basis(self.today, erasures(self.replacements.records, day, self.partition.partition))
 
     def spans(self, start: int) -> list[Span]:

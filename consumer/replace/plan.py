@@ -48,10 +48,10 @@ class Tally:
 
 @dataclass(slots=True)
 class ObjectPlan:
-    """One object: as it stands (None: it would be added) and as it would be. `former` is the body that lies there.
+    """One object: as it is (None: it would be added) and as it would be. `former` is the current body.
 
-    Digests are of the text from the first batch on in which the two differ (`differs`): before that there is no need.
-    Nor is there after a first difference that is one `for_good`: the same rows with other cells.
+    Digests are of the text from the first batch on in which the two differ (`differs`): before that they are not
+    needed, nor after a first difference that is `for_good`: the same rows with other cells.
     """
 
     key: str
@@ -69,7 +69,7 @@ class ObjectPlan:
     changed: Counter[str] = field(default_factory=Counter)
 
     def add(self, before: DayRows | None, after: DayRows | None, *, same_rows: bool = False) -> None:
-        """The rows of the next batch, as they stand and as they would be; `same_rows` but for their cells."""
+        """The rows of the next batch, current and new; `same_rows` except for their cells."""
         if not self.differs:
             self.differs = before is None or after is None or before.body != after.body
             self.for_good = self.differs and same_rows
@@ -200,7 +200,7 @@ def batches_of(plan: Plan, most_bytes: int) -> Iterator[tuple[date, ...]]:
 
 
 def refuse_other_rows(objects: Iterable[ObjectPlan]) -> None:
-    """Raise RefusedError where the old rules do not give the rows that the logs say of an object."""
+    """Raise RefusedError if the old rules do not give the rows that the logs say an object has."""
     for one in objects:
         stored, before = one.stored, one.before
         found = (before.rows, before.first, before.last)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 Advance = Callable[[int], None]
-"""Told of so many offsets more."""
+"""Reports that this many more offsets were read."""
 Progress = Callable[[str, int], AbstractContextManager[Advance]]
 """One reading: what it is for, and how many offsets there are."""
 

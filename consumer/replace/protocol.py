@@ -28,9 +28,9 @@ BodyOf = Callable[[NewObject], Body]
 
 
 def record_new(services: Services, seen: Replacements, record: Replacement) -> Replacement:
-    """Put the record under the next number. `seen` is the log as the plan saw it, for every batch of its days.
+    """Put the record under the next number. `seen` is the log that the plan was based on, for every batch of its days.
 
-    Raises RefusedError where another replacement of the same days and partitions came first.
+    Raises RefusedError if another replacement of the same days and partitions came first.
     """
     found = services.ask(services.log.read)
     while True:
@@ -120,13 +120,13 @@ def stands(services: Services, n: int, one: NewObject) -> bool:
 
 
 def digest_of(services: Services, facts: ObjectInfo) -> str:
-    """The sha256 of a stored body: what its metadata say, else by reading it."""
+    """The sha256 of a stored body: from its metadata, otherwise by reading it."""
     said = facts.metadata.get("sha256")
     return said or services.ask(lambda: size_and_digest(services.store, facts.key))[1]
 
 
 def former_of(services: Services, key: str) -> tuple[Former, int] | None:
-    """The body that lies under a key, and its size; None where none does."""
+    """The current body under a key, and its size; None if there is none."""
     facts = services.ask(lambda: services.store.head(key))
     if facts is None:
         return None
@@ -166,7 +166,7 @@ def _keep(services: Services, record: Replacement, one: NewObject) -> None:
 
 
 def _mark(services: Services, record: Replacement, day: date) -> None:
-    """Write the word, once no other replacement's stands there: one of other partitions may be at this day."""
+    """Write the mark, once there is no mark of another replacement: one of other partitions may be at this day."""
 
     def mark() -> None:
         other = services.publisher.mark(day, record.n)

@@ -30,7 +30,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class RecordedPartition:
-    """A partition to be read again: where its log lies, and from where on it is read."""
+    """A partition to read again: the bounds of its log, and where reading starts."""
 
     view: PartitionView
     ends: LogEnds
@@ -120,7 +120,7 @@ class RecordedOffsets:
     def read(
         self, what: str, spans: list[tuple[RecordedPartition, list[Span]]]
     ) -> Iterator[tuple[RecordedPartition, RawBatch, Record]]:
-        """The records of these spans, cut where the covering record changes. `what` is told of the reading."""
+        """The records of these spans, split where the covering record changes. `what` gets the progress."""
         total = sum(span.end - span.start for _, own in spans for span in own)
         with self._progress(what, total) as advance:
             for one, own in spans:
@@ -137,7 +137,7 @@ class RecordedOffsets:
                 yield batch
 
     def judge(self, view: PartitionView, columns: tuple[str, ...], settings: str | None = None) -> Judge:
-        """Judges batches by what stands, and by today's rules, or those of `settings`."""
+        """Compares batches under the old rules with the current ones, or those of `settings`."""
 
         def anew(day: date) -> Basis:
             basis = view.basis_anew(day)

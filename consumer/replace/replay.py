@@ -79,7 +79,7 @@ class Replay:
     # -- planning ----------------------------------------------------------------------------------------------------
 
     def plan(self, *, skip_gone: bool = False) -> Plan:
-        """What stands against what today's rules give. Raises RefusedError and HaltError; writes nothing."""
+        """The current rows against those of the current rules. Raises RefusedError and HaltError; writes nothing."""
         services, scope = self._services, self._scope
         days = list(days_between(scope.first, scope.last))
         refuse_overlap(services, self._read_log(), days, scope.partitions)
@@ -119,7 +119,7 @@ class Replay:
         return merged(listed, services.columns(services.today.digest))
 
     def _look(self, one: ObjectPlan, columns: tuple[str, ...]) -> bool:
-        """Look at the body that lies there; whether it would be another one."""
+        """Check the current body; returns whether the new one would differ."""
         found = former_of(self._services, one.key)
         one.former, one.size = found or (None, 0)
         if one.stored is not None and found is not None:
@@ -215,7 +215,7 @@ class Replay:
         return record
 
     def _finish(self, record: Replacement) -> None:
-        """Make the bodies of a half-done replay again, by what stood before it, and finish it."""
+        """Make the bodies of a half-done replay again, from what was there before it, and finish it."""
         services = self._services
         columns = services.header(record.settings, next((one.columns for one in record.objects), None))
         left = [one for one in record.objects if not stands(services, record.n, one)]

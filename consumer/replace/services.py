@@ -41,10 +41,10 @@ class Scope:
 
 @dataclass(slots=True)
 class Services:
-    """One stream, and the outside of it. `today` are the row rules of the settings as they are now.
+    """One stream, and its outside. `today` are the row rules of the current settings.
 
-    `most_bytes` are those of new bodies that may lie in `folder` at once, one day's at least; `keys` are those of
-    [privacy.keys], by name.
+    `most_bytes` limits the new bodies in `folder` at a time, at least one day's; `keys` are those of [privacy.keys], by
+    name.
     """
 
     stream: str
@@ -87,7 +87,7 @@ class Services:
         return self._transformers[digest]
 
     def header(self, settings: str, columns: int | None) -> tuple[str, ...]:
-        """The columns of an object whose record says this: as many of the folder's list, or those of its settings."""
+        """The columns of an object with this record: as many of the folder's as it says, or those of its settings."""
         if columns is None:
             return self.columns(settings)
         if columns > len(self._listed):
@@ -99,7 +99,7 @@ class Services:
         return tuple(column.name for column in columns_of(self.rules(digest)))
 
     def key_names(self) -> set[str]:
-        """The names of keys that a cell of the folder may be hashed with: ours, and those that its settings name."""
+        """The names of keys that cells of the folder may be hashed with: configured ones, and those in its settings."""
         digests = [key.removeprefix(SETTINGS_PREFIX).removesuffix(".json") for key in self.ask(self._settings_keys)]
         named = {self.rules(digest).privacy.key for digest in digests}
         return set(self.keys) | {name for name in named if name is not None}

@@ -17,7 +17,7 @@ from consumer.streams.rules import Filter, LineBreaks, Privacy, RowRules
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What becomes of an object's rows in a batch: how many come, go, and have another cell in which column."""
+    """The changes to an object's rows in a batch: how many are added, removed, or have another cell, by column."""
 
     added: int = 0
     removed: int = 0
@@ -25,9 +25,9 @@ class Change:
 
 
 def one_filter(before: RowRules, after: RowRules) -> str | None:
-    """The one filter in which the rules differ, as a reason: each row that comes or goes does so by it alone.
+    """The only filter in which the rules differ, as a reason: each added or removed row is due to it.
 
-    None where they differ in anything else, or in what drops rows for no one reason.
+    None if they differ in anything else, or in something that drops rows without a single reason.
     """
     if replace(before, filter=after.filter) != after:
         return None
@@ -37,7 +37,7 @@ def one_filter(before: RowRules, after: RowRules) -> str | None:
 
 
 def cells_alone(before: RowRules, after: RowRules) -> bool:
-    """Whether the rules differ in the text of cells alone, so that both give the same rows."""
+    """Whether the rules differ only in the text of cells, so that both give the same rows."""
 
     def without(rules: RowRules) -> RowRules:
         return replace(rules, event_names={}, privacy=Privacy(), line_breaks=LineBreaks.KEEP)

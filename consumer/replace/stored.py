@@ -111,7 +111,7 @@ class Restatement:
         return bool(one.changed or one.removed)
 
     def _treat(self, key: str, columns: Row) -> Treat:
-        """What becomes of an object's rows. A rewrite applies recorded erasures again: late rows may have come."""
+        """The treatment of an object's rows. A rewrite applies recorded erasures again, as late rows may have come."""
         names, services = [name or "" for name in columns], self._services
         if self._erasure is not None:
             return erasing(names, self._erasure, services.keys)
@@ -184,7 +184,7 @@ class Restatement:
 
     @staticmethod
     def _entry(one: ObjectPlan) -> ObjectEntry:
-        """The rows that are left. The bucket does not say at which offsets: the old ones bound them."""
+        """The remaining rows. The bucket does not have their offsets: the old ones are their bounds."""
         assert one.stored is not None
         old = one.stored.entry
         empty = one.after.rows == 0

@@ -33,14 +33,14 @@ Treat = Callable[[Row], Row | None]
 
 
 def digest_of_value(value: str, key: bytes) -> str:
-    """What a record holds in place of a value: nothing to find the value by without the key."""
+    """What a record stores in place of a value: useless for finding the value without the key."""
     return hmac.digest(key, _PURPOSE + value.encode(), "sha256").hex()[:DIGEST_DIGITS]
 
 
 def erasure_of(
     column: str, mode: str, values: Iterable[str], personal: Sequence[str], name: str, keys: Mapping[str, bytes]
 ) -> Erasure:
-    """Whom to erase. A value also stands for its hashes under every key: columns may have been hashed by any."""
+    """Whom to erase. A value also stands for its hashes under every key: columns may have been hashed with any."""
     key = keys[name]
     forms = {form for value in values for form in (value, *(hashed(value, other, keys[other]) for other in keys))}
     digests = frozenset(digest_of_value(form, key) for form in forms)

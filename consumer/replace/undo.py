@@ -63,7 +63,7 @@ class Undo:
         return None
 
     def plan(self) -> UndoPlan:
-        """What it would put. Raises UsageError where there is no such replacement, RefusedError where it cannot be."""
+        """What it would write. Raises UsageError for an unknown replacement, RefusedError if it cannot be undone."""
         services = self._services
         found = services.ask(services.log.read)
         if self._n >= len(found.records):

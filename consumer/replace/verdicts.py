@@ -21,18 +21,18 @@ from consumer.seal.record import Record
 from consumer.streams.rules import RowRules
 
 SMALL = 32
-"""Records of a batch that is not halved any more: each is judged by itself."""
+"""Records of a batch that is not halved further: each is processed by itself."""
 TOMBSTONE = "tombstone"
 OTHER_RULES = "other_rules"
 """Why a record has no row: each day that it would belong to was made by other rules, which give it another day."""
 
 Transform = Callable[[Basis, RawBatch, Record, TransformOptions], TransformedBatch]
-"""Rows of a batch, all of whose offsets this record covers, made and treated as the basis says."""
+"""Rows of a batch whose offsets are all covered by this record, made and treated according to the basis."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What becomes of one record: a row of `day` with its text, or no row for `reason`."""
+    """The result for one record: a row of `day` with its text, or no row because of `reason`."""
 
     day: date | None
     reason: str = ""
@@ -57,7 +57,7 @@ class AtOnce:
 
 
 class Judge:
-    """Judges batches of one partition, twice: by what stands, and by the basis that `anew` gives for a day.
+    """Processes batches of one partition twice: by the current basis, and by the one that `anew` gives for a day.
 
     `rules` gives the rules of a digest.
     """
@@ -74,7 +74,7 @@ class Judge:
         self._known: dict[tuple[int, bool], list[Basis]] = {}
 
     def rows(self, batch: RawBatch, record: Record, *, anew: bool) -> dict[str, DayRows]:
-        """The rows of the batch by the key of their object, as they stand or as they would be."""
+        """The rows of the batch by the key of their object, current or new."""
         return self._rows(_Batch(self, batch, record), anew=anew)
 
     def pair(self, batch: RawBatch, record: Record) -> Pair:
@@ -83,7 +83,7 @@ class Judge:
         return Pair(self._rows(work, anew=False), self._rows(work, anew=True), work)
 
     def at_once(self, pair: Pair) -> AtOnce | None:
-        """All that differs between the two, where their rules differ in one way alone; None where they do in more."""
+        """All differences between the two if their rules differ in only one way; None if they differ in more."""
         work = pair.work
         before, after = self._bases(work, anew=False), self._bases(work, anew=True)
         if len(before) != 1 or len(after) != 1 or before[0].treatments != after[0].treatments:
@@ -166,7 +166,7 @@ def view_days(view: PartitionView, record: Record) -> Iterator[date]:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """The rows of a batch by the key of their object: as they stand, and as they would be."""
+    """The rows of a batch by the key of their object: current and new ones."""
 
     before: Mapping[str, DayRows]
     after: Mapping[str, DayRows]
@@ -174,7 +174,7 @@ class Pair:
 
 
 class _Batch:
-    """A batch under judgement: what was made of it, by basis."""
+    """A batch being compared: what was made of it, by basis."""
 
     def __init__(self, judge: Judge, batch: RawBatch, record: Record) -> None:
         self.batch, self.record = batch, record

@@ -180,7 +180,7 @@ def _gap_place_problems(before: Chain, record: Record, lost: Span) -> Iterator[s
 
 
 def _gap_move_problems(record: Record, lost: Span, needed: int, resume: int) -> Iterator[str]:
-    """Where reading goes on: behind the gap where it would have begun in it, else where it stood."""
+    """Where reading continues: behind the gap if it would have started within it, otherwise unchanged."""
     right = (moved(needed, lost), moved(resume, lost) if lost.start > needed else lost.end)
     if (record.start, record.resume) != right:
         yield f"it is a gap up to {lost.end}, but resumes at {record.resume} and starts at {record.start}"

@@ -41,7 +41,7 @@ class ColumnsLook:
         return self.listed[:columns] if self.listed is not None and columns <= len(self.listed) else None
 
     def header_problem(self, wanted: Wanted, line: bytes) -> str:
-        """What is wrong with an object's first line; "" where nothing is, or nothing can be said."""
+        """What is wrong with an object's first line; "" if nothing is, or nothing can be said."""
         expected = self.of_record(wanted.settings, wanted.columns)
         shown = line[:200].decode(errors="replace")
         if wanted.replay is not None and wanted.columns is None:
@@ -64,7 +64,7 @@ def check_columns(
     *,
     keeps_metadata: bool,
 ) -> ColumnsLook:
-    """Check the list against `headers`: settings of objects, and how much of the list their records say they have."""
+    """Check the list against `headers`: settings of objects, and the number of columns in their records."""
     most = max((columns for _, columns in headers if columns is not None), default=0)
     key = schema_key(stream)
     if stored is None:
@@ -97,7 +97,7 @@ def _other_settings(
 def _other_orders(
     listed: tuple[str, ...], headers: Iterable[tuple[str, int | None]], settings: Mapping[str, tuple[str, ...]]
 ) -> Iterator[Finding]:
-    """Objects older than the list whose header is no prefix of it: nobody can fix what is written."""
+    """Objects older than the list whose header is not a prefix of it: this cannot be fixed."""
     for digest in sorted({digest for digest, columns in headers if columns is None}):
         if not begins_with(listed, settings.get(digest, ())):
             what = "objects of these settings, older than the folder's list of columns, have them in another order"

@@ -90,7 +90,7 @@ def _listing(stream: str, snapshot: StreamSnapshot, looks: Mapping[date, Manifes
 
 
 def _entry_problem(item: Mapping[str, Any], look: ManifestLook | None) -> str:
-    """The list is written after the manifests: it may know an older revision, and nothing else."""
+    """`_days.json` is written after the manifests: it may have an older revision, but nothing else."""
     if look is None or look.raw is None or item["revision"] < look.raw["revision"]:
         return ""
     said = listed_day(look.raw)

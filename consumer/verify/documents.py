@@ -13,9 +13,10 @@ MANY_DIGITS = 64
 
 
 def unlike_written(stored: Stored) -> str:
-    """How the text differs from any that we put; "" where it does not.
+    """How the text differs from what the sink writes; "" if it does not.
 
-    The digest in the metadata says it where the store keeps any. Everywhere the text must be formatted as we do.
+    The digest in the metadata shows it, if the store keeps metadata. In any store the text must have the sink's
+    formatting.
     """
     said = stored.facts.metadata.get("sha256", "")
     found = hashlib.sha256(stored.data).hexdigest()
@@ -29,7 +30,7 @@ def unlike_written(stored: Stored) -> str:
 
 
 def without_metadata(stored: Stored, *, keeps_metadata: bool) -> str:
-    """Why somebody else must have put it: the store should know its digest, and does not. "" where all is well."""
+    """Why something else must have written it: it lacks the digest in its metadata. "" if all is well."""
     if keeps_metadata and len(stored.facts.metadata.get("sha256", "")) != MANY_DIGITS:
         return "it was rewritten by something else: its metadata has no sha256"
     return ""

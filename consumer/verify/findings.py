@@ -61,7 +61,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was looked at of one stream, and what was found. `pending` are things that a running worker is still at."""
+    """What was examined of one stream, and the findings. `pending` is what a running worker is still working on."""
 
     stream: str
     location: str

@@ -23,7 +23,7 @@ NUMBERS = ("partition", "rows", "bytes", "seal")
 
 @dataclass(frozen=True, slots=True)
 class ManifestLook:
-    """A manifest as it stands; `raw` is None where it is no manifest. `seals` are the records taken in."""
+    """A stored manifest; `raw` is None if it is not valid. `seals` are the records it includes."""
 
     day: date
     key: str
@@ -102,7 +102,7 @@ def _own_problems(stream: str, day: date, raw: Mapping[str, Any]) -> Iterator[st
 
 @dataclass(frozen=True, slots=True)
 class ChainClaims:
-    """What chains, replays and settings say, to hold manifests against. `lossy` are keys that may have fewer rows."""
+    """What chains, replays and settings say, to compare manifests with. `lossy` are keys that may have fewer rows."""
 
     states: Sequence[PartitionState]
     plans: Mapping[date, DayPlan]
@@ -118,7 +118,7 @@ class ChainClaims:
 
 
 def against_chains(look: ManifestLook, claims: ChainClaims) -> Iterator[str]:
-    """What a manifest says that the records which it took in do not."""
+    """What a manifest says that differs from the records it includes."""
     if look.raw is None:
         return
     problems = list(_seal_problems(look, claims))
@@ -137,7 +137,7 @@ def against_chains(look: ManifestLook, claims: ChainClaims) -> Iterator[str]:
 
 
 def half_done(look: ManifestLook, claims: ChainClaims) -> Iterator[Finding]:
-    """The replacements that this manifest shows to be half done: its word stands, or it lists what they replace."""
+    """The replacements that this manifest shows to be half done: by its mark, or by listing what they replace."""
     if look.raw is None:
         return
     open_ones = {} if REPLAYING not in look.raw else {look.raw[REPLAYING]: "its manifest still says replaying"}

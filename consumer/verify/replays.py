@@ -40,7 +40,7 @@ class ReplayLook:
 
 
 def replacement_number(stream: str, key: str) -> int | None:
-    """The number of the record under this key; None for the old bodies that lie beside the records."""
+    """The number of the record under this key; None for the old bodies next to the records."""
     match = _NAME.fullmatch(key.removeprefix(replacement_prefix(stream)))
     return int(match[1]) if match else None
 

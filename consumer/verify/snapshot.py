@@ -27,7 +27,7 @@ _RECORD = re.compile(r"(\d+)/(\d{8,})\.json")
 
 @dataclass(frozen=True, slots=True)
 class Days:
-    """The days to look at, both included; None: no bound."""
+    """The days to examine, inclusive; None: no bound."""
 
     first: date | None = None
     last: date | None = None
@@ -148,7 +148,7 @@ class SnapshotReader:
         return {day: stored for day, stored in zip(there, found, strict=True) if stored is not None}
 
     def _replacements(self) -> list[ObjectInfo]:
-        """The records, without the old bodies beside them."""
+        """The records, without the old bodies next to them."""
         listed = self._list(replacement_prefix(self.stream))
         return [facts for facts in listed if replacement_number(self.stream, facts.key) is not None]
 
@@ -176,7 +176,7 @@ class SnapshotReader:
 
 
 def _day_of(rest: str) -> date | None:
-    """The day of a key below a stream's folder; None where it lies in no day's folder."""
+    """The day of a key below a stream's folder; None if it is not in a day's folder."""
     folder, slash, _ = rest.partition("/")
     try:
         return date.fromisoformat(folder.removeprefix("dt=")) if slash and folder.startswith("dt=") else None

@@ -22,7 +22,7 @@ from consumer.verify.snapshot import Days, SnapshotReader, StreamSnapshot
 from consumer.verify.wanted import Wanted, floor_of, range_problems, wanted_objects
 
 LOOKS = 5
-"""How often what does not fit is looked at again, as a worker may be in the middle of it."""
+"""How often a mismatch is checked again, as a worker may be in the middle of something."""
 FINISHED_AFTER = timedelta(days=1)
 """So long after its decision a seal may wait for its objects."""
 
@@ -39,7 +39,7 @@ class VerifyTarget:
 
 @dataclass(frozen=True, slots=True)
 class VerifyContext:
-    """How to go about it: outages, threads, time, and who hears of the bytes to come and those read."""
+    """How to verify: outages, threads, time, and who gets the progress in bytes."""
 
     ask: Ask
     pool: Executor
@@ -51,7 +51,7 @@ class VerifyContext:
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """What everything but the bodies says."""
+    """The claims of everything except the bodies."""
 
     snapshot: StreamSnapshot
     wanted: tuple[Wanted, ...]
@@ -117,7 +117,7 @@ def assess(subject: VerifyTarget, snapshot: StreamSnapshot, days: Days) -> Asses
 
 
 def _unfinished(snapshot: StreamSnapshot, looks: Mapping[date, ManifestLook]) -> dict[int, Record]:
-    """The newest seal of each partition where not all of its objects are there and no manifest has taken it in."""
+    """The newest seal of each partition if some of its objects are missing and no manifest includes it."""
     there = {key for folder in (snapshot.data, snapshot.quarantine) for keys in folder.by_day.values() for key in keys}
     taken: dict[int, int] = {}
     for manifest in looks.values():
@@ -136,7 +136,7 @@ def _unfinished(snapshot: StreamSnapshot, looks: Mapping[date, ManifestLook]) ->
 def _claims(
     subject: VerifyTarget, snapshot: StreamSnapshot, unfinished: Mapping[int, Record], wanted: Iterable[Wanted]
 ) -> ChainClaims | None:
-    """What the chains say of the days; None where one of them is broken, so that it says nothing for certain."""
+    """What the chains say about the days; None if one of them is broken and says nothing reliable."""
     if not all(look.whole for look in snapshot.chains) or not snapshot.chains:
         return None
     states = [
@@ -169,7 +169,7 @@ def _claims(
 
 
 def _sealed(one: Wanted, unfinished: Mapping[int, Record]) -> bool:
-    """Its seal exists and is finished: else no day can have it yet."""
+    """Its seal exists and is finished: otherwise no day can have it yet."""
     pending = unfinished.get(one.partition.partition)
     return one.seal >= 0 and (pending is None or one.seal < pending.n)
 

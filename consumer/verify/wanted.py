@@ -24,10 +24,10 @@ _NAME = re.compile(rf".*/(?P<topic>[^/]+)-(?P<partition>\d+)-(?P<through>\d{{20}
 class Wanted:
     """One object as it should be.
 
-    `replay` is the newest replacement that lists it, `sealed` what its seal says of it then, `former` the sha256 of
-    what that replacement found. `size` and `sha256` are the replacement's, else those of the manifest that lists it.
-    `floor`: a gap may have cost it the rows below this offset. `pending`: its seal is under way. `columns` are as many
-    of the folder's as the record names that tells of it, seal's or replacement's; None: those of its settings.
+    `replay` is the newest replacement that lists it, `sealed` its seal's entry in that case, `former` the sha256 of the
+    body before that replacement. `size` and `sha256` are the replacement's, otherwise those of the manifest that lists
+    it. `floor`: a gap may have taken the rows below this offset. `pending`: its seal is in progress. `columns` are as
+    many of the folder's as its record says, the seal's or the replacement's; None: those of its settings.
     """
 
     entry: ObjectEntry
@@ -44,7 +44,7 @@ class Wanted:
     columns: int | None = None
 
     def allows(self, rows: int) -> bool:
-        """Whether an object of so many rows is as it should be."""
+        """Whether an object with this many rows is as it should be."""
         return rows == self.entry.rows or (self.floor is not None and rows < self.entry.rows)
 
 
@@ -124,7 +124,7 @@ def floor_of(chain: Chain, record: Record) -> int | None:
 
 
 def range_problems(wanted: Iterable[Wanted]) -> Iterator[Finding]:
-    """Objects of one partition and day whose offsets meet, and replays of objects that belong to no seal."""
+    """Objects of one partition and day whose offsets overlap, and replays of objects that belong to no seal."""
     last: dict[tuple[TopicPartition, date, bool], tuple[int, str]] = {}
     for one in sorted(wanted, key=lambda one: (one.partition, one.seal)):
         entry = one.entry

@@ -111,7 +111,7 @@ class Worker:
         self._sweep(until)
 
     def _take_in(self, until: float) -> None:
-        """Let partitions take in their waiting records, within the time of a turn; the next turn starts after the last one."""
+        """Let partitions take in waiting records, within the time of a turn; the next turn starts behind it."""
         for partition in list(self.partitions.values()):
             if self._confined(partition, partial(partition.drain, until)) or isinstance(
                 partition.intake.stalled, GraceError

@@ -21,9 +21,9 @@ NO_ID = "AAAAAAAAAAAAAAAAAAAAAA"
 NO_SCHEMA = 2**31 - 1
 """A schema id that no registry has given out: asking for it needs no right on any subject."""
 GZIP_RATIO = 1_029
-"""How many times a gzip batch can grow when it is unpacked."""
+"""How many times larger a gzip batch can be when decompressed."""
 MESSAGE_BYTES = 1_048_588
-"""What brokers take for a batch unless they are told otherwise."""
+"""The brokers' default maximum size of a batch."""
 RETENTION = "set retention.ms to 604800000 (7 days): records must outlast the sealing of their day, and outages"
 
 Rights = Callable[[str], bool]
@@ -41,7 +41,7 @@ def option_lines(kafka: KafkaSettings, attempt: Callable[[KafkaSettings], None])
 
 
 def token_lines(kafka: KafkaSettings, make: Callable[[str], object]) -> Iterator[Line]:
-    """With `kafka.auth` a token can be made of what the AWS chain finds. The brokers say whether they take it."""
+    """With `kafka.auth` a token can be made with the AWS chain. Whether the brokers accept it shows later."""
     if not kafka.auth:
         return
     try:
@@ -56,7 +56,7 @@ def token_lines(kafka: KafkaSettings, make: Callable[[str], object]) -> Iterator
 def broker_lines(
     settings: Settings, admin: ClusterAdmin, may_join: Callable[[], bool], beside: Callable[[], str] = str
 ) -> Iterator[Line]:
-    """The brokers answer, and let us into the group. `beside` names the assignor of members we cannot join beside."""
+    """The brokers answer, and admit us to the group. `beside` is the assignor of members that keep us from joining."""
     subject = f"kafka {settings.kafka.bootstrap_servers}"
     todo = "fix kafka.bootstrap_servers or kafka.options (security.protocol, sasl.*), or the network"
     try:
@@ -156,7 +156,7 @@ def _stamp_lines(subject: str, facts: TopicFacts) -> Iterator[Line]:
 
 
 def _compression_lines(subject: str, facts: TopicFacts) -> Iterator[Line]:
-    """Librdkafka unpacks a gzip batch whatever it comes to; `quarantine.max_record` is looked after behind that."""
+    """Gzip batches of any size are decompressed by librdkafka; `quarantine.max_record` only applies afterwards."""
     how = facts.settings.get("compression.type")
     if how in {"producer", "gzip"}:
         largest = int(facts.settings.get("max.message.bytes", str(MESSAGE_BYTES)))
@@ -170,10 +170,10 @@ def _compression_lines(subject: str, facts: TopicFacts) -> Iterator[Line]:
 
 
 def registry_lines(settings: Settings, registry: SchemaSource | None) -> Iterator[Line]:
-    """The schema registry answers, where a stream needs it.
+    """The schema registry answers, if a stream needs it.
 
-    That it knows no such schema is something that only a registry says: a server with another page for a wrong path,
-    or a proxy that answers for it, is an outage.
+    Only a registry answers that it does not know a schema: a server with an error page for a wrong path, or a proxy
+    that answers for it, is an outage.
     """
     needed = [stream.name for stream in settings.streams if stream.rules.format is Format.AVRO_REGISTRY]
     if not needed or registry is None or settings.schema_registry is None:

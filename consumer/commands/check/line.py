@@ -8,7 +8,7 @@ from typing import Any
 
 
 class Outcome(StrEnum):
-    """How a line stands. A warning is no reason to end with 1."""
+    """The outcome of a line. A warning does not cause exit code 1."""
 
     OK = "ok"
     WARNING = "warning"
@@ -17,7 +17,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line. `subject` is the thing looked at, `check` what of it; `todo` is "" where all is well."""
+    """One line. `subject` is what was tested, `check` which aspect of it; `todo` is "" if all is well."""
 
     subject: str
     check: str

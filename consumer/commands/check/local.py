@@ -23,7 +23,7 @@ KUBERNETES = "KUBERNETES_SERVICE_HOST"
 
 
 def settings_lines(settings: Settings, environ: Mapping[str, str]) -> Iterator[Line]:
-    """The settings could be read; what in them is likely not meant so."""
+    """The settings are readable; values in them that are probably mistakes."""
     names = ", ".join(stream.name for stream in settings.streams)
     yield ok("settings", "readable", f"streams {names}")
     for stream in settings.streams:
@@ -63,7 +63,7 @@ def engine_line(found: FoundExtension) -> Line:
 
 
 def spool_lines(spool: SpoolSettings) -> Iterator[Line]:
-    """The spool's folder takes files and locks, is ours, and has room for its limit. Runs beside a worker."""
+    """The spool's folder supports files and locks, is a spool, and has space for its limit. Runs next to a worker."""
     subject = f"spool {spool.directory}"
     home = _nearest(spool.directory)
     try:

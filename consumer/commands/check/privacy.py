@@ -56,7 +56,7 @@ def looks_personal(name: str) -> bool:
 
 
 def _needed(store: Store, outlook: Outlook) -> Iterator[Privacy]:
-    """The hashing rules by which a partition's rows above its resume offset were, or will be, judged."""
+    """The hashing rules that apply, or will apply, to a partition's rows above its resume offset."""
     chain = outlook.found.chain if outlook.found is not None else None
     if chain is None or chain.empty:
         return

@@ -25,12 +25,12 @@ FIX = "fix the destination's settings, the credentials or their policy, then che
 
 
 class _WrongError(Exception):
-    """The store did not do what it said."""
+    """The store did not behave as it answered."""
 
 
 @runtime_checkable
 class Checksummed(Protocol):
-    """A store that may get a digest beside the bytes."""
+    """A store that may get a digest with the bytes."""
 
     def sends_checksums(self) -> bool:  # no property: `isinstance` would look at it, and so ask the store
         """Whether large bodies go up with their sha256 for the store to compare. The store may be asked."""
@@ -57,7 +57,7 @@ def store_lines(store: Store, clock: Clock, *, races: int = RACES, writers: int 
 
 
 def column_lines(stream: StreamSettings, store: Store) -> Iterator[Line]:
-    """The settings' columns beside those that the folder has already: its header only grows at its end."""
+    """The settings' columns compared with the folder's: new columns are only added at the end."""
     subject = f"stream {stream.name}"
     try:
         listed = folder_columns(store, stream.name).names
@@ -143,7 +143,7 @@ def _clock_line(subject: str, store: Store, clock: Clock) -> Line:
 
 
 def _checksum_line(subject: str, store: Checksummed) -> Line:
-    """Whether bytes that change between the digest and the bucket are refused, and by what."""
+    """Whether bytes that change between digest and bucket are refused, and by what."""
     check = "checksums"
     try:
         compares, sends = store.compares_checksums(), store.sends_checksums()

@@ -21,13 +21,13 @@ from consumer.source.errors import cause, outage
 from consumer.source.port import TopicFacts
 
 SECONDS = 10.0
-"""How long the mock cluster may take for anything."""
+"""Timeout of the mock cluster."""
 WAITING = 20_000
 """Records handed to the producer before it is given time to send them."""
 
 
 class MockCluster:
-    """One broker on a free port of the loopback interface, gone with `close`."""
+    """One broker on a free port of the loopback interface, ended by `close`."""
 
     def __init__(self) -> None:
         self._producer = Producer({"test.mock.num.brokers": 1, "enable.idempotence": True, "log_level": 0})
@@ -79,7 +79,7 @@ class MockAdmin:
         self._admin = KafkaAdmin(settings)
 
     def topic(self, name: str) -> TopicFacts | None:
-        """The number of its partitions, and nothing else."""
+        """Only the number of its partitions."""
         return TopicFacts(name, topic_id="", partitions=self._cluster.partitions(name))
 
     def ends(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, LogEnds]:
@@ -96,5 +96,5 @@ class MockAdmin:
         return self._admin.unreadable(partition, offset)
 
     def unowned(self, group: str, topics: Sequence[str]) -> set[TopicPartition]:  # noqa: ARG002 - as the port has it
-        """Nobody can tell: none."""
+        """Unknown: none."""
         return set()

@@ -15,7 +15,7 @@ from consumer.domain.errors import UsageError
 
 
 def demo(output: Path | None, *, as_json: bool) -> None:
-    """Run the demo into `output`, or into a temporary folder, and say what it did. Raises UsageError."""
+    """Run the demo into `output`, or into a temporary folder, and report it. Raises UsageError."""
     if output is not None and output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UsageError(f"--output: {output} is not an empty folder; choose another one")
     summary = summary_of(run_demo(output))

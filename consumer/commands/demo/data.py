@@ -46,10 +46,10 @@ STREAMS: Mapping[str, Mapping[str, Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """One record on its way to Kafka. `at` is its timestamp: when it reaches Kafka.
+    """One record on its way to Kafka.
 
-    `day` is the UTC day of what it tells; `fate` says what ought to become of it: `kept`, the filter that drops it, or
-    the reason of its quarantine.
+    `at` is its timestamp: when it reaches Kafka. `day` is the UTC day of its event; `fate` is its expected outcome:
+    `kept`, the filter that drops it, or the reason of its quarantine.
     """
 
     stream: str
@@ -68,7 +68,7 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class _Spoilt:
-    """How one of so many thousand records of a stream goes astray."""
+    """What goes wrong with how many in a thousand records of a stream."""
 
     fate: str
     of_thousand: int

@@ -36,9 +36,9 @@ FROM events GROUP BY ALL ORDER BY events DESC, event_type LIMIT {answers};"""
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """The file, how many rows it has, and the statements that load it.
+    """The file, its number of rows, and the statements that load it.
 
-    `heads` and `answer` are what DuckDB says to them; None where it is not installed.
+    `heads` and `answer` are DuckDB's result; None if it is not installed.
     """
 
     path: str
@@ -50,7 +50,7 @@ class Exported:
 
 
 class _Silent:
-    """Nobody is told how the export goes: it takes no time."""
+    """Ignores the progress of the export: it takes no time."""
 
     def planned(self, stream: str, survey: Survey) -> None:
         """Nothing."""

@@ -209,7 +209,7 @@ def install(random: Random, user: Profile, at: datetime) -> Fields:
 
 
 def report(random: Random, campaign: Sequence[str], day: date, hour: int) -> Fields:
-    """What an ad platform says of a campaign's day so far."""
+    """An ad platform's report of a campaign's day so far."""
     number, name, platform = campaign
     impressions = 1_000 * hour + random.randrange(1_000)
     clicks, installs = impressions // 40, impressions // 900

@@ -19,7 +19,7 @@ from consumer.commands.demo.exported import FIRST_DAY, LAST_DAY, STREAM, Exporte
 from consumer.commands.demo.summary import Summary
 
 WIDTH = 100
-"""Columns where the output is no terminal."""
+"""Columns if the output is not a terminal."""
 SHOWN_ROWS = 3
 MEANINGS = {
     "event_type": "subscription_paused, which the settings switch off",

@@ -34,7 +34,7 @@ PATIENCE = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True)
 class DemoClock:
-    """A clock that stands still, so that every run is the same. Intervals are real."""
+    """A clock that is set by hand, so that every run is the same. Intervals are real."""
 
     instant: datetime
 
@@ -47,7 +47,7 @@ class DemoClock:
 
 @dataclass(frozen=True, slots=True)
 class DemoResult:
-    """What the demo did: the records it sent, what the worker counted, and where the days lie.
+    """What the demo did: the records it sent, the worker's counts, and the folder.
 
     `began` is a moment of the monotonic clock.
     """

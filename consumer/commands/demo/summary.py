@@ -36,9 +36,10 @@ from consumer.verify.stream import VerifyContext, VerifyTarget, verify_stream
 
 @dataclass(frozen=True, slots=True)
 class StreamSummary:
-    """One stream. `filtered` and `quarantined` are by reason; `revisions` are those of the published days.
+    """One stream.
 
-    `waiting` are the rows, quarantined ones too, of a day that is not over: they lie in Kafka and in the spool.
+    `filtered` and `quarantined` are by reason; `revisions` are those of the published days. `waiting` are the rows,
+    including quarantined ones, of a day that is not over: they are in Kafka and in the spool.
     """
 
     name: str
@@ -54,7 +55,7 @@ class StreamSummary:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """The demo. `arrived` says how many records came before each morning."""
+    """The demo. `arrived` has the number of records before each morning."""
 
     folder: str
     arrived: tuple[int, ...]
@@ -109,7 +110,7 @@ def _stream(result: DemoResult, stream: StreamSettings) -> StreamSummary:
 
 
 def _verified(result: DemoResult, stream: StreamSettings) -> Report:
-    """What `verify` says of the stream's folders."""
+    """The result of `verify` for the streams."""
     clock = DemoClock(MORNINGS[-1])
     subject = VerifyTarget(stream.name, stream.topic, column_names(stream.rules), result.store)
     with ThreadPoolExecutor(THREADS_LOCAL) as pool:

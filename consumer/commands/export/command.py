@@ -169,7 +169,7 @@ def _incomplete(facts: Any) -> str:
 
 
 def _raise_worst(failed: Sequence[tuple[str, SinkError]]) -> None:
-    """Raise the error that decides the exit code, once the others are told: a halt before bad usage."""
+    """Raise the error that decides the exit code, after reporting the others: a halt before bad usage."""
     order = (HaltError, GaveUpError, UsageError)
     ranked = sorted(failed, key=lambda item: next(n for n, kind in enumerate(order) if isinstance(item[1], kind)))
     for name, error in ranked[1:]:

@@ -40,7 +40,7 @@ class ReadRate:
         self.begin(0)
 
     def begin(self, total: int) -> None:
-        """A stream of so many rows begins."""
+        """A stream with this many rows begins."""
         self.total, self.rows, self.size = total, 0.0, 0
         self._since = self._clock.monotonic()
 

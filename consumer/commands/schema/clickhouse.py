@@ -54,7 +54,7 @@ def ddl(target: DataSource) -> list[str]:
 
 
 def load(target: DataSource, day: DayToLoad) -> list[str]:
-    """The day's partition is dropped, then filled. There is no transaction: a query in between sees no such day."""
+    """The day's partition is dropped, then filled. There is no transaction: a query in between does not see the day."""
     raw = quoted(target.raw)
     inserts = [
         f"INSERT INTO {raw} ({names_of(item.columns)}, dt)\n"

@@ -35,7 +35,7 @@ CASTS = guarded(
 
 
 def ddl(target: DataSource) -> list[str]:
-    """All days that lie in the folder now; a later one comes with `schema --load DAY --for duckdb`."""
+    """All days in the folder now; later ones come with `schema --load DAY --for duckdb`."""
     return [
         *(
             []

@@ -24,9 +24,9 @@ LAST = "extract(day FROM (substr({}, 1, 7) || '-01')::date + interval '1 month -
 
 
 def casts(last: str, instant: str) -> dict[ColumnKind, str]:
-    """Casts of texts that cannot fail: there is no safe one. CASE in CASE, since AND promises no order.
+    """Casts of text that cannot fail, as there is no safe cast. CASE within CASE, as AND guarantees no order.
 
-    `last` is the last day of the cell's month, `instant` the cell as a cast to timestamptz takes it.
+    `last` is the last day of the cell's month, `instant` the cell as cast to timestamptz.
     """
     day = f"CASE WHEN substr({{}}, 9, 2)::int BETWEEN 1 AND {last}"
     real = (
@@ -62,7 +62,7 @@ def ddl(target: DataSource) -> list[str]:
 
 
 def load(target: DataSource, day: DayToLoad) -> list[str]:
-    """Into its own stage, so that a day is there whole or not at all."""
+    """Into a separate staging table, so that a day is loaded atomically."""
     raw, stage = quoted(target.raw), quoted(f"{target.stream}_stage")
     copies = [
         f"COPY {stage} ({names_of(item.columns)}) FROM {_source(target, item.key)}\n"

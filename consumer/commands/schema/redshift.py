@@ -39,7 +39,7 @@ def ddl(target: DataSource) -> list[str]:
 
 
 def load(target: DataSource, day: DayToLoad) -> list[str]:
-    """The manifests to put stand in comments. A day without objects needs no COPY, which would fail."""
+    """The manifests to save are in comments. A day without objects needs no COPY, which would fail."""
     raw, stage = quoted(target.raw), quoted(f"{target.stream}_stage")
     names = names_of(target.names)
     return [

@@ -32,7 +32,7 @@ CASTS = guarded(
 
 
 def spark_ddl(target: DataSource) -> list[str]:
-    """An external table: columns by position, so it holds while the folder's list only grows at its end."""
+    """An external table: columns by position, valid as long as new columns are only added at the end."""
     raw = quoted(target.raw, TICK)
     return [
         *([] if target.local else comment("Outside EMR and Databricks write s3a:// for s3://.")),

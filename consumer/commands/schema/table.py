@@ -35,7 +35,7 @@ class DataSource:
 
     @property
     def local(self) -> bool:
-        """Whether the data lie in a folder of this machine."""
+        """Whether the data are in a folder on this machine."""
         return self.url.startswith("file://")
 
     @property
@@ -44,7 +44,7 @@ class DataSource:
         return tuple(column.name for column in self.columns)
 
     def where(self, key: str) -> str:
-        """An object, as most engines take it: a path on this machine, else an s3:// address."""
+        """An object's address for most engines: a path on this machine, else an s3:// URL."""
         return f"{location_of(self.url).directory if self.local else self.url}/{key}"
 
     @property
@@ -64,7 +64,7 @@ class DayObject:
 
 @dataclass(frozen=True, slots=True)
 class DayToLoad:
-    """A day as its manifest says it."""
+    """A day according to its manifest."""
 
     day: date
     revision: int
@@ -87,7 +87,7 @@ PATTERNS = {
     ColumnKind.INSTANT: "[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}[.][0-9]{6}[+]00:00",
     ColumnKind.DATE: "[0-9]{4}-[0-9]{2}-[0-9]{2}",
 }
-"""How a cell looks that fits its column. Safe casts alone take more: 3.7 for 4, NaN, 7d, infinity, yes."""
+"""The form of a cell that fits its column. Safe casts by themselves accept more: 3.7 for 4, NaN, 7d, infinity, yes."""
 TRUTH = "CASE {} WHEN 'true' THEN true WHEN 'false' THEN false END"
 
 
