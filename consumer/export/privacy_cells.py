@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from functools import lru_cache
 
 from consumer.domain.offsets import TopicPartition
+from consumer.domain.remembered import remembering
 from consumer.seal.keys import SETTINGS_PREFIX
 from consumer.seal.log import get_rules
 from consumer.shape.csv_rows import CellRule, RawCell, text_of
@@ -35,12 +35,11 @@ def cell_rules(
 
 
 def _rule(method: Method, name: str, key: bytes, names: Collection[str]) -> CellRule:
-    @lru_cache(REMEMBERED)
     def rule(cell: RawCell) -> RawCell:
         text = text_of(cell) if cell else None
         return quoted(treated(text, method, name, key, names)[0]).encode()
 
-    return rule
+    return remembering(rule, REMEMBERED)
 
 
 def key_names(store: Store, keys: Mapping[str, bytes], part: TopicPartition) -> frozenset[str]:

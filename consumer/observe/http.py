@@ -18,6 +18,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from waitress.adjustments import Adjustments
+from waitress.channel import HTTPChannel
 from waitress.server import TcpWSGIServer
 from waitress.task import ThreadedTaskDispatcher
 from waitress.wasyncore import close_all, loop
@@ -44,7 +45,7 @@ HEADER_BYTES = 16 * 1024
 BODY_BYTES = 16 * 1024
 """Maximum body of a request, which is not read; longer ones get 413."""
 IDLE_SECONDS = 10.0
-"""A connection on which nothing happens for that long is closed, and one whose request is not whole by then."""
+"""A connection on which nothing happens for that long is closed, and one whose request or answer is not whole then."""
 SWEEP_SECONDS = 5.0
 """Seconds between these checks."""
 GLANCE_SECONDS = 0.2
@@ -173,8 +174,30 @@ class Application:
             return Response(HTTPStatus.INTERNAL_SERVER_ERROR, "text/plain", b"see the log\n")
 
 
+class _Channel(HTTPChannel):
+    """A connection with one request at a time.
+
+    Requests sent before the answer to the first is there would each leave an answer to be kept, and once there are
+    many of them waitress has a thread wait until somebody reads: two such clients would hold both.
+    """
+
+    requests_lock: threading.Lock
+    requests: list[Any]
+
+    def received(self, data: bytes) -> bool:
+        """Take what came; of several requests the first, and the connection ends with its answer."""
+        taken = bool(super().received(data))
+        with self.requests_lock:
+            if len(self.requests) > 1:
+                del self.requests[1:]
+                self.requests[0].headers["CONNECTION"] = "close"
+        return taken
+
+
 class _Server(TcpWSGIServer):
     """Waitress' server within our limits."""
+
+    channel_class = _Channel
 
     def __init__(
         self, application: Application, sockets: dict[int, Any], listening: socket.socket, dispatcher: Any
@@ -203,13 +226,15 @@ class _Server(TcpWSGIServer):
         )
 
     def maintenance(self, now: int) -> None:
-        """Close connections that are idle, and those whose request is not whole after a while.
+        """Close connections that are idle, and those whose request or answer is not whole after a while.
 
-        A byte now and then keeps a connection from being idle.
+        A byte now and then, sent or read, keeps a connection from being idle.
         """
         super().maintenance(now)
         channels: Any = self.active_channels  # by file descriptor; the published types say otherwise
-        half = [one for one in channels.values() if one.request is not None and not one.requests]
+        half = [
+            one for one in channels.values() if one.total_outbufs_len or (one.request is not None and not one.requests)
+        ]
         self._half = {one: self._half.get(one, now) for one in half}
         for one, since in self._half.items():
             if now - since >= IDLE_SECONDS:

@@ -9,18 +9,17 @@ from __future__ import annotations
 import hmac
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
 
 from consumer.domain.batches import DayRows, RawBatch, TransformedBatch
 from consumer.domain.errors import HaltError, HaltReason
-from consumer.seal.replacements.record import Erasure
+from consumer.domain.remembered import remembering
+from consumer.seal.replacements.record import ROWS, Erasure
 from consumer.shape.csv_rows import Row, parsed
 from consumer.shape.csv_text import line
 from consumer.shape.privacy import hashed, treated
 from consumer.streams.privacy import fingerprint
 from consumer.streams.rules import Privacy
 
-CELLS, ROWS = "cells", "rows"
 ERASED = "erased"
 """Why a row is removed: it is one of a person who was erased."""
 DIGEST_DIGITS = 32
@@ -63,7 +62,11 @@ def erasing(columns: Sequence[str], erasure: Erasure, keys: Mapping[str, bytes])
         return lambda row: row  # an object from before the column
     place = list(columns).index(erasure.column)
     emptied = {index for index, name in enumerate(columns) if name in erasure.personal}
-    meant = lru_cache(MOST_KNOWN)(lambda cell: digest_of_value(cell, key) in erasure.digests)
+
+    def is_meant(cell: str) -> bool:
+        return digest_of_value(cell, key) in erasure.digests
+
+    meant = remembering(is_meant, MOST_KNOWN)
 
     def treat(row: Row) -> Row | None:
         cell = row[place]

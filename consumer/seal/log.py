@@ -16,12 +16,14 @@ from consumer.domain.errors import HaltError, HaltReason, TransientError, Unknow
 from consumer.domain.offsets import TopicPartition
 from consumer.seal.chain import Chain
 from consumer.seal.keys import chain_prefix, data_key, quarantine_key, record_key, settings_key
-from consumer.seal.record import NewerRecordError, ObjectEntry, Record, RecordError, record_from
+from consumer.seal.record import NewerRecordError, ObjectEntry, Reach, Record, RecordError, RecordKind, record_from
 from consumer.store.port import Absent, BytesBody, Store, Written
 from consumer.streams.rules import ROWS_VERSION, RowRules, rules_from_document
 
 YEARS = range(2008, 2200)
 """The range of times at which a seal can have been decided: a wrong clock would create unlimited days."""
+MOST_OFFSET = 1 << 53
+"""No log is as long."""
 _NAME = re.compile(r"(\d{8,})\.json")
 _T = TypeVar("_T")
 Fetch = Callable[[Iterable[Callable[[], _T]]], list[_T]]
@@ -65,7 +67,29 @@ def _impossible(record: Record) -> str:
         return f"it closed {record.cutoff} at {record.sealed_at}"
     if record.unfinished is not None and record.unfinished >= record.n:
         return f"it found seal {record.unfinished} unfinished, which is not before it"
+    if what := _wrong_offsets(record):
+        return what
+    if len({(entry.day, entry.quarantine) for entry in record.objects}) != len(record.objects):
+        return "it lists an object twice"
     return next(filter(None, (_wrong_object(record, entry) for entry in record.objects)), "")
+
+
+def _wrong_offsets(record: Record) -> str:
+    """What is wrong with where it begins, ends and resumes: rows between them would be read twice, or by nobody."""
+    if max(record.start, record.resume, record.through) > MOST_OFFSET:
+        return f"it speaks of offset {max(record.start, record.resume, record.through)}, and no log is as long"
+    if record.kind is RecordKind.GAP:
+        return "it is a gap without lost offsets" if record.lost is None or record.lost.empty else ""
+    if record.cutoff is None or record.lost is not None:
+        return "it is a seal without a cutoff, or one that has lost offsets"
+    if not record.start <= record.resume <= record.through:
+        return f"it starts at {record.start} and resumes at {record.resume} of offsets up to {record.through}"
+    return ""
+
+
+def _goes_back(before: Reach, after: Reach) -> bool:
+    """A cutoff or an end of offsets never shrinks: which record covers an offset is found by their order."""
+    return after.through < before.through or (after.cutoff or date.min) < (before.cutoff or date.min)
 
 
 def _can_close(record: Record, cutoff: date) -> bool:
@@ -91,7 +115,8 @@ def _keys(record: Record, entry: ObjectEntry) -> Collection[str]:
 def _is_within(record: Record, entry: ObjectEntry) -> bool:
     if entry.first_offset is None or entry.last_offset is None:
         return entry.first_offset is entry.last_offset and entry.rows == 0
-    return 0 <= entry.first_offset <= entry.last_offset < record.through
+    fits = 0 <= entry.first_offset <= entry.last_offset < record.through
+    return fits and entry.rows <= entry.last_offset - entry.first_offset + 1
 
 
 class SealLog:
@@ -143,6 +168,8 @@ class SealLog:
         previous = None if chain.empty else chain.reach
         if record.previous != previous:
             raise _damaged(self.partition, f"record {n} does not follow record {n - 1}")
+        if previous is not None and _goes_back(previous, record.reach):
+            raise _damaged(self.partition, f"record {n} goes back behind record {n - 1}")
         if record.previous_sha256 and (record.previous_sha256,) != chain.digests[-1:]:
             raise _damaged(self.partition, f"record {n - 1} was altered after record {n} was written")
         return chain.then(record, data)

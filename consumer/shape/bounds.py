@@ -24,6 +24,8 @@ ORDINARY = 30
 """Values of such a record; a wider one counts as several."""
 MOST_VALUES = 15_000_000
 """Values of one batch that the native engine goes over, with bytes or without: about a third of a second."""
+MOST_DAYS = 256
+"""Days that one batch puts into the spool, quarantine included: each is a file that is opened and appended to."""
 OUTPUT_OF_JSON = 40
 """Bytes of a row for each byte of JSON, at most: `"a":1e308,` becomes 311 digits."""
 OUTPUT_OF_TEXT = 2
@@ -49,11 +51,12 @@ WIDEST_TIME = 36
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """The limits of one batch: bytes of rows, records of the exact engine, values in the native one."""
+    """The limits of one batch: bytes of rows, records of the exact engine, values in the native one, days."""
 
     output: int = sys.maxsize
     exact: int = sys.maxsize
     values: int = sys.maxsize
+    days: int = sys.maxsize
 
     def check_exact(self, batch: RawBatch, records: int, width: int = ORDINARY) -> None:
         """Raise TooVariousError if that many records of the batch, of that many values each, need the exact engine."""
@@ -64,6 +67,11 @@ class Bounds:
         """Raise TooVariousError if records with that many values each are too many."""
         if len(batch) * width > self.values and len(batch) > 1:
             raise TooVariousError(f"{len(batch):,} records of one batch have {width:,} values each")
+
+    def check_days(self, batch: RawBatch, days: int) -> None:
+        """The same for rows, or bad records, of so many days."""
+        if days > self.days and len(batch) > 1:
+            raise TooVariousError(f"{len(batch):,} records of one batch have {days:,} days")
 
     def check_exact_output(self, batch: RawBatch, size: int) -> None:
         """The same for what the exact engine wrote so far."""
@@ -76,7 +84,7 @@ class Bounds:
 
 
 UNBOUNDED = Bounds()
-TURN = Bounds(MOST_OUTPUT, MOST_EXACT, MOST_VALUES)
+TURN = Bounds(MOST_OUTPUT, MOST_EXACT, MOST_VALUES, MOST_DAYS)
 """The limits of the worker's loop between two checks of everything else."""
 
 

@@ -23,6 +23,7 @@ from consumer.decode.decoders import Decoders, Split, decoders_for
 from consumer.decode.primitives import EMPTY_VALUE
 from consumer.decode.registry import Registry
 from consumer.domain.batches import Counts, DayRows, RawBatch, RowTransformer, TransformedBatch, TransformOptions
+from consumer.domain.days import day_of_millis
 from consumer.domain.errors import BadRecordError, HaltError, HaltReason
 from consumer.shape.bounds import ORDINARY, UNBOUNDED, Bounds
 from consumer.shape.engine import Engine, EngineResult
@@ -125,6 +126,8 @@ class StreamTransformer:
         bare = [place for place, value in enumerate(batch.values) if not value] if batch.sizes.bare else []
         empty = [place for place in bare if batch.values[place] is not None]
         quarantined = dict.fromkeys(empty, EMPTY_VALUE) | split.refused | found.quarantined | rows.quarantined
+        bad_days = {day_of_millis(batch.timestamps[place]) for place in quarantined}
+        self._bounds.check_days(batch, len(found.days.keys() | rows.days.keys()) + len(bad_days))
         days = [*_days(batch, how, found, rows), *quarantine_days(batch, how, quarantined)]
         return _transformed_batch(batch, split, found, rows, days, exact_path, tombstones=len(bare) - len(empty))
 

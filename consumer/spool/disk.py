@@ -31,8 +31,14 @@ class Disk(Protocol):
     def remove(self, names: Iterable[str]) -> None:
         """Delete the files; missing ones are passed over."""
 
-    def set_aside(self, names: Iterable[str]) -> None:
-        """Move the files out of the way, kept for a look; the newest few are kept, older ones deleted."""
+    def new_shelf(self) -> str:
+        """Where files can be set aside: a name that is newer than all before it."""
+
+    def set_aside(self, names: Iterable[str], shelf: str) -> None:
+        """Move the files out of the way, to be kept there for a look; missing ones are passed over."""
+
+    def clear_shelves(self, files: int) -> bool:
+        """Delete so many files at most of all shelves but the newest; True where more are left."""
 
     def names(self, folder: str) -> list[str]:
         """The files below `folder`, as names for the other methods."""

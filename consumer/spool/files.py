@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import date
@@ -16,7 +16,9 @@ from consumer.spool.checkpoint import Checkpoint, ReadProgress, SpoolBasis, Spoo
 from consumer.spool.disk import Disk
 
 SWEPT = 16
-"""Files that are removed at a time: a file system may take milliseconds for each."""
+"""Files that are removed or set aside at a time: a file system may take milliseconds for each."""
+LOOKED_AT = 256
+"""Files that a restore compares with the checkpoint at a time."""
 BLOCK = 1 << 19
 """Bytes summed and written at a time: they are still in the processor's cache at the second look and the third."""
 
@@ -65,8 +67,12 @@ class PartitionSpool:
         self._digests: dict[str, Running] = {}
         self._touched: set[str] = set()
         self._gone: list[str] = []
+        self._leaving = False
+        self._aside: list[str] = []
+        self._shelf = ""
+        self._reserved: set[str] = set()
         self._sequence = 0
-        self._dirty = self._syncing = False
+        self._dirty = self._syncing = self._restoring = False
         self.appended = 0
         self.basis: SpoolBasis | None = None
         self.progress = ReadProgress(0)
@@ -75,6 +81,11 @@ class PartitionSpool:
     def files(self) -> list[SpoolFile]:
         """All files, by day."""
         return [self._files[key] for key in sorted(self._files)]
+
+    @property
+    def busy(self) -> bool:
+        """A checkpoint or a restore is under way: another turn takes it further."""
+        return self._syncing or self._restoring
 
     @property
     def syncing(self) -> bool:
@@ -99,36 +110,44 @@ class PartitionSpool:
         """The file's digest, while it was written from its first byte on by this process: it outlives no restart."""
         return self._digests.get(file.name)
 
-    def restore(self) -> bool:
-        """Resume from the checkpoint; False if there is none or its files do not match (then they are set aside)."""
+    def restore(self) -> Iterator[None]:
+        """Resume from the checkpoint, some files at a time. In the end `basis` is None if there is none.
+
+        It is also None if the files do not match: then they are set aside.
+        """
         self._forget()
         document = self._disk.load(self._key)
         if document is None:
             self.clear()
-            return False
+            return
+        self._restoring = True
         try:
-            if self._load(document):
-                return True
+            yield from self._load(document)
         except (ValueError, KeyError, TypeError, AttributeError, OSError):
-            pass  # no checkpoint of ours, or a disk that fails: treated like one whose files are gone
-        self.set_aside()
-        return False
+            self._forget()  # no checkpoint of ours, or a disk that fails: treated like one whose files are gone
+        finally:
+            self._restoring = False
+        if self.basis is None:
+            self.set_aside()
 
-    def _load(self, document: bytes) -> bool:
+    def _load(self, document: bytes) -> Iterator[None]:
         found = read(document)
         if found is None or not all(is_name(self._key, file.name) for file in found.files):
-            return False  # another release's, or no file of this partition
-        for file in found.files:
+            return  # another release's, or no file of this partition
+        for place, file in enumerate(found.files, 1):
             length = self._disk.length(file.name)
             if length is None or length < file.length:
-                return False
+                return
             if length > file.length:
                 self._disk.truncate(file.name, file.length)
+            if place % LOOKED_AT == 0:
+                yield
         known = {file.name for file in found.files}
-        self._disk.remove([name for name in self._names() if name not in known])
+        self._gone = [name for name in self._names() if name not in known]
+        self._reserved = set(self._gone)
+        self._remove_some()
         self._files = {(file.day, file.quarantine): file for file in found.files}
         self._sequence, self.basis, self.progress = found.sequence, found.basis, found.progress
-        return True
 
     def begin(self, basis: SpoolBasis, position: int) -> None:
         """Start empty at `position`. The old checkpoint goes first: a crash now finds no spool."""
@@ -138,30 +157,40 @@ class PartitionSpool:
         self._dirty = True
 
     def clear(self) -> None:
-        """Delete all files and the checkpoint."""
-        self._leave(self._disk.remove)
+        """Delete all files and the checkpoint; if there are many, `sweep` removes the rest."""
+        self._leave(aside=False)
 
     def set_aside(self) -> None:
-        """Keep the files for a look, out of the way, and start without any."""
-        self._leave(self._disk.set_aside)
+        """Keep the files for inspection, out of the way, and start without any; `sweep` moves the rest of many."""
+        self._leave(aside=True)
 
     def _names(self) -> list[str]:
-        """The files of this spool; other files are left alone."""
-        return [name for name in self._disk.names(self._key) if is_name(self._key, name)]
+        """The files of this spool, less those that are to be set aside; other files are left alone."""
+        waiting = set(self._aside)
+        return [name for name in self._disk.names(self._key) if is_name(self._key, name) and name not in waiting]
 
-    def _leave(self, how: Callable[[Iterable[str]], None]) -> None:
+    def _leave(self, *, aside: bool) -> None:
         self._forget()
         try:
-            with suppress(OSError):  # a disk full to the last page takes not even this before the files are gone
+            with suppress(OSError):  # a disk full to the last page takes not even this before files are gone
                 self._disk.save(self._key, None)
-            how(self._names())
+            names = self._names()
+            self._reserved = {*names, *self._aside}
+            if aside and names:
+                self._shelf = self._disk.new_shelf()
+                self._aside += names
+            else:
+                self._gone = names
+            self._set_some_aside()
+            self._remove_some()
             self._disk.save(self._key, None)
         except OSError as error:
             raise SpoolFullError(f"the spool cannot be emptied: {error.strerror or error}") from error
 
     def _forget(self) -> None:
+        """Hold nothing. What is to be set aside stays to be."""
         self._files, self._digests, self._touched, self._gone = {}, {}, set(), []
-        self._dirty = self._syncing = False
+        self._dirty = self._syncing = self._leaving = False
         self.basis, self.progress = None, ReadProgress(0)
 
     def take(self, slices: Sequence[DayRows], progress: ReadProgress, top: bytes = b"") -> None:
@@ -171,16 +200,18 @@ class PartitionSpool:
         """
         grown: dict[tuple[date, bool], SpoolFile] = {}
         digests: dict[str, Running] = {}
+        begun: set[str] = set()
         try:
             for rows in slices:
                 key = (rows.day, rows.quarantine)
                 file = grown.get(key) or self._files.get(key) or self._new(rows)
+                begun.add(file.name)
                 digest = digests.get(file.name) or self._running(file, top)
                 grown[key] = self._append(file, rows, digest)
                 if digest is not None:
                     digests[file.name] = digest
         except OSError as error:
-            self._undo()
+            self._undo(begun)
             raise SpoolFullError(f"rows cannot be written to the spool: {error.strerror or error}") from error
         self._files.update(grown)
         self._digests.update(digests)
@@ -190,9 +221,11 @@ class PartitionSpool:
         self._dirty = True
 
     def _new(self, rows: DayRows) -> SpoolFile:
-        self._sequence += 1
         ending = "jsonl" if rows.quarantine else "csv"
-        name = f"{self._key}/{rows.day}.{self._sequence}.{ending}"
+        name = ""
+        while not name or name in self._reserved:  # it may lie there still
+            self._sequence += 1
+            name = f"{self._key}/{rows.day}.{self._sequence}.{ending}"
         return SpoolFile(name, rows.day, rows.quarantine, 0, rows.first_offset, rows.last_offset, 0, 0)
 
     def _running(self, file: SpoolFile, top: bytes) -> Running | None:
@@ -218,15 +251,13 @@ class PartitionSpool:
             crc=crc,
         )
 
-    def _undo(self) -> None:
-        """Cut every file back to what counts. Raises SpoolDamagedError where the disk refuses even that."""
-        lengths = {file.name: file.length for file in self._files.values()}
+    def _undo(self, begun: set[str]) -> None:
+        """Cut these files back to what counts. Raises SpoolDamagedError where the disk refuses even that."""
+        lengths = {file.name: file.length for file in self._files.values() if file.name in begun}
         try:
-            for name in self._names():
-                if name in lengths:
-                    self._disk.truncate(name, lengths[name])
-                else:
-                    self._disk.remove([name])
+            for name, length in lengths.items():
+                self._disk.truncate(name, length)
+            self._disk.remove(sorted(begun - lengths.keys()))
         except OSError as error:
             raise SpoolDamagedError(f"a half-written file cannot be truncated: {error.strerror or error}") from error
 
@@ -238,21 +269,47 @@ class PartitionSpool:
             dropped[file.day] = min(file.first_offset, dropped.get(file.day, file.first_offset))
             self._let_go(file)
         self.progress = replace(self.progress, dropped=dropped)
-        self._dirty = True
-        # the checkpoint lets go first: a crash in between must not find it naming files that are gone; a full disk
-        # refuses it until they are: then a crash finds the spool void, which is better than no room
-        with suppress(SpoolFullError):
-            self.checkpoint()
+        self._part_with(gone)
+
+    def _part_with(self, gone: Sequence[SpoolFile]) -> None:
+        self._dirty = self._leaving = True
         self._gone += [file.name for file in gone]
         self.sweep()
 
     def sweep(self) -> bool:
-        """Remove some of the dropped files, `SWEPT` of them; True if more are left."""
+        """Remove some of the dropped files, or set them aside, `SWEPT` of them; True if more are left.
+
+        The checkpoint comes first: after a crash it must not name files that are gone. A full disk refuses it until
+        they are: then a crash finds an invalid spool, which is better than no room.
+        """
+        if self._leaving:
+            with suppress(SpoolFullError):
+                if not self.checkpoint(SWEPT):
+                    return True
+            self._leaving = False
+        with suppress(OSError):  # a file that cannot be moved now is not in the checkpoint: `restore` removes it
+            self._set_some_aside()
+        with suppress(OSError):
+            self._remove_some()
+        return bool(self._gone or self._shelf)
+
+    def _remove_some(self) -> None:
         now = self._gone[:SWEPT]
         del self._gone[:SWEPT]
-        with suppress(OSError):  # what cannot be removed now is no part of the checkpoint: `restore` removes it
-            self._disk.remove(now)
-        return bool(self._gone)
+        self._disk.remove(now)
+
+    def _set_some_aside(self) -> None:
+        """Move some files; once all are moved, delete some of those that were set aside before."""
+        if not self._shelf:
+            return
+        now = self._aside[:SWEPT]
+        del self._aside[:SWEPT]
+        if now:
+            self._disk.set_aside(now, self._shelf)
+            return
+        shelf, self._shelf = self._shelf, ""  # what cannot be deleted stays: no endless retries
+        if self._disk.clear_shelves(SWEPT):
+            self._shelf = shelf
 
     def _let_go(self, file: SpoolFile) -> None:
         del self._files[(file.day, file.quarantine)]
@@ -287,10 +344,5 @@ class PartitionSpool:
             self._let_go(file)
         self.basis = basis
         self.progress = ReadProgress(self.progress.position)
-        self._dirty = True
-        # a full disk refuses the checkpoint until the files are gone; the old one builds on an older record, so it
-        # is void whether it finds its files or not
-        with suppress(SpoolFullError):
-            self.checkpoint()
-        self._gone += [file.name for file in gone]
-        self.sweep()
+        # where a full disk refuses the checkpoint, the old one builds on an older record: void with or without files
+        self._part_with(gone)

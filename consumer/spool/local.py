@@ -6,12 +6,12 @@ import errno
 import fcntl
 import os
 import re
-import shutil
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -136,20 +136,32 @@ class LocalDisk:
             self._release(name)
             (self._root / name).unlink(missing_ok=True)
 
-    def set_aside(self, names: Iterable[str]) -> None:
-        moved = list(names)
-        if not moved:
-            return
-        aside = self._root / "aside"
-        aside.mkdir(exist_ok=True, mode=0o700)
-        folder = aside / datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
-        folder.mkdir(mode=0o700)
-        for name in moved:
+    def new_shelf(self) -> str:
+        shelf = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
+        (self._root / "aside").mkdir(exist_ok=True, mode=0o700)
+        (self._root / "aside" / shelf).mkdir(mode=0o700)
+        return shelf
+
+    def set_aside(self, names: Iterable[str], shelf: str) -> None:
+        folder = self._root / "aside" / shelf
+        folder.mkdir(exist_ok=True, mode=0o700)  # another partition may have cleared it meanwhile
+        for name in names:
             self._release(name)
             with suppress(FileNotFoundError):
                 (self._root / name).rename(folder / name.replace("/", "_"))
-        for old in sorted(path for path in aside.iterdir() if _ASIDE.fullmatch(path.name))[:-KEPT_ASIDE]:
-            shutil.rmtree(old, ignore_errors=True)
+
+    def clear_shelves(self, files: int) -> bool:
+        shelves = sorted(path for path in (self._root / "aside").iterdir() if _ASIDE.fullmatch(path.name))
+        for old in shelves[:-KEPT_ASIDE]:
+            with os.scandir(old) as entries:
+                gone = list(islice(entries, files + 1))
+            for entry in gone[:files]:
+                Path(entry.path).unlink()
+            if len(gone) > files:
+                return True
+            old.rmdir()
+            files -= len(gone)
+        return False
 
     def names(self, folder: str) -> list[str]:
         try:

@@ -152,9 +152,7 @@ def _identity_problems(before: Chain, record: Record) -> Iterator[str]:
 
 def _gap_problems(before: Chain, record: Record) -> Iterator[str]:
     lost = record.lost
-    if lost is None or lost.empty:
-        yield "it is a gap without lost offsets"
-        return
+    assert lost is not None  # else it could not be read
     if before.empty:
         yield from _gap_move_problems(record, lost, min(record.start, lost.start), min(record.start, lost.start))
         if (record.cutoff, record.through, record.caught_up) != (None, record.resume, False):
@@ -188,16 +186,11 @@ def _gap_move_problems(record: Record, lost: Span, needed: int, resume: int) -> 
 
 def _seal_problems(before: Chain, record: Record) -> Iterator[str]:
     low = record.start if before.empty else before.reach.through
-    if record.cutoff is None:
-        yield "it is a seal without a cutoff"
-    elif midnight(record.cutoff + ONE_DAY) > record.sealed_at + CLOCK_TOLERANCE:
+    assert record.cutoff is not None  # else it could not be read
+    if midnight(record.cutoff + ONE_DAY) > record.sealed_at + CLOCK_TOLERANCE:
         yield f"it closed {record.cutoff} before that day was over, at {record.sealed_at}"
-    if record.lost is not None:
-        yield "it is a seal, but has lost offsets"
     if not before.empty and record.start != before.head.resume:
         yield f"it starts at {record.start}, but its predecessor resumes at {before.head.resume}"
-    if not 0 <= record.start <= record.resume <= record.through:
-        yield f"start {record.start}, resume {record.resume} and through {record.through} are not in order"
     if record.lso > record.high or (record.caught_up and record.through < record.lso):
         yield f"it reads through {record.through} of a log that ended at {record.lso} of {record.high}"
     yield from _progress_problems(before, record)

@@ -13,6 +13,7 @@ from consumer.domain.days import ABSURD_DAYS
 from consumer.domain.errors import PendingError, TooVariousError, TransientError
 from consumer.domain.offsets import Lease, Span
 from consumer.seal.record import Record
+from consumer.shape.bounds import MOST_DAYS
 from consumer.source.port import EndReached, OutOfRange, Records, Unreadable
 from consumer.spool.checkpoint import ReadProgress
 from consumer.spool.files import PartitionSpool, SpoolDamagedError, SpoolFullError
@@ -21,9 +22,6 @@ from consumer.worker.object_bodies import header
 from consumer.worker.offset_rules import OffsetRules
 from consumer.worker.stream_context import StreamContext
 
-MOST_DAYS = 256
-"""Days that one batch may add to the spool, including quarantine: each is a file that is opened and appended to. Larger
-batches are halved. The transformer has no such limit, as its results are in memory."""
 STALL_SECONDS = 1.0
 """How long a batch waits before it is tried again while the registry or the disk takes nothing."""
 UNREADABLE_SECONDS = 60.0

@@ -18,7 +18,7 @@ from consumer.worker.finishing import finish_pending
 from consumer.worker.partition import Partition
 from consumer.worker.phase import Activity
 from consumer.worker.recovery_input import read_recovery_input, spool_reach
-from consumer.worker.sealing import LookAgainError, commit, seal_when_due
+from consumer.worker.sealing import SYNC_PAUSE, LookAgainError, commit, seal_when_due
 from consumer.worker.unreadable import halt_if_unreadable
 
 HALT_SECONDS = 60.0
@@ -85,7 +85,8 @@ def _work(partition: Partition) -> Steps[None]:
 def _recover(partition: Partition) -> Steps[tuple[RecoveryPlan, int]]:
     """How to continue, and where the log begins."""
     with suppress(SpoolFullError):
-        partition.spool.restore()
+        for _ in partition.spool.restore():
+            yield Sleep(SYNC_PAUSE)
     found = yield from partition.ask(
         lambda: read_recovery_input(partition.context, partition.name, spool_reach(partition.spool))
     )

@@ -19,6 +19,7 @@ from consumer.domain.offsets import Lease, TopicPartition
 from consumer.source.port import Assigned, Broker, EndReached, Event, OutOfRange, Records, Revoked, Unreadable
 from consumer.spool.checkpoint import is_name
 from consumer.spool.disk import Disk
+from consumer.spool.files import SWEPT
 from consumer.worker.backpressure import Action, DiskUsage, Limits, PartitionUsage, plan_backpressure
 from consumer.worker.coroutines import Runner, Sleep, Steps, with_backoff
 from consumer.worker.events import PartitionLeft, Rebalanced, SpoolMeasured
@@ -36,6 +37,8 @@ ROOM_CHECKS = 16
 """How often room is looked after while a spool fills from empty to its limit, however fast that goes."""
 TURN_SECONDS = 0.2
 """How long one turn takes records in, and saves what was taken: what was begun then is finished, and bounded itself."""
+STOP_SECONDS = 5.0
+"""How long a worker that stops saves what it has read; what is not saved by then is read again."""
 UNOWNED_SECONDS = 60.0
 """How often the group's assignment is compared with the topics' partitions."""
 
@@ -79,6 +82,7 @@ class Worker:
         self._held = False
         self._checkpoint_at = self._relieve_at = 0.0
         self._unsaved: list[Lease] = []
+        self._strays: list[str] = []
         self._appended = 0
         self.broker_outage: TransientError | None = None
         self._outage_at = 0.0
@@ -126,7 +130,7 @@ class Worker:
         """How long the poll may wait for events."""
         if self._unsaved or self._laden():
             return 0.0
-        pending = any(partition.intake.pending or partition.spool.syncing for partition in self.partitions.values())
+        pending = any(partition.intake.pending or partition.spool.busy for partition in self.partitions.values())
         return min(timeout, PENDING_SECONDS) if pending else timeout
 
     def _laden(self) -> bool:
@@ -135,8 +139,9 @@ class Worker:
 
     def stop(self) -> None:
         """Keep what was read for the next start, and leave the group."""
+        until = self._clock.monotonic() + STOP_SECONDS
         for lease in list(self.partitions):
-            self._end(lease)
+            self._end(lease, until)
         for runner in self._side_runners:
             runner.close()
         self._broker.close()
@@ -179,8 +184,9 @@ class Worker:
                     self._begin(lease)
                 self._report_assigned()
             case Revoked(leases):
+                until = self._clock.monotonic() + TURN_SECONDS
                 for lease in leases:
-                    self._end(lease)
+                    self._end(lease, until)
                 self._report_assigned()
             case Records(lease) | EndReached(lease) | OutOfRange(lease) | Unreadable(lease):
                 partition = self.partitions.get(lease)
@@ -201,18 +207,22 @@ class Worker:
 
     def _begin(self, lease: Lease) -> None:
         stream = self._by_topic[lease.partition.topic]
+        folder = f"{lease.partition.topic}-{lease.partition.partition}/"
+        self._strays = [name for name in self._strays if not name.startswith(folder)]
         partition = Partition(self.contexts[stream], lease, self.publish_tasks[stream].request)
         self.partitions[lease] = partition
         self._runners[lease] = Runner(run_partition(partition), self._executor, self._clock)
 
-    def _end(self, lease: Lease) -> None:
+    def _end(self, lease: Lease, until: float) -> None:
         partition = self.partitions.pop(lease, None)
         if partition is None:
             return
         self._runners.pop(lease).close()
         halt = partition.phase.halt
         try:
-            partition.checkpoint()
+            while not partition.checkpoint(SYNC_FILES):
+                if self._clock.monotonic() >= until:
+                    break  # the checkpoint before this one stands: from there on Kafka is read again
         except Exception as error:  # noqa: BLE001 - reported; the partition is gone, and Kafka has its rows
             partition.fail(error)
         self._listener(PartitionLeft(lease.partition, halt.reason if halt else None))
@@ -233,11 +243,17 @@ class Worker:
                 break
 
     def _sweep(self, until: float) -> None:
-        """Remove what seals took, some files at a time: of a spill there may be thousands."""
+        """Remove what seals took and what is nobody's any more, some files at a time: there may be thousands."""
         for partition in self.partitions.values():
             while partition.spool.sweep():
                 if self._clock.monotonic() >= until:
                     return
+        while self._strays:
+            with suppress(OSError):
+                self._disk.remove(self._strays[:SWEPT])
+            del self._strays[:SWEPT]
+            if self._clock.monotonic() >= until:
+                return
 
     def _make_room(self) -> None:
         now, partitions = self._clock.monotonic(), list(self.partitions.values())
@@ -262,12 +278,14 @@ class Worker:
 
     def _remove_strays(self, partitions: Sequence[Partition]) -> None:
         """Spools of revoked partitions are deleted when space is low: Kafka has their rows."""
+        if self._strays:
+            return
         ours = {f"{partition.name.topic}-{partition.name.partition}" for partition in partitions}
         for folder in sorted(set(self._disk.folders()) - ours):
             with suppress(OSError):  # a full disk may refuse it, and void is the checkpoint without its files as well
                 self._disk.save(folder, None)
             with suppress(OSError):
-                self._disk.remove([name for name in self._disk.names(folder) if is_name(folder, name)])
+                self._strays += [name for name in self._disk.names(folder) if is_name(folder, name)]
 
     # -- the group ---------------------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from consumer.domain.offsets import LogEnds, Span, TopicPartition
 from consumer.seal.chain import Chain
 from consumer.seal.keys import data_key, quarantine_key
 from consumer.seal.record import ObjectEntry, Record, RecordKind
+from consumer.spool.files import PartitionSpool
 from consumer.store.port import Absent, BytesBody, Written
 from consumer.streams.rules import Format, RowRules
 from tests.fakes.store import MemoryStore
@@ -32,6 +33,13 @@ def day(number: int) -> date:
 def at(number: int, hours: float = 4) -> datetime:
     """An instant of the day after day `number`: by default the one at which that day is due."""
     return datetime(FIRST.year, FIRST.month, FIRST.day, tzinfo=UTC) + timedelta(days=number + 1, hours=hours)
+
+
+def restored(spool: PartitionSpool) -> bool:
+    """Restore the spool, all of it; False where nothing could be taken up."""
+    for _ in spool.restore():
+        pass
+    return spool.basis is not None
 
 
 def ends(low: int = 0, high: int = 1000, lso: int | None = None) -> LogEnds:
@@ -97,16 +105,17 @@ def gap(chain: Chain, start: int, end: int, unfinished: int | None = None, seale
 
 
 def data(
-    number: int, through: int, rows: int = 1, first: int = 0, last: int = 0, partition: TopicPartition = ONE
+    number: int, through: int, rows: int = 1, first: int = 0, last: int | None = None, partition: TopicPartition = ONE
 ) -> ObjectEntry:
-    """An object of day `number`."""
-    return ObjectEntry(data_key("s", day(number), partition, through, "none"), "s", day(number), rows, first, last)
+    """An object of day `number`: rows that follow each other, unless `last` says otherwise."""
+    key = data_key("s", day(number), partition, through, "none")
+    return ObjectEntry(key, "s", day(number), rows, first, first + rows - 1 if last is None else last)
 
 
-def bad(number: int, through: int, rows: int = 1, first: int = 0, last: int = 0) -> ObjectEntry:
+def bad(number: int, through: int, rows: int = 1, first: int = 0, last: int | None = None) -> ObjectEntry:
     """A quarantine object of day `number`."""
     key = quarantine_key("s", day(number), ONE, through)
-    return ObjectEntry(key, "s", day(number), rows, first, last, quarantine=True)
+    return ObjectEntry(key, "s", day(number), rows, first, first + rows - 1 if last is None else last, quarantine=True)
 
 
 def day_rows(number: int, body: bytes, first: int, *, quarantine: bool = False, rows: int | None = None) -> DayRows:

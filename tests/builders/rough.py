@@ -71,9 +71,9 @@ class RoughDisk(MemoryDisk):
             super().remove([name])
             self.at("after remove")
 
-    def set_aside(self, names: Iterable[str]) -> None:
+    def set_aside(self, names: Iterable[str], shelf: str) -> None:
         self.at("before set_aside")
-        super().set_aside(names)
+        super().set_aside(names, shelf)
         self.at("after set_aside")
 
     def save(self, key: str, document: bytes | None) -> None:

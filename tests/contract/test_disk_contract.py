@@ -122,7 +122,7 @@ def test_folders_are_those_that_hold_files_but_not_what_was_set_aside(disk: Disk
         disk.append(name, b"x")
     disk.save("t-9", b"a document is no folder")
     assert disk.folders() == ["t-0", "t-1", "u-0"]
-    disk.set_aside(["u-0/a.csv"])
+    disk.set_aside(["u-0/a.csv"], disk.new_shelf())
     assert "aside" not in disk.folders()
     assert disk.names("u-0") == []
 
@@ -130,11 +130,12 @@ def test_folders_are_those_that_hold_files_but_not_what_was_set_aside(disk: Disk
 def test_what_is_set_aside_is_out_of_the_way(disk: Disk) -> None:
     disk.append("t-0/a.csv", b"doubtful")
     disk.append("t-0/b.csv", b"good")
-    disk.set_aside(["t-0/a.csv", "t-0/never.csv"])
+    shelf = disk.new_shelf()
+    disk.set_aside(["t-0/a.csv", "t-0/never.csv"], shelf)
     assert disk.names("t-0") == ["t-0/b.csv"]
     disk.append("t-0/a.csv", b"anew")
     assert content(disk, "t-0/a.csv") == b"anew"
-    disk.set_aside([])
+    disk.set_aside([], shelf)
     assert content(disk, "t-0/b.csv") == b"good"
 
 
@@ -198,7 +199,7 @@ def _act(disk: Disk, model: dict[str, bytes], action: str, name: str, detail: by
         disk.remove([name])
         model.pop(name, None)
     elif action == "set_aside":
-        disk.set_aside([name])
+        disk.set_aside([name], disk.new_shelf())
         model.pop(name, None)
     elif name in model and action == "sync":
         disk.sync([name])
@@ -357,9 +358,9 @@ def test_the_newest_sets_aside_are_kept() -> None:
     disk = MemoryDisk()
     for number in range(4):
         disk.append("t-0/a.csv", b"%d" % number)
-        disk.set_aside(["t-0/a.csv"])
-    assert disk.aside[-1] == {"t-0/a.csv": b"3"}
-    assert len(disk.aside) < 4
+        disk.set_aside(["t-0/a.csv"], disk.new_shelf())
+    assert not disk.clear_shelves(4)
+    assert disk.aside == [{"t-0/a.csv": b"3"}]
 
 
 # The real directory
@@ -404,7 +405,7 @@ def test_nobody_else_may_read(tmp_path: Path) -> None:
         disk.append("t-0/a.csv", b"x")
         disk.append("t-0/b.csv", b"x")
         disk.save("t-0", b"document")
-        disk.set_aside(["t-0/b.csv"])
+        disk.set_aside(["t-0/b.csv"], disk.new_shelf())
         disk.sync(["t-0/a.csv"])
         disk.close()
     finally:
@@ -491,10 +492,24 @@ def test_sync_reaches_the_files_their_folders_and_the_root(
 def test_only_the_newest_set_aside_stays(here: LocalDisk, tmp_path: Path) -> None:
     for number in range(3):
         here.append("t-0/a.csv", b"%d" % number)
-        here.set_aside(["t-0/a.csv"])
+        here.set_aside(["t-0/a.csv"], here.new_shelf())
+    assert not here.clear_shelves(16)
     kept = sorted((tmp_path / "spool" / "aside").iterdir())
     assert len(kept) == KEPT_ASIDE
     assert [path.read_bytes() for path in kept[-1].iterdir()] == [b"2"]
+
+
+def test_shelves_are_cleared_some_files_at_a_time(disk: Disk) -> None:
+    for _ in range(3):
+        shelf = disk.new_shelf()
+        for name in ("t-0/a.csv", "t-0/b.csv", "t-0/c.csv"):
+            disk.append(name, b"x")
+            disk.set_aside([name], shelf)
+    assert [disk.clear_shelves(4), disk.clear_shelves(4)] == [True, False]
+    assert not disk.clear_shelves(0)
+    disk.append("t-0/a.csv", b"x")
+    disk.set_aside(["t-0/a.csv"], shelf)
+    assert disk.names("t-0") == []
 
 
 def test_a_folder_in_the_way_is_no_file(here: LocalDisk, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ class MemoryDisk:
         self.synced: dict[str, int] = {}
         self.documents: dict[str, bytes] = {}
         self.aside: list[dict[str, bytes]] = []
+        self._shelves: dict[str, dict[str, bytes]] = {}
 
     def append(self, name: str, data: bytes | memoryview) -> None:
         """Append; a full disk takes what still fits before it raises ENOSPC, as a file system does."""
@@ -48,11 +49,23 @@ class MemoryDisk:
             self.files.pop(name, None)
             self.synced.pop(name, None)
 
-    def set_aside(self, names: Iterable[str]) -> None:
+    def new_shelf(self) -> str:
+        shelf = str(len(self._shelves))
+        self._shelves[shelf] = {}
+        self.aside.append(self._shelves[shelf])
+        return shelf
+
+    def set_aside(self, names: Iterable[str], shelf: str) -> None:
         gone = {name: bytes(self.files[name]) for name in names if name in self.files}
-        if gone:
-            self.aside = [*self.aside[-1:], gone]
+        self._shelves[shelf].update(gone)
         self.remove(gone)
+
+    def clear_shelves(self, files: int) -> bool:
+        old = [(shelf, name) for shelf in self.aside[:-1] for name in shelf]
+        for shelf, name in old[:files]:
+            del shelf[name]
+        self.aside = [shelf for shelf in self.aside[:-1] if shelf] + self.aside[-1:]
+        return len(old) > files
 
     def names(self, folder: str) -> list[str]:
         return sorted(name for name in self.files if name.startswith(folder + "/"))

@@ -24,6 +24,7 @@ from consumer.streams.avro_schema import MOST_FIELDS, SchemaError, parse
 from consumer.streams.columns import columns_of, known_inputs
 from consumer.streams.kinds import KINDS
 from consumer.streams.rules import Format
+from tests.builders.chains import restored
 from tests.builders.mutations import FEW, mangled
 from tests.builders.transforming import custom, judged, quarantined, rules_of, wire
 from tests.fakes.disk import MemoryDisk
@@ -124,7 +125,7 @@ def test_a_checkpoint_is_taken_up_or_set_aside(text: bytes, sealed: bool) -> Non
     disk.append("u-0/2026-03-01.1.csv", b"another partition's\n")
     disk.documents["t-0"] = sealed_text(text) if sealed else text
     spool = PartitionSpool(disk, PLACE)
-    if spool.restore():
+    if restored(spool):
         assert isinstance(spool.progress.position, int)
         assert all(file.length <= (disk.length(file.name) or 0) for file in spool.files)
         spool.checkpoint()
@@ -153,5 +154,5 @@ def test_a_checkpoint_with_one_wrong_field_is_set_aside(name: str, value: object
     raw["files"][0][name] = value
     disk.documents["t-0"] = sealed_text(orjson.dumps(raw))
     spool = PartitionSpool(disk, PLACE)
-    assert not spool.restore()
+    assert not restored(spool)
     assert (spool.files, spool.basis) == ([], None)

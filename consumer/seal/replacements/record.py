@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime
@@ -11,9 +12,16 @@ from typing import Any
 import orjson
 
 from consumer.domain import json_fields
+from consumer.seal.keys import day_folder
 from consumer.seal.record import ObjectEntry, entry_from
 
 REPLACEMENT_VERSION = 1
+
+
+_DATA = re.compile(r"[A-Za-z0-9._-]{1,249}-([0-9]+)-([0-9]{20})\.csv(?:\.gz|\.zst)?")
+"""What a data object is called in its day's folder."""
+CELLS, ROWS = "cells", "rows"
+"""What an erasure empties or takes out."""
 
 
 class ReplacementError(ValueError):
@@ -194,8 +202,8 @@ def _replacement(kind: ReplacementKind, raw: Mapping[str, Any]) -> Replacement:
         stream=json_fields.text(raw, "stream"),
         first=json_fields.day(raw, "from"),
         last=json_fields.day(raw, "to"),
-        days=tuple(date.fromisoformat(day) for day in _list(raw, "days")),
-        partitions=None if partitions is None else tuple(map(int, _list(raw, "partitions"))),
+        days=tuple(date.fromisoformat(day) for day in _texts(raw, "days")),
+        partitions=None if partitions is None else tuple(_numbers(raw, "partitions")),
         settings=json_fields.text(raw, "settings"),
         previous_sha256=None if before is None else json_fields.text(raw, "previous_sha256"),
         objects=tuple(map(_object, json_fields.tables(raw, "objects"))),
@@ -213,6 +221,17 @@ def _list(raw: Mapping[str, Any], name: str) -> list[Any]:
     if not isinstance(raw[name], list):
         raise json_fields.FieldError(f"{name} is not a list")
     return list(raw[name])
+
+
+def _texts(raw: Mapping[str, Any], name: str) -> list[str]:
+    found = _list(raw, name)
+    if not all(isinstance(one, str) for one in found):
+        raise json_fields.FieldError(f"{name} is not a list of texts")
+    return found
+
+
+def _numbers(raw: Mapping[str, Any], name: str) -> list[int]:
+    return [json_fields.whole({name: one}, name) for one in _list(raw, name)]
 
 
 def _object(raw: Mapping[str, Any]) -> NewObject:
@@ -234,13 +253,15 @@ def _former(raw: Mapping[str, Any]) -> Former:
 
 def _erasure(raw: object) -> Erasure:
     found = json_fields.table(raw, "erasure")
+    if found["mode"] not in {CELLS, ROWS}:
+        raise NewerReplacementError(f"an erasure of mode {found['mode']!r:.40}")
     return Erasure(
         column=json_fields.text(found, "column"),
         mode=json_fields.text(found, "mode"),
         key=json_fields.text(found, "key"),
         fingerprint=json_fields.text(found, "fingerprint"),
-        digests=frozenset(map(str, _list(found, "digests"))),
-        personal=tuple(map(str, _list(found, "personal"))),
+        digests=frozenset(_texts(found, "digests")),
+        personal=tuple(_texts(found, "personal")),
     )
 
 
@@ -271,6 +292,18 @@ def _impossible_object(found: Replacement) -> str:
         entry = one.entry
         if entry.quarantine or entry.stream != found.stream or entry.day not in found.days:
             return f"{entry.key} belongs to none of its days"
+        if not _lies_right(one):
+            return f"its object {entry.key!r:.300} is not one of {entry.day} and partition {one.partition}"
         if (entry.rows == 0) != (entry.first_offset is None) or (entry.rows == 0) != (entry.last_offset is None):
             return f"{entry.key} has {entry.rows} rows from {entry.first_offset} to {entry.last_offset}"
+        first, last = entry.first_offset or 0, entry.last_offset or 0
+        if entry.rows and not entry.rows <= last - first + 1:
+            return f"{entry.key} has {entry.rows} rows from {first} to {last}"
     return ""
+
+
+def _lies_right(one: NewObject) -> bool:
+    """Whether its key is one that a seal gives, by its day and partition: it is put there, and read from there."""
+    folder = day_folder(one.entry.stream, one.entry.day)
+    name = _DATA.fullmatch(one.entry.key.removeprefix(folder)) if one.entry.key.startswith(folder) else None
+    return name is not None and name[1] == str(one.partition) and (one.entry.last_offset or 0) < int(name[2])

@@ -7,9 +7,10 @@ import re
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from http import HTTPStatus
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 from typing import Any
@@ -222,6 +223,58 @@ def test_strangers_hold_neither_threads_nor_memory_nor_the_door_for_long(
             one.sendall(b"GET /livez HTTP/1.1\r\nX: ")
         assert threading.active_count() == before
         assert served.json("/livez")[0] == 200, "they are cut off, and the next one is let in"
+
+
+def test_clients_that_ask_a_lot_and_never_read_hold_no_thread(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many answers as the server would keep for them, and more, before it has a thread wait for room."""
+    size = 1_000_000
+    monkeypatch.setattr(Site, "metrics", lambda *_: http.Response(HTTPStatus.OK, "text/plain", bytes(size)))
+    asked = 60
+    with ExitStack() as stack:
+        for _ in range(http.THREADS):
+            rude = stack.enter_context(socket.create_connection((HOST, served.port), timeout=5))
+            rude.sendall(b"GET /metrics HTTP/1.1\r\n\r\n" * asked)
+        for _ in range(asked):  # their turns come in between
+            assert served.json("/livez")[0] == 200
+
+
+def test_of_requests_sent_at_once_the_first_is_answered(served: Served) -> None:
+    with socket.create_connection((HOST, served.port), timeout=5) as rude:
+        rude.sendall(b"GET /livez HTTP/1.1\r\n\r\nGET /nothing HTTP/1.1\r\n\r\n" * 20)
+        said = b""
+        with suppress(ConnectionResetError):  # what was sent beyond the first is left unread
+            said = rude.recv(65_536)
+            while more := rude.recv(65_536):
+                said += more
+    assert said.startswith(b"HTTP/1.1 200")
+    assert said.count(b"HTTP/1.1 ") == 1
+
+
+@dataclass(eq=False)
+class Channel:
+    """What the server looks at of a connection."""
+
+    total_outbufs_len: int
+    request: object = None
+    requests: tuple[object, ...] = ()
+    last_activity: float = 1e12
+    will_close: bool = False
+
+
+def test_an_answer_that_is_not_taken_whole_after_a_while_is_cut_off() -> None:
+    """Who reads a byte now and then is never idle, and would keep the door shut for others."""
+    times = Times()
+    server = HttpServer((HOST, 0), Site(SnapshotHolder(times.at), declare().registry, times, times.monotonic))
+    slow, quick, half = Channel(900_000), Channel(900_000), Channel(0, request=object())
+    channels: Any = {1: slow, 2: quick, 3: half}
+    server._server.active_channels = channels
+    server._server.maintenance(0)
+    assert not any(one.will_close for one in (slow, quick, half))
+    quick.total_outbufs_len = 0
+    server._server.maintenance(int(http.IDLE_SECONDS))
+    assert [one.will_close for one in (slow, quick, half)] == [True, False, True]
+    channels.clear()
+    server.close()
 
 
 def test_a_taken_address_is_a_mistake_of_the_settings(served: Served) -> None:

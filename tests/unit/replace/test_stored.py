@@ -13,9 +13,9 @@ from consumer.domain.errors import HaltError, HaltReason, RefusedError
 from consumer.replace.bodies import working_folder
 from consumer.replace.services import Scope
 from consumer.replace.stored import Restatement
-from consumer.replace.treatments import CELLS, ROWS, erasing, erasure_of, rewriting
+from consumer.replace.treatments import erasing, erasure_of, rewriting
 from consumer.seal.replacements.log import ReplacementLog
-from consumer.seal.replacements.record import Erasure, Replacement
+from consumer.seal.replacements.record import CELLS, ROWS, Erasure, Replacement
 from consumer.shape.privacy import hashed
 from consumer.store.folder import FolderStore
 from consumer.streams.privacy import fingerprint

@@ -11,9 +11,9 @@ from consumer.domain.errors import RefusedError
 from consumer.replace.bodies import working_folder
 from consumer.replace.services import Scope
 from consumer.replace.stored import Restatement
-from consumer.replace.treatments import CELLS, erasure_of
+from consumer.replace.treatments import erasure_of
 from consumer.replace.undo import Undo
-from consumer.seal.replacements.record import Replacement
+from consumer.seal.replacements.record import CELLS, Replacement
 from consumer.streams.rules import RowRules
 from tests.builders.past import Past, day, rules
 from tests.builders.rough import RoughStore

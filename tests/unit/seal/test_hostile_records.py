@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import date
+from typing import Any
 
 import pytest
 
 from consumer.domain.errors import HaltError, HaltReason
-from consumer.seal.keys import data_key, manifest_key, quarantine_key
-from consumer.seal.log import parse_record
-from consumer.seal.record import ObjectEntry, Record
-from tests.builders.chains import chain_of, data, day
+from consumer.domain.offsets import Span
+from consumer.seal.keys import data_key, manifest_key, quarantine_key, record_key
+from consumer.seal.log import SealLog, parse_record
+from consumer.seal.record import ObjectEntry, Record, RecordKind
+from tests.builders.chains import chain_of, data, day, put
+from tests.fakes.store import MemoryStore
 
 RECORD = replace(chain_of({"through": 100}).head, objects=(data(0, 100, 10, 10, 19),))
 
@@ -68,6 +71,42 @@ def test_an_object_of_another_stream() -> None:
 )
 def test_rows_lie_in_the_offsets_of_the_record(first: int | None, last: int | None, rows: int) -> None:
     assert "rows from" in damaged(with_object(first_offset=first, last_offset=last, rows=rows))
+
+
+def test_more_rows_than_offsets() -> None:
+    assert "rows from" in damaged(with_object(rows=11))
+
+
+def test_an_object_that_is_listed_twice() -> None:
+    assert "twice" in damaged(replace(RECORD, objects=RECORD.objects * 2))
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"start": 50, "resume": 40}, "starts at 50 and resumes at 40"),
+        ({"resume": 101}, "resumes at 101 of offsets up to 100"),
+        ({"through": 1 << 62, "resume": 0, "objects": ()}, "no log is as long"),
+        ({"cutoff": None}, "without a cutoff"),
+        ({"lost": Span(3, 5)}, "has lost offsets"),
+        ({"kind": RecordKind.GAP}, "without lost offsets"),
+        ({"kind": RecordKind.GAP, "lost": Span(5, 5)}, "without lost offsets"),
+    ],
+)
+def test_offsets_that_no_seal_can_have(changes: dict[str, Any], what: str) -> None:
+    """A forged `resume` would leave out the rows before it, `lost` those in it."""
+    assert what in damaged(replace(RECORD, **changes))
+
+
+@pytest.mark.parametrize("changes", [{"start": 0, "through": 99, "resume": 99}, {"cutoff": day(-1)}])
+def test_a_chain_that_goes_back(changes: dict[str, Any]) -> None:
+    chain = chain_of({"through": 100}, {"through": 200, **changes})
+    store = MemoryStore()
+    for record in chain.records:
+        put(store, record_key(record.partition, record.n), record.document())
+    with pytest.raises(HaltError, match="goes back behind record 0") as caught:
+        SealLog(store, RECORD.partition).read()
+    assert caught.value.reason is HaltReason.CHAIN_DAMAGED
 
 
 @pytest.mark.parametrize("cutoff", [date(1, 1, 1), date(2007, 12, 31), date(9999, 12, 31)])

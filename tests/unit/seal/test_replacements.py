@@ -68,6 +68,21 @@ def test_a_record_as_it_stands_in_the_bucket() -> None:
     assert "undoes" not in raw
 
 
+KEYS = [
+    "",
+    "../../x",
+    "k" * 300,
+    "s/dt=2026-03-01/_manifest.json",
+    "s/dt=2026-03-01/../../_seals/t-0-00000000000000000100.csv",
+    "s/dt=2026-03-02/t-0-00000000000000000100.csv",
+    "z/dt=2026-03-01/t-0-00000000000000000100.csv",
+    "s/dt=2026-03-01/t-0-100.csv",
+    "s/dt=2026-03-01/t-0-00000000000000000100.csv.exe",
+    "_seals/t/0/00000000.json",
+]
+"""Where no seal puts data of day 0: nothing is written or read there because a record says so."""
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -82,11 +97,35 @@ def test_a_record_as_it_stands_in_the_bucket() -> None:
         {"objects": (anew(data(0, 100, 1)), anew(data(0, 100, 1)))},
         {"objects": (anew(replace(data(0, 100), rows=0)),)},
         {"objects": (anew(replace(data(0, 100), first_offset=None)),)},
+        {"objects": (anew(data(0, 100, 5, 3, 6)),)},
+        {"objects": (anew(data(0, 100, 5, 98)),)},
+        {"objects": (anew(data(0, 100), partition=1),)},
+        *({"objects": (anew(replace(data(0, 100), key=key)),)} for key in KEYS),
     ],
 )
 def test_what_no_release_of_ours_wrote(changes: dict[str, Any]) -> None:
     with pytest.raises(ReplacementError):
         replacement_from(replacement(**changes).document())
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("days", [20260301]),
+        ("partitions", [0.5]),
+        ("partitions", [True]),
+        ("partitions", ["0"]),
+        ("partitions", [-1]),
+        ("erasure", {"digests": [5]}),
+        ("erasure", {"personal": [None]}),
+        ("erasure", {"mode": "everything"}),
+    ],
+)
+def test_fields_that_are_not_what_they_must_be(name: str, value: Any) -> None:
+    raw = orjson.loads(replacement(kind=ReplacementKind.ERASE, erasure=ERASURE).document())
+    raw[name] = {**raw[name], **value} if name == "erasure" else value
+    with pytest.raises(ReplacementError):
+        replacement_from(orjson.dumps(raw))
 
 
 def test_without_replacements_nothing_is_replaced() -> None:

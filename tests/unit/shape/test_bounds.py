@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import orjson
 import pytest
 
 from consumer.decode.registry import MemoryRegistry
@@ -97,6 +98,23 @@ def test_the_exact_engine_judges_so_many_at_a_time() -> None:
         bounded.transform(batch_of(values), how)
     right = make_transformer(rules, engine="exact").transform(batch_of(values), how)
     assert InHalves(bounded).transform(batch_of(values), how) == right
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("bad", [False, True])
+def test_a_batch_of_very_many_days_is_refused(engine: str, bad: bool) -> None:
+    """A day costs more than a record: a text, a file, an object. Bad records lie by the day of their stamps."""
+    stamps = [NOON * 1_000 + number * 86_400_000 for number in range(40)]
+    values = [b"{" if bad else orjson.dumps({"at": stamp // 1_000}) for stamp in stamps]
+    batch = batch_of(values, timestamps=stamps)
+    whole = make_transformer(custom([AT], "at"), engine=engine)
+    bounded = make_transformer(custom([AT], "at"), engine=engine, bounds=Bounds(days=16))
+    how = TransformOptions(whole.columns)
+    with pytest.raises(TooVariousError, match="have 40 days"):
+        bounded.transform(batch, how)
+    right = whole.transform(batch, how)
+    assert len(right.days) == 40
+    assert plain(InHalves(bounded).transform(batch, how)) == plain(right)
 
 
 @pytest.mark.parametrize("engine", ENGINES)

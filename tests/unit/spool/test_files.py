@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from copy import deepcopy
 from dataclasses import replace
@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 
 from consumer.domain.batches import Counts, DayRows
 from consumer.spool.checkpoint import ReadProgress, SpoolBasis, SpoolFile, opened_text, sealed_text
-from consumer.spool.files import SWEPT, PartitionSpool, SpoolDamagedError, SpoolFullError
-from tests.builders.chains import ONE, TWO, day, day_rows
+from consumer.spool.files import LOOKED_AT, SWEPT, PartitionSpool, SpoolDamagedError, SpoolFullError
+from tests.builders.chains import ONE, TWO, day, day_rows, restored
 from tests.builders.rough import RoughDisk, fails
 from tests.fakes.disk import MemoryDisk
 
@@ -53,7 +53,7 @@ def bodies(spool: PartitionSpool, disk: MemoryDisk) -> dict[tuple[date, bool], b
 def again(disk: MemoryDisk) -> PartitionSpool:
     """The spool of a new process, restored."""
     spool = PartitionSpool(disk, ONE)
-    assert spool.restore()
+    assert restored(spool)
     return spool
 
 
@@ -93,7 +93,7 @@ def test_partitions_do_not_share_files() -> None:
     one.clear()
     assert not disk.names("t-0")
     assert bodies(two, disk) == {(day(0), False): b"two\n"}
-    assert PartitionSpool(disk, TWO).restore()
+    assert restored(PartitionSpool(disk, TWO))
 
 
 SLICES = [day_rows(0, b"aaaa\n", 200), day_rows(1, b"bbbb\n", 201), day_rows(0, b"cccc\n", 202)]
@@ -289,7 +289,7 @@ def test_without_a_checkpoint_there_is_no_spool_and_no_file() -> None:
     disk.append(f"{FOLDER}/{day(0)}.1.csv", b"never checkpointed\n")
     disk.append("t-1/file.csv", b"another's")
     spool = PartitionSpool(disk, ONE)
-    assert not spool.restore()
+    assert not restored(spool)
     assert (spool.basis, spool.files, spool.progress) == (None, [], ReadProgress(0))
     assert list(disk.files) == ["t-1/file.csv"]
 
@@ -370,12 +370,12 @@ def test_a_spool_that_is_not_as_its_checkpoint_says_is_set_aside(damage: Callabl
     left = {name: bytes(content) for name, content in disk.files.items()}
     damage(disk, spool.files[1].name)
     found = PartitionSpool(disk, ONE)
-    assert not found.restore()
+    assert not restored(found)
     assert (found.basis, found.files, found.progress) == (None, [], ReadProgress(0))
     assert (disk.files, disk.documents) == ({}, {})
     assert disk.aside[-1].items() <= left.items() or damage is _shorter
     assert disk.aside[-1]
-    assert not PartitionSpool(disk, ONE).restore()
+    assert not restored(PartitionSpool(disk, ONE))
 
 
 def test_any_flipped_bit_in_a_checkpoint_makes_it_void() -> None:
@@ -389,7 +389,7 @@ def test_any_flipped_bit_in_a_checkpoint_makes_it_void() -> None:
             rotten[place] ^= 1 << bit
             disk.files, disk.documents = {n: bytearray(c) for n, c in files.items()}, {FOLDER: bytes(rotten)}
             spool = PartitionSpool(disk, ONE)
-            assert not spool.restore() or (spool.progress, spool.basis) == (ReadProgress(101), BASIS)
+            assert not restored(spool) or (spool.progress, spool.basis) == (ReadProgress(101), BASIS)
 
 
 def test_foreign_files_in_the_folder_go() -> None:
@@ -405,10 +405,10 @@ def test_restoring_forgets_what_the_object_held_before() -> None:
     disk = MemoryDisk()
     spool = spool_with_rows(disk)
     spool.take([day_rows(1, b"lost\n", 101)], ReadProgress(102))
-    assert spool.restore()
+    assert restored(spool)
     assert [file.day for file in spool.files] == [day(0)]
     disk.save(FOLDER, None)
-    assert not spool.restore()
+    assert not restored(spool)
     assert (spool.files, spool.size) == ([], 0)
 
 
@@ -510,12 +510,151 @@ def test_thousands_of_files_are_removed_some_at_a_time() -> None:
     assert (spool.days, spool.size, len(disk.files)) == (0, 0, many - SWEPT)
     spool.take([day_rows(0, b"b\n", 500)], ReadProgress(501))
     spool.checkpoint()
-    restored = again(deepcopy(disk))
-    assert restored.sweep() is False
-    assert len(restored._names()) == 1
+    copy = deepcopy(disk)
+    found = again(copy)
+    assert not found.sweep()
+    assert len(copy.files) == 1
     assert [spool.sweep(), spool.sweep()] == [True, False]
     assert bodies(spool, disk) == {(day(0), False): b"b\n"}
     assert len(disk.files) == 1
+
+
+class CountingDisk(MemoryDisk):
+    """Counts the files of each call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.most = 0
+        self.looked_at = 0
+
+    def remove(self, names: Iterable[str]) -> None:
+        self._count(names)
+        super().remove(names)
+
+    def set_aside(self, names: Iterable[str], shelf: str) -> None:
+        self._count(names)
+        super().set_aside(names, shelf)
+
+    def clear_shelves(self, files: int) -> bool:
+        self.most = max(self.most, files)
+        return super().clear_shelves(files)
+
+    def sync(self, names: Iterable[str]) -> None:
+        self._count(names)
+        super().sync(names)
+
+    def length(self, name: str) -> int | None:
+        self.looked_at += 1
+        return super().length(name)
+
+    def _count(self, names: Iterable[str]) -> None:
+        self.most = max(self.most, len(list(names)))
+
+
+MANY = 3 * SWEPT + 5
+
+
+def with_many_files(disk: MemoryDisk) -> PartitionSpool:
+    spool = begun(disk)
+    spool.take([day_rows(number, b"a\n", 100 + number) for number in range(MANY)], ReadProgress(100 + MANY))
+    return spool
+
+
+def saved(spool: PartitionSpool) -> PartitionSpool:
+    while not spool.checkpoint(SWEPT):
+        pass
+    return spool
+
+
+def swept(spool: PartitionSpool) -> int:
+    """How often it had to be called."""
+    calls = 1
+    while spool.sweep():
+        calls += 1
+    return calls
+
+
+@pytest.mark.parametrize(
+    "leave",
+    [
+        PartitionSpool.clear,
+        PartitionSpool.set_aside,
+        lambda spool: spool.begin(BASIS, 9),
+        lambda spool: spool.drop(lambda _: True),
+        lambda spool: spool.rebase(BASIS, spool.files),
+    ],
+    ids=["clear", "set_aside", "begin", "drop", "rebase"],
+)
+def test_no_call_touches_more_than_some_files(leave: Callable[[PartitionSpool], None]) -> None:
+    disk = CountingDisk()
+    spool = with_many_files(disk)
+    leave(spool)
+    assert (spool.files, spool.size) == ([], 0)
+    assert swept(spool) >= MANY // SWEPT
+    assert disk.names(FOLDER) == []
+    assert 0 < disk.most <= SWEPT
+
+
+def test_a_restore_looks_at_some_files_at_a_time() -> None:
+    disk = CountingDisk()
+    spool = begun(disk)
+    many = 2 * LOOKED_AT + 1
+    spool.take([day_rows(number, b"a\n", 100 + number) for number in range(many)], ReadProgress(100 + many))
+    saved(spool)
+    found = PartitionSpool(disk, ONE)
+    seen = []
+    for _ in found.restore():
+        assert found.busy
+        seen.append(disk.looked_at)
+    assert seen == [LOOKED_AT, 2 * LOOKED_AT]
+    assert not found.busy
+    assert found.days == many
+
+
+def test_rows_taken_while_old_files_wait_for_their_removal_are_not_mixed_with_them() -> None:
+    disk = MemoryDisk()
+    saved(with_many_files(disk))
+    disk.save(FOLDER, None)
+    spool = PartitionSpool(disk, ONE)
+    assert not restored(spool)
+    spool.begin(BASIS, 100)
+    spool.take([day_rows(number, b"new\n", 100 + number) for number in range(MANY)], ReadProgress(100 + MANY))
+    assert set(bodies(spool, disk).values()) == {b"new\n"}
+    swept(spool)
+    saved(spool)
+    assert bodies(again(disk), disk) == bodies(spool, disk)
+    assert len(disk.files) == MANY
+
+
+def test_files_made_after_the_checkpoint_are_not_gone_on_with() -> None:
+    disk = MemoryDisk()
+    saved(begun(disk)).take(
+        [day_rows(number, b"old\n", 100 + number) for number in range(MANY)], ReadProgress(100 + MANY)
+    )
+    found = again(disk)
+    found.take([day_rows(number, b"new\n", 100 + number) for number in range(MANY)], ReadProgress(100 + MANY))
+    assert set(bodies(found, disk).values()) == {b"new\n"}
+
+
+def test_what_is_set_aside_is_all_kept_though_reading_begins_anew_at_once() -> None:
+    """It may be the only copy of what Kafka holds no more."""
+    disk = MemoryDisk()
+    spool = saved(with_many_files(disk))
+    disk.save(FOLDER, b"no checkpoint")
+    assert not restored(spool)
+    spool.begin(BASIS, 100)
+    spool.take([day_rows(0, b"new\n", 100)], ReadProgress(101))
+    swept(spool)
+    assert [len(shelf) for shelf in disk.aside] == [MANY]
+    assert bodies(spool, disk) == {(day(0), False): b"new\n"}
+
+
+def test_what_cannot_be_moved_is_not_tried_for_ever() -> None:
+    disk = RoughDisk()
+    spool = with_many_files(disk)
+    spool.set_aside()
+    disk.at = fails("before set_aside", "before remove")
+    assert swept(spool) <= MANY
 
 
 def test_a_full_disk_does_not_keep_a_drop_from_giving_room() -> None:
@@ -539,7 +678,7 @@ def test_a_crash_before_a_drop_is_in_the_checkpoint_finds_no_spool() -> None:
     disk.at = fails("before save", error=errno.ENOSPC)
     spool.drop(lambda found: True)
     disk.at = lambda call: None
-    assert not PartitionSpool(disk, ONE).restore()
+    assert not restored(PartitionSpool(disk, ONE))
 
 
 def test_dropped_files_that_cannot_be_removed_are_no_part_of_the_spool() -> None:
@@ -678,7 +817,7 @@ class Story:
 
 def _found(disk: MemoryDisk) -> State | None:
     spool = PartitionSpool(disk, ONE)
-    if not spool.restore():
+    if not restored(spool):
         assert (spool.basis, spool.files) == (None, [])
         assert disk.names(FOLDER) == []
         return None

@@ -38,7 +38,7 @@ def test_a_directory_of_an_earlier_release_gets_the_mark(tmp_path: Path) -> None
         disk.append("adapty.events-3/2026-11-21.7.csv", b"x")
         disk.append("adapty.events-3/2026-11-21.8.jsonl", b"x")
         disk.append("u-1/2026-11-21.1.csv", b"x")
-        disk.set_aside(["u-1/2026-11-21.1.csv"])
+        disk.set_aside(["u-1/2026-11-21.1.csv"], disk.new_shelf())
     (tmp_path / MARK).unlink()
     for folder in ("lost+found", "crashes"):
         (tmp_path / folder).mkdir()

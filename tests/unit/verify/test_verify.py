@@ -298,15 +298,15 @@ CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
     "more taken than seen": ({"counts": counts(0, 0, 0, 0, 0, 0)}, "up to it"),
     "more read than offsets": ({"counts": counts(99, 99, 0, 0, 0, 0)}, "counts 99 records"),
     "start": ({"start": 13}, "its predecessor resumes at 14"),
-    "resume": ({"resume": 17}, "not in order"),
-    "through": ({"through": 13, "resume": 13, "objects": []}, "goes back"),
+    "resume": ({"resume": 17}, "resumes at 17 of offsets up to 16"),
+    "through": ({"start": 13, "through": 13, "resume": 13, "objects": []}, "goes back"),
     "cutoff": ({"cutoff": "2026-11-21"}, "not due"),
     "early": ({"sealed_at": "2026-11-22T23:00:00.000000Z"}, "before that day was over"),
     "backwards": ({"sealed_at": "2026-11-22T03:00:00.000000Z"}, "before its predecessor"),
     "not caught up": ({"lso": 17, "high": 17}, "ended at 17"),
     "other log": ({"topic_id": "topic-0002"}, "has the topic id"),
     "other stream": ({"stream": "views", "objects": []}, "belongs to stream views"),
-    "lost": ({"lost": [1, 2]}, "but has lost offsets"),
+    "lost": ({"lost": [1, 2]}, "has lost offsets"),
     "schemas": ({"known_schemas": {"17": 99}}, "known schemas"),
     "no cutoff": ({"cutoff": None}, "without a cutoff"),
 }
@@ -324,7 +324,8 @@ ENTRY_CONTRADICTIONS: list[tuple[dict[str, Any], str]] = [
     ({"key": "clicks/dt=2026-11-22/elsewhere.csv"}, "does not belong to stream"),
     ({"first_offset": 3}, "outside 14 to 16"),
     ({"last_offset": 16}, "2 rows from 14 to 16"),
-    ({"rows": 3}, "has 3 rows between"),
+    ({"rows": 3}, "has 3 rows from 14 to 15"),
+    ({"rows": 0}, "has 0 rows between"),
     ({"first_offset": None}, "2 rows from None to 15"),
 ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from consumer.domain.errors import HaltError, HaltReason, TransientError
 from consumer.domain.offsets import Lease, TopicPartition
 from consumer.source.port import EndReached, Event, OutOfRange
+from consumer.spool.files import SWEPT
 from consumer.worker import backpressure
 from consumer.worker.backpressure import Limits
 from consumer.worker.events import DaysPublished, PartitionLeft, PublishingHalted, Rebalanced, SpoolMeasured
@@ -20,6 +22,7 @@ from consumer.worker.phase import Activity
 from tests.builders.bench import Member, World, settled
 from tests.builders.chains import ONE, TWO, day
 from tests.builders.rough import RoughDisk, fails
+from tests.fakes.disk import MemoryDisk
 
 
 @pytest.fixture
@@ -111,7 +114,7 @@ def test_events_of_void_leases_are_nobodys(world: World) -> None:
 
 def test_a_revoked_lease_that_is_not_known_is_no_matter(world: World) -> None:
     member = settled(world, -1)
-    member.worker._end(Lease(ONE, 0))
+    member.worker._end(Lease(ONE, 0), 0.0)
     assert len(member.partitions()) == 2
 
 
@@ -414,6 +417,17 @@ def test_spools_of_partitions_that_left_make_room_when_it_is_short() -> None:
     assert member.disk.load("gone-0") is None
 
 
+class ManyFiles(MemoryDisk):
+    """Knows the most files that one call removed."""
+
+    most = 0
+
+    def remove(self, names: Iterable[str]) -> None:
+        gone = list(names)
+        self.most = max(self.most, len(gone))
+        super().remove(gone)
+
+
 def test_strays_that_cannot_be_removed_do_not_end_the_worker() -> None:
     disk = RoughDisk()
     world, member = backlog(disk=disk)
@@ -432,6 +446,32 @@ def test_strays_that_cannot_be_removed_do_not_end_the_worker() -> None:
     disk.at = lambda call: None
     member.calm()
     assert disk.names("gone-1") == []
+
+
+def test_thousands_of_strays_go_some_at_a_time() -> None:
+    disk = ManyFiles()
+    world, member = backlog(disk=disk)
+    for number in range(200):
+        disk.append(f"gone-0/2026-01-01.{number}.csv", b"x")
+    member.start()
+    for number in range(20):
+        world.write(1, f"s{number}")
+    member.calm()
+    assert disk.folders() == ["t-0"]
+    assert disk.most <= SWEPT
+
+
+def test_strays_of_a_partition_that_comes_back_are_its_own_again() -> None:
+    world = World()
+    first = settled(world, -1)
+    world.write(0, "r0")
+    first.calm()
+    first.crash()
+    (name,) = first.disk.names("t-0")
+    again = Member(world, disk=first.disk)
+    again.worker._strays = ["u-0/2026-03-01.1.csv", name]
+    again.start().calm()
+    assert first.disk.names("t-0") == [name]
 
 
 def test_room_is_looked_at_at_its_pace(world: World) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from typing import Any
 
 import orjson
 import pytest
@@ -22,6 +23,8 @@ from consumer.shape.bounds import MOST_EXACT, Bounds
 from consumer.shape.transform import make_transformer
 from consumer.source.port import Event, Records
 from consumer.streams.rules import Format, RowRules
+from consumer.worker.events import PartitionLeft
+from consumer.worker.loop import STOP_SECONDS, Intervals
 from tests.builders.bench import HandExecutor, Member, World
 from tests.builders.rough import SetClock
 from tests.builders.transforming import AvroText, custom, record_schema, wire
@@ -32,7 +35,7 @@ RECORD = 100e-6
 """Seconds to judge one record."""
 BYTE = 4e-9
 """Seconds to make, sum and write one byte of rows."""
-APPEND, SYNC, REMOVE = 200e-6, 5e-3, 2e-3
+APPEND, SYNC, REMOVE, LOOK = 200e-6, 5e-3, 2e-3, 200e-6
 """Seconds for a file."""
 AT = {"name": "at", "type": "string"}
 NOON = "2026-03-01T12:00:00Z"
@@ -59,6 +62,23 @@ class CostlyDisk(MemoryDisk):
         self._clock.advance(REMOVE * len(gone))
         super().remove(gone)
 
+    def set_aside(self, names: Iterable[str], shelf: str) -> None:
+        moved = list(names)
+        self._clock.advance(REMOVE * len(moved))
+        super().set_aside(moved, shelf)
+
+    def clear_shelves(self, files: int) -> bool:
+        self._clock.advance(REMOVE * min(files, sum(map(len, self.aside[:-1]))))
+        return super().clear_shelves(files)
+
+    def length(self, name: str) -> int | None:
+        self._clock.advance(LOOK)
+        return super().length(name)
+
+    def truncate(self, name: str, length: int) -> None:
+        self._clock.advance(LOOK)
+        super().truncate(name, length)
+
 
 @dataclass(frozen=True, slots=True)
 class Costly:
@@ -84,9 +104,10 @@ class Costly:
 class HostileMember(Member):
     """A worker as it is wired for real, but for the engine."""
 
-    def __init__(self, world: World, rules: RowRules, registry: Registry) -> None:
+    def __init__(self, world: World, rules: RowRules, registry: Registry, **how: Any) -> None:
         self.registry = registry
-        super().__init__(world, rules=replace(rules, stream="s", topic="t"), disk=CostlyDisk(world.clock))
+        how = {"disk": CostlyDisk(world.clock)} | how
+        super().__init__(world, rules=replace(rules, stream="s", topic="t"), **how)
         self.broker.batch = 20_000
 
     def _transform(self, rules: RowRules) -> RowTransformer:
@@ -198,6 +219,98 @@ def test_records_beyond_the_bound() -> None:
     """B7."""
     values = [b'{"at":"%s","x":"%s"}' % (NOON.encode(), b"x" * size) for size in (2_000, 10, 5_000)] * 500
     assert longest_turn(filled(values), replace(custom([AT], "at"), max_record=1_000)) < MOST_SECONDS
+
+
+MANY_DAYS = 520
+"""Files in a spool: their removal at once would take more than a second, and so would writing them through."""
+
+
+def with_many_days() -> tuple[World, Member]:
+    """A world of many days, and a member that has read them."""
+    first = date(2009, 1, 1)
+    values = [orjson.dumps({"at": f"{first + timedelta(days=number)}T00:00:00Z"}) for number in range(MANY_DAYS)]
+    world = filled(values)
+    member = HostileMember(world, custom([AT], "at"), MemoryRegistry(), intervals=Intervals(1e9, 0.5)).start()
+    member.until(lambda: member.worker.partitions and member.partition.intake.position == world.log().high)
+    assert member.partition.spool.days == MANY_DAYS
+    return world, member
+
+
+def saved(member: Member) -> None:
+    while not member.partition.checkpoint(16):
+        pass
+
+
+def longest_until_sealed(world: World, member: Member) -> float:
+    longest = 0.0
+    world.due(0)
+    for _ in range(4_000):
+        before = world.clock.monotonic()
+        member.turn()
+        longest = max(longest, world.clock.monotonic() - before)
+        world.clock.advance(0.05)
+        if member.sealed() and not member.partition.spool.busy and not member.partition.spool.sweep():
+            return longest
+    pytest.fail(f"it was never sealed: {member.events[-5:]}")
+
+
+def _grown(disk: MemoryDisk) -> None:
+    for file in disk.files.values():
+        file.extend(b"more")
+
+
+def _damaged_beside_an_older_shelf(disk: MemoryDisk) -> None:
+    disk.save("t-0", b"damaged")
+    disk.aside.append({str(number): b"" for number in range(MANY_DAYS)})
+
+
+SPOILED: dict[str, Callable[[MemoryDisk], None]] = {
+    "taken up": lambda disk: None,
+    "longer than its checkpoint says": _grown,
+    "without a checkpoint": lambda disk: disk.save("t-0", None),
+    "set aside": lambda disk: disk.save("t-0", b"damaged"),
+    "set aside beside an older one": _damaged_beside_an_older_shelf,
+}
+
+
+@pytest.mark.parametrize("spoil", SPOILED.values(), ids=SPOILED)
+def test_a_spool_of_many_files_on_assignment(spoil: Callable[[MemoryDisk], None]) -> None:
+    """B2: it is looked through, taken up or emptied some files at a time."""
+    world, first = with_many_days()
+    saved(first)
+    disk = first.disk
+    first.crash()
+    spoil(disk)
+    again = HostileMember(world, custom([AT], "at"), MemoryRegistry(), disk=disk).start()
+    assert longest_until_sealed(world, again) < MOST_SECONDS
+    assert sum(record.counts.kept for record in again.sealed()) == MANY_DAYS
+
+
+def test_a_partition_that_goes_with_many_files_not_saved() -> None:
+    """The group takes it away: what cannot be saved in a moment is read again by the next owner."""
+    world, member = with_many_days()
+    member.broker.evict()
+    assert longest_until_sealed(world, member) < MOST_SECONDS
+    assert len(member.heard(PartitionLeft)) == 1
+    assert sum(record.counts.kept for record in member.sealed()) == MANY_DAYS
+
+
+def test_a_worker_that_stops_saves_for_some_seconds_only() -> None:
+    world, member = with_many_days()
+    before = world.clock.monotonic()
+    member.worker.stop()
+    assert STOP_SECONDS > world.clock.monotonic() - before > MANY_DAYS * SYNC * 0.9
+
+
+def test_days_that_leave_a_spool_of_many_files() -> None:
+    """Room is made: the checkpoint that lets go of them is written some files at a time, too."""
+    world, member = with_many_days()
+    before = world.clock.monotonic()
+    member.partition.intake.make_room(date(2009, 1, 2))
+    assert world.clock.monotonic() - before < MOST_SECONDS / 2
+    before = world.clock.monotonic()
+    member.turn()
+    assert world.clock.monotonic() - before < MOST_SECONDS
 
 
 def test_what_waits_in_the_worker_is_what_one_poll_gave(monkeypatch: pytest.MonkeyPatch) -> None:
