@@ -4,7 +4,9 @@ use crate::csv_text::{plain, put, put_all};
 use crate::timestamps::digits;
 
 /// A decoded value as its column takes it. `Kept` is a range of the row's own store: text that had escapes, or JSON.
+/// In whole words: with a tag of one byte it is copied byte-wise shifted, behind stores that the processor waits for.
 #[derive(Clone, Copy, Debug)]
+#[repr(u64)]
 pub enum Slot<'a> {
     Null,
     Text(&'a [u8]),

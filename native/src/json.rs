@@ -41,6 +41,8 @@ impl Hasher for Names {
 /// The names that are known.
 pub struct Object {
     inputs: Vec<Input>,
+    /// Each name as it stands in a record, quotes and colon with it; None where it cannot stand without escapes.
+    heads: Vec<Option<Vec<u8>>>,
     by_name: HashMap<Vec<u8>, usize, BuildHasherDefault<Names>>,
     /// A column's text where a record has none of its inputs, which are told by their places.
     defaults: Vec<(usize, Vec<u8>, Vec<usize>)>,
@@ -64,8 +66,10 @@ impl Object {
             .enumerate()
             .map(|(at, input)| (input.name.clone(), at))
             .collect();
+        let heads = inputs.iter().map(|input| head(&input.name)).collect();
         Object {
             inputs,
+            heads,
             by_name,
             defaults,
             more,
@@ -115,42 +119,49 @@ pub fn decode<'a>(
     let mut before = object.inputs.len();
     let mut more = text.first(b'}');
     while more {
-        let from = kept.len();
-        let name = text.string(kept)?;
-        text.skip_space();
-        text.expect(b':')?;
-        text.skip_space();
-        let bytes = name.text(kept)?;
         let guess = memory.next[before];
-        let found = match object.inputs.get(guess) {
-            Some(input) if input.name == bytes => Some(guess),
-            _ => object.by_name.get(bytes).copied(),
-        };
-        if let Some(at) = found {
-            kept.truncate(from);
-            memory.next[before] = at;
-            before = at;
-            if memory.seen[at] == memory.row {
-                return None; // a name twice: the last one counts
-            }
-            memory.seen[at] = memory.row;
-            let input = &object.inputs[at];
-            if let Some(column) = input.column {
-                let slot = text.cell(input.kind, kept, &mut memory.members)?;
-                if !matches!(slot, Slot::Null)
-                    && (matches!(slots[column], Slot::Null) || input.rank < memory.ranks[column])
+        let found = match object.heads.get(guess) {
+            Some(Some(head)) if text.word(head).is_some() => Some(guess),
+            _ => {
+                let from = kept.len();
+                let name = text.string(kept)?;
+                text.skip_space();
+                text.expect(b':')?;
+                let bytes = name.text(kept)?;
+                let found = object.by_name.get(bytes).copied();
+                let unknown = &mut memory.unknown;
+                if found.is_none()
+                    && unknown.len() < MOST_NAMES
+                    && !unknown.iter().any(|one| one == bytes)
                 {
-                    slots[column] = slot;
-                    memory.ranks[column] = input.rank;
+                    unknown.push(bytes.to_vec());
                 }
-            } else {
-                text.skip(kept, DEEPEST)?;
+                kept.truncate(from);
+                found
+            }
+        };
+        text.skip_space();
+        let Some(at) = found else {
+            text.skip(kept, DEEPEST)?;
+            more = text.another(b'}')?;
+            continue;
+        };
+        memory.next[before] = at;
+        before = at;
+        if memory.seen[at] == memory.row {
+            return None; // a name twice: the last one counts
+        }
+        memory.seen[at] = memory.row;
+        let input = &object.inputs[at];
+        if let Some(column) = input.column {
+            let slot = text.cell(input.kind, kept, &mut memory.members)?;
+            if !matches!(slot, Slot::Null)
+                && (matches!(slots[column], Slot::Null) || input.rank < memory.ranks[column])
+            {
+                slots[column] = slot;
+                memory.ranks[column] = input.rank;
             }
         } else {
-            if memory.unknown.len() < MOST_NAMES && !memory.unknown.iter().any(|one| one == bytes) {
-                memory.unknown.push(bytes.to_vec());
-            }
-            kept.truncate(from);
             text.skip(kept, DEEPEST)?;
         }
         more = text.another(b'}')?;
@@ -491,19 +502,33 @@ impl<'a> Text<'a> {
     }
 }
 
+fn head(name: &[u8]) -> Option<Vec<u8>> {
+    special(name, 0)
+        .is_none()
+        .then(|| [b"\"", name, b"\":"].concat())
+}
+
+/// The byte in each place of a word.
+const fn each(byte: u8) -> u64 {
+    u64::from_ne_bytes([byte; 8])
+}
+
 /// Where the next quote, backslash or control character stands from `at` on; None where the record ends before.
+///
+/// Eight bytes at a time: a byte below 1 (below 32 for control characters) borrows its highest bit. The borrow may go on
+/// into the bytes behind, so that the first one found is one, which is all that is asked.
 #[inline(always)]
 fn special(data: &[u8], mut at: usize) -> Option<usize> {
-    let is = |byte: u8| (byte == b'"') | (byte == b'\\') | (byte < 0x20);
-    while let Some(block) = data.get(at..).and_then(|rest| rest.first_chunk::<16>()) {
-        if block.iter().fold(false, |found, byte| found | is(*byte)) {
-            return block
-                .iter()
-                .position(|byte| is(*byte))
-                .map(|place| at + place);
+    let below = |word: u64, bound: u8| word.wrapping_sub(each(bound)) & !word & each(0x80);
+    while let Some(block) = data.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+        let word = u64::from_le_bytes(*block);
+        let found = below(word ^ each(b'"'), 1) | below(word ^ each(b'\\'), 1) | below(word, 0x20);
+        if found != 0 {
+            return Some(at + found.trailing_zeros() as usize / 8);
         }
-        at += 16;
+        at += 8;
     }
+    let is = |byte: u8| (byte == b'"') | (byte == b'\\') | (byte < 0x20);
     data.get(at..)?
         .iter()
         .position(|byte| is(*byte))
