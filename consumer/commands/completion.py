@@ -1,6 +1,7 @@
 """`completion`: a static script for bash, zsh or fish with every command and option: no process for each TAB.
 
-What it knows is of this release: `source <(adapty-sink completion bash)` in a shell's start file keeps it true.
+The script is specific to this release: `source <(adapty-sink completion bash)` in a shell's start file keeps it
+current.
 """
 
 from __future__ import annotations

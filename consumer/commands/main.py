@@ -1,6 +1,6 @@
 """`adapty-sink`: every command with its options. A command's modules are imported when it runs.
 
-So `--help`, `--version` and `completion` load no client of Kafka or S3. `docs/commands.md` is made from these
+So `--help`, `--version` and `completion` load no client of Kafka or S3. `docs/commands.md` is generated from these
 signatures. Annotations are not postponed here: typer would evaluate each of them four times.
 """
 

@@ -25,7 +25,6 @@ from consumer.seal.decide import Schedule
 from consumer.seal.inspection import Outside
 from consumer.seal.log import SealLog, get_rules
 from consumer.seal.publisher import Publisher
-from consumer.seal.replacements.log import ReplacementLog
 from consumer.settings.model import DestinationSettings, Settings, StreamSettings
 from consumer.shape.bounds import TURN, InHalves
 from consumer.shape.transform import make_transformer
@@ -178,7 +177,6 @@ def publisher_of(context: StreamContext) -> Publisher:
         context.config.name,
         columns_of=lambda digest: column_names(context.ask_rules(digest, first)),
         today=lambda: column_names(context.config.rules),
-        replaced=ReplacementLog(context.store, context.config.name).read,
         now=context.clock.now,
     )
 
@@ -206,7 +204,6 @@ def replace_services_of(settings: Settings, stream: StreamSettings, ask: Ask, po
             stream.name,
             columns_of=lambda digest: column_names(rules_of(digest)),
             today=lambda: column_names(stream.rules),
-            replaced=ReplacementLog(store, stream.name).read,
             now=clock.now,
         ),
         make_transformer=patient_transformers(registry_of(settings), settings.privacy.key_bytes()),

@@ -1,8 +1,8 @@
 """Avro bodies of one writer schema into values, one at a time and exact.
 
-Fields are matched only by name, over all branches where a union of records stands at the top. Of the reader's schema
-only the defaults play a part here: a field that the writer lacks has its default, one that no column wants is unknown,
-and whether a value fits is decided at the cell.
+Fields are matched only by name, over all branches of a top-level union of records. Of the reader's schema only the
+defaults matter here: a field that the writer lacks has its default, one without a column is unknown, and whether a
+value fits is decided at the cell.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Decodes one Avro datum exactly as specified: the oracle for the native engine.
 
-`reader` turns a schema into nested functions (buffer, position, budget) -> (value, position). fastavro is not used
-here on purpose: it takes a negative union index for one counted from the end, any non-zero byte for true, and builds
-as many items as an array's count says, even where they have no bytes. Hostile input ends in BadRecordError, never in
-memory or time beyond the size of the datum: `Budget` bounds the items, the values without bytes, the depth of recursive
-types, and the symbols and names that the schema puts into cells.
+`reader` turns a schema into nested functions (buffer, position, budget) -> (value, position). fastavro is deliberately
+not used: it counts a negative union index from the end, takes any non-zero byte for true, and builds as many items as
+an array's count says, even if they have no bytes. Hostile input ends in BadRecordError, never in memory or time beyond
+the size of the datum: `Budget` limits the items, the values without bytes, the depth of recursive types, and the
+symbols and names that the schema puts into cells.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """JSON objects into values, one at a time and exact.
 
-orjson decides what is JSON, with four indulgences: NaN and infinities are read as what they say (Python writes them),
-lone surrogates and invalid UTF-8 inside text are replaced, a number keeps all its digits, and a byte order mark before
-it is skipped. The last name of an object's duplicates counts. Nesting is bounded, and the bound does not depend on how
-deep Python's own stack is.
+orjson decides what is JSON, with four exceptions: NaN and infinities are read (Python writes them), lone surrogates and
+invalid UTF-8 inside text are replaced, a number keeps all its digits, and a leading byte order mark is skipped. Of
+duplicate names in an object the last one counts. Nesting is limited, independently of the depth of Python's own stack.
 """
 
 from __future__ import annotations

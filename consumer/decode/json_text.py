@@ -1,6 +1,6 @@
 """Lists and objects as compact JSON: no white space, names in order, minimal escapes.
 
-A number that came as JSON stands there as it was written, digit by digit.
+A number that came as JSON is written as it was, digit by digit.
 """
 
 from __future__ import annotations

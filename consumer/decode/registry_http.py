@@ -1,7 +1,7 @@
 """HTTP for the schema registry's client, with a deadline per request and a limit on response bytes.
 
-The client library sets timeouts for single reads only, so a server that sends a byte every few seconds would hold it
-forever; and it takes whatever length, packed or not, into memory.
+The client library only has timeouts for single reads, so a server that sends a byte every few seconds would block it
+forever; and it reads a response of any length, compressed or not, into memory.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Non-blocking schema lookup: ids are requested in the background, and the caller checks for the answer.
 
-What a registry says of an id that it does not know may be true for a moment only: the schema is registered just now, a
-replica lags behind. So such an answer is believed after it has been given for the whole grace, counted from the first
-one that this process heard. Once a partition has waited for that, further ids of it are believed at once for ten
-minutes: else a producer of random ids would stop the partition for good.
+A registry's answer that an id is unknown may be outdated in a moment: the schema was registered just now, a replica
+lags behind. So such an answer is only accepted after it has been the same for the whole grace, counted from the first
+one to this process. Once a partition has waited for that, further ids are accepted as unknown at once for ten minutes:
+otherwise a producer of random ids would stop the partition permanently.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The values of decoded fields: Python's own types, and a few for which Python has no exact type.
 
-None, bool, int, float, str, Decimal, list and dict (text keys) stand for themselves. Bytes and a fixed are hexadecimal
-text by now. Instants and dates carry numbers of any size: whether they have a year is for the cell to say.
+None, bool, int, float, str, Decimal, list and dict (text keys) are used as they are. Bytes and fixed are already
+hexadecimal text. Instants and dates have numbers of any size: whether they have a year is decided at the cell.
 """
 
 from __future__ import annotations

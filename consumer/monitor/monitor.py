@@ -1,6 +1,6 @@
 """Observes worker, cluster and bucket in turn, and shows the result: gauges, the snapshot, a log line.
 
-It decides nothing. The loop calls `advance`, which never waits: what may wait runs on threads of its own.
+It decides nothing. The loop calls `advance`, which never blocks: blocking calls run on separate threads.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """HTTP: /livez, /readyz, /metrics, /status. It reads what the loop published and makes no requests.
 
-Waitress serves it: connections, headers and idle time have limits there, and few threads answer, so that strangers hold
-neither threads nor memory and a slow reader or a scrape never holds up the loop.
+It is served by waitress, which limits connections, headers and idle time and answers from few threads, so that clients
+can exhaust neither threads nor memory, and a slow reader or a scrape never delays the loop.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Every metric of the sink, declared once. One `Metrics` per process, no global registry.
 
-Labels hold names from the settings, partition numbers, or words of the sets below. Field names come from records and
-may be hostile: they are cut, cleaned, and beyond `MOST_FIELDS` of one stream counted together as `other`.
+Labels are names from the settings, partition numbers, or words of the sets below. Field names come from records and may
+be hostile: they are cut, cleaned, and beyond `MOST_FIELDS` of one stream counted together as `other`.
 """
 
 from __future__ import annotations

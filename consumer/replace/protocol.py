@@ -1,7 +1,7 @@
 """One replacement, step by step: record, old bodies, then per day the mark, the objects, the manifest, `_days.json`.
 
-Every step may be the last one before a crash; each can be done again, by this process or another, and changes nothing
-the second time. See docs/decisions/0013-replacements-in-place.md for why they stand in this order.
+Every step may be the last one before a crash; each can be repeated, by this process or another, and changes nothing the
+second time. docs/decisions/0013-replacements-in-place.md explains the order.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """If two sets of rules differ in only one way, a batch's differences are known without processing each record.
 
-The native engine compares texts where it is installed; what it does not vouch for is compared here, row by row.
+The native engine compares texts if it is installed; what it leaves is compared here, row by row.
 """
 
 from __future__ import annotations

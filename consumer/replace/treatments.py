@@ -1,7 +1,7 @@
 """Changes to stored rows: privacy rules added later, and persons to erase.
 
-A treatment takes a row's cells and gives what becomes of them, or None where the row is removed. The same treatments
-hold for stored rows (rewrite, erase) and for rows that a later replay makes again.
+A treatment gets a row's cells and returns the new ones, or None if the row is removed. The same treatments apply to
+stored rows (rewrite, erase) and to rows that a later replay makes again.
 """
 
 from __future__ import annotations

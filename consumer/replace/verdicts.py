@@ -1,7 +1,7 @@
 """The result of each record under old and new rules: rows of a batch by key, and where the two differ.
 
-Two judgements of a batch that give the same text for each object are the same for every record that matters. Else the
-batch is halved until what differs is a single record, whose two verdicts are then known by themselves.
+If two bases give a batch the same text for each object, they agree on every record that matters. Otherwise the batch is
+halved until the difference is in a single record, whose two verdicts are then known.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """The folder's columns, `<stream>/_schema.json`: an append-only list.
 
 Readers by position (Athena, Trino, Redshift, Spark, Postgres) must not shift when a schema gets a column in its middle,
-or an option one at its end. So the header of every object is a prefix of this list, and a seal record says how long a
-prefix: whoever finishes the seal after a crash writes the same header, whatever the list has become meanwhile.
+or an option one at its end. So the header of every object is a prefix of this list, and a seal record has the length of
+the prefix: whoever finishes the seal after a crash writes the same header, whatever has been added to the list
+meanwhile.
 """
 
 from __future__ import annotations

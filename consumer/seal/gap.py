@@ -1,7 +1,7 @@
 """Gaps: an operator's decision to continue without offsets that Kafka deleted before their seal, or cannot deliver.
 
-A gap of deleted offsets begins with the lowest one that is still needed: everything below its end is given up. A gap of
-what the client cannot read lies anywhere behind that, and costs nothing but its own offsets.
+A gap of deleted offsets starts with the lowest one that is still needed: everything below its end is given up. A gap of
+unreadable offsets is anywhere behind that, and costs only its own offsets.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Inspecting partitions: the order of requests that all commands keep, and what a worker would find on assignment.
 
-Other workers go on while somebody looks. The group's offset is asked for before the chain: one that was committed
-after the chain was read would look as if somebody had moved it by hand. The log's ends come after the chain: a log
-only grows, so ends older than the chain could make a sealed range look truncated. Only `in_order` asks for all three.
+Other workers continue during an inspection. The group's offset is read before the chain: one that was committed after
+the chain was read would look like one moved by hand. The log's ends are read after the chain: a log only grows, so ends
+older than the chain could make a sealed range look truncated. Only `in_order` requests all three.
 """
 
 from __future__ import annotations

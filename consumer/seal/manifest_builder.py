@@ -16,7 +16,7 @@ from consumer.store.port import ObjectInfo, Store
 
 MANIFEST_VERSION = 1
 REPLAYING = "replaying"
-"""The word of a manifest whose objects a replacement is putting: its number."""
+"""The mark of a manifest whose objects a replacement is writing: its number."""
 
 ColumnsOf = Callable[[str], tuple[str, ...]]
 """The CSV columns that the settings of this digest write: those of objects older than the folder's list."""

@@ -35,7 +35,7 @@ from consumer.seal.manifest_builder import (
 )
 from consumer.seal.objects import ObjectChecker, size_and_digest
 from consumer.seal.replacements.contents import as_it_lies, by_record
-from consumer.seal.replacements.log import Replacements
+from consumer.seal.replacements.log import ReplacementLog, Replacements
 from consumer.store.port import Absent, BytesBody, Condition, Match, Refused, Store, Stored
 
 ROUNDS = 20
@@ -43,8 +43,6 @@ ROUNDS = 20
 
 Logs = Callable[[], Sequence[SealLog]]
 """The seal logs of all partitions that the topic has now."""
-Replaced = Callable[[], Replacements]
-"""The stream's replacement log as it is now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +72,7 @@ class _StartOver(Exception):  # noqa: N818 - a signal, not an error
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """The end of a replacement of these days: their manifests lose its word, and have a revision more."""
+    """The end of a replacement of these days: their manifests lose its mark, and their revision increases."""
 
     n: int
     days: frozenset[date]
@@ -90,13 +88,12 @@ class Publisher:
         *,
         columns_of: ColumnsOf,
         today: Callable[[], tuple[str, ...]],
-        replaced: Replaced,
         now: Callable[[], datetime],
     ) -> None:
         self._store = store
         self._stream = stream
         self._manifests = ManifestBuilder(store, stream, columns_of, today, now)
-        self._replaced = replaced
+        self._replacements = ReplacementLog(store, stream)
         self._finished: set[tuple[int, int]] = set()
         self._settled: dict[date, int] = {}
 
@@ -133,14 +130,14 @@ class Publisher:
     def _round(self, logs: Logs, ending: Ending | None) -> Published:
         listing = self._listing()
         self._manifests.begin_round()
-        seen = self._planned(self._states(logs), self._replaced())
+        seen = self._planned(self._states(logs), self._replacements.read())
         stale = {plan.day for plan in seen if not self._listed(plan, listing)} | (
             ending.days if ending else frozenset()
         )
         # against stale writers: first the ETags, then the chains, then the writes
         old = {day: self._store.get(manifest_key(self._stream, day)) for day in sorted(stale)}
         states = self._states(logs)
-        replacements = self._replaced()
+        replacements = self._replacements.read()
         plans = self._planned(states, replacements)
         if stale and replacements.records:
             plans, by_log = self._as_it_lies(states, replacements, old), plans

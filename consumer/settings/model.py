@@ -1,6 +1,6 @@
 """The settings as the rest of the program sees them: frozen, complete, secrets masked in every print.
 
-Each field says in its description what it means; `docs/settings.md` is checked against these by a test.
+Each field has its meaning as its description; a test compares `docs/settings.md` with these.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The tables of the settings file: what they are made of, and one table of the file -> its model.
 
-Every problem in a table is noted, and what is wrong is left at its default.
+All mistakes in a table are collected; a wrong value is left at its default.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How much is made of one batch at a time. Bytes are no limit: a few can ask for a large row, or a slow one.
 
-A batch that asks for more is refused whole (TooVariousError), and taken in halves; a single record never is. What
-becomes of a record depends on it alone, so that halves give the same rows.
+A larger batch is refused as a whole (TooVariousError), and halved; a single record never is. The result for a record
+depends only on the record, so that halves give the same rows.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Reading the CSV text of objects: headers removed, rows widened, cells selected, rows split into cells.
 
-The text is ours (RFC 4180, rows end with a line feed): a line feed ends a row where an even number of quotes lies
-before it.
+The text is the sink's own (RFC 4180, rows end with a line feed): a line feed ends a row if an even number of quotes
+precedes it.
 """
 
 from __future__ import annotations

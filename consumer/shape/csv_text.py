@@ -1,6 +1,6 @@
 """CSV by RFC 4180: comma, quote, rows end with a line feed, no header here.
 
-Python's own csv module is no help: before 3.11.9 it leaves a bare carriage return unquoted.
+Python's csv module cannot be used: before 3.11.9 it leaves a bare carriage return unquoted.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Which rows are kept: the filters of `FILTERS` in their order, each drop with its reason.
 
-A filter whose column the stream lacks does not apply. Comparisons are made on text without NUL, as it is written.
+A filter does not apply to a stream without its column. Comparisons use text without NUL, as it is written.
 """
 
 from __future__ import annotations

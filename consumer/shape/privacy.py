@@ -1,7 +1,8 @@
 """Privacy rules for one cell. Pure functions, for new rows and stored rows.
 
 A hash is `<key name>:` and 32 hexadecimal digits of HMAC-SHA-256 over the cell's UTF-8, so equal values join across
-streams, and whoever rewrites stored rows sees which cells are hashed already. To drop or truncate again does nothing.
+streams, and a rewrite of stored rows recognises cells that are already hashed. Dropping or truncating again changes
+nothing.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The day of a row: the UTC day of its time field, or of the record's timestamp.
 
-A record's event day must lie in [2008-07-10, record day + 1], and the rules may name a later first day, by its date or
-as an age before the record's day. A record without a timestamp has no record day: then what is counted from it does not
-bound. Days are numbers here: days since 1970-01-01.
+A record's event day must be within [2008-07-10, record day + 1], and the rules may set a later first day, as a date or
+as an age before the record's day. A record without a timestamp has no record day: then limits relative to it do not
+apply. Days are numbers here: days since 1970-01-01.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Instants in all input forms: ISO text with any offset, epoch numbers, digits as text, dates. Exact.
 
-An epoch number counts what its column declares. Where that is nothing, its unit follows from its magnitude: below 1e11
-seconds, below 1e14 milliseconds, below 1e17 microseconds, else nanoseconds. What is finer than microseconds is cut off.
+An epoch number is in the unit of its column. Without one, its magnitude decides: below 1e11 seconds, below 1e14
+milliseconds, below 1e17 microseconds, else nanoseconds. Fractions of a microsecond are cut off.
 """
 
 from __future__ import annotations

@@ -4,11 +4,11 @@
                                               │                                           v
                                               └── places left over ──> exact ──lines──> days of rows
 
-The exact engine is plain Python, one record after the other: it judges what the native one leaves, all of it where the
-extension is not installed or does not know the rules, and in tests it is the oracle.
+The exact engine is plain Python, record by record: it handles what the native one leaves, everything if the extension is
+not installed or does not know the rules, and is the oracle in tests.
 
 Every decision about a record is a pure function of the record, the rules, and what the registry (or the covering seal
-record) says of its schema id. Which engine judges it changes only the time that takes.
+record) says about its schema id. The engines differ only in speed.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ NO_COORDINATOR = frozenset(
 )
 """The group's coordinator is just being chosen: seen on a cluster without any group yet, or a broker that restarts."""
 NOTHING_SAID = "; if they are up, security.protocol or sasl.mechanism in kafka.options may not match theirs"
-"""What may be wrong where connections are closed without a word: so do brokers to clients that speak no TLS or SASL."""
+"""What may be wrong if connections are closed without an error, as brokers do to clients without TLS or SASL."""
 
 
 class FatalErrorAction(Enum):

@@ -1,24 +1,24 @@
 """One partition as librdkafka sees it: where it fetches, whether it does, and how to move it without losing records.
 
-Why a jump is safe. Every record that librdkafka fetches carries the version that its partition had when the fetch was
-decided. `seek` raises that version before it returns; what carries an older one is dropped where it is taken off the
-queue, fetches under way included, and so are end-of-partition events. So between two calls of `consume`, on the one
-thread that makes them, a seek is a clean cut. Three things in librdkafka (read at 2.15) bend that rule:
+Why a jump is safe. Every record that librdkafka fetches has the version that its partition had when the fetch was
+decided. `seek` raises that version before it returns; records and end-of-partition events with an older one are dropped
+when taken off the queue, including those of fetches in progress. So between two calls of `consume`, on the one thread
+that makes them, a seek is a clean cut. There are three exceptions in librdkafka (as of 2.15):
 
-- `pause` makes the record after the last one handed out the place to resume, and a rebalance pauses by itself. After
-  an unassign inside a callback that place can be stale for the partition's next assignment. A seek forgets it. So
-  nothing is taken of a partition before a seek, and there is no bare resume: each is a seek to what is expected next.
-- Errors of an offset out of range carry no version and may come late, and they stop the fetching for good: a seek then
-  fails with `_STATE`. Such a partition is unassigned and assigned again at the offset, which starts the fetching again.
-- A resume that crosses a rebalance may be dropped unseen. A partition from which neither record nor end of partition
-  has come for a while after a seek is moved to its place once more.
+- `pause` sets the position to resume to the record after the last one delivered, and a rebalance pauses on its own.
+  After an unassign inside a callback that position can be stale for the partition's next assignment. A seek resets it. So
+  nothing is taken from a partition before a seek, and there is no bare resume: each is a seek to the expected offset.
+- Errors for an offset out of range have no version and may come late, and they stop fetching permanently: a seek then
+  fails with `_STATE`. Such a partition is unassigned and assigned again at the offset, which restarts fetching.
+- A resume during a rebalance may be lost. A partition that delivers neither a record nor an end of partition for a while
+  after a seek is moved to its position again.
 
-A partition is parked at offset 0: should a seek ever be lost, what comes is older than expected, and is dropped.
+A partition is parked at offset 0: if a seek is ever lost, what arrives is older than expected, and is dropped.
 
-And where a jump comes down is looked at. On a starved machine one came down 413 records behind its place, once in
-hundreds of runs, for no reason that librdkafka's source shows; nothing else would ever have missed these records. So
-what comes first after a jump is believed if it is of the expected offset. If it lies higher, there may be a hole in the
-log (transactions, compaction): the same jump is made a second time, and what it shows is believed unless it is nearer.
+The arrival of a jump is verified. On a starved machine one arrived 413 records behind its target, once in hundreds of
+runs, for no reason visible in librdkafka's source; nothing else would have noticed the missing records. So the first
+record after a jump is accepted if it has the expected offset. If its offset is higher, there may be a hole in the log
+(transactions, compaction): the same jump is repeated, and its result is accepted unless it is nearer to the target.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Kafka as the core sees it: leases, events, positions.
 
-`Broker` is implemented by `kafka.py` and `memory_broker.py`, `ClusterAdmin` by `logview.py` and `memory.py`.
+`Broker` is implemented by `broker.py`, `ClusterAdmin` by `admin.py`; both have fakes in memory below tests/fakes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Offsets that the client cannot read: a corrupt batch, or one that it does not decompress.
 
-An error says no more than where its batch begins. How far it reaches is found by trying offsets behind it: each one
-inside gives the error again.
+An error only says where its batch starts. Its end is found by trying later offsets: each one inside the batch gives the
+error again.
 """
 
 from __future__ import annotations

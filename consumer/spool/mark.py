@@ -1,7 +1,7 @@
 """The mark of a spool directory, and the file names that belong in one.
 
-A worker deletes files there when room is short. So it takes a directory only with its mark, or one that holds nothing
-but names of our own grammar, which gets the mark.
+A worker deletes files there when space is low. So it accepts a directory only with its mark, or one that only has files
+with the sink's own names, which gets the mark.
 """
 
 from __future__ import annotations

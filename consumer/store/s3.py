@@ -1,7 +1,7 @@
 """`s3://`: conditional writes, in one request or multipart. Deletes nothing but its own failed multipart uploads.
 
-boto repeats no conditional write: a lost answer and a second try would meet our own object as 412. The caller reads
-back instead (UnknownOutcomeError) or compares (Refused).
+boto does not retry conditional writes: after a lost answer a second attempt would meet our own object as 412. The
+caller reads back instead (UnknownOutcomeError) or compares (Refused).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Avro schemas as a tree of types, validated so strictly that later code can rely on them.
 
-`parse` turns the JSON text of a record schema into nodes; full names are resolved, the second mention of a named type
-is a `Reference`. A logical type that does not fit what it annotates is dropped, as the Avro specification asks.
+`parse` turns the JSON text of a record schema into nodes; full names are resolved, a named type that occurs again is a
+`Reference`. A logical type that does not fit its type is dropped, as the Avro specification requires.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The shipped kinds of stream as data: columns from `schemas/*.avsc`, and what an Avro schema cannot express.
 
-A stream that a user defines has the kind `CUSTOM`: any record schema and a time field.
+A user-defined stream has the kind `CUSTOM`: any record schema and a time field.
 """
 
 from __future__ import annotations

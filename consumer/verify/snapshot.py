@@ -1,7 +1,7 @@
 """The contents of one stream's bucket except object bodies: read once, in an order that is safe against races.
 
-The list of days is read before the manifests, and all of these before the chains: nothing that is read early can tell
-of a record that is read later. So a worker at its work makes things look unfinished, and never unfounded.
+`_days.json` is read before the manifests, and all of these before the chains: nothing that is read early can refer to a
+record that is read later. So a worker at work makes things look unfinished, but never unfounded.
 """
 
 from __future__ import annotations

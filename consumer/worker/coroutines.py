@@ -1,7 +1,7 @@
 """Coroutines of the loop: a generator yields what it waits for, and is resumed once that has happened.
 
-So the life of a partition reads from top to bottom, while one thread serves all of them and never waits. The library's
-own coroutines would need an event loop, which the simulation could not schedule from a seed.
+So the lifecycle of a partition reads from top to bottom, while one thread serves all of them and never blocks. The
+standard library's coroutines would need an event loop, which the simulation could not schedule from a seed.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """What happens to streams and partitions: one class per fact, and the callable that receives them.
 
-Metrics and logs listen in production, `list.append` in tests. A listener must neither fail nor wait: the loop calls it.
+Metrics and logs listen in production, `list.append` in tests. A listener must neither fail nor block: the loop calls
+it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The lifecycle of a partition from its assignment on: recover, finish what is pending, read, seal day after day.
 
-The generator ends with the lease. An error of any kind leads back to recovery, which starts from what the bucket and
-Kafka say and from nothing that is remembered: so there is one way to continue, and a crash takes the same one. An
-unforeseen error stops only this partition, and is tried again every minute.
+The generator ends with the lease. Any error leads back to recovery, which starts from the bucket and Kafka and not from
+memory: so there is one way to continue, the same as after a crash. An unexpected error stops only this partition, and
+is retried every minute.
 """
 
 from __future__ import annotations

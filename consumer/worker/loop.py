@@ -1,6 +1,6 @@
 """The worker's loop: receive, transform, spool; when due, seal. Start reading at `Worker.step`.
 
-One thread runs it. It waits in `Broker.poll` and nowhere else; whatever may wait runs on the executor beside it.
+One thread runs it. It only waits in `Broker.poll`; blocking calls run on the executor beside it.
 """
 
 from __future__ import annotations

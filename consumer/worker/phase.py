@@ -1,14 +1,14 @@
 """What a partition is doing, as one value. All allowed transitions are here.
 
-    recovering -> rebuilding -> finishing -> reading     a seal was left unfinished, and its rows are read again
-    recovering -> finishing -> reading                   a seal was left unfinished, and the spool has its rows
+    recovering -> rebuilding -> finishing -> reading     a seal is unfinished, and its rows are read again
+    recovering -> finishing -> reading                   a seal is unfinished, and the spool has its rows
     recovering -> reading                                nothing is pending
     reading -> catching_up -> sealing -> reading         a day is due
-    reading | catching_up -> spilling -> sealing         the disk needs room
-    any of them -> waiting -> recovering                 something stopped it: everything is looked at again
+    reading | catching_up -> spilling -> sealing         disk space is low
+    any of them -> waiting -> recovering                 something stopped it; the next attempt starts over
 
-Beside that a phase may carry one trouble. A halt or an unexpected error outlives the moves that try again: an operator
-has to see it until what it stopped has been done.
+In addition a phase may have one trouble. A halt or an unexpected error outlives the transitions of new attempts: an
+operator has to see it until the step that it stopped is done.
 """
 
 from __future__ import annotations

@@ -1,15 +1,15 @@
 """One seal of one partition: catch up, decide, record, upload, commit.
 
-The order is what makes each row land in the bucket exactly once, whatever crashes in between:
+The order puts each row into the bucket exactly once, whatever crashes in between:
 
-- The record comes before its objects. It pins which rows they hold, so whoever finishes the seal after a crash makes
-  the same objects under the same keys, and no object can be left behind that no record names.
-- The objects come before the commit. The committed offset is where a new owner begins to read, so no row below it may
-  be missing from the bucket.
-- The spool is rebased after the commit. Until then it holds the rows that an interrupted seal needs again.
+- The record comes before its objects. It pins their rows, so whoever finishes the seal after a crash makes the same
+  objects under the same keys, and no object can be left behind that is in no record.
+- The objects come before the commit. A new owner starts reading at the committed offset, so no row below it may be
+  missing from the bucket.
+- The spool is rebased after the commit. Until then it has the rows that an interrupted seal needs again.
 
-Two workers may be at this at once, as a lease ends without either of them noticing. Writing the record with
-put-if-absent is the one place where that is settled: one of them made it, the other obeys it.
+Two workers may do this at the same time, as a lease can end without either of them noticing. Only the put-if-absent of
+the record decides between them: one of them wrote it, the other follows it.
 """
 
 from __future__ import annotations

@@ -21,7 +21,6 @@ from consumer.seal.decide import Schedule
 from consumer.seal.log import SealLog
 from consumer.seal.publisher import Publisher
 from consumer.seal.record import Record
-from consumer.seal.replacements.log import ReplacementLog
 from consumer.store.port import Store
 from consumer.streams.rules import RowRules
 from consumer.worker.backpressure import Limits
@@ -263,7 +262,6 @@ class Member:
             context.config.name,
             columns_of=lambda digest: self._transform(context.ask_rules(digest, ONE)).columns,
             today=lambda: self._transform(context.config.rules).columns,
-            replaced=ReplacementLog(context.store, context.config.name).read,
             now=context.clock.now,
         )
 

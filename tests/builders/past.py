@@ -31,7 +31,6 @@ from consumer.seal.log import SealLog, get_rules, put_rules
 from consumer.seal.objects import put_object
 from consumer.seal.publisher import Publisher
 from consumer.seal.record import ObjectEntry, Record, RecordKind, due_by
-from consumer.seal.replacements.log import ReplacementLog
 from consumer.seal.replacements.record import Replacement
 from consumer.shape.csv_text import line as csv_line
 from consumer.shape.transform import make_transformer
@@ -230,7 +229,6 @@ class Past:
             STREAM,
             columns_of=self._columns,
             today=lambda: self._columns(self.today.digest),
-            replaced=ReplacementLog(self.store, STREAM).read,
             now=lambda: self.now,
         )
 

@@ -205,7 +205,6 @@ class Bucket:
             STREAM,
             columns_of=lambda _: COLUMNS,
             today=lambda: COLUMNS,
-            replaced=ReplacementLog(self.store, STREAM).read,
             now=lambda: self.now,
         )
 

@@ -113,7 +113,6 @@ class Operators:
                 "sim",
                 columns_of=names,
                 today=lambda: column_names(rules),
-                replaced=ReplacementLog(store, "sim").read,
                 now=clock.now,
             ),
             make_transformer=lambda by: rows.SimTransformer(by, world.registry),

@@ -16,7 +16,6 @@ from consumer.domain.errors import TransientError, UnknownOutcomeError
 from consumer.domain.offsets import TopicPartition
 from consumer.seal.decide import Schedule
 from consumer.seal.publisher import Publisher
-from consumer.seal.replacements.log import ReplacementLog
 from consumer.source.port import Broker, ClusterAdmin
 from consumer.store.port import Body, BytesBody, Condition, ObjectInfo, Refused, Store, Stored, Written
 from consumer.worker.backpressure import Limits
@@ -268,7 +267,6 @@ class World:
             "sim",
             columns_of=lambda digest: context.ask_transformer(digest, TopicPartition(TOPIC, 0)).columns,
             today=lambda: context.ask_transformer(context.today, TopicPartition(TOPIC, 0)).columns,
-            replaced=ReplacementLog(store, "sim").read,
             now=clock.now,
         )
         return Worker(

@@ -1,8 +1,8 @@
 """The demo's Kafka: librdkafka's mock cluster, which lives inside a producer of this process.
 
-What the mock cluster lacks, and what the demo does about it: it does not describe topics, so that there is no topic
-id and no setting of a topic to look at; nor groups, so that nobody can say which partitions nobody owns; and it finds
-no offset by time, which nobody asks for here. Ends of logs and committed offsets are asked as of any cluster.
+The mock cluster does not describe topics, so there is no topic id and there are no topic settings; nor groups, so that
+unassigned partitions cannot be found; and it finds no offset by time, which the demo does not need. Ends of logs and
+committed offsets are requested as from any cluster.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The demo's data: three days of all four streams, with realistic irregularities, the same in every run.
 
-A record is late if its day was sealed before it came: phones go offline, ad platforms correct their numbers. Some are
-dropped by the demo's filters, a few cannot be read at all. Each says what ought to become of it.
+A record is late if its day was sealed before it arrived: phones go offline, ad platforms correct their numbers. Some
+are dropped by the demo's filters, a few cannot be read at all. Each has its expected outcome.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The records of the demo's apps and ad platforms: one event, view, attribution or report as fields.
 
-Fields are made up, in the shapes of Adapty's documentation. Every choice comes from the generator that is passed in.
+Fields are made up, in the forms of Adapty's documentation. Every choice comes from the given generator.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The demo in numbers, read back from its output: seal logs, `_days.json`, quarantine.
 
-Filters leave nothing in a folder: their numbers are the worker's metrics.
+Filtered records leave nothing in a folder: their numbers are the worker's metrics.
 """
 
 from __future__ import annotations

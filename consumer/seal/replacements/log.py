@@ -1,6 +1,6 @@
 """The replacement log of a stream in the bucket: read in full, extended by put-if-absent.
 
-What an object holds is said by the newest replacement that lists it, else by its seal.
+The rows of an object are those in the newest replacement that lists it, otherwise those in its seal record.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A value and its column -> the text of a cell. Exact, one at a time: the native engine must give the same.
 
-None is an empty cell, "" is the empty text. A value that does not fit is written as the text it came as, and counted.
+None is an empty cell, "" is the empty text. A value that does not fit is written as its original text, and counted.
 """
 
 from __future__ import annotations

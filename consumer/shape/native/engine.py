@@ -1,7 +1,7 @@
 """The native engine behind the interface of shape/engine: passes rules to the extension, translates results.
 
-`supports` says which rules it knows. What is new in the rules is not among them until it is written there as well: the
-rows are then the exact engine's.
+`supports` lists the rules that it knows. New rules are not among them until they are implemented there as well: until
+then the exact engine makes the rows.
 """
 
 from __future__ import annotations

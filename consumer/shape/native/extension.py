@@ -1,6 +1,6 @@
 """The extension `adapty-sink-native`: whether it is installed, of this release, and enabled.
 
-Without it the exact engine does everything: the same rows, some fifty times slower.
+Without it the exact engine does everything: the same rows, about fifty times slower.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Where the writers of a race wait for each other: just before a conditional write takes effect.
 
-A race is only a test if its writers are under way together. A request that waits with its last bytes has passed all
-that a store checks first: so a store that checks and then writes lets all its writers win in each race, where writers
-that merely start at once show it in one race of ten.
+A race is only a test if its requests are in progress at the same time. A request that waits with its last bytes has
+passed all checks that come first: so a store that checks and then writes lets all writers win in each race, whereas
+with writers that merely start at the same time it does so in one race of ten.
 """
 
 from __future__ import annotations

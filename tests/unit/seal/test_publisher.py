@@ -45,7 +45,6 @@ class Bucket:
             "s",
             columns_of=COLUMNS.__getitem__,
             today=lambda: today,
-            replaced=ReplacementLog(self.store, "s").read,
             now=self.store.now,
         )
 
