@@ -4,8 +4,8 @@
                                               │                                           v
                                               └── places left over ──> exact ──lines──> days of rows
 
-The exact engine is plain Python, record by record: it handles what the native one leaves, everything if the extension is
-not installed or does not know the rules, and is the oracle in tests.
+The exact engine is plain Python, record by record: it handles what the native one leaves, everything if the extension
+is not installed or does not know the rules, and is the oracle in tests.
 
 Every decision about a record is a pure function of the record, the rules, and what the registry (or the covering seal
 record) says about its schema id. The engines differ only in speed.

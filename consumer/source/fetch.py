@@ -6,12 +6,13 @@ when taken off the queue, including those of fetches in progress. So between two
 that makes them, a seek is a clean cut. There are three exceptions in librdkafka (as of 2.15):
 
 - `pause` sets the position to resume to the record after the last one delivered, and a rebalance pauses on its own.
-  After an unassign inside a callback that position can be stale for the partition's next assignment. A seek resets it. So
-  nothing is taken from a partition before a seek, and there is no bare resume: each is a seek to the expected offset.
+  After an unassign inside a callback that position can be stale for the partition's next assignment. A seek resets it.
+  So nothing is taken from a partition before a seek, and there is no bare resume: each is a seek to the expected
+  offset.
 - Errors for an offset out of range have no version and may come late, and they stop fetching permanently: a seek then
   fails with `_STATE`. Such a partition is unassigned and assigned again at the offset, which restarts fetching.
-- A resume during a rebalance may be lost. A partition that delivers neither a record nor an end of partition for a while
-  after a seek is moved to its position again.
+- A resume during a rebalance may be lost. A partition that delivers neither a record nor an end of partition for a
+  while after a seek is moved to its position again.
 
 A partition is parked at offset 0: if a seek is ever lost, what arrives is older than expected, and is dropped.
 
