@@ -15,13 +15,13 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "commands.md"
 HEAD = """# Commands
 
-Made from the code by `make docs`; do not edit. `adapty-sink COMMAND --help` says the same.
+Generated from the code by `make docs`; do not edit. `adapty-sink COMMAND --help` shows the same.
 
 ```text
 adapty-sink [OPTIONS] COMMAND [ARGUMENTS]
 ```
 
-What stands before the command holds for every command; all but `demo` and `completion` need `--config`.
+Options before the command apply to every command; all commands but `demo` and `completion` need `--config`.
 """
 
 

@@ -21,12 +21,12 @@ class ExitCode(IntEnum):
 
 
 MEANINGS: Mapping[ExitCode, str] = {
-    ExitCode.DONE: "done; `run` also when SIGTERM or SIGINT stopped it",
+    ExitCode.DONE: "done; also `run` stopped by SIGTERM or SIGINT",
     ExitCode.FOUND: "`verify` or `check` found something, or the demo's own check did",
     ExitCode.USAGE: "bad usage or settings",
-    ExitCode.HALTED: "halted: an operator must decide, the message says what. Takes precedence over 4",
+    ExitCode.HALTED: "halted: an operator must decide, see the message. Takes precedence over 4",
     ExitCode.GAVE_UP: "gave up on an outage, after `schedule.give_up_after`; one-shot commands and `run --once` only",
-    ExitCode.UNEXPECTED: "unexpected error: one line and where the details are, or with `--debug` the traceback",
+    ExitCode.UNEXPECTED: "unexpected error: prints one line and where the details are, or with `--debug` the traceback",
     ExitCode.INTERRUPTED: "SIGINT stopped a one-shot command",
     ExitCode.NO_READER: "the output is no longer read (`| head`)",
     ExitCode.TERMINATED: "SIGTERM stopped a one-shot command",

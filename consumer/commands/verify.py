@@ -111,9 +111,7 @@ def compare_rows(services: Services, report: Report, days: Days) -> Report:
     except RefusedError as error:
         return replace(report, pending=(*report.pending, f"rows were not compared with Kafka: {error}"))
     except HaltError as error:
-        finding = Finding(
-            "", Problem.ROWS, error.message, "rows were not compared with Kafka: see what the message says"
-        )
+        finding = Finding("", Problem.ROWS, error.message, "rows were not compared with Kafka: see the message")
         return replace(report, findings=once([*report.findings, finding]))
     findings = [
         Finding(key, Problem.ROWS, what, RESTORE_OBJECT.format(day=_day_of(key))) for key, what in found.other.items()

@@ -75,4 +75,4 @@ def _unlike(services: Services, key: str, tally: Tally) -> str:
         return f"its rows cannot be read: {error}"
     if digest.digest() == tally.digest.digest():
         return ""
-    return f"its rows are not the {tally.rows} rows of Kafka's records from {tally.first} to {tally.last} give"
+    return f"its rows differ from the {tally.rows} rows of Kafka's records from {tally.first} to {tally.last}"

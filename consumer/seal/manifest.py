@@ -77,7 +77,7 @@ def _objects(folder: str, raw: dict[str, Any]) -> list[dict[str, Any]]:
         facts = {"rows": 0, "first_offset": None, "last_offset": None, **item}
         name = json_fields.text(item, "key").removeprefix(folder)
         if not _NAME.fullmatch(name):
-            raise json_fields.FieldError(f"the object {item['key']!r:.300} does not lie beside it")
+            raise json_fields.FieldError(f"the object {item['key']!r:.300} is not in its folder")
         _number(facts, "rows")
         json_fields.whole_or_none(facts, "first_offset")
         json_fields.whole_or_none(facts, "last_offset")

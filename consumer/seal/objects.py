@@ -48,7 +48,7 @@ def put_object(store: Store, record: Record, entry: ObjectEntry, body: Body, *, 
     if not (_same_rows(store, facts, metadata, entry) or (lossy and _holds(store, facts, record, said, lossy=True))):
         raise HaltError(
             HaltReason.OBJECT_MISMATCH,
-            f"{object_url(store.location, entry.key)} holds other rows than seal {record.n} of {record.partition} says "
+            f"{object_url(store.location, entry.key)} has other rows than seal {record.n} of {record.partition} says "
             f"(found {dict(facts.metadata)}). It was not written by this chain: move it out of the folder, and the "
             "seal continues",
         )

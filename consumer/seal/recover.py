@@ -225,5 +225,5 @@ def _hole(found: RecoveryFacts, needed: int) -> Halt:
     return Halt(
         HaltReason.RETENTION_HOLE,
         f"{found.partition}: offsets {needed} to {low} were deleted from Kafka before they were sealed, and the spool "
-        f"does not hold them. To go on without them: adapty-sink accept-gap {found.partition} {needed} {low}",
+        f"does not have them. To continue without them: adapty-sink accept-gap {found.partition} {needed} {low}",
     )

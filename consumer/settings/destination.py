@@ -110,7 +110,7 @@ def check_apart(streams: Sequence[StreamSettings], spool: Folder, problems: Prob
                 problems.add(
                     ("streams", stream.name, "destination", "url"),
                     f'is inside the folder "{folder[0]}" of the destination of stream "{other.name}";'
-                    " choose a folder beside it",
+                    " choose a folder outside it",
                 )
         if stream.destination.scheme == "file" and _nested(stream.destination.directory, spool):
             problems.add(

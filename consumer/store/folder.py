@@ -111,7 +111,7 @@ class FolderStore:
     def head(self, key: str) -> ObjectInfo | None:
         """Size and ETag, or None."""
         path = self._path(key)
-        with self._outage(f"look at {path}"):
+        with self._outage(f"inspect {path}"):
             status = _status(path)
             if status is None:
                 self._require_parent()

@@ -191,7 +191,7 @@ def _refused(error: ClientError, call: Call, where: str) -> TransientError:
         )
     return TransientError(
         f"{where}: {call.name} was refused: {_said(error)}. Allow {call.permission}, with aws:kms also the use of"
-        " the key, or fix the credentials: they are read again with each try, those in the settings at start only"
+        " the key, or fix the credentials: they are read again with each attempt, those in the settings only at start"
     )
 
 

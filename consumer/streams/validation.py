@@ -81,7 +81,7 @@ def _since_2_problems(rules: RowRules, columns: Sequence[Column]) -> Iterator[st
     """What release 0.1 did not know, or let pass."""
     for column in columns:
         if column.name.lower() == RESERVED:
-            yield f"schema: the name {column.name!r} is the folder's own ({RESERVED}=DAY), which readers take instead"
+            yield f"schema: the name {column.name!r} is reserved: readers take it from the folder ({RESERVED}=DAY)"
     if rules.oldest_day is not None and rules.day_by is DayBy.RECORD:
         yield 'oldest_day: it applies only to day_by = "event"'
     names = {column.name for column in columns}

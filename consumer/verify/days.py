@@ -25,7 +25,7 @@ HELD_UP = f"{START_WORKER}. If one runs, a partition that is halted or was never
 MARK = "write it again: an empty object. A worker does so when it next publishes the day"
 UNPINNED = "it was altered: it is not the record that the manifests of its days include"
 STRAY = (
-    "move it away: readers of the folder take it for data. If a worker of another group or topic wrote it, give that"
+    "move it away: readers of the folder treat it as data. If a worker of another group or topic wrote it, give that"
     " one its own folder"
 )
 
@@ -97,7 +97,7 @@ def _entry_problem(item: Mapping[str, Any], look: ManifestLook | None) -> str:
     return (
         ""
         if dict(item) in (said, {name: said[name] for name in EARLIER})
-        else f"it says {dict(item)} where the manifest of {look.day} says {said}"
+        else f"it says {dict(item)}, but the manifest of {look.day} says {said}"
     )
 
 

@@ -133,7 +133,7 @@ def against_chains(look: ManifestLook, claims: ChainClaims) -> Iterator[str]:
     yield from _object_problems(look, parts, claims)
     yield from _column_problems(look, parts, claims)
     if list(plan.why) != look.raw["why"] and list(_why_then(look, claims)) != look.raw["why"]:
-        yield f"it says {look.raw['why']} where the seal logs say {list(plan.why)}"
+        yield f"it says {look.raw['why']}, but the seal logs say {list(plan.why)}"
 
 
 def half_done(look: ManifestLook, claims: ChainClaims) -> Iterator[Finding]:

@@ -192,7 +192,7 @@ def _metadata_problems(wanted: Wanted, facts: ObjectInfo, measured: Measured) ->
     if place != (wanted.partition.topic, str(wanted.partition.partition)):
         yield f"its metadata says {place[0]}:{place[1]}, not {wanted.partition}"
     if said.get("sha256", "") != measured.sha256:
-        yield f"its sha256 is {measured.sha256}, its metadata say {said.get('sha256') or 'none'}"
+        yield f"its sha256 is {measured.sha256}, its metadata says {said.get('sha256') or 'none'}"
     rows, first, last = said.get("rows", ""), said.get("first-offset", ""), said.get("last-offset", "")
     wants = (str(entry.rows), _text(entry.first_offset), _text(entry.last_offset))
     if (rows, first, last) != wants and not _fewer(wanted, rows, first):

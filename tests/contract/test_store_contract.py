@@ -617,7 +617,7 @@ def test_a_silent_server_is_an_outage_within_bounds(options: S3Options) -> None:
         port = server.getsockname()[1]
         store = S3Store(replace(options, endpoint_url=f"http://127.0.0.1:{port}", read_timeout=0.2))
         began = time.monotonic()
-        with pytest.raises(UnknownOutcomeError, match="no answer to PutObject"):
+        with pytest.raises(UnknownOutcomeError, match="no response to PutObject"):
             add(store, KEY)
         with pytest.raises(TransientError, match="GetObject did not reach the store"):
             store.get(KEY)

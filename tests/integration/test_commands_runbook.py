@@ -68,7 +68,7 @@ def fill(kafka: KafkaAddress, topic: str) -> None:
 
 def like(text: str, topic: str = "adapty.events") -> list[str]:
     """The lines, without what depends on the place."""
-    text = re.sub(r"by the settings \w+|-\d{20}|spool: \S+", "", text.replace(topic, "adapty.events"))
+    text = re.sub(r"with settings \w+|-\d{20}|spool: \S+", "", text.replace(topic, "adapty.events"))
     return [line.rstrip() for line in text.splitlines() if not line.endswith("[y/N]: y")]
 
 

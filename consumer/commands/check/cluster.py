@@ -163,7 +163,7 @@ def _compression_lines(subject: str, facts: TopicFacts) -> Iterator[Line]:
         yield warning(
             subject,
             "compression.type",
-            f"it is {how}: a gzip batch of {largest:,} bytes, which the topic accepts, may unpack to"
+            f"it is {how}: a gzip batch of {largest:,} bytes, which the topic accepts, may expand to"
             f" {largest * GZIP_RATIO >> 20:,} MiB in the worker's memory",
             "if not all producers are trusted, set compression.type to lz4 or uncompressed, or lower max.message.bytes",
         )

@@ -60,8 +60,8 @@ def refused(stored: Stored, how: Any = manifest_from) -> str:
     ],
 )
 def test_an_object_lies_beside_its_manifest(key: str) -> None:
-    assert "does not lie beside it" in refused(with_key(key))
-    assert "does not lie beside it" in refused(with_key(key), objects_from)
+    assert "is not in its folder" in refused(with_key(key))
+    assert "is not in its folder" in refused(with_key(key), objects_from)
 
 
 def test_what_a_worker_writes_is_read() -> None:
