@@ -15,8 +15,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "metrics.md"
 HEAD = f"""# Metrics
 
-Generated from the code by `make docs`; do not edit. Prometheus metrics at `/metrics` on `http.listen`. All names start with
-`{NAMESPACE}_`. Alerts: [runbook](runbook.md#alerts-that-wake). Terms: [glossary](architecture.md#glossary). A
+Generated from the code by `make docs`; do not edit. Prometheus metrics at `/metrics` on `http.listen`. All names start
+with `{NAMESPACE}_`. Alerts: [runbook](runbook.md#alerts-that-wake). Terms: [glossary](architecture.md#glossary). A
 partition is reported by the worker it is assigned to.
 """
 

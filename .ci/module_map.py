@@ -10,8 +10,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "modules.md"
 HEAD = """# Modules
 
-Generated from the modules' docstrings by `make docs`; do not edit. The layers are listed from the lowest to the highest;
-each imports only from lower ones, which `make layers` checks.
+Generated from the modules' docstrings by `make docs`; do not edit. The layers are listed from lowest to highest; each
+imports only from lower ones, which `make layers` checks.
 """
 
 

@@ -323,14 +323,14 @@ CASES: dict[str, tuple[str, str]] = {
         f"{LEAST}{METRICS}[streams.ua_campaign_metrics.destination]\nurl = 's3://adapty-events/com.sample-app/events/x'",
         (
             'streams.ua_campaign_metrics.destination.url: is inside the folder "events" of the destination of stream'
-            ' "events"; choose a folder beside it'
+            ' "events"; choose a folder outside it'
         ),
     ),
     "destination in another's seal log": (
         f"{LEAST}{METRICS}[streams.ua_campaign_metrics.destination]\nurl = 's3://adapty-events/com.sample-app/_seals'",
         (
             'streams.ua_campaign_metrics.destination.url: is inside the folder "_seals" of the destination of stream'
-            ' "events"; choose a folder beside it'
+            ' "events"; choose a folder outside it'
         ),
     ),
     "spool in a destination": (

@@ -260,7 +260,7 @@ def test_json_behind_a_mark_or_a_schema_id() -> None:
 @pytest.mark.parametrize("name", ["dt", "DT", "Dt"])
 def test_the_folders_own_name_is_no_column(name: str) -> None:
     (problem,) = check_rules(custom([AT, {"name": name, "type": "string"}], "at"))
-    assert f"the name {name!r} is the folder's own" in problem
+    assert f"the name {name!r} is reserved" in problem
 
 
 NAMES = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=12) | st.sampled_from(
