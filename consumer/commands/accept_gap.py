@@ -65,7 +65,7 @@ def record_gap(outside: Outside, place: TopicPartition, lost: Span, clock: Clock
 
 
 def _outlook(outside: Outside, place: TopicPartition) -> Outlook:
-    """The partition's outlook. Raises UsageError where there is none, HaltError for a halt of another kind."""
+    """The partition's outlook. Raises UsageError if there is none, HaltError for a halt of another kind."""
     facts = outside.topic()
     if place.partition >= facts.partitions:
         raise UsageError(f"topic {place.topic} has the partitions 0 to {facts.partitions - 1}")

@@ -11,7 +11,7 @@ from consumer.settings.model import Settings, StreamSettings
 
 
 def day_of(option: str, text: str | None) -> date | None:
-    """The UTC day that an option names, or None where it was not given. Raises UsageError."""
+    """The UTC day that an option names, or None if it was not given. Raises UsageError."""
     if text is None:
         return None
     try:

@@ -32,7 +32,7 @@ class RetryBudget:
         self._told = ""
 
     def ask(self, call: Callable[[], T]) -> T:
-        """What `call` returns. Raises GaveUpError where no answer came for too long, and after `stop`."""
+        """What `call` returns. Raises GaveUpError if no answer came for too long, and after `stop`."""
         waits = pauses(FIRST_WAIT, LONGEST_WAIT)
         while True:
             self.keep_on()
@@ -45,7 +45,7 @@ class RetryBudget:
                 return answer
 
     def keep_on(self) -> None:
-        """Raise GaveUpError where the command is ending: for loops that take long between two questions."""
+        """Raise GaveUpError if the command is ending: for loops with long pauses between requests."""
         if self._stopped.is_set():
             raise GaveUpError("the command was stopped")
 

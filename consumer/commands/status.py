@@ -147,7 +147,7 @@ def _partition(outside: Outside, facts: TopicFacts, outlook: Outlook, now: datet
 
 
 def _retention_hours(outside: Outside, facts: TopicFacts, outlook: Outlook, now: datetime) -> float | None:
-    """Hours until Kafka may delete the committed offset by age; None where it never does, or nothing is committed."""
+    """Hours until Kafka may delete the committed offset by age; None if it never does, or nothing is committed."""
     kept, commit = retention(facts), outlook.commit
     if kept is None or commit is None:
         return None

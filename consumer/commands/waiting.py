@@ -52,7 +52,7 @@ class Waiting:
     def until_published(self, patience: timedelta) -> dict[str, int]:
         """The revision of the day in each stream.
 
-        Raises HaltError where one of them is halted before it has published the day, GaveUpError when `patience` ends.
+        Raises HaltError if one of them is halted before it has published the day, GaveUpError when `patience` ends.
         """
         until = self.clock.monotonic() + patience.total_seconds()
         found: dict[str, int] = {}

@@ -129,7 +129,7 @@ class Ports:
 
 
 def spool_of(directory: Path) -> LocalDisk:
-    """The spool, without what crashed runs left there. Raises UsageError where another worker has it."""
+    """The spool, without what crashed runs left there. Raises UsageError if another worker has it."""
     disk = LocalDisk(directory)
     remove_leftovers(directory)  # the lock is ours: nobody packs there
     remove_abandoned(directory)  # replacements run beside us, each with a lock of its own
@@ -137,7 +137,7 @@ def spool_of(directory: Path) -> LocalDisk:
 
 
 def ports_of(settings: Settings, *, static: bool) -> Ports:
-    """The real ports. Raises UsageError where the spool is in use or an option is unknown."""
+    """The real ports. Raises UsageError if the spool is in use or an option is unknown."""
     disk = spool_of(settings.spool.directory)
     return Ports(
         broker=KafkaBroker(settings.kafka, static=static),
@@ -182,7 +182,7 @@ def publisher_of(context: StreamContext) -> Publisher:
 
 
 def replace_services_of(settings: Settings, stream: StreamSettings, ask: Ask, pool: Executor) -> Services:
-    """What replacements of a stream work with. Raises HaltError where the topic is missing."""
+    """What replacements of a stream work with. Raises HaltError if the topic is missing."""
     store, admin, clock = store_of(stream.destination), KafkaAdmin(settings.kafka), SystemClock()
     topic = Outside(settings, stream, admin, store, ask, pool).topic()
     folder = settings.spool.directory

@@ -43,7 +43,7 @@ class _IncompleteError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Text:
-    """A schema as it came: nothing is sure but that there is one. Raises _IncompleteError where it is none."""
+    """A schema as it came: it may be incomplete. Raises _IncompleteError if it is not valid."""
 
     raw: Any
     references: Any

@@ -32,7 +32,7 @@ Decoder = Writer | Unusable | Objects
 
 @dataclass(slots=True)
 class Split:
-    """A batch by decoder: those that its values name by schema id, 0 where all have one.
+    """A batch by decoder: those that its values name by schema id, 0 if all have one.
 
     `refused` are places that have none, with the reason; `known` and `unknown` as in `TransformedBatch`.
     """
@@ -141,7 +141,7 @@ class ByRegistry:
     def _decoders_of(
         self, partition: TopicPartition, wanted: Mapping[int, int]
     ) -> Mapping[int, Writer | Unusable | None]:
-        """The decoder of each id; None where the registry does not know it."""
+        """The decoder of each id; None if the registry does not know it."""
         found: dict[int, Writer | Unusable | None] = {}
         with self._lock:
             for number in wanted:
@@ -175,7 +175,7 @@ class ByRegistry:
 
 
 def _sealed_as_known(batch: RawBatch, number: int, sealed: SealedSchemas, split: Split, places: _Places) -> bool:
-    """Refuse the records whose id was unknown when they were sealed; False where that is all of them."""
+    """Refuse the records whose id was unknown when they were sealed; False if that is all of them."""
     having = places.of(wire_head(number))
     refused = [place for place in having if not sealed.knows(number, batch.offsets[place])]
     split.refused.update(dict.fromkeys(refused, SCHEMA_UNKNOWN))

@@ -165,12 +165,12 @@ def decimal_of(raw: bytes, scale: int) -> Decimal:
 
 
 def decimal_value(raw: bytes, scale: int) -> Value:
-    """A decimal, or hexadecimal text where it has more digits than a schema may ask for."""
+    """A decimal, or hexadecimal text if it has more digits than a schema may ask for."""
     return raw.hex() if len(raw) > LONGEST_DECIMAL else decimal_of(raw, scale)
 
 
 def big_decimal_value(raw: bytes) -> Value:
-    """A big-decimal: an unscaled number after its length, then the scale. Hexadecimal text where it is none."""
+    """A big-decimal: an unscaled number after its length, then the scale. Hexadecimal text if it is none."""
     budget = Budget(0, 0)
     try:
         unscaled, position = chunk(raw, 0, budget)

@@ -40,7 +40,7 @@ class Registry(Protocol):
     """Writer schemas by id, at once. Any thread may look."""
 
     def schemas(self, partition: TopicPartition, wanted: Mapping[int, int]) -> Mapping[int, str | None]:
-        """The Avro text of each wanted id, None where it is unknown; `wanted` has the number of records of each.
+        """The Avro text of each wanted id, None if it is unknown; `wanted` has the number of records of each.
 
         Raises PendingError while an answer is under way, GraceError while it is not believed yet, TransientError
         while the registry is down, answers 5xx, or refuses our credentials.

@@ -55,7 +55,7 @@ def deadline() -> Iterator[None]:
 
 
 def remaining() -> float:
-    """Seconds that this thread's question still has. Raises TimeoutError where there are none."""
+    """Seconds that this thread's question still has. Raises TimeoutError if there are none."""
     left = _DEADLINE.at - monotonic()
     if left <= 0:
         raise TimeoutError("no complete answer in time")

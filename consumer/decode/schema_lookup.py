@@ -98,7 +98,7 @@ class SchemaLookup:
         raise error
 
     def _wait(self, partition: TopicPartition, now: float) -> _Wait:
-        """The wait under way; a new one where the partition has not looked for long (it may have been taken away)."""
+        """The wait under way; a new one if the partition has not looked for long (it may have been taken away)."""
         wait = self._waiting.get(partition)
         if wait is None or now - wait.looked_at > FRESH_SECONDS:
             wait = self._waiting[partition] = _Wait(now, now)

@@ -41,7 +41,7 @@ class Numeral:
     text: str
 
     def plain(self) -> str | None:
-        """The number without an exponent, None where that would take more than `MOST_DIGITS` digits."""
+        """The number without an exponent, None if that would take more than `MOST_DIGITS` digits."""
         mantissa, _, exponent = self.text.lower().partition("e")
         if not exponent:
             return self.text

@@ -50,8 +50,8 @@ class RawBatch:
     """Records of one partition in offset order, as they came from the log.
 
     `span` is what was consumed: it may begin before the first record and end after the last one (compaction,
-    transaction markers). `timestamps` are epoch ms, -1 where the record has none. A value of None is a tombstone.
-    `headers` are the bytes of each record's headers, or nothing where none of them has any. `measured` are its sizes
+    transaction markers). `timestamps` are epoch ms, -1 if the record has none. A value of None is a tombstone.
+    `headers` are the bytes of each record's headers, or nothing if none of them has any. `measured` are its sizes
     where somebody has them.
     """
 
@@ -104,7 +104,7 @@ class RawBatch:
 class DayRows:
     """The rows of one UTC day in one batch, in offset order.
 
-    `body` is their text without a header (CSV lines, or JSON Lines where `quarantine`); empty where the caller did
+    `body` is their text without a header (CSV lines, or JSON Lines where `quarantine`); empty if the caller did
     not want the day. Offsets are those of the first and the last row, both inclusive.
     """
 

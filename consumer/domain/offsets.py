@@ -59,7 +59,7 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """A committed offset (the NEXT to read) and its metadata text ("" where there is none)."""
+    """A committed offset (the NEXT to read) and its metadata text ("" if there is none)."""
 
     offset: int
     metadata: str = ""

@@ -55,7 +55,7 @@ class Tries:
     _begun: dict[date, int] = field(default_factory=dict)
 
     def again(self, day: date, why: str) -> None:
-        """Count a try that failed. Raises HaltError where it was the last one."""
+        """Count a try that failed. Raises HaltError if it was the last one."""
         self._begun[day] = self._begun.get(day, 0) + 1
         if self._begun[day] >= DAY_TRIES:
             raise HaltError(
@@ -94,7 +94,7 @@ class Content:
     _open: OpenRows | None = None
 
     def blocks(self) -> Iterator[bytes]:
-        """The header and all rows. Raises DayChangedError where a day must be read again from its beginning."""
+        """The header and all rows. Raises DayChangedError if a day must be read again from its beginning."""
         try:
             yield line(self.columns)
             for planned in self.survey.days:
@@ -184,7 +184,7 @@ class Content:
     # -- objects --
 
     def _object(self, key: str, rows: int, size: int = 0, sha256: str = "") -> Iterator[bytes]:
-        """The rows of one object under the export's header. Raises HaltError where it is not what it should be."""
+        """The rows of one object under the export's header. Raises HaltError if it is not what it should be."""
         store = self.source.store
         with closing(SteadyReader(store, key, self.source.ask)) as reader:
             try:

@@ -43,7 +43,7 @@ class PlannedDay:
 
     @property
     def revision(self) -> int | None:
-        """The revision of its manifest; 0 for an empty day without one, None where it is not sealed."""
+        """The revision of its manifest; 0 for an empty day without one, None if it is not sealed."""
         if self.kind is DayKind.SEALED:
             return int(self.manifest["revision"])
         return 0 if self.kind is DayKind.EMPTY else None
@@ -148,7 +148,7 @@ class Identity:
     kafka: Mapping[str, tuple[int, int]]
 
     def differences(self, file: str, sidecar: Mapping[str, Any]) -> list[str]:
-        """What the export of this file and sidecar has otherwise; empty where it is the same."""
+        """How the export of this file and sidecar differs; empty if it is the same."""
         there = {item["day"]: item["revision"] for item in sidecar["days"]}
         kafka = {number: (span["from"], span["to"]) for number, span in sidecar["kafka"].items()}
         open_days = [day for day, revision in self.revisions.items() if revision is None]

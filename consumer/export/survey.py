@@ -64,7 +64,7 @@ class Surveyor:
         self._outlooks: list[Outlook] | None = None
 
     def survey(self) -> Survey:
-        """What there is of each day now. Raises HaltError where an open day's partitions cannot be read."""
+        """What there is of each day now. Raises HaltError if an open day's partitions cannot be read."""
         manifests = self._manifests()
         if len(manifests) == len(self._days):
             return Survey(plan_export(self._days, manifests, None), ())

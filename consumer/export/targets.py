@@ -146,7 +146,7 @@ class FolderTarget:
 
 
 def _own_file(path: Path) -> BinaryIO:
-    """The empty file under this name, locked by us. Raises UsageError where another process has it."""
+    """The empty file with this name, locked. Raises UsageError if another process has it."""
     while True:
         with local_disk(f"write {path}"):
             file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT, FILE_MODE), "wb")
@@ -183,7 +183,7 @@ class PipeTarget:
 
 
 def sidecar_from(data: bytes, where: str) -> Sidecar:
-    """The facts as they were written. Raises UsageError where they are none."""
+    """The facts as they were written. Raises UsageError if they are not valid."""
     try:
         raw = json_fields.table(orjson.loads(data), "the document")
         for item in json_fields.tables(raw, "days"):

@@ -17,7 +17,7 @@ THERE_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class ReadingRate:
-    """Records left, records read per second, and the seconds left at this rate (None where nothing is read)."""
+    """Records left, records read per second, and the seconds left at this rate (None if nothing is read)."""
 
     left: int
     per_second: float

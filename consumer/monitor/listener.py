@@ -35,7 +35,7 @@ from consumer.worker.events import (
 )
 
 WriteDetails = Callable[[Exception], Path | None]
-"""Writes the traceback of an error to a file for the operator; None where that was not possible."""
+"""Writes the traceback of an error to a file for the operator; None if that was not possible."""
 
 
 class TelemetryListener:

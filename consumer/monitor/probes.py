@@ -79,7 +79,7 @@ class Liveness:
 
     @property
     def trouble(self) -> str:
-        """What is wrong; "" where it answers."""
+        """What is wrong; "" if it answers."""
         if self._error:
             return self._error
         silent = self._clock.monotonic() - self._at

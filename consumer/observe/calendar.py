@@ -32,7 +32,7 @@ class PublishedDay:
 
 @dataclass(frozen=True, slots=True)
 class DayCell:
-    """One day as the calendar shows it; `published` is None where it is not."""
+    """One day as the calendar shows it; `published` is None if it is not."""
 
     day: date
     state: DayState

@@ -245,7 +245,7 @@ class HttpServer:
     """Serves a site from `start` to `close`."""
 
     def __init__(self, address: tuple[str, int], site: Site) -> None:
-        """Bind the address. Raises UsageError where that cannot be."""
+        """Bind the address. Raises UsageError if that fails."""
         self._map: dict[int, Any] = {}
         try:
             listening = _listening(address)

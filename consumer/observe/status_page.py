@@ -205,7 +205,7 @@ def _cell(cell: DayCell, *, first: bool) -> str:
 
 
 def _sum(numbers: Iterable[int | None]) -> int | None:
-    """The sum of what is known; None where nothing is."""
+    """The sum of what is known; None if nothing is."""
     known = [number for number in numbers if number is not None]
     return sum(known) if known else None
 

@@ -26,7 +26,7 @@ class Comparison:
 
 
 def compare(services: Services, scope: Scope, progress: Progress = untold) -> Comparison:
-    """Compare every row of the stored days. Raises RefusedError where a seal is pending, and HaltError."""
+    """Compare every row of the stored days. Raises RefusedError if a seal is pending, and HaltError."""
     recorded = RecordedOffsets(services, services.ask(services.log.read), progress)
     partitions = recorded.partitions(scope)
     gone = recorded.gone(partitions)
@@ -62,7 +62,7 @@ def _tallies(
 
 
 def _unlike(services: Services, key: str, tally: Tally) -> str:
-    """How the rows that are stored differ from these; "" where they do not."""
+    """How the rows that are stored differ from these; "" if they do not."""
     reader = services.ask(lambda: services.store.open(key))
     if reader is None:
         return ""  # missing objects are found without Kafka

@@ -214,7 +214,7 @@ def refuse_other_rows(objects: Iterable[ObjectPlan]) -> None:
 
 
 def refuse_crossing(first: date, last: date, days: set[date]) -> None:
-    """Raise RefusedError where rows would leave the days asked for, or come into them."""
+    """Raise RefusedError if rows would leave the days asked for, or come into them."""
     if not days:
         return
     low, high = min(first, *days), max(last, *days)

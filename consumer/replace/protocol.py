@@ -50,7 +50,7 @@ def refuse_overlap(
     *,
     seen: int | None = None,
 ) -> None:
-    """Raise RefusedError where a replacement of these days is half done, or (from number `seen` on) new.
+    """Raise RefusedError if a replacement of these days is half done, or (from number `seen` on) new.
 
     A new erasure counts for all days that it was asked for: rows that the plan brings back have to know of it.
     """
@@ -136,7 +136,7 @@ def former_of(services: Services, key: str) -> tuple[Former, int] | None:
 def finish(services: Services, record: Replacement, body_of: BodyOf) -> None:
     """Do what is left of a recorded replacement.
 
-    Raises RefusedError where a body is neither the one that the record names nor that of this replacement.
+    Raises RefusedError if a body is neither the one that the record names nor that of this replacement.
     """
     if record.kept_old:
         for one in record.objects:

@@ -54,7 +54,7 @@ class RecordedOffsets:
     # -- where they lie ----------------------------------------------------------------------------------------------
 
     def partitions(self, scope: Scope) -> list[RecordedPartition]:
-        """Those of these days. Raises RefusedError where a seal is pending, HaltError where the log is another."""
+        """Those of these days. Raises RefusedError if a seal is pending, HaltError if the log is another."""
         services = self._services
         chains = services.chains_in(scope)
         self._refuse_pending(chains)

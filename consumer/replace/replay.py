@@ -56,7 +56,7 @@ class Replay:
         return found
 
     def resume(self) -> Replacement | None:
-        """Finish what this very command left half done, by the record's own settings; None where nothing was."""
+        """Finish what this command left half done, with the record's own settings; None if nothing was."""
         services = self._services
         remove_abandoned(services.folder)
         days = list(days_between(self._scope.first, self._scope.last))
@@ -157,7 +157,7 @@ class Replay:
     # -- doing -------------------------------------------------------------------------------------------------------
 
     def apply(self, plan: Plan, folder: Path) -> list[Replacement]:
-        """Do what was planned, in batches of whole days. Raises RefusedError where the world is not as it was."""
+        """Apply the plan, in batches of whole days. Raises RefusedError if its basis has changed."""
         services = self._services
         self._claim(plan)  # before the settings: a folder without a list would get them into its first one otherwise
         services.ask(lambda: put_rules(services.store, services.today))

@@ -74,7 +74,7 @@ class Services:
         self.log = ReplacementLog(self.store, self.stream)
 
     def rules(self, digest: str) -> RowRules:
-        """The row rules of this digest. Raises HaltError where the bucket lacks them."""
+        """The row rules of this digest. Raises HaltError if the bucket lacks them."""
         if digest not in self._rules:
             first = TopicPartition(self.topic, 0)
             self._rules[digest] = self.ask(lambda: get_rules(self.store, digest, first))

@@ -40,7 +40,7 @@ class Restatement:
         self._again: dict[str, tuple[int, ...]] = {}
 
     def resume(self) -> Replacement | None:
-        """Finish what this very command left half done, by the record's own settings; None where nothing was."""
+        """Finish what this command left half done, with the record's own settings; None if nothing was."""
         services = self._services
         remove_abandoned(services.folder)
         found = services.ask(services.log.read)
@@ -141,7 +141,7 @@ class Restatement:
             yield from parsed(plain_blocks(key, reader))
 
     def apply(self, plan: Plan, folder: Path) -> list[Replacement]:
-        """Do what was planned, in batches of whole days. Raises RefusedError where the world is not as it was."""
+        """Apply the plan, in batches of whole days. Raises RefusedError if its basis has changed."""
         services = self._services
         services.ask(lambda: put_rules(services.store, services.today))
         return [self._apply(plan, days, folder) for days in batches_of(plan, services.most_bytes)]

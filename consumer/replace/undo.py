@@ -47,7 +47,7 @@ class Undo:
     def resume(self) -> Replacement | None:
         """Finish an undo of this replacement that is half done; the newest that is done is returned as it is.
 
-        None where there is none, or where another replacement came over it since.
+        None if there is none, or where another replacement has replaced it since.
         """
         services = self._services
         remove_abandoned(services.folder)
@@ -77,7 +77,7 @@ class Undo:
         return UndoPlan(undone, found, objects, emptied)
 
     def apply(self, plan: UndoPlan) -> Replacement:
-        """Put them back. Raises RefusedError where another replacement came first."""
+        """Restore them. Raises RefusedError if another replacement came first."""
         services, undone = self._services, plan.undone
         self._refuse_late_rows(undone)
         record = record_new(

@@ -59,7 +59,7 @@ class StoredContent:
 class Part:
     """One data object of a day: which seal's, and what gives its columns: `columns` of the folder, or the settings.
 
-    `replay` is the replacement that wrote it; None where its seal did.
+    `replay` is the replacement that wrote it; None if its seal did.
     """
 
     partition: int
@@ -171,7 +171,7 @@ def _part(state: PartitionState, record: Record, held: StoredContent) -> Part:
 
 
 def _seal_of(chain: Chain, key: str) -> Record | None:
-    """The seal under whose `through` a replacement added an object; None where it is none of this chain's."""
+    """The seal under whose `through` a replacement added an object; None if it is none of this chain's."""
     through = number_in(key.rsplit("-", 1)[1].split(".", 1)[0].lstrip("0") or "0")
     return next((record for record in chain.records if record.through == through), None)
 

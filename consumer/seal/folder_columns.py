@@ -115,7 +115,7 @@ def header_of(store: Store, stream: str, count: int) -> tuple[str, ...]:
 
 
 def list_from(stored: Stored, stream: str) -> FolderColumns:
-    """The list from its text. Raises HaltError `object_mismatch` where it is not one, `chain_newer` for a newer one."""
+    """The list from its text. Raises HaltError `object_mismatch` if it is not one, `chain_newer` for a newer one."""
     try:
         raw = json_fields.table(orjson.loads(stored.data), "the document")
         if json_fields.whole(raw, "version") > LIST_VERSION:

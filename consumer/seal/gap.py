@@ -28,7 +28,7 @@ def lowest_needed(found: RecoveryFacts) -> int | None:
 
 
 def gap_objection(lost: Span, needed: int | None, ends: LogEnds, unreadable: Span | None = None) -> str:
-    """Why this gap must not be recorded, with the right numbers; "" where it may.
+    """Why this gap must not be recorded, with the right numbers; "" if it may.
 
     `unreadable` are offsets from `lost.start` on that the client cannot read.
     """

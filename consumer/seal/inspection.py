@@ -59,7 +59,7 @@ def last_seal_finished(chain: Chain, commit: Commit | None, objects: ObjectCheck
 
 
 def topic_facts(admin: ClusterAdmin, topic: str, stream: str) -> TopicFacts:
-    """The facts of the stream's topic. Raises HaltError where it is missing or compacted."""
+    """The facts of the stream's topic. Raises HaltError if it is missing or compacted."""
     facts = admin.topic(topic)
     if facts is None:
         raise HaltError(
@@ -108,7 +108,7 @@ class Outside:
     _rules: dict[str, RowRules] = field(default_factory=dict)
 
     def topic(self) -> TopicFacts:
-        """The topic's facts. Raises HaltError where it is missing or compacted."""
+        """The topic's facts. Raises HaltError if it is missing or compacted."""
         return self.ask(lambda: topic_facts(self.admin, self.stream.topic, self.stream.name))
 
     def partitions(self, facts: TopicFacts, numbers: Iterable[int] | None = None) -> list[Outlook]:

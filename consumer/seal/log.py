@@ -132,7 +132,7 @@ class SealLog:
         self._chain = Chain()
 
     def read(self) -> Chain:
-        """The chain as the bucket has it now. Raises HaltError where it is damaged or newer than this release."""
+        """The chain as the bucket has it now. Raises HaltError if it is damaged or newer than this release."""
         known = len(self._chain.records)
         numbers = self._numbers(after=record_key(self.partition, known - 1) if known else "")
         expected = list(range(known, known + len(numbers)))
@@ -202,7 +202,7 @@ def put_rules(store: Store, rules: RowRules) -> None:
 
 
 def get_rules(store: Store, digest: str, partition: TopicPartition) -> RowRules:
-    """The row rules that a record names. Raises HaltError where they are missing, unreadable or newer."""
+    """The row rules that a record names. Raises HaltError if they are missing, unreadable or newer."""
     key = settings_key(digest)
     stored = store.get(key)
     if stored is None:

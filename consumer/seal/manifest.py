@@ -21,7 +21,7 @@ _T = TypeVar("_T")
 
 
 def manifest_from(stored: Stored) -> dict[str, Any]:
-    """A day's manifest. Raises HaltError `object_mismatch` where it is none."""
+    """A day's manifest. Raises HaltError `object_mismatch` if it is not valid."""
     return _read(stored, partial(_manifest, _folder(stored)))
 
 
@@ -31,7 +31,7 @@ def objects_from(stored: Stored) -> list[dict[str, Any]]:
 
 
 def columns_from(stored: Stored) -> tuple[str, ...]:
-    """The columns that a day's manifest names. Raises HaltError `object_mismatch` where it is none."""
+    """The columns that a day's manifest names. Raises HaltError `object_mismatch` if it is not valid."""
     return _read(stored, _columns)
 
 

@@ -54,7 +54,7 @@ class ObjectEntry:
 
 
 def entry_from(raw: Mapping[str, Any]) -> ObjectEntry:
-    """Read an entry back. Raises KeyError or ValueError where it is none."""
+    """Read an entry back. Raises KeyError or ValueError if it is not valid."""
     return ObjectEntry(
         json_fields.text(raw, "key"),
         json_fields.text(raw, "stream"),
@@ -221,7 +221,7 @@ def _known(raw: Mapping[str, Any]) -> RecordKind:
 
 
 def record_from(data: bytes) -> Record:
-    """Read a record back. Raises NewerRecordError, or RecordError where the text is not a record."""
+    """Read a record back. Raises NewerRecordError, or RecordError if the text is not a record."""
     try:
         raw = json_fields.table(orjson.loads(data), "a record")
         kind = _known(raw)

@@ -131,7 +131,7 @@ def _refuse_fixed(options: Mapping[str, OptionValue], path: Path, problems: Prob
 
 
 def read_registry(raw: object, problems: Problems) -> RegistrySettings | None:
-    """The table `[schema_registry]`, or None where there is none."""
+    """The table `[schema_registry]`, or None if there is none."""
     if raw is None:
         return None
     path = ("schema_registry",)

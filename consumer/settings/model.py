@@ -194,7 +194,7 @@ class DestinationSettings(Table):
 
     @property
     def location(self) -> Location:
-        """Where it is; an empty one where no url is given."""
+        """Where it is; an empty one if no url is given."""
         return location_of(self.url) if self.url else Location()
 
     @property
@@ -275,7 +275,7 @@ class HttpSettings(Table):
 
     @property
     def address(self) -> tuple[str, int] | None:
-        """Host and port to listen on, or None where the server is off."""
+        """Host and port to listen on, or None if the server is off."""
         if not self.listen:
             return None
         host, _, port = self.listen.rpartition(":")

@@ -78,7 +78,7 @@ class Problems:
         return inside or any(path[:length] in self._no_tables for length in range(1, len(path)))
 
     def shown(self, path: Path) -> str:
-        """The value as the user wrote it, quoted and with a blank behind it; empty where it may not be repeated."""
+        """The value as the user wrote it, quoted and with a blank behind it; empty if it may not be repeated."""
         value: object = self._written
         for part in path:
             if not isinstance(value, Mapping) or part not in value:

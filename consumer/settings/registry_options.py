@@ -63,7 +63,7 @@ OPTIONS: Mapping[str, Callable[[object], str]] = {
         _text,
     ),
 }
-"""What is wrong with a value, "" where nothing is."""
+"""What is wrong with a value, "" if nothing is."""
 _KEY = ("ssl.key.location", "ssl.key.password")
 
 

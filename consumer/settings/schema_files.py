@@ -9,7 +9,7 @@ from consumer.settings.problems import Path, Problems
 
 
 def normal(text: str) -> str:
-    """The schema's JSON, the same text for the same schema. Raises ValueError where it is not JSON."""
+    """The schema's JSON, the same text for the same schema. Raises ValueError if it is not JSON."""
     try:
         compact = json.dumps(json.loads(text), ensure_ascii=False, separators=(",", ":"))
         compact.encode()

@@ -123,7 +123,7 @@ def _rules(
 
 
 def _kind(name: str, table: StreamTable, path: Path, problems: Problems) -> str:
-    """The stream's kind; empty, with a problem noted, where it has none."""
+    """The stream's kind; empty, with a problem noted, if it has none."""
     kind = table.kind or (name if name in KINDS else CUSTOM)
     if kind in KINDS:
         return kind

@@ -29,7 +29,7 @@ Duration = Annotated[timedelta, BeforeValidator(values.duration)]
 
 
 def key(written: str, meaning: str, *, default: Any, example: str = "", alias: str | None = None) -> Any:
-    """A key of the file: its default as TOML writes it ("" where the key must be given), its meaning, an example."""
+    """A key of the file: its default as TOML writes it ("" if the key must be given), its meaning, an example."""
     shown = [example or written]
     return Field(
         default=default, description=meaning, examples=shown, alias=alias, json_schema_extra={"written": written}

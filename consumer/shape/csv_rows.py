@@ -24,7 +24,7 @@ _CELL = re.compile(rb'(?:\A|,)("[^"]*(?:""[^"]*)*"|[^,"]*)')
 
 
 def without_header(blocks: Iterable[bytes]) -> tuple[bytes, Iterator[bytes]]:
-    """The header line without its end, and the blocks of the rows. Raises ValueError where no line ends."""
+    """The header line without its end, and the blocks of the rows. Raises ValueError if no line ends."""
     source, head = iter(blocks), b""
     for block in source:
         head += block
@@ -63,7 +63,7 @@ def widened(blocks: Iterable[bytes], cells: int) -> Iterator[bytes]:
 
 
 def rows_of(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """Row by row, without line ends. Raises ValueError where the text ends inside a row."""
+    """Row by row, without line ends. Raises ValueError if the text ends inside a row."""
     open_row: list[bytes] = []
     quoted = False
     for block in blocks:
@@ -93,7 +93,7 @@ def text_of(cell: RawCell) -> str:
 
 
 def parsed(blocks: Iterable[bytes]) -> Iterator[Row]:
-    """Row by row, as texts. Raises ValueError where the text is not CSV as we write it."""
+    """Row by row, as texts. Raises ValueError if the text is not CSV in the sink's form."""
     for row in rows_of(blocks):
         cells = cells_of(row)
         if _QUOTE in row and b",".join(cells) != row:
@@ -106,7 +106,7 @@ def picked(
 ) -> Iterator[bytes]:
     """The cells at these places of each row, in this order; None is an empty cell. `rules` are by place of the cell.
 
-    Raises ValueError where a row has another number of cells than `width`.
+    Raises ValueError if a row has another number of cells than `width`.
     """
     made_rows: list[bytes] = []
     size = 0

@@ -19,7 +19,7 @@ def line(cells: Sequence[str | None]) -> bytes:
 
 
 def quoted(cell: str | None) -> str:
-    """A cell as it is written, in quotes where it needs them; nothing at all for null."""
+    """A cell as it is written, in quotes if it needs them; nothing at all for null."""
     if cell is None:
         return ""
     if not cell or _SPECIAL.search(cell):

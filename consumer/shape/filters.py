@@ -27,7 +27,7 @@ def normal(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """The filters of one stream that apply. A column is None where its filter does not."""
+    """The filters of one stream that apply. A column is None if its filter does not."""
 
     event_type: Column | None
     profile: Column | None

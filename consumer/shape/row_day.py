@@ -28,7 +28,7 @@ def to_date(day: int) -> date:
 
 
 def record_day(timestamp: int) -> int | None:
-    """The UTC day of a record timestamp (epoch ms); None where there is none, or none with a year."""
+    """The UTC day of a record timestamp (epoch ms); None if there is none, or none with a year."""
     day = timestamp // DAY_MILLIS
     return day if timestamp >= 0 and day <= LAST else None
 

@@ -31,7 +31,7 @@ UNITS = ((10**11, 10**6), (10**14, 10**3), (10**17, 1))
 """Epoch numbers below the first value are multiplied by the second to get microseconds."""
 
 FACTORS: Mapping[Unit, int | None] = {Unit.DAYS: DAY_MICROS, Unit.MILLIS: 1_000, Unit.MICROS: 1, Unit.NANOS: None}
-"""What makes microseconds of a declared unit; None where they are a thousandth of it."""
+"""What makes microseconds of a declared unit; None if they are a thousandth of it."""
 BY_MAGNITUDE = Reading()
 
 _FEW_DIGITS = re.compile(r"-?[0-9]{1,6}")
@@ -63,7 +63,7 @@ def micros_of(instant: datetime) -> int:
 
 
 def moment(value: Value, reading: Reading = BY_MAGNITUDE) -> Moment | None:
-    """The instant that a value means, or None where it means none."""
+    """The instant that a value means, or None if it means none."""
     match value:
         case Stamp(micros):
             return Moment(micros)
@@ -102,7 +102,7 @@ def epoch_micros(number: int, unit: Unit | None = None) -> int:
 
 
 def _factor(size: int, unit: Unit | None) -> int | None:
-    """What makes microseconds of a number of this size; None where they are a thousandth of it."""
+    """What makes microseconds of a number of this size; None if they are a thousandth of it."""
     if unit is not None:
         return FACTORS[unit]
     return next((factor for below, factor in UNITS if size < below), None)

@@ -168,7 +168,7 @@ def _without(batch: RawBatch, places: Mapping[int, str]) -> RawBatch:
 
 
 def _days(batch: RawBatch, how: TransformOptions, found: EngineResult, rows: _ExactRows) -> list[DayRows]:
-    """Every day that has rows, in order; with text where it is wanted."""
+    """Every day that has rows, in order; with text if it is wanted."""
     made = []
     for day in sorted(rows.days.keys() | found.days.keys()):
         date, exact, native = to_date(day), rows.days.get(day, {}), found.days.get(day)

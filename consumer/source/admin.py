@@ -79,7 +79,7 @@ class KafkaAdmin:
             raise UsageError(f"kafka.options: {cause(error).str()}") from error
 
     def topic(self, name: str) -> TopicFacts | None:
-        """The topic's facts, or None where it does not exist."""
+        """The topic's facts, or None if it does not exist."""
         return _settled(lambda: self._topic(name))
 
     def ends(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, LogEnds]:
@@ -88,12 +88,12 @@ class KafkaAdmin:
         return _settled(lambda: self._ends(wanted))
 
     def committed(self, group: str, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, Commit | None]:
-        """What the group has committed; None where nothing is, or it expired."""
+        """What the group has committed; None if nothing is, or it expired."""
         wanted = list(partitions)
         return _settled(lambda: self._committed(group, wanted)) if wanted else {}
 
     def offset_at(self, partition: TopicPartition, instant: datetime) -> int | None:
-        """The offset of the first record stamped at or after `instant`; None where there is none."""
+        """The offset of the first record stamped at or after `instant`; None if there is none."""
         # Uncommitted, so that a record of an open transaction counts: what follows it must not be passed over.
         spec = OffsetSpec.for_timestamp(millis_from(instant))
         offset = _settled(

@@ -81,7 +81,7 @@ class KafkaBroker:
         self._inbox.pause(lease)
 
     def resume(self, lease: Lease) -> None:
-        """Take delivery up again where it was paused."""
+        """Resume delivery where it was paused."""
         self._inbox.resume(lease)
 
     def commit(self, lease: Lease, commit: Commit) -> None:

@@ -57,7 +57,7 @@ class Member:
             self._subscribe(self._consumer)
 
     def client(self) -> Consumer | None:
-        """The client; a new one where the last was given up, None while it is too early for that."""
+        """The client; a new one if the last was given up, None while it is too early for that."""
         if self._consumer is None and self._clock.monotonic() >= self._renew_at:
             self._consumer = self._new_client()
             self._subscribe(self._consumer)
@@ -81,7 +81,7 @@ class Member:
     def give_up(self, error: KafkaError) -> None:
         """Follow librdkafka, which refuses to continue with this client: all leases are void, another client follows.
 
-        Raises UsageError where another client would fare no better.
+        Raises UsageError if another client would fare no better.
         """
         what, text = kafka_errors.after_fatal(error)
         self._drop_all()

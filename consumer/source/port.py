@@ -23,7 +23,7 @@ class Assigned:
 
 @dataclass(frozen=True, slots=True)
 class Revoked:
-    """These leases are void already; `lost` where the group went on without us."""
+    """These leases are void already; `lost` if the group went on without us."""
 
     leases: tuple[Lease, ...]
     lost: bool = False
@@ -98,7 +98,7 @@ class Broker(Protocol):
         """
 
     def resume(self, lease: Lease) -> None:
-        """Take delivery up again where it was paused. Void lease: no effect."""
+        """Resume delivery where it was paused. Void lease: no effect."""
 
     def commit(self, lease: Lease, commit: Commit) -> None:
         """Commit, and wait for the answer.
@@ -131,16 +131,16 @@ class ClusterAdmin(Protocol):
     """Questions to the cluster that need no group membership. Any thread may ask. All raise TransientError."""
 
     def topic(self, name: str) -> TopicFacts | None:
-        """The topic's facts, or None where it does not exist."""
+        """The topic's facts, or None if it does not exist."""
 
     def ends(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, LogEnds]:
         """Where each partition's log begins and ends now."""
 
     def committed(self, group: str, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, Commit | None]:
-        """What the group has committed; None where nothing is, or it expired."""
+        """What the group has committed; None if nothing is, or it expired."""
 
     def offset_at(self, partition: TopicPartition, instant: datetime) -> int | None:
-        """The offset of the first record stamped at or after `instant`; None where there is none."""
+        """The offset of the first record stamped at or after `instant`; None if there is none."""
 
     def unreadable(self, partition: TopicPartition, offset: int) -> Span | None:
         """The offsets from `offset` on that the client cannot read, up to the first that it can; None: it can."""
@@ -157,7 +157,7 @@ class Range(Protocol):
 
     Aborted records and transaction markers are passed over; the last batch may be empty for that. `next` raises
     TransientError while brokers are out of reach: asked again it continues where it stood. It raises HaltError
-    `retention_hole` where the offsets are not in the log.
+    `retention_hole` if the offsets are not in the log.
     """
 
     def __enter__(self) -> Self: ...

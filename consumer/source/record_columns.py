@@ -85,7 +85,7 @@ class Columns:
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """An event in place of a record. `partition` is None where it is about no partition; `offset` may be negative."""
+    """An event in place of a record. `partition` is None if it is about no partition; `offset` may be negative."""
 
     partition: TopicPartition | None
     offset: int
@@ -130,7 +130,7 @@ def columns(run: Sequence[Message[Any, Any]]) -> Columns:
 
 
 def header_sizes(run: Sequence[Message[Any, Any]]) -> Sequence[int]:
-    """Bytes of each record's headers; nothing where none has any, as is nearly always so.
+    """Bytes of each record's headers; nothing if none has any, as is nearly always so.
 
     A name that is not UTF-8 makes the client library fail (SystemError), and such a message must not be asked twice: it
     would hand out what it could not build. Its headers count as nothing.

@@ -89,9 +89,9 @@ class Checkpoint:
 
 
 def read(document: bytes) -> Checkpoint | None:
-    """A checkpoint from its text; None where another release wrote it.
+    """A checkpoint from its text; None if another release wrote it.
 
-    Raises ValueError, KeyError, TypeError or AttributeError where it is not what was saved.
+    Raises ValueError, KeyError, TypeError or AttributeError if it is not what was saved.
     """
     raw = orjson.loads(opened_text(document))
     if raw["version"] != SPOOL_VERSION:
@@ -111,7 +111,7 @@ def sealed_text(text: bytes) -> bytes:
 
 
 def opened_text(document: bytes) -> bytes:
-    """The text of a checkpoint. Raises ValueError where it is not what was saved."""
+    """The text of a checkpoint. Raises ValueError if it is not what was saved."""
     crc, _, text = document.partition(b"\n")
     if int(crc, 16) != zlib.crc32(text):
         raise ValueError("the checkpoint is corrupt")

@@ -14,13 +14,13 @@ class Disk(Protocol):
     """
 
     def append(self, name: str, data: bytes | memoryview) -> None:
-        """Append to the file, made where it is missing."""
+        """Append to the file, which is created if missing."""
 
     def sync(self, names: Iterable[str]) -> None:
         """Make these files, and their names, outlive a crash."""
 
     def length(self, name: str) -> int | None:
-        """Bytes in the file, or None where it is missing."""
+        """Bytes in the file, or None if it is missing."""
 
     def truncate(self, name: str, length: int) -> None:
         """Cut the file to `length` bytes."""

@@ -94,7 +94,7 @@ class PartitionSpool:
 
     @property
     def days(self) -> int:
-        """How many files there are: one for each day, and one more where it has quarantined records, too."""
+        """How many files there are: one for each day, and one more if it has quarantined records, too."""
         return len(self._files)
 
     @property
@@ -252,7 +252,7 @@ class PartitionSpool:
         )
 
     def _undo(self, begun: set[str]) -> None:
-        """Cut these files back to what counts. Raises SpoolDamagedError where the disk refuses even that."""
+        """Cut these files back to what counts. Raises SpoolDamagedError if the disk refuses even that."""
         lengths = {file.name: file.length for file in self._files.values() if file.name in begun}
         try:
             for name, length in lengths.items():

@@ -29,7 +29,7 @@ _ASIDE = re.compile(r"[0-9]{8}T[0-9]{12}")
 class LocalDisk:
     """`Disk` in `directory`, locked for this process. Files are readable by their owner only.
 
-    Raises UsageError where another process has the directory or it cannot be written.
+    Raises UsageError if another process has the directory or it cannot be written.
     """
 
     def __init__(self, directory: Path) -> None:

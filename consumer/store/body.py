@@ -173,7 +173,7 @@ def _plain(pieces: Sequence[Piece], header: bytes) -> FileBody:
 
 
 def _size(pieces: Sequence[Piece], header: bytes) -> int:
-    """Bytes of all of it; -1 where a piece has as many as there will be."""
+    """Bytes of all of it; -1 if a piece has as many as there will be."""
     lengths = [piece.length for piece in pieces if piece.length is not None]
     return len(header) + sum(lengths) if len(lengths) == len(pieces) else -1
 

@@ -150,7 +150,7 @@ class Store(Protocol):
     def copy(self, source: str, target: str, *, etag: str) -> bool:
         """Copy an object within the store, metadata included, while its body is the one with this ETag.
 
-        False where it is another one, or none. What stood under `target` is written over: copy to keys of your own.
+        False if it is another one, or none. An object under `target` is overwritten: copy to keys of your own.
         """
 
     def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:

@@ -146,7 +146,7 @@ def _column(field: Field, aliases: Mapping[str, tuple[str, ...]], stream: Kind, 
 
 
 def _default(field: Field, names: Mapping[str, Node]) -> Default:
-    """The default of a field, None where there is none. Raises SchemaError where it does not fit."""
+    """The default of a field, None if there is none. Raises SchemaError if it does not fit."""
     if (raw := field.properties.get("default")) is None:
         return None
     try:

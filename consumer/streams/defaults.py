@@ -29,7 +29,7 @@ Default: TypeAlias = Union[Leaf, str, "list[Default]", "dict[str, Default]", Non
 def default_of(node: Node, raw: Any, names: Mapping[str, Node], left: int = DEEPEST) -> Default:
     """The default that `raw` means for a type; of a union, for the first branch that takes it.
 
-    Raises ValueError where it does not fit.
+    Raises ValueError if it does not fit.
     """
     if left < 0:
         raise ValueError("a default without end")

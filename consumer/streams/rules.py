@@ -149,7 +149,7 @@ _SINCE_2 = frozenset({"send_integration_ids", "event_names", "line_breaks", "pri
 
 
 def rules_from_document(data: bytes) -> RowRules:
-    """Read rules back. Raises ValueError, KeyError or TypeError where the text is not such a document."""
+    """Read rules back. Raises ValueError, KeyError or TypeError if the text is not such a document."""
     raw: dict[str, Any] = orjson.loads(data)
     if raw["version"] == 1 and not _SINCE_2.isdisjoint(raw):
         raise TypeError("version 1 has no such field")

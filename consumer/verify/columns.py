@@ -22,7 +22,7 @@ OTHER_ORDER = "load those days by column name, or into a separate table"
 
 @dataclass(frozen=True, slots=True)
 class ColumnsLook:
-    """The folder's list and the columns of row rules by digest; `listed` is None where no list can be read."""
+    """The folder's list and the columns of row rules by digest; `listed` is None if no list can be read."""
 
     listed: tuple[str, ...] | None = None
     settings: Mapping[str, tuple[str, ...]] | None = None
@@ -35,7 +35,7 @@ class ColumnsLook:
         return max(len(header(names)) for names in known)
 
     def of_record(self, digest: str, columns: int | None) -> tuple[str, ...] | None:
-        """The columns of an object by its record; None where they cannot be known."""
+        """The columns of an object by its record; None if they cannot be known."""
         if columns is None:
             return (self.settings or {}).get(digest)
         return self.listed[:columns] if self.listed is not None and columns <= len(self.listed) else None

@@ -37,7 +37,7 @@ def without_metadata(stored: Stored, *, keeps_metadata: bool) -> str:
 
 
 def parsed(data: bytes) -> dict[str, Any]:
-    """The document as a mapping. Raises ValueError where it is none."""
+    """The document as a mapping. Raises ValueError if it is not valid."""
     raw = orjson.loads(data)
     if not isinstance(raw, dict):
         raise TypeError("not a JSON object")

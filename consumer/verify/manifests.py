@@ -69,7 +69,7 @@ def _broken(day: date, key: str, problem: Problem, what: str, todo: str) -> Mani
 
 
 def _require_whole(raw: Mapping[str, Any]) -> None:
-    """Raise ValueError, or KeyError, where what is compared later is missing or of another kind."""
+    """Raise ValueError, or KeyError, if what is compared later is missing or of another kind."""
     if raw["sha256"] != manifest_digest(raw):
         raise ValueError("its own sha256 does not match: it was altered")
     pins = (*raw["pins"]["seals"].values(), *raw["pins"]["objects"].values())
@@ -242,7 +242,7 @@ def _why_then(look: ManifestLook, claims: ChainClaims) -> tuple[str, ...]:
 
 
 def outdated(look: ManifestLook, plan: DayPlan) -> str:
-    """What the manifest lacks by now; "" where it is up to date."""
+    """What the manifest lacks by now; "" if it is up to date."""
     if look.raw is None:
         return ""
     missing = [part.entry.key for part in plan.parts if part.seal > look.seals.get(part.partition, -1)]

@@ -40,7 +40,7 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Inspected:
-    """An object as it was found: None in `measured` where it is missing."""
+    """An object as it was found: None in `measured` if it is missing."""
 
     wanted: Wanted
     measured: Measured | None

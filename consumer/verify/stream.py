@@ -63,7 +63,7 @@ class Assessment:
 
 
 def verify_stream(subject: VerifyTarget, days: Days, ways: VerifyContext) -> Report:
-    """Verify one stream. Raises HaltError where its destination is missing."""
+    """Verify one stream. Raises HaltError if its destination is missing."""
     reader = SnapshotReader(subject.store, subject.stream, subject.topic, days, ways.ask, ways.pool)
     found = settled(lambda: assess(subject, reader.look(), days), ways.rest)
     bodies = _read_bodies(subject, found, ways)

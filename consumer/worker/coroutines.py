@@ -87,7 +87,7 @@ class Runner:
         self.ended = False
 
     def advance(self) -> bool:
-        """Go on as far as possible; True where it went on at all. Raises what the generator raises."""
+        """Advance as far as possible; True if it advanced at all. Raises what the generator raises."""
         moved = False
         while not self.ended and self._ready():
             moved = True
@@ -102,7 +102,7 @@ class Runner:
         return moved
 
     def throw(self, error: BaseException) -> None:
-        """Raise `error` where the generator waits; what it waits for is dropped. Raises what the generator raises."""
+        """Raise `error` if the generator waits; what it waits for is dropped. Raises what the generator raises."""
         self._go_on(partial(self._steps.throw, error))
 
     def _ready(self) -> bool:

@@ -85,7 +85,7 @@ class CommitOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CommitTried:
-    """An offset was to be committed. It is -1 where the lease was lost."""
+    """An offset was to be committed. It is -1 if the lease was lost."""
 
     partition: TopicPartition
     offset: int

@@ -21,7 +21,7 @@ from consumer.worker.unreadable import halt_if_unreadable
 def finish_pending(partition: Partition, plan: RecoveryPlan, seal: Record) -> Steps[None]:
     """Finish `seal` with the rows that its record names, then continue after it.
 
-    Raises HaltError `rows_vanished` where the log gives other rows, SpoolDamagedError where the spool does. Returns
+    Raises HaltError `rows_vanished` if the log gives other rows, SpoolDamagedError if the spool does. Returns
     early where the position left the log.
     """
     began = partition.context.clock.monotonic()

@@ -114,7 +114,7 @@ class Intake:
         self._regulate()
 
     def reopen(self, offset_rules: OffsetRules) -> None:
-        """Go on reading where it was shut."""
+        """Resume reading where it was closed."""
         self._offset_rules = offset_rules
         self._regulate()
 

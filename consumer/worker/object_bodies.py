@@ -97,7 +97,7 @@ class ObjectBodies:
     ) -> FileBody:
         """The object of one spool file; None is an object without rows. `digest` is the file's, where it is known.
 
-        Raises SpoolDamagedError where the file is not what was written, TransientError where the disk is full. With a
+        Raises SpoolDamagedError if the file is not what was written, TransientError if the disk is full. With a
         digest that shows only when the body is read.
         """
         quarantine = quarantine or (file is not None and file.quarantine)

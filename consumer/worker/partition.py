@@ -110,7 +110,7 @@ class Partition:
         self.phase = self.phase.to(activity)
 
     def request_spill(self) -> None:
-        """Make room on the disk, if it is at a point where it may."""
+        """Free disk space, if the current step allows it."""
         if self.phase.may_spill:
             self.enter(Activity.SPILLING)
 

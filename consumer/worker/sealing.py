@@ -202,7 +202,7 @@ def write_record(partition: Partition, record: Record) -> Steps[None]:
 
 
 def put_record(partition: Partition, record: Record) -> bool:
-    """Put the record; False where another worker was first. Before it what it names: columns, then settings."""
+    """Put the record; False if another worker was first. Before it what it names: columns, then settings."""
     claim_header(partition, record)
     put_rules(partition.context.store, partition.context.config.rules)
     return partition.context.log(partition.name).append(record)
@@ -226,7 +226,7 @@ def upload(
     *,
     lossy: bool = False,
 ) -> Steps[None]:
-    """Step 4: each object once, some side by side. `lossy` where a gap may have taken rows of the seal."""
+    """Step 4: each object once, some side by side. `lossy` if a gap may have taken rows of the seal."""
     puts = [
         partial(_put, partition, record, entry, files.get((entry.day, entry.quarantine)), columns, lossy=lossy)
         for entry in entries

@@ -93,7 +93,7 @@ class StreamContext:
                 self._proven = True
 
     def ask_topic(self) -> TopicFacts:
-        """The topic's facts. Raises HaltError where it is missing or compacted."""
+        """The topic's facts. Raises HaltError if it is missing or compacted."""
         return topic_facts(self.admin, self.config.rules.topic, self.config.name)
 
     def ask_ends(self, partition: TopicPartition) -> LogEnds:

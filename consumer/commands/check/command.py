@@ -40,7 +40,7 @@ WIDTH = 8
 
 
 def check(settings: Settings, *, as_json: bool) -> None:
-    """Print each check as it is done. Raises Exit where one failed."""
+    """Print each check as it is done. Raises Exit if one failed."""
     lines = []
     for line in _lines(settings):
         lines.append(line)

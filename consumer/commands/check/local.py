@@ -113,7 +113,7 @@ def _nearest(folder: Path) -> Path:
 
 
 def _try(folder: Path) -> str:
-    """Write a file there. Why it cannot be locked, "" where it can. Raises OSError where it cannot be written."""
+    """Write a file there. Why it cannot be locked, "" if it can. Raises OSError if it cannot be written."""
     with tempfile.NamedTemporaryFile(dir=folder, prefix=".adapty-sink-check-") as file:
         file.write(b"check")
         file.flush()

@@ -47,7 +47,7 @@ class MockCluster:
             raise outage(f"topic {topic}", cause(error)) from error
 
     def send(self, topic: str, records: Iterable[Sent]) -> None:
-        """Put records into a topic, in this order. Raises TransientError where one does not get there."""
+        """Put records into a topic, in this order. Raises TransientError if one does not get there."""
         for count, record in enumerate(records, start=1):
             self._producer.produce(
                 topic,

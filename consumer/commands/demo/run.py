@@ -61,7 +61,7 @@ class DemoResult:
 
 
 def run_demo(output: Path | None) -> DemoResult:
-    """Run both mornings. Raises HaltError or GaveUpError where they do not end well, UsageError for a bad folder."""
+    """Run both mornings. Raises HaltError or GaveUpError if they do not end well, UsageError for a bad folder."""
     began = time.monotonic()
     folder = _folder(output)
     records, metrics = all_records(), declare()

@@ -86,7 +86,7 @@ def days_of(options: ExportOptions, today: date) -> tuple[date, ...]:
 
 
 def streams_for(settings: Settings, options: ExportOptions) -> list[StreamSettings]:
-    """The streams asked for. Raises UsageError where they do not fit the output."""
+    """The streams asked for. Raises UsageError if they do not fit the output."""
     found = streams_of(settings, options.streams)
     if options.output == PIPE and len(found) > 1:
         raise UsageError("--output - supports one stream: add --stream")

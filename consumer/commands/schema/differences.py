@@ -30,7 +30,7 @@ def bucket_differences(listed: Sequence[str], own: Sequence[str]) -> Iterator[st
 
 
 def newest_schema(settings: Settings, stream: StreamSettings, budget: RetryBudget) -> str:
-    """The text of the newest writer schema of the stream's topic. Raises UsageError where there is none."""
+    """The text of the newest writer schema of the stream's topic. Raises UsageError if there is none."""
     if settings.schema_registry is None:
         raise UsageError("--diff registry needs [schema_registry]")
     from consumer.decode.confluent_registry import ConfluentRegistry  # noqa: PLC0415 - its client is slow to load

@@ -12,7 +12,7 @@ from consumer.streams.columns import ColumnKind
 
 @dataclass(frozen=True, slots=True)
 class TypedColumn:
-    """A column of the folder. `kind` is None where the settings no longer have it: its cells are empty."""
+    """A column of the folder. `kind` is None if the settings no longer have it: its cells are empty."""
 
     name: str
     kind: ColumnKind | None

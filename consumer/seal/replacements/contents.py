@@ -37,7 +37,7 @@ def as_it_lies(
 
 
 def written_by(facts: ObjectInfo, listed: Sequence[Listed], digest: Digest | None) -> Listed | None:
-    """The replacement that wrote the stored body; None where its seal did.
+    """The replacement that wrote the stored body; None if its seal did.
 
     By its metadata; with `digest`, for a store that keeps none, by its sha256.
     """

@@ -98,7 +98,7 @@ class ReplacementLog:
         self._known = Replacements()
 
     def read(self) -> Replacements:
-        """The log as the bucket has it now. Raises HaltError where it is damaged or newer than this release."""
+        """The log as the bucket has it now. Raises HaltError if it is damaged or newer than this release."""
         prefix = replacement_prefix(self._stream)
         found = self._known
         while True:

@@ -170,7 +170,7 @@ class Replacement:
 
 
 def replacement_from(data: bytes) -> Replacement:
-    """Read a record back. Raises NewerReplacementError, or ReplacementError where the text is none."""
+    """Read a record back. Raises NewerReplacementError, or ReplacementError if the text is not one."""
     try:
         raw = json_fields.table(orjson.loads(data), "a replacement")
         kind = _known(raw)

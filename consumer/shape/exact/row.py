@@ -55,7 +55,7 @@ class ExactRules:
     def __init__(
         self, rules: RowRules, columns: Sequence[Column], filters: Filters, keys: Mapping[str, bytes] | None = None
     ) -> None:
-        """`keys` are those of [privacy.keys]. Raises HaltError (missing_key) where they lack what the rules need."""
+        """`keys` are those of [privacy.keys]. Raises HaltError (missing_key) if they lack what the rules need."""
         self._by_record, self._oldest = rules.day_by is DayBy.RECORD, rules.oldest_day
         self._columns = {column.name: column for column in columns}
         self._time = self._columns[rules.time_field]

@@ -67,10 +67,10 @@ class TextComparer(Protocol):
     """The same module, as used to compare texts of rows."""
 
     def comings_and_goings(self, before: bytes, after: bytes) -> tuple[int, int] | None:
-        """How many rows came and went between two texts; None where it is not certain."""
+        """How many rows came and went between two texts; None if it is not certain."""
 
     def other_cells(self, before: bytes, after: bytes, columns: int) -> Sequence[int] | None:
-        """How many cells of each column differ between texts of the same rows; None where it is not certain."""
+        """How many cells of each column differ between texts of the same rows; None if it is not certain."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,7 +81,7 @@ def _program(
 
 
 def default_texts(columns: Sequence[Column]) -> Mapping[str, str] | None:
-    """The text of the defaults of columns; None where one counts as odd."""
+    """The text of the defaults of columns; None if one counts as odd."""
     values, texts = defaults_of(columns), {}
     for column in columns:
         if column.name in values:

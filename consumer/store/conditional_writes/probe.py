@@ -112,7 +112,7 @@ def require_safe(store: Store) -> None:
 def conditional_writes(store: Store, *, races: int = 20, writers: int = 32) -> list[Violation]:
     """All checks, the races among them; leaves some small objects below `_checks/`, and a proof if all held.
 
-    Raises TransientError where an outage leaves a race undecided, HaltError as any call of the store.
+    Raises TransientError if an outage leaves a race undecided, HaltError as any call of the store.
     """
     run = f"{FOLDER}/{store.now():%Y%m%dT%H%M%SZ}-{uuid4().hex[:8]}"
     try:
