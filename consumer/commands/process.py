@@ -89,7 +89,7 @@ def _told(session: Session, code: int, message: str) -> int:
     message = without_secrets(message)
     line = json.dumps({"level": "error", "event": "ended", "exit_code": int(code), "message": message})
     text = line if session.log_format == "json" else f"{PROGRAM}: {visible(message)}"
-    with suppress(OSError, ValueError):  # stderr is closed: nobody to tell
+    with suppress(OSError, ValueError):  # stderr is closed
         print(text, file=sys.stderr, flush=True)  # noqa: T201 - the program's last word
     return code
 

@@ -221,7 +221,7 @@ class Packed:
             for block in plain:
                 yield self._counted(block)
             return
-        packer = make(-1)  # nobody knows how many bytes open days will have
+        packer = make(-1)  # the size of open days is unknown
         for block in plain:
             yield self._counted(packer.compress(block))
         yield self._counted(packer.flush())

@@ -140,7 +140,7 @@ class FolderTarget:
             if name.endswith(".json"):
                 path.replace(self.folder / name)
             else:
-                # what the facts of older rows say (with --force) must not stand beside the new ones
+                # with --force: the facts of older rows must not exist next to the new rows
                 (self.folder / f"{name.partition('.csv')[0]}.json").unlink(missing_ok=True)
                 path.replace(self.folder / name)
 

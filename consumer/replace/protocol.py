@@ -83,7 +83,7 @@ def finished(services: Services, record: Replacement) -> bool:
         return False
     stored = services.ask(lambda: services.store.get(days_key(services.stream)))
     if stored is None:
-        return True  # an operator moved it away, and the next publication writes it anew
+        return True  # an operator moved it away, and the next publication writes it again
     entries = listing_from(stored)
     return all(_day_listed(services, entries, record.n, day) for day in record.days)
 

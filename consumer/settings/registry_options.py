@@ -96,7 +96,7 @@ def _together(found: Mapping[str, OptionValue], source: OptionValue | None) -> I
 def _problem(name: str, value: object) -> str:
     """What is wrong with one option."""
     if name == "url":
-        return ""  # told elsewhere
+        return ""  # reported elsewhere
     return OPTIONS[name](value) if name in OPTIONS else f"unknown option; {suggestion(name, OPTIONS)}"
 
 

@@ -144,7 +144,7 @@ class KafkaAdmin:
 
     def _committed(self, group: str, wanted: Sequence[TopicPartition]) -> dict[TopicPartition, Commit | None]:
         what = f"committed offsets of {group}"
-        if not self._asking.acquire(timeout=self._seconds):  # a client's calls stand in line behind each other
+        if not self._asking.acquire(timeout=self._seconds):  # calls of one client are queued
             raise TransientError(f"{what}: no answer in {self._seconds:.0f} s")
         try:
             answer = self._bystander(group).committed(list(map(_place, wanted)), timeout=self._seconds)

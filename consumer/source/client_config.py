@@ -27,7 +27,7 @@ _ASSIGNOR = "partition.assignment.strategy"
 
 CONSUMER_DEFAULTS: Mapping[str, Any] = {
     "client.id": "adapty-sink",
-    # Memory: librdkafka's queue and one fetch under way stay small beside the inbox (see inbox.py).
+    # Memory: librdkafka's queue and one fetch in progress stay small compared with the inbox (see inbox.py).
     # It is bounded in messages, too, for librdkafka counts the bytes of values and not those of headers.
     "queued.max.messages.kbytes": 16 * 1024,
     "queued.min.messages": 500,

@@ -144,7 +144,7 @@ class Reader:
         elif fetch is None:
             self._failed("Kafka", trouble.error)
         else:
-            # librdkafka may go on behind a record that it could not read: hold, and ask for that record again.
+            # librdkafka may continue after a record that it could not read: hold, and request that record again.
             if code in UNREADABLE:
                 self._inbox.put_unreadable(fetch.lease, fetch.epoch, trouble.error.str())
             else:

@@ -124,7 +124,7 @@ class PartitionSpool:
         try:
             yield from self._load(document)
         except (ValueError, KeyError, TypeError, AttributeError, OSError):
-            self._forget()  # no checkpoint of ours, or a disk that fails: treated like one whose files are gone
+            self._forget()  # an invalid checkpoint, or a failing disk: treated like missing files
         finally:
             self._restoring = False
         if self.basis is None:

@@ -63,7 +63,7 @@ class BodyReader(io.RawIOBase):
         if not self._spare:
             self._spare = next(self._blocks)
             if self._at + len(self._spare) >= len(self):
-                for _ in self._blocks:  # the comparison stands behind the last block
+                for _ in self._blocks:  # the comparison comes after the last block
                     raise ChangedError("local bytes grew while they were read; nothing of them was published")
         data, self._spare = self._spare[:size], self._spare[size:]
         return data

@@ -114,7 +114,7 @@ def plain_blocks(key: str, reader: BinaryIO) -> Iterator[bytes]:
     yield from CODECS[compression_of(key)].unpack(reader)
 
 
-# -- where packed bytes wait -----------------------------------------------------------------------------------------
+# -- where compressed bytes wait -------------------------------------------------------------------------------------
 
 
 class Place:

@@ -200,7 +200,7 @@ class FolderStore:
     def _make(self, folder: Path) -> None:
         if folder in self._durable and folder.is_dir():
             return
-        folder.mkdir(exist_ok=True, mode=0o700)  # rows are nobody's but the owner's
+        folder.mkdir(exist_ok=True, mode=0o700)  # rows are private to the owner
         _sync_folder(folder.parent)
         self._durable.add(folder)
 
@@ -229,7 +229,7 @@ class FolderStore:
         try:
             os.link(temporary, target)
         except FileExistsError:
-            if temporary.stat().st_nlink == 1:  # more: NFS repeated a request of ours whose answer was lost
+            if temporary.stat().st_nlink == 1:  # more: NFS repeated a request whose answer was lost
                 _sync_folder(target.parent)
                 return Refused()
         except OSError as error:

@@ -248,7 +248,7 @@ class S3Store:
             page = self._page(prefix, after, token)
             for item in page.get("Contents", []):
                 key = item["Key"].removeprefix(self._bucket.prefix)
-                if key > last:  # a store may not know StartAfter; a console's folder marker is not ours
+                if key > last:  # a store may ignore StartAfter; a console's folder marker is skipped
                     yield ObjectInfo(key, item["Size"], item["ETag"])
                     last = key
             if not page["IsTruncated"]:

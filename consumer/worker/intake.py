@@ -214,7 +214,7 @@ class Intake:
         if not pending:
             self._context.listener(OutageMet(str(self._lease.partition), error))
         elif self.stalled is not None:
-            return  # what was told is not over yet
+            return  # what was reported is not over yet
         self.stalled = error
 
     def _due(self) -> bool:

@@ -120,7 +120,7 @@ class Worker:
             if self._confined(partition, partial(partition.drain, until)) or isinstance(
                 partition.intake.stalled, GraceError
             ):
-                self.progress_at = self._clock.monotonic()  # a grace ends by itself: nobody gives up on it
+                self.progress_at = self._clock.monotonic()  # a grace ends by itself: never give up on it
             if self._clock.monotonic() >= until:
                 # who has had the time of this turn comes last in the next
                 self.partitions[partition.lease] = self.partitions.pop(partition.lease)
@@ -222,7 +222,7 @@ class Worker:
         try:
             while not partition.checkpoint(SYNC_FILES):
                 if self._clock.monotonic() >= until:
-                    break  # the checkpoint before this one stands: from there on Kafka is read again
+                    break  # the previous checkpoint is kept: from there Kafka is read again
         except Exception as error:  # noqa: BLE001 - reported; the partition is gone, and Kafka has its rows
             partition.fail(error)
         self._listener(PartitionLeft(lease.partition, halt.reason if halt else None))

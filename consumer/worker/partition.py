@@ -117,7 +117,7 @@ class Partition:
     def report_outage(self, error: TransientError | None) -> None:
         """An outage began or went on; None: it is over."""
         before, self.phase = self.phase, self.phase.answered() if error is None else self.phase.met(error)
-        # a trouble that is no outage may have hidden one, so that its end is told as well
+        # another trouble may have hidden an outage, whose end is reported as well
         if error is not None:
             self.context.listener(OutageMet(str(self.name), error))
         elif before.trouble is not None:

@@ -208,5 +208,5 @@ def _is_fresh(data: bytes, location: str, now: datetime) -> bool:
         document = json.loads(data)
         checked_at = datetime.fromisoformat(document["checked_at"])
         return bool(document["store"] == location and timedelta() <= now - checked_at < PROOF_LASTS)
-    except (ValueError, KeyError, TypeError):  # not ours: race again
+    except (ValueError, KeyError, TypeError):  # not a valid proof: race again
         return False
