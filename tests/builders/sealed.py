@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -294,7 +295,24 @@ class Bucket:
 
 
 def three_days(store: Store, compression: Compression = "none") -> Bucket:
-    """Two partitions, three days sealed and published: late rows, quarantine, a spill, a day far ahead, a lazy one."""
+    """Two partitions, three days sealed and published: late rows, quarantine, a spill, a day far ahead, a lazy one.
+
+    In memory they are made once for each compression, and copied.
+    """
+    if type(store) is not MemoryStore or store.versioned:
+        return _three_days(store, compression)
+    made = _made(compression)
+    assert isinstance(made.store, MemoryStore)
+    store.fill(made.store)
+    return replace(made, store=store, seen=dict(made.seen), logs={})
+
+
+@cache
+def _made(compression: Compression) -> Bucket:
+    return _three_days(MemoryStore(), compression)
+
+
+def _three_days(store: Store, compression: Compression) -> Bucket:
     bucket = Bucket(store, partitions=2, compression=compression)
     far = next_day(DAY, 30)
     bucket.seal({DAY: [0, 2, 3]}, bad={DAY: [1]}, cutoff=DAY, through=6, resume=4, waiting=2)

@@ -6,7 +6,6 @@ import io
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
-from itertools import count
 from typing import BinaryIO
 
 from consumer.domain.clock import Clock, SystemClock
@@ -24,7 +23,7 @@ class MemoryStore:
         self._lock = threading.Lock()
         self._objects: dict[str, Stored] = {}
         self._old: dict[tuple[str, str], Stored] = {}
-        self._versions = count(1)
+        self._version = 0
         self.versioned = versioned
 
     @property
@@ -36,6 +35,12 @@ class MemoryStore:
     def location(self) -> str:
         """No place of its own."""
         return "memory://"
+
+    def fill(self, other: MemoryStore) -> None:
+        """Take over what another one holds, and count on from there."""
+        with self._lock:
+            assert not self._objects
+            self._objects, self._version = dict(other._objects), other._version
 
     def put(
         self, key: str, body: Body, *, condition: Condition, metadata: Mapping[str, str] | None = None
@@ -51,8 +56,8 @@ class MemoryStore:
             return Written(self._keep(key, data, metadata or {}))
 
     def _keep(self, key: str, data: bytes, metadata: Mapping[str, str]) -> str:
-        number = next(self._versions)
-        etag, version = f'"{number}"', f"v{number}" if self.versioned else ""
+        self._version += 1
+        etag, version = f'"{self._version}"', f"v{self._version}" if self.versioned else ""
         self._objects[key] = Stored(ObjectInfo(key, len(data), etag, dict(metadata), version), data)
         if version:
             self._old[(key, version)] = self._objects[key]

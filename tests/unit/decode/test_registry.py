@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import ssl
 import threading
 import time
 import tracemalloc
@@ -86,6 +87,15 @@ def traced() -> Iterator[Callable[[], int]]:
         yield lambda: tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_context() -> Iterator[None]:
+    """Each client makes a TLS context of its own, which reads the machine's authorities. Nobody here speaks TLS."""
+    made = ssl.create_default_context()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ssl, "create_default_context", lambda *_, **__: made)
+        yield
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ import ast
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -24,30 +25,40 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 COMMAND = re.compile(r"adapty-sink(?: --[a-z-]+ [^\s`]+)* ([a-z][a-z-]*)")
 
 
-def texts(path: Path) -> Iterator[str]:
-    """Every string of a module, docstrings too; of a formatted one the parts that stand there."""
-    for node in ast.walk(ast.parse(path.read_text())):
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What stands in a module: its strings, the names of its classes, and the full names of what it imports anywhere.
+
+    Docstrings are strings, too; of a formatted one there are the parts that stand there.
+    """
+
+    texts: list[str] = field(default_factory=list)
+    imports: set[str] = field(default_factory=set)
+    classes: list[str] = field(default_factory=list)
+
+
+@cache
+def said(path: Path) -> Said:
+    tree, found = ast.parse(path.read_text()), Said()
+    found.classes.extend(node.name for node in tree.body if isinstance(node, ast.ClassDef))
+    for node in ast.walk(tree):
         if isinstance(node, ast.JoinedStr):
-            yield "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values)
+            parts = (str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values)
+            found.texts.append("".join(parts))
         elif isinstance(node, ast.Constant) and isinstance(node.value, (str, bytes)):
-            yield node.value if isinstance(node.value, str) else node.value.decode("utf-8", "replace")
-
-
-def imports(path: Path) -> set[str]:
-    """What a module imports, anywhere in it, by full names."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            text = node.value
+            found.texts.append(text if isinstance(text, str) else text.decode("utf-8", "replace"))
+        elif isinstance(node, ast.Import):
+            found.imports.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.module is not None
             assert node.level == 0, path
-            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+            found.imports.update((node.module, *(f"{node.module}.{alias.name}" for alias in node.names)))
     return found
 
 
 def test_a_command_that_a_string_names_exists() -> None:
-    named = {word for path in MODULES.values() for text in texts(path) for word in COMMAND.findall(text)}
+    named = {word for path in MODULES.values() for text in said(path).texts for word in COMMAND.findall(text)}
     assert {"check", "accept-gap", "completion"} <= named
     assert named <= set(main.COMMANDS)
 
@@ -89,24 +100,19 @@ def test_no_module_ships_that_nobody_imports() -> None:
     while open_ends:
         module = open_ends.pop()
         reached.add(module)
-        open_ends |= (imports(MODULES[module]) & MODULES.keys()) - reached
+        open_ends |= (said(MODULES[module]).imports & MODULES.keys()) - reached
     assert MODULES.keys() - reached == set()
 
 
 def test_a_class_name_has_one_meaning() -> None:
-    named = Counter(
-        node.name
-        for path in MODULES.values()
-        for node in ast.parse(path.read_text()).body
-        if isinstance(node, ast.ClassDef)
-    )
+    named = Counter(name for path in MODULES.values() for name in said(path).classes)
     assert [name for name, times in named.items() if times > 1] == []
 
 
 def test_every_runtime_dependency_is_imported() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     declared = {re.split(r"[\[<>=~! ]", text)[0] for text in project["dependencies"]}
-    imported = {name.partition(".")[0] for path in MODULES.values() for name in imports(path)}
+    imported = {name.partition(".")[0] for path in MODULES.values() for name in said(path).imports}
     providers = packages_distributions()
     used = {provider.lower().replace("_", "-") for name in imported for provider in providers.get(name, ())}
     assert declared - used == set()

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import importlib
-import io
 import math
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import duckdb
 import orjson
-import pandas as pd
-import polars as pl
-import pyarrow as pa
-import pyarrow.csv as pa_csv
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -29,6 +22,7 @@ from consumer.streams.rules import Filter, Format
 from tests.builders.transforming import ENGINES, as_json, judged, records_of, rules_of
 
 Cells = Sequence[tuple[str | None, ...]]
+Reader = Callable[[bytes, Path], Cells]
 AWKWARD = [
     None,
     "",
@@ -148,60 +142,20 @@ def test_a_float_has_the_shortest_text_that_reads_back(value: float, text: str) 
     assert struct.pack("<f", float(text)) == struct.pack("<f", value)
 
 
-def with_python(text: bytes, _: Path) -> Cells:
-    csv.field_size_limit(1 << 30)
-    return [tuple(row) for row in csv.reader(io.StringIO(text.decode(), newline=""))][1:]
+def readers() -> Mapping[str, Reader]:
+    """Five, by name. Each worker of a run collects this module, and few run it: what is slow to load is loaded then."""
+    from tests.builders.csv_readers import READERS  # noqa: PLC0415 - see above
+
+    return READERS
 
 
-def with_polars(text: bytes, _: Path) -> Cells:
-    return pl.read_csv(text, infer_schema=False).rows()
-
-
-def with_pandas(text: bytes, _: Path) -> Cells:
-    frame = pd.read_csv(io.BytesIO(text), dtype=str, keep_default_na=False, na_filter=False, lineterminator="\n")
-    return list(frame.itertuples(index=False, name=None))
-
-
-def with_pyarrow(text: bytes, _: Path) -> Cells:
-    table = pa_csv.read_csv(
-        io.BytesIO(text),
-        read_options=pa_csv.ReadOptions(block_size=1 << 24),
-        parse_options=pa_csv.ParseOptions(newlines_in_values=True),
-        convert_options=pa_csv.ConvertOptions(
-            column_types={name: pa.string() for name in text.decode().split("\n")[0].split(",")},
-            null_values=[""],
-            strings_can_be_null=True,
-            quoted_strings_can_be_null=False,
-        ),
-    )
-    return list(zip(*[column.to_pylist() for column in table.columns], strict=True))
-
-
-def with_duckdb(text: bytes, folder: Path) -> Cells:
-    path = folder / "rows.csv"
-    path.write_bytes(text)
-    with duckdb.connect() as connection:
-        return connection.execute(
-            "select * from read_csv(?, header=true, all_varchar=true, delim=',', quote='\"', escape='\"',"
-            " new_line='\\n', max_line_size=10000000, parallel=false)",
-            [str(path)],
-        ).fetchall()
-
-
-READERS: dict[str, Callable[[bytes, Path], Cells]] = {
-    "python": with_python,
-    "polars": with_polars,
-    "pandas": with_pandas,
-    "pyarrow": with_pyarrow,
-    "duckdb": with_duckdb,
-}
 TELL_NULL = {"polars", "pyarrow"}
 """The readers that tell null from the empty text."""
 
 
 def agreed(rows: Cells, text: bytes, folder: Path) -> None:
     empty = [tuple("" if cell is None else cell for cell in row) for row in rows]
-    for name, read in READERS.items():
+    for name, read in readers().items():
         found = read(text, folder)
         if name in TELL_NULL:
             assert [tuple(row) for row in found] == rows, name
@@ -230,6 +184,7 @@ def test_five_readers_agree_on_rows_of_every_kind(kind: str, engine: str, tmp_pa
     rules = rules_of(kind, Format.JSON, filter=Filter())
     found = judged(rules, values, engine=engine)
     names = [field["name"] for field in orjson.loads(schema)["fields"]]
+    with_polars = readers()["polars"]
     for day in found.days:
         text = ",".join(names).encode() + b"\n" + day.body
         rows = [tuple(row) for row in with_polars(text, tmp_path)]

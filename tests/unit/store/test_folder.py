@@ -4,7 +4,6 @@ import errno
 import multiprocessing
 import os
 import stat
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,6 +16,7 @@ from consumer.domain.errors import HaltError, HaltReason, TransientError, Unknow
 from consumer.store import folder
 from consumer.store.folder import TEMPORARY, FolderStore
 from consumer.store.port import Absent, BytesBody, Condition, Match, Refused, Written
+from tests.builders.racing import put_at_once
 
 KEY = "events/dt=2026-11-21/part.csv"
 BODY = BytesBody(b"rows\n")
@@ -235,12 +235,6 @@ def test_hidden_topics_are_listed(tmp_path: Path) -> None:
     assert [facts.key for facts in store.list("_seals/")] == ["_seals/.topic/0/00000000.json"]
 
 
-def compete(root: Path, start: threading.Barrier, writer: int, condition: Condition) -> bool:
-    store = FolderStore(root)
-    start.wait(60)
-    return isinstance(store.put(KEY, BytesBody(b"writer %d" % writer), condition=condition), Written)
-
-
 def test_one_of_many_processes_wins(tmp_path: Path) -> None:
     root = tmp_path / "out"
     context = multiprocessing.get_context("spawn")
@@ -249,7 +243,9 @@ def test_one_of_many_processes_wins(tmp_path: Path) -> None:
 
         def race(condition: Condition) -> bytes:
             """What the only winner wrote."""
-            won = pool.starmap(compete, [(root, start, writer, condition) for writer in range(WRITERS)], chunksize=1)
+            won = pool.starmap(
+                put_at_once, [(root, KEY, start, writer, condition) for writer in range(WRITERS)], chunksize=1
+            )
             assert sum(won) == 1
             return b"writer %d" % won.index(True)
 
