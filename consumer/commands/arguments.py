@@ -9,6 +9,9 @@ from consumer.domain.errors import UsageError
 from consumer.domain.offsets import TopicPartition
 from consumer.settings.model import Settings, StreamSettings
 
+MOST_DIGITS = 9
+"""Of a partition's number: Kafka's have 31 bits."""
+
 
 def day_of(option: str, text: str | None) -> date | None:
     """The UTC day that an option names, or None if it was not given. Raises UsageError."""
@@ -31,6 +34,6 @@ def streams_of(settings: Settings, names: Sequence[str]) -> list[StreamSettings]
 def partition_of(text: str) -> TopicPartition:
     """TOPIC:PARTITION. Raises UsageError."""
     topic, _, number = text.rpartition(":")
-    if not topic or not (number.isascii() and number.isdigit()):
+    if not topic or not (number.isascii() and number.isdigit() and len(number) <= MOST_DIGITS):
         raise UsageError(f"{text!r} is not a partition; write TOPIC:PARTITION, e.g. adapty.events:3")
     return TopicPartition(topic, int(number))

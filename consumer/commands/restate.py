@@ -24,7 +24,7 @@ from consumer.replace.leftovers import Leftovers, leftovers_of
 from consumer.replace.services import Scope, Services
 from consumer.replace.stored import Restatement
 from consumer.replace.treatments import erasure_of
-from consumer.seal.replacements.record import Erasure, Replacement
+from consumer.seal.replacements.record import MOST_DIGESTS, Erasure, Replacement
 from consumer.settings.model import Settings, StreamSettings
 from consumer.streams.columns import column_names
 from consumer.streams.rules import Method
@@ -137,7 +137,13 @@ def _erasure(settings: Settings, stream: StreamSettings, column: str, mode: str,
     name = stream.rules.privacy.key or next(iter(keys), None)
     if name is None:
         raise UsageError("erase stores keyed digests of the values: add a key to [privacy.keys]")
-    return erasure_of(column, mode, values, stream.personal, name, keys)
+    erasure = erasure_of(column, mode, values, stream.personal, name, keys)
+    if len(erasure.digests) > MOST_DIGESTS:
+        raise UsageError(
+            f"--values: {len(values):,} values are too many for one run; split the file, at most"
+            f" {MOST_DIGESTS // (1 + len(keys)):,} values each"
+        )
+    return erasure
 
 
 def _all_days(services: Services) -> Scope | None:

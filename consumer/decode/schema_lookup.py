@@ -145,6 +145,8 @@ class SchemaLookup:
             answer = self._source.ask(schema_id)
         except TransientError as error:
             outage = error
+        except Exception as error:  # noqa: BLE001 - else the partition would wait for an answer that never comes
+            outage = TransientError(f"schema {schema_id} cannot be looked up: {error!r:.300}")
         finally:
             with self._lock:
                 self._asked[partition] -= 1

@@ -15,7 +15,9 @@ _SECRET_NAME = re.compile(
 )
 _USERINFO = re.compile(r"(?<=://)[^\s,]*:[^\s,]*@|(?<=://)[^/?#\s]*@")
 """Up to the last @: a password may contain one."""
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_HALVES = re.compile(r"[\ud800-\udfff]")
+"""Half characters: bytes of a file name that are no UTF-8, which no output takes."""
 
 
 SHORTEST = 4
@@ -45,9 +47,9 @@ def without_hidden(text: str) -> str:
 def document_without_hidden(value: object) -> object:
     """A document with the same done to its texts: a number that looks like a secret stays a number."""
     if isinstance(value, str):
-        return without_hidden(value)
+        return _HALVES.sub(_spelled, without_hidden(value))
     if isinstance(value, Mapping):
-        return {key: document_without_hidden(item) for key, item in value.items()}
+        return {_HALVES.sub(_spelled, str(key)): document_without_hidden(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [document_without_hidden(item) for item in value]
     return value
@@ -70,7 +72,11 @@ def without_userinfo(text: str) -> str:
 
 def visible(text: str) -> str:
     """The text with control characters escaped, except tabs and line ends: a key may contain terminal sequences."""
-    return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
+    return _CONTROL.sub(_spelled, text)
+
+
+def _spelled(found: re.Match[str]) -> str:
+    return ascii(found[0])[1:-1]
 
 
 def safe_echo(text: str) -> str:

@@ -180,6 +180,11 @@ class SealLog:
         Raises TransientError; an unknown outcome is read back here.
         """
         data = record.document()
+        if what := _impossible(record):  # by a wrong clock, say: nobody would read it again, nor what follows it
+            raise HaltError(
+                HaltReason.CHAIN_DAMAGED,
+                f"seal {record.n} of {self.partition} was not written, as no reader would accept it: {what}",
+            )
         key = record_key(self.partition, record.n)
         body = BytesBody(data)
         try:

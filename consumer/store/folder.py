@@ -7,6 +7,7 @@ import errno
 import fcntl
 import io
 import os
+import re
 import shutil
 import stat
 import tempfile
@@ -35,7 +36,10 @@ TEMPORARY = ".adapty-sink-tmp"
 """Half-written files and the lock, in the root; never listed."""
 LOCK = "lock"
 LEFTOVER_SECONDS = 24 * 3600
+_LEFTOVER = re.compile(r"[0-9]+-[0-9a-f]{24}")
+"""A half-written file: nothing else is ever deleted."""
 LOCK_SECONDS = 30.0
+NO_FILE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS})
 
 
@@ -123,10 +127,14 @@ class FolderStore:
         path = self._path(key)
         with self._outage(f"open {path}"):
             try:
-                return io.BufferedReader(_Reader(path), BLOCK)
+                reader = _Reader(path, opener=_without_waiting)
             except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
                 self._require_parent()
                 return None
+            if not stat.S_ISREG(os.fstat(reader.fileno()).st_mode):
+                reader.close()
+                return None
+            return io.BufferedReader(reader, BLOCK)
 
     def copy(self, source: str, target: str, *, etag: str) -> bool:
         """See `Store.copy`. The opened file is the one that is copied, whatever is put meanwhile."""
@@ -209,7 +217,7 @@ class FolderStore:
         oldest = time.time() - LEFTOVER_SECONDS
         for path in self._temporary.iterdir():
             status = _status(path)
-            if path.name != LOCK and status and status.st_mtime < oldest:
+            if _LEFTOVER.fullmatch(path.name) and status and status.st_mtime < oldest:
                 path.unlink(missing_ok=True)
 
     def _write(self, pieces: Iterable[bytes]) -> Path:
@@ -273,11 +281,20 @@ class FolderStore:
                     time.sleep(0.005)
             yield
 
-    def _walk(self, folder: str, prefix: str, after: str) -> Iterator[ObjectInfo]:
-        """Files below `folder` ("" or ending with a slash) in the order of their keys."""
+    def _walk(
+        self, folder: str, prefix: str, after: str, above: tuple[tuple[int, int], ...] = ()
+    ) -> Iterator[ObjectInfo]:
+        """Files below `folder` ("" or ending with a slash) in the order of their keys.
+
+        `above` are the folders that it lies in: a link back to one of them is passed over.
+        """
         try:
+            status = (self._root / folder).stat()
+            place = (status.st_dev, status.st_ino)
+            if place in above:
+                return
             with os.scandir(self._root / folder) as entries:
-                found = sorted((entry.name + "/" if entry.is_dir() else entry.name, entry) for entry in entries)
+                found = sorted((entry.name + "/" if _is_folder(entry) else entry.name, entry) for entry in entries)
         except FileNotFoundError:
             return
         for name, entry in found:
@@ -286,9 +303,14 @@ class FolderStore:
                 continue
             if name.endswith("/"):
                 if _may_hold(key, prefix, after):
-                    yield from self._walk(key, prefix, after)
-            elif key.startswith(prefix) and key > after and (status := _status(Path(entry.path))):
-                yield _facts(key, status)
+                    yield from self._walk(key, prefix, after, (*above, place))
+            elif key.startswith(prefix) and key > after and (of_file := _status(Path(entry.path))):
+                yield _facts(key, of_file)
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open it: a pipe in a file's place would be waited for until somebody writes."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 class _Reader(io.FileIO):
@@ -312,10 +334,19 @@ def _may_hold(folder: str, prefix: str, after: str) -> bool:
     return (folder.startswith(prefix) or prefix.startswith(folder)) and (folder > after or after.startswith(folder))
 
 
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
 def _status(path: Path) -> os.stat_result | None:
     try:
         status = path.stat()
-    except (FileNotFoundError, NotADirectoryError):
+    except OSError as error:
+        if error.errno not in NO_FILE:
+            raise
         return None
     return status if stat.S_ISREG(status.st_mode) else None
 

@@ -20,6 +20,8 @@ REPLACEMENT_VERSION = 1
 
 _DATA = re.compile(r"[A-Za-z0-9._-]{1,249}-([0-9]+)-([0-9]{20})\.csv(?:\.gz|\.zst)?")
 """What a data object is called in its day's folder."""
+MOST_DIGESTS = 200_000
+"""Of one erasure: a record of more would be larger than what is read (store/document_sizes)."""
 CELLS, ROWS = "cells", "rows"
 """What an erasure empties or takes out."""
 

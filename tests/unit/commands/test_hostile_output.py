@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 
 import pytest
 
 from consumer.commands import output
-from consumer.commands.output import print_table, say
+from consumer.commands.arguments import partition_of
+from consumer.commands.output import print_json, print_table, say
+from consumer.commands.run import _through
+from consumer.domain.errors import UsageError
 from consumer.domain.redaction import MASK, visible, without_userinfo
 
 
@@ -19,6 +24,31 @@ def test_control_characters_are_made_visible(capsys: pytest.CaptureFixture[str])
     assert r"\x1b[2Jgone" in out
     assert not set(out) & {"\x1b", "\x07", "\x9b", "\u202e", "\x7f"}
     assert visible("two\nlines\tand a täb") == "two\nlines\tand a täb"
+
+
+def test_names_that_are_no_unicode_are_written_out(capsys: pytest.CaptureFixture[str]) -> None:
+    """A file name may hold any bytes, and reaches us in half characters."""
+    name = os.fsdecode(b"a\xff.csv")
+    say(name)
+    print_table(["key"], [[name]])
+    print_json({"key": name, name: [{"what": name}], "number": 1})
+    out = capsys.readouterr().out
+    out.encode()
+    assert out.count(r"a\udcff.csv") == 2
+    document = json.loads(out[out.index("{") :])
+    assert document == {"key": r"a\udcff.csv", r"a\udcff.csv": [{"what": r"a\udcff.csv"}], "number": 1}
+
+
+@pytest.mark.parametrize("text", ["t:" + "9" * 5_000, "t:99999999999", "t:\u0663", "t:-1", ":3", "t"])
+def test_what_is_no_partition_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="TOPIC:PARTITION"):
+        partition_of(text)
+
+
+@pytest.mark.parametrize(("day", "why"), [("1999-01-01", "too early"), ("9999-12-31", "not over yet")])
+def test_days_that_no_seal_can_close_are_refused(day: str, why: str) -> None:
+    with pytest.raises(UsageError, match=why):
+        _through(day, once=True)
 
 
 def test_commands_print_through_one_place() -> None:

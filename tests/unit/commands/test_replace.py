@@ -115,6 +115,15 @@ def test_what_is_asked_for_wrongly(
     assert said in capsys.readouterr().err
 
 
+def test_more_values_than_a_record_can_hold_are_refused(
+    past: Past, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(restate, "MOST_DIGESTS", 5)
+    (past.folder / "persons.txt").write_text("a\nb\nc\n")
+    assert run(past, "erase", "--column", "profile_id", "--values", str(past.folder / "persons.txt"), "--yes") == 2
+    assert "3 values are too many for one run; split the file, at most 2 values each" in capsys.readouterr().err
+
+
 def test_what_cannot_be_done_ends_with_3(past: Past, capsys: pytest.CaptureFixture[str]) -> None:
     past.produce(3, kind="subscription_paused")
     past.seal(3, upload=False)

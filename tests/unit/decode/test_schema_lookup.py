@@ -104,6 +104,19 @@ def test_unknown_is_believed_after_the_grace_from_the_first_such_answer(bench: B
     assert bench.look(2) == {2: None}
 
 
+def test_an_error_that_nobody_foresaw_is_an_outage(bench: Bench) -> None:
+    """Else the partition would wait for an answer that never comes, and say nothing."""
+    bench.look(2)
+    bench.source.answers = None  # type: ignore[assignment] # so that asking fails in a way of its own
+    bench.answer()
+    assert bench.look(2) is TransientError
+    with pytest.raises(TransientError, match="schema 2 cannot be looked up: AttributeError"):
+        bench.lookup.schemas(ONE, {2: 1})
+    bench.source.answers = {2: RegistryAnswer("text")}
+    bench.wait(1, 2)
+    assert bench.look(2) == {2: "text"}
+
+
 def test_an_outage_ends_no_grace(bench: Bench) -> None:
     bench.look(2)
     bench.answer()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
@@ -96,6 +96,18 @@ def test_an_object_that_is_listed_twice() -> None:
 def test_offsets_that_no_seal_can_have(changes: dict[str, Any], what: str) -> None:
     """A forged `resume` would leave out the rows before it, `lost` those in it."""
     assert what in damaged(replace(RECORD, **changes))
+
+
+@pytest.mark.parametrize(
+    "changes", [{"cutoff": date(1999, 1, 1)}, {"sealed_at": datetime(1970, 1, 2, tzinfo=UTC)}, {"resume": 101}]
+)
+def test_what_nobody_would_read_again_is_not_written(changes: dict[str, Any]) -> None:
+    """A machine that has lost its clock would end the chain for good."""
+    store = MemoryStore()
+    with pytest.raises(HaltError, match="was not written"):
+        SealLog(store, RECORD.partition).append(replace(RECORD, **changes))
+    assert not store.names("")
+    assert SealLog(store, RECORD.partition).append(RECORD)
 
 
 @pytest.mark.parametrize("changes", [{"start": 0, "through": 99, "resume": 99}, {"cutoff": day(-1)}])

@@ -89,14 +89,17 @@ def test_files_are_their_owners_alone(tmp_path: Path) -> None:
 
 
 def test_only_old_leftovers_of_crashes_are_removed(tmp_path: Path) -> None:
+    """And nothing that others left in that folder."""
     leftovers = tmp_path / "out" / TEMPORARY
     leftovers.mkdir(parents=True)
-    for name in ("old", "young", "lock"):
+    old, young = f"17-{'0a' * 12}", f"18-{'0b' * 12}"
+    others = {"lock", "photo.jpg", f"{old}.jpg", f"{old[:-1]}"}
+    for name in (old, young, *others):
         (leftovers / name).write_bytes(b"half")
-    for name in ("old", "lock"):
+    for name in (old, *others):
         os.utime(leftovers / name, (1, 1))
     add(FolderStore(tmp_path / "out"))
-    assert sorted(path.name for path in leftovers.iterdir()) == ["lock", "young"]
+    assert {path.name for path in leftovers.iterdir()} == {young, *others}
 
 
 @pytest.mark.parametrize("call", ["fsync", "mkdir", "link"])
@@ -275,3 +278,33 @@ def test_lists_are_as_those_of_s3(
             path.touch()
         listed = [facts.key for facts in store.list(prefix, after=after)]
     assert listed == [key for key in sorted(files) if key.startswith(prefix) and key > after]
+
+
+# What others put there
+
+
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path / "out")
+    add(store)
+    place = tmp_path / "out" / "events" / "_days.json"
+    os.mkfifo(place)
+    assert store.get("events/_days.json") is None
+    assert store.open("events/_days.json") is None
+    assert store.head("events/_days.json") is None
+    assert not store.copy("events/_days.json", "kept", etag="x")
+    assert [one.key for one in store.list("")] == [KEY]
+    assert isinstance(store.put("events/_days.json", BODY, condition=Absent()), Refused)
+
+
+def test_links_that_lead_back_are_passed_over(tmp_path: Path) -> None:
+    root, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    store = FolderStore(root)
+    add(store)
+    (root / "events" / "back").symlink_to(root / "events")
+    (root / "events" / "itself").symlink_to(root / "events" / "itself")
+    elsewhere.mkdir()
+    (elsewhere / "old.csv").write_bytes(b"x")
+    (elsewhere / "again").symlink_to(elsewhere)
+    (root / "events" / "dt=2026-11-20").symlink_to(elsewhere)
+    assert [one.key for one in store.list("")] == ["events/dt=2026-11-20/old.csv", KEY]
+    assert store.head("events/itself") is None
