@@ -106,7 +106,7 @@ def test_what_nobody_would_read_again_is_not_written(changes: dict[str, Any]) ->
     store = MemoryStore()
     with pytest.raises(HaltError, match="was not written"):
         SealLog(store, RECORD.partition).append(replace(RECORD, **changes))
-    assert not store.names("")
+    assert not list(store.list(""))
     assert SealLog(store, RECORD.partition).append(RECORD)
 
 
