@@ -228,8 +228,9 @@ def _report(subject: VerifyTarget, found: Assessment, bodies: list[Inspected], n
     for one in bodies:
         tally.add(one)
         tally.findings.extend(one.findings)
-    for one in _gone(bodies):
-        tally.findings.append(missing(one.wanted))
+        # a pending seal puts its objects side by side, in no order: what is absent is said of the seal
+        if one.measured is None and not one.wanted.pending:
+            tally.findings.append(missing(one.wanted))
     for number, seal in sorted(found.unfinished.items()):
         what = (
             f"seal {seal.n} of {TopicPartition(subject.topic, number)}, decided at {seal.sealed_at:%Y-%m-%d %H:%M} UTC"
@@ -259,17 +260,3 @@ def _report(subject: VerifyTarget, found: Assessment, bodies: list[Inspected], n
         pending=tuple(pending),
         findings=once(tally.findings),
     )
-
-
-def _gone(bodies: list[Inspected]) -> list[Inspected]:
-    """Missing objects, but those that a seal under way has still to put: they come in order, none before another."""
-    reached: dict[tuple[TopicPartition, int], int] = {}
-    for index, one in enumerate(bodies):
-        if one.measured is not None:
-            reached[(one.wanted.partition, one.wanted.seal)] = index
-    return [
-        one
-        for index, one in enumerate(bodies)
-        if one.measured is None
-        and (not one.wanted.pending or index < reached.get((one.wanted.partition, one.wanted.seal), -1))
-    ]
