@@ -80,7 +80,8 @@ def events(plan: Plan) -> Iterator[Event]:
     """The events of a plan, in the order in which they arrive."""
     chance = random.Random(plan.records)
     first = datetime.combine(plan.last - timedelta(days=plan.days - 1), time(), UTC)
-    length = timedelta(days=plan.days)
+    # a broker refuses records from the future
+    length = datetime.now(UTC) - first if plan.today else timedelta(days=plan.days)
     encode = _Encoder(plan)
     patterns = [_Pattern.of(_record(chance), encode) for _ in range(min(PATTERNS, plan.records))]
     for number in range(plan.records):
