@@ -100,7 +100,7 @@ def _wrong_object(record: Record, entry: ObjectEntry) -> str:
     """What is wrong with an object: its key must follow from the record, its rows be within the record's offsets."""
     if entry.stream != record.stream or entry.key not in _keys(record, entry):
         return f"its object {entry.key!r:.300} does not belong to stream {record.stream!r:.100} and day {entry.day}"
-    if not _is_within(record, entry):
+    if not entry.is_within(record.through):
         return f"its object {entry.key} has {entry.rows} rows from {entry.first_offset} to {entry.last_offset}"
     return ""
 
@@ -110,13 +110,6 @@ def _keys(record: Record, entry: ObjectEntry) -> Collection[str]:
     if entry.quarantine:
         return (quarantine_key(entry.stream, entry.day, record.partition, record.through),)
     return [data_key(entry.stream, entry.day, record.partition, record.through, packing) for packing in SUFFIXES]
-
-
-def _is_within(record: Record, entry: ObjectEntry) -> bool:
-    if entry.first_offset is None or entry.last_offset is None:
-        return entry.first_offset is entry.last_offset and entry.rows == 0
-    fits = 0 <= entry.first_offset <= entry.last_offset < record.through
-    return fits and entry.rows <= entry.last_offset - entry.first_offset + 1
 
 
 class SealLog:

@@ -45,6 +45,13 @@ class ObjectEntry:
     last_offset: int | None
     quarantine: bool = False
 
+    def is_within(self, through: int) -> bool:
+        """Whether so many rows can lie from the first to the last offset, all of them below `through`."""
+        if self.first_offset is None or self.last_offset is None:
+            return self.first_offset is self.last_offset and self.rows == 0
+        fits = 0 <= self.first_offset <= self.last_offset < through
+        return fits and self.rows <= self.last_offset - self.first_offset + 1
+
     def document(self) -> dict[str, Any]:
         """The entry as written in a record."""
         raw = asdict(self)

@@ -294,18 +294,17 @@ def _impossible_object(found: Replacement) -> str:
         entry = one.entry
         if entry.quarantine or entry.stream != found.stream or entry.day not in found.days:
             return f"{entry.key} belongs to none of its days"
-        if not _lies_right(one):
+        through = _through_of(one)
+        if through is None:
             return f"its object {entry.key!r:.300} is not one of {entry.day} and partition {one.partition}"
-        if (entry.rows == 0) != (entry.first_offset is None) or (entry.rows == 0) != (entry.last_offset is None):
+        if not entry.is_within(through) or (entry.rows == 0) != (entry.first_offset is None):
             return f"{entry.key} has {entry.rows} rows from {entry.first_offset} to {entry.last_offset}"
-        first, last = entry.first_offset or 0, entry.last_offset or 0
-        if entry.rows and not entry.rows <= last - first + 1:
-            return f"{entry.key} has {entry.rows} rows from {first} to {last}"
     return ""
 
 
-def _lies_right(one: NewObject) -> bool:
-    """Whether its key is one that a seal gives, by its day and partition: it is put there, and read from there."""
+def _through_of(one: NewObject) -> int | None:
+    """The end of its seal by its key, if that is one that a seal gives: it is put there, and read from there."""
     folder = day_folder(one.entry.stream, one.entry.day)
     name = _DATA.fullmatch(one.entry.key.removeprefix(folder)) if one.entry.key.startswith(folder) else None
-    return name is not None and name[1] == str(one.partition) and (one.entry.last_offset or 0) < int(name[2])
+    through = int(name[2]) if name is not None and name[1] == str(one.partition) else 0
+    return through or None  # a seal that ends at 0 has no objects
