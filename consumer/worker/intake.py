@@ -13,7 +13,7 @@ from consumer.domain.days import ABSURD_DAYS
 from consumer.domain.errors import PendingError, TooVariousError, TransientError
 from consumer.domain.offsets import Lease, Span
 from consumer.seal.record import Record
-from consumer.shape.bounds import MOST_DAYS
+from consumer.shape.bounds import TURN
 from consumer.source.port import EndReached, OutOfRange, Records, Unreadable
 from consumer.spool.checkpoint import ReadProgress
 from consumer.spool.files import PartitionSpool, SpoolDamagedError, SpoolFullError
@@ -254,8 +254,7 @@ class Intake:
             progress = _advanced(progress, batch, covering, dropped)
             already_sealed = sum(rows.rows for rows in batch.days) - sum(rows.rows for rows in wanted)
             taken.append(BatchTaken(batch, already_sealed))
-        if len(keep) > MOST_DAYS and len(raw) > 1:
-            raise TooVariousError(f"{len(raw):,} records of one batch have {len(keep):,} days")
+        TURN.check_days(raw, len(keep))  # of all parts: each was judged for itself
         # rows and position go into the spool together, and what is counted is counted after that: a batch that meets an
         # outage here is taken again, and must not be counted twice
         self._spool.take(keep, progress, header(offset_rules.columns))
