@@ -9,13 +9,12 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from benchmarks import sink
 from benchmarks.contents import Contents, contents
-from benchmarks.events import Plan
+from benchmarks.events import Plan, yesterday
 from benchmarks.measure import Cost, measure
 from benchmarks.servers import Servers
 from benchmarks.task import Task
@@ -111,7 +110,7 @@ def new_task(name: str, found: Servers, topic: str, plan: Plan) -> Iterator[Task
                 bucket=bucket,
                 prefix=name,
                 folder=folder,
-                through=(datetime.now(UTC).date() - timedelta(days=1)).isoformat(),
+                through=yesterday().isoformat(),
             )
     finally:
         found.store.remove_bucket(bucket)

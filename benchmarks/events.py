@@ -73,7 +73,12 @@ class Plan:
     @property
     def last(self) -> date:
         """The last event day."""
-        return datetime.now(UTC).date() - timedelta(days=0 if self.today else 1)
+        return datetime.now(UTC).date() if self.today else yesterday()
+
+
+def yesterday() -> date:
+    """The last day that a seal may take."""
+    return datetime.now(UTC).date() - timedelta(days=1)
 
 
 def events(plan: Plan) -> Iterator[Event]:

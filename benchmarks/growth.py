@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 from confluent_kafka import Producer, TopicCollection
@@ -24,7 +24,7 @@ from confluent_kafka.admin import AdminClient
 from benchmarks import sink
 from benchmarks.backlog import fill
 from benchmarks.contenders import MODULES, new_task, run
-from benchmarks.events import Plan, events
+from benchmarks.events import Plan, events, yesterday
 from benchmarks.measure import Cost, compiled, measure
 from benchmarks.servers import Servers, servers
 from benchmarks.task import Task
@@ -147,7 +147,7 @@ def of_chain(arguments: Sequence[str]) -> Callable[[Ground, int], Cost]:
 
 def _seal(task: Task, records: int) -> None:
     """One record a day until yesterday, in the log and, sealed and published, in the bucket."""
-    producer, first = Producer({"bootstrap.servers": task.brokers}), _yesterday() - timedelta(days=records - 1)
+    producer, first = Producer({"bootstrap.servers": task.brokers}), yesterday() - timedelta(days=records - 1)
     days = [first + timedelta(days=number) for number in range(records)]
     for number, day in enumerate(days):
         producer.produce(TOPIC, b'{"id":%d,"at":"%b"}' % (number, str(day).encode()), partition=0,
@@ -172,10 +172,6 @@ format = "json"
 schema = "clicks.avsc"
 time_field = "at"
 """
-
-
-def _yesterday() -> date:
-    return datetime.now(UTC).date() - timedelta(days=1)
 
 
 AXES: Mapping[str, Axis] = {
