@@ -29,7 +29,8 @@ from benchmarks.hostile_cases import CASES, STAMP, TOPIC, Case, lay, registry, s
 from benchmarks.memory_limit import Held, held, peak_mib
 from consumer.commands.demo.cluster import MockAdmin, MockCluster
 from consumer.commands.wiring import Ports, registry_of, store_of, worker_of
-from consumer.observe.http import HttpServer, Site
+from consumer.observe.http import HttpServer
+from consumer.observe.site import Site
 from consumer.observe.snapshot import SnapshotHolder
 from consumer.settings.load import settings_from
 from consumer.settings.model import Settings

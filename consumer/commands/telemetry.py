@@ -11,8 +11,9 @@ from prometheus_client import ProcessCollector
 from consumer.commands.wiring import Ports
 from consumer.monitor.gauges import Gauges
 from consumer.monitor.monitor import Monitor
-from consumer.observe.http import HttpServer, Site
+from consumer.observe.http import HttpServer
 from consumer.observe.metrics import Metrics
+from consumer.observe.site import Site
 from consumer.observe.snapshot import SnapshotHolder
 from consumer.settings.model import Settings
 from consumer.source.broker import KafkaBroker

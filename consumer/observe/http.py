@@ -1,4 +1,4 @@
-"""HTTP: /livez, /readyz, /metrics, /status. It reads what the loop published and makes no requests.
+"""The HTTP server of the pages.
 
 It is served by waitress, which limits connections, headers and idle time and answers from few threads, so that clients
 can exhaust neither threads nor memory, and a slow reader or a scrape never delays the loop.
@@ -6,36 +6,28 @@ can exhaust neither threads nor memory, and a slow reader or a scrape never dela
 
 from __future__ import annotations
 
-import json
 import socket
 import threading
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import choose_encoder
 from waitress.adjustments import Adjustments
 from waitress.channel import HTTPChannel
 from waitress.server import TcpWSGIServer
 from waitress.task import ThreadedTaskDispatcher
 from waitress.wasyncore import close_all, loop
 
-from consumer.domain.clock import Clock
 from consumer.domain.errors import UsageError
-from consumer.domain.redaction import document_without_hidden, visible, without_hidden
-from consumer.observe.accept import prefers_html
-from consumer.observe.snapshot import Snapshot, SnapshotHolder
-from consumer.observe.status import Status
-from consumer.observe.status_page import page, style_source
+from consumer.domain.redaction import visible
+from consumer.observe.cached_page import Response
+from consumer.observe.site import Site
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse
 
-POLL_LIMIT_SECONDS = 60.0
-"""The consumer's thread and the loop turn several times a second; after so long one of them hangs."""
 THREADS = 2
 """Answers made at a time."""
 CONNECTIONS = 64
@@ -54,91 +46,6 @@ CLOSE_SECONDS = 2
 """How long an end waits for answers under way."""
 
 log = structlog.get_logger("http")
-
-
-@dataclass(frozen=True, slots=True)
-class Response:
-    """What a request gets."""
-
-    status: HTTPStatus
-    kind: str
-    body: bytes
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-
-def _json(document: object, status: HTTPStatus = HTTPStatus.OK) -> Response:
-    text = json.dumps(document_without_hidden(document), indent=1)
-    return Response(status, "application/json", f"{text}\n".encode(), {"Vary": "Accept"})
-
-
-@dataclass(frozen=True, slots=True)
-class Site:
-    """The pages. `alive_at` is the monotonic moment of the consumer's last poll. Any thread may ask."""
-
-    board: SnapshotHolder
-    registry: CollectorRegistry
-    clock: Clock
-    alive_at: Callable[[], float]
-
-    def answer(self, path: str, accept: str) -> Response | None:
-        """The page at `path`, or None."""
-        match path:
-            case "/livez":
-                return self.livez()
-            case "/readyz":
-                return self.readyz()
-            case "/metrics":
-                return self.metrics(accept)
-            case "/status":
-                return self.status(accept)
-            case "/":
-                return Response(HTTPStatus.FOUND, "text/plain", b"/status\n", {"Location": "/status"})
-        return None
-
-    def metrics(self, accept: str) -> Response:
-        """All metrics, in the requested format, or in plain text for an unknown one."""
-        try:
-            encode, kind = choose_encoder(accept)
-        except (TypeError, ValueError):  # it compares whatever is given as a version
-            encode, kind = choose_encoder("")
-        return Response(HTTPStatus.OK, kind, encode(self.registry))
-
-    def livez(self) -> Response:
-        """Whether the consumer was polled and the loop turned lately."""
-        now = self.clock.monotonic()
-        ages = {
-            "poll_seconds_ago": round(now - self.alive_at(), 1),
-            "loop_seconds_ago": round(now - self.board.beat_at, 1),
-        }
-        alive = max(ages.values()) <= POLL_LIMIT_SECONDS
-        return _json({"alive": alive, **ages}, HTTPStatus.OK if alive else HTTPStatus.SERVICE_UNAVAILABLE)
-
-    def readyz(self) -> Response:
-        """Whether the worker can work. A halted stream is named and does not make it unready."""
-        snapshot = self.board.snapshot
-        troubles = self._unready(snapshot)
-        halted = snapshot.status.halted if snapshot else ()
-        document = {"ready": not troubles, "why_not": troubles, "halted": [halt.to_json() for halt in halted]}
-        return _json(document, HTTPStatus.SERVICE_UNAVAILABLE if troubles else HTTPStatus.OK)
-
-    def _unready(self, snapshot: Snapshot | None) -> list[str]:
-        if snapshot is None:
-            return ["starting"]
-        silent = self.clock.monotonic() - self.board.beat_at
-        late = [f"the loop has not run for {silent:.0f} s"] if silent > POLL_LIMIT_SECONDS else []
-        return [*late, *snapshot.unready]
-
-    def status(self, accept: str) -> Response:
-        """The status of everything, for programs or for people."""
-        snapshot = self.board.snapshot
-        if not prefers_html(accept):
-            return _json((snapshot.status if snapshot else Status()).to_json())
-        rules = {
-            "Vary": "Accept",
-            "Content-Security-Policy": f"default-src 'none'; style-src {style_source()}; base-uri 'none'; "
-            "form-action 'none'; frame-ancestors 'none'",
-        }
-        return Response(HTTPStatus.OK, "text/html; charset=utf-8", without_hidden(page(snapshot)).encode(), rules)
 
 
 _NO_PAGE = Response(HTTPStatus.NOT_FOUND, "text/plain", b"/livez /readyz /metrics /status\n")
@@ -164,7 +71,12 @@ class Application:
             **found.headers,
         }
         start_response(f"{found.status.value} {found.status.phrase}", list(headers.items()))
-        return [found.body if method == "GET" or found is _NO_METHOD else b""]
+        if method == "HEAD":
+            return [b""]
+        # As a file in memory the server takes it as it is. Bytes it would copy for each reader, and beyond 1 MiB put
+        # into a temporary file: the slow readers of a large page would fill a pod's /tmp, which gets it evicted.
+        wrapped: Iterable[bytes] = environ["wsgi.file_wrapper"](BytesIO(found.body))
+        return wrapped
 
     def _answer(self, environ: Mapping[str, Any]) -> Response:
         try:

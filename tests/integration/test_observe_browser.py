@@ -10,7 +10,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from consumer.domain.clock import SystemClock
-from consumer.observe.http import HttpServer, Site
+from consumer.observe.http import HttpServer
+from consumer.observe.site import Site
 from consumer.observe.snapshot import SnapshotHolder
 from tests.builders.snapshots import snapshot
 from tests.services.chromium import Page, browser

@@ -12,18 +12,22 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPResponse
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
+from waitress.buffers import TempfileBasedBuffer
 
 from consumer.commands.main import run
 from consumer.domain.errors import UsageError
 from consumer.domain.offsets import TopicPartition
 from consumer.observe import http
-from consumer.observe.http import BODY_BYTES, HEADER_BYTES, POLL_LIMIT_SECONDS, HttpServer, Site
+from consumer.observe.cached_page import FRESH_SECONDS, Response
+from consumer.observe.http import BODY_BYTES, HEADER_BYTES, HttpServer
 from consumer.observe.metrics import Metrics, declare
+from consumer.observe.site import POLL_LIMIT_SECONDS, Site
 from consumer.observe.snapshot import SnapshotHolder
 from tests.builders.snapshots import HALT, snapshot
 
@@ -128,6 +132,37 @@ def test_metrics_come_in_the_form_that_is_asked_for(served: Served) -> None:
     assert b"adapty_sink_commits_total{" in body
 
 
+@pytest.mark.parametrize("accept", ["text/plain", "application/openmetrics-text;version=1.0.0"])
+def test_metrics_are_rendered_once_a_second(served: Served, accept: str) -> None:
+    served.ask("/metrics", accept)
+    served.metrics.expect("events", TopicPartition("adapty.events", 0))
+    assert b"adapty.events" not in served.ask("/metrics", accept)[1]
+    served.times.at += FRESH_SECONDS
+    assert b"adapty.events" in served.ask("/metrics", accept)[1]
+
+
+def test_a_version_that_clients_make_up_is_no_page_of_its_own(served: Served) -> None:
+    for number in range(20):
+        served.ask("/metrics", f"application/openmetrics-text;version=1.0.{number}")
+        served.metrics.expect("events", TopicPartition("adapty.events", number))
+    assert b"adapty.events" not in served.ask("/metrics", "application/openmetrics-text;version=1.0.99")[1]
+
+
+def test_a_large_page_is_not_copied_to_the_disk_for_slow_readers(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pod's /tmp has 64 MiB, and more than that gets it evicted."""
+    size, files = 4_000_000, []
+    monkeypatch.setattr(Site, "metrics", lambda *_: Response(HTTPStatus.OK, "text/plain", b"x" * size))
+    monkeypatch.setattr(TempfileBasedBuffer, "newfile", lambda _: files.append(1) or BytesIO())
+    with socket.create_connection((HOST, served.port), timeout=5) as slow:
+        slow.sendall(b"GET /metrics HTTP/1.1\r\nConnection: close\r\n\r\n")
+        assert served.json("/livez")[0] == 200  # the answer to the first one has begun
+        said = b"".join(iter(lambda: slow.recv(65_536), b""))
+    assert len(said.partition(b"\r\n\r\n")[2]) == size
+    assert not files
+
+
 def test_status_by_what_the_client_takes(served: Served) -> None:
     served.board.snapshot = snapshot()
     answer, body = served.ask("/status", "text/html")
@@ -228,7 +263,7 @@ def test_strangers_hold_neither_threads_nor_memory_nor_the_door_for_long(
 def test_clients_that_ask_a_lot_and_never_read_hold_no_thread(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     """As many answers as the server would keep for them, and more, before it has a thread wait for room."""
     size = 1_000_000
-    monkeypatch.setattr(Site, "metrics", lambda *_: http.Response(HTTPStatus.OK, "text/plain", bytes(size)))
+    monkeypatch.setattr(Site, "metrics", lambda *_: Response(HTTPStatus.OK, "text/plain", bytes(size)))
     asked = 60
     with ExitStack() as stack:
         for _ in range(http.THREADS):

@@ -19,7 +19,9 @@ from consumer.settings.load import load_settings
 ROOT = Path(__file__).parents[3]
 DOCKERFILE = ROOT / "deploy/Dockerfile"
 COMPOSE = ROOT / "docker-compose.yml"
-PINNED = re.compile(r"[a-z0-9/-]+:(v?\d+\.\d+\.\d+(-[a-z-]+)?|RELEASE\.[0-9TZ-]+)")
+PINNED = re.compile(r"[a-z0-9/-]+:(v?\d+\.\d+\.\d+(-[a-z-]+)?|RELEASE\.[0-9TZ-]+)@sha256:[0-9a-f]{64}")
+OUR_IMAGES = {"adapty-sink", "adapty-sink:local"}
+"""Built from deploy/Dockerfile, so without a digest that could stand here."""
 COMPLETED = "service_completed_successfully"
 
 
@@ -58,6 +60,29 @@ def test_the_image_is_built_in_stages_from_pinned_images() -> None:
     stages = [value.split(" AS ")[0] for name, value in instructions() if name == "FROM"]
     assert len(stages) == 4
     assert all(PINNED.fullmatch(image) for image in stages)
+
+
+def test_one_tag_has_one_digest_wherever_it_is_pinned() -> None:
+    text = DOCKERFILE.read_text() + COMPOSE.read_text()
+    pins = set(re.findall(r"(\S+:\S+)@(sha256:[0-9a-f]{64})", text))
+    assert len(pins) == len({image for image, _ in pins}) == 9
+
+
+def test_nothing_else_in_deploy_names_an_image_that_is_not_ours() -> None:
+    files = [path for path in (ROOT / "deploy").rglob("*") if path.suffix in {".yaml", ".yml"}]
+    images = [found for path in files for found in re.findall(r"\bimage: *(\S+)", path.read_text())]
+    assert images
+    assert set(images) <= OUR_IMAGES
+
+
+def test_whoever_renews_images_is_told_how_and_by_what() -> None:
+    renewed = yaml.safe_load((ROOT / ".github/dependabot.yml").read_text())["updates"]
+    assert {(one["package-ecosystem"], one["directory"]) for one in renewed} >= {
+        ("docker", "/deploy"),
+        ("docker-compose", "/"),
+    }
+    for page in (DOCKERFILE, ROOT / "docs/security.md"):
+        assert "docker buildx imagetools inspect" in page.read_text()
 
 
 def test_the_image_runs_as_nobody_special_and_tells_its_health() -> None:
@@ -117,7 +142,8 @@ def test_compose_brings_the_worker_and_all_its_neighbours(services: dict[str, di
 
 def test_compose_pins_every_image(services: dict[str, dict[str, Any]]) -> None:
     for name, service in services.items():
-        assert "build" in service or PINNED.fullmatch(service["image"]), name
+        image = service["image"]
+        assert PINNED.fullmatch(image) or ("build" in service and image in OUR_IMAGES), name
 
 
 def test_compose_publishes_ports_to_this_machine_alone(services: dict[str, dict[str, Any]]) -> None:

@@ -16,7 +16,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from consumer.observe.http import POLL_LIMIT_SECONDS
+from consumer.observe.site import POLL_LIMIT_SECONDS
 from consumer.settings.load import settings_from
 from consumer.settings.model import Settings
 from consumer.source.broker import CLOSE_SECONDS
