@@ -152,9 +152,14 @@ def test_a_large_page_is_not_copied_to_the_disk_for_slow_readers(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The pod's /tmp has 64 MiB, and more than that gets it evicted."""
-    size, files = 4_000_000, []
+    size, files = 4_000_000, list[BytesIO]()
     monkeypatch.setattr(Site, "metrics", lambda *_: Response(HTTPStatus.OK, "text/plain", b"x" * size))
-    monkeypatch.setattr(TempfileBasedBuffer, "newfile", lambda _: files.append(1) or BytesIO())
+
+    def newfile(_: object) -> BytesIO:
+        files.append(BytesIO())
+        return files[-1]
+
+    monkeypatch.setattr(TempfileBasedBuffer, "newfile", newfile)
     with socket.create_connection((HOST, served.port), timeout=5) as slow:
         slow.sendall(b"GET /metrics HTTP/1.1\r\nConnection: close\r\n\r\n")
         assert served.json("/livez")[0] == 200  # the answer to the first one has begun
