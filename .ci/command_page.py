@@ -22,6 +22,7 @@ adapty-sink [OPTIONS] COMMAND [ARGUMENTS]
 ```
 
 Options before the command apply to every command; all commands but `demo` and `completion` need `--config`.
+DAY is a UTC day, written like `2026-11-21`, from 2008-07-10 on. Any other form of a date is refused (exit code 2).
 """
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date
 
+from consumer.domain.days import FIRST_DAY, day_from
 from consumer.domain.errors import UsageError
 from consumer.domain.offsets import TopicPartition
 from consumer.settings.model import Settings, StreamSettings
@@ -18,9 +19,12 @@ def day_of(option: str, text: str | None) -> date | None:
     if text is None:
         return None
     try:
-        return date.fromisoformat(text)
+        day = day_from(text)
     except ValueError as error:
         raise UsageError(f"{option}: {text!r} is not a day; write e.g. 2026-11-21") from error
+    if day < FIRST_DAY:
+        raise UsageError(f"{option}: {day} is too early: no row is older than {FIRST_DAY}")
+    return day
 
 
 def streams_of(settings: Settings, names: Sequence[str]) -> list[StreamSettings]:

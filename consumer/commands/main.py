@@ -177,7 +177,8 @@ def _status(
     """Show each partition's committed offset, held offsets, last day and next seal, and what is halted.
 
     "held" counts offsets that wait for their day to be sealed, which is normal. "retention" is the time until Kafka may
-    delete the first of them. --wait exits with 0 once the day is published for all streams, with 3 if one is halted.
+    delete the first of them. --wait exits with 0 once the day is published for all streams, with 3 if one is halted,
+    with 4 at the timeout, or at once if the day itself ends later.
     """
     settings = session_of(context).settings
     from consumer.commands.status import show_status, wait_for_day, watch_status
@@ -279,16 +280,16 @@ def _replay(
 
     names, numbers = stream or [], partition or []
     if undo is not None:
-        if first or last or day or numbers or skip_gone:
+        if numbers or skip_gone or not first is last is day is None:
             raise UsageError("--undo can only be combined with --stream, --dry-run, --yes and --json")
         undo_replacement(settings, undo, streams=names, dry_run=dry_run, yes=yes, as_json=as_json)
         return
-    if day is not None and (first or last):
+    if day is not None and not first is last is None:
         raise UsageError("use either --day, or --from and --to")
     replay(
         settings,
-        day or first,
-        day or last,
+        first if day is None else day,
+        last if day is None else day,
         streams=names,
         partitions=numbers,
         keep_old=keep_old,

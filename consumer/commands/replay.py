@@ -18,6 +18,7 @@ from consumer.commands.reading import telling
 from consumer.commands.retry import RetryBudget
 from consumer.commands.wiring import replace_services_of
 from consumer.domain.clock import SystemClock
+from consumer.domain.days import days_text
 from consumer.domain.errors import UsageError
 from consumer.replace.bodies import working_folder
 from consumer.replace.plan import ObjectPlan, Plan
@@ -197,7 +198,7 @@ def show_plan(plan: Plan, resumed: Replacement | None) -> None:
         )
         say(f"old bodies to keep: {size_text(plan.kept_bytes)}")
     if plan.skipped:
-        say(f"skipped, because Kafka has lost records of them: {', '.join(map(str, plan.skipped))}")
+        say(f"skipped, because Kafka has lost records of them: {days_text(plan.skipped)}")
 
 
 def _line(place: tuple[date, int], objects: Sequence[ObjectPlan], *, kept: bool) -> tuple[object, ...]:

@@ -70,13 +70,14 @@ def erase(
     """Plan, ask, apply, and report what is left elsewhere. Raises UsageError, RefusedError, HaltError, GaveUpError."""
     if (first is None) != (last is None):
         raise UsageError("--from and --to must be used together; without them, all stored days")
+    asked = None if first is None else scope_of(first, last, ())
     require_answer(dry_run=dry_run, yes=yes)
     persons = values_in(values)
     wanted = [(stream, _erasure(settings, stream, column, mode, persons)) for stream in chosen(settings, streams)]
     found = []
     for stream, erasure in wanted:
         with services_of(settings, stream) as services:
-            scope = scope_of(first, last, ()) if first is not None else _all_days(services)
+            scope = asked or _all_days(services)
             if scope is None:
                 continue
             document = _restated(services, scope, erasure, dry_run=dry_run, yes=yes, as_json=as_json)

@@ -13,7 +13,6 @@ from consumer.commands.telemetry import watching
 from consumer.commands.tuning import settle
 from consumer.commands.wiring import ports_of, worker_of
 from consumer.domain.clock import Clock, SystemClock
-from consumer.domain.days import FIRST_DAY
 from consumer.domain.errors import GaveUpError, HaltError, UsageError
 from consumer.monitor.listener import TelemetryListener, WriteDetails
 from consumer.monitor.monitor import Monitor
@@ -56,8 +55,6 @@ def _through(text: str | None, *, once: bool) -> date | None:
     day = day_of("--through", text)
     if day is not None and day >= SystemClock().now().date():
         raise UsageError(f"--through: {day} is not over yet; the last day that can be sealed is yesterday (UTC)")
-    if day is not None and day < FIRST_DAY:
-        raise UsageError(f"--through: {day} is too early: no row is older than {FIRST_DAY}")
     return day
 
 

@@ -13,6 +13,7 @@ import structlog
 
 from consumer.domain import json_fields
 from consumer.domain.clock import Clock
+from consumer.domain.days import ONE_DAY, midnight
 from consumer.domain.errors import GaveUpError, HaltError, HaltReason, TransientError
 from consumer.seal.inspection import Outside
 from consumer.seal.keys import manifest_key, success_key
@@ -52,7 +53,8 @@ class Waiting:
     def until_published(self, patience: timedelta) -> dict[str, int]:
         """The revision of the day in each stream.
 
-        Raises HaltError if one of them is halted before it has published the day, GaveUpError when `patience` ends.
+        Raises HaltError if one of them is halted before it has published the day, GaveUpError when `patience` ends, or
+        at once if the day itself ends later.
         """
         until = self.clock.monotonic() + patience.total_seconds()
         found: dict[str, int] = {}
@@ -69,6 +71,11 @@ class Waiting:
             left = until - self.clock.monotonic()
             if left <= 0:
                 raise GaveUpError(self._late(found, patience, outage))
+            if midnight(self.day) - self.clock.now() > timedelta(seconds=left) - ONE_DAY:
+                raise GaveUpError(
+                    f"{self.day} ends after the timeout of {patience}, and no day is published before its end: use a"
+                    " longer --timeout"
+                )
             self.sleep(min(LOOK_SECONDS, left))
 
     def _look(self, found: dict[str, int]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
 ONE_DAY = timedelta(days=1)
@@ -11,6 +13,16 @@ FIRST_DAY = date(2008, 7, 10)
 ABSURD_DAYS = timedelta(days=2)
 """A row this far in the future at the time of a seal goes to its own day at once: a wrong clock must not hold the
 resume offset."""
+MOST_NAMED = 31
+"""Days that a message names one by one."""
+_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+
+
+def day_from(text: str) -> date:
+    """The day written as `2026-11-21`, and in no other form of ISO 8601: `2026-W47` is a week. Raises ValueError."""
+    if _DAY.fullmatch(text) is None:
+        raise ValueError(f"{text!r:.40} is not a day like 2026-11-21")
+    return date.fromisoformat(text)
 
 
 def midnight(day: date) -> datetime:
@@ -38,7 +50,25 @@ def day_of_millis(millis: int) -> date:
         return FIRST_DAY
 
 
-def days_between(first: date, last: date) -> Iterator[date]:
-    """Every day from `first` to `last`, both included."""
-    for number in range((last - first).days + 1):
-        yield first + timedelta(days=number)
+def days_text(days: Collection[date]) -> str:
+    """Days for people, in order: each one, or of many the first, the last and how many there are."""
+    if len(days) <= MOST_NAMED:
+        return ", ".join(map(str, sorted(days)))
+    return f"{min(days)} to {max(days)} ({len(days):,} days)"
+
+
+@dataclass(frozen=True, slots=True)
+class DayRange(Collection[date]):
+    """Every day from `first` to `last`, both included; none of them is made before it is needed."""
+
+    first: date
+    last: date
+
+    def __contains__(self, day: object) -> bool:
+        return isinstance(day, date) and self.first <= day <= self.last
+
+    def __iter__(self) -> Iterator[date]:
+        return (self.first + timedelta(days=number) for number in range(len(self)))
+
+    def __len__(self) -> int:
+        return max(0, (self.last - self.first).days + 1)

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 
+from consumer.domain.days import day_from
+
 LARGEST = (1 << 63) - 1
 MOST_DIGITS = 19
 
@@ -45,7 +47,7 @@ def flag(raw: Mapping[str, Any], name: str) -> bool:
 
 def day(raw: Mapping[str, Any], name: str) -> date:
     """A day as `2026-11-21`. Raises FieldError."""
-    return date.fromisoformat(text(raw, name))
+    return day_from(text(raw, name))
 
 
 def table(raw: object, name: str) -> dict[str, Any]:

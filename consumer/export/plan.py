@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from consumer.domain.compression import SUFFIXES, Compression
-from consumer.domain.days import FIRST_DAY, days_between
+from consumer.domain.days import DayRange
 from consumer.domain.errors import UsageError
 from consumer.domain.offsets import Span
 from consumer.seal.day_plan import PartitionState, plan_days, sealed_everywhere, started_in_mid_log
@@ -83,9 +83,7 @@ def checked_days(first: date, last: date, today: date) -> tuple[date, ...]:
         raise UsageError(f"--from {first} is after --to {last}")
     if last > today:
         raise UsageError(f"{last} is in the future: today is {today} (UTC)")
-    if first < FIRST_DAY:
-        raise UsageError(f"{first} is too early: no row is older than {FIRST_DAY}")
-    return tuple(days_between(first, last))
+    return tuple(DayRange(first, last))
 
 
 def plan_export(

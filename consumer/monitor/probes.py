@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import date
 
 from consumer.domain.clock import Clock
+from consumer.domain.days import day_from
 from consumer.domain.offsets import Commit, LogEnds, TopicPartition
 from consumer.observe.calendar import PublishedDay
 from consumer.seal.keys import days_key
@@ -58,7 +59,7 @@ def check_days_listing(store: Store, stream: str, before: DaysState) -> DaysStat
     if stored is None:
         return DaysState()
     days = {
-        date.fromisoformat(day): PublishedDay(item["revision"], item["rows"], item["complete"])
+        day_from(day): PublishedDay(item["revision"], item["rows"], item["complete"])
         for day, item in listing_from(stored).items()
     }
     return DaysState(stored.facts.etag, days)

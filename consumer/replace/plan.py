@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
 from consumer.domain.batches import DayRows, RawBatch
+from consumer.domain.days import days_text
 from consumer.domain.errors import RefusedError
 from consumer.replace.partition_view import PartitionView, StoredObject
 from consumer.replace.shortcuts import Change
@@ -224,11 +225,10 @@ def refuse_crossing(first: date, last: date, days: set[date]) -> None:
     )
 
 
-def refuse_gone(days: Iterable[date], *, skip: bool) -> None:
+def refuse_gone(days: Collection[date], *, skip: bool) -> None:
     """Raise RefusedError for days of which Kafka has lost records, unless they are to be left out."""
     if not skip:
-        names = ", ".join(map(str, days))
         raise RefusedError(
-            f"Kafka has lost records of {names} to retention, so these days cannot be replayed: replay only the days"
-            " after them, or use --skip-gone to skip them"
+            f"Kafka has lost records of {days_text(days)} to retention, so these days cannot be replayed: replay only"
+            " the days after them, or use --skip-gone to skip them"
         )

@@ -6,7 +6,7 @@ second time. docs/decisions/0013-replacements-in-place.md explains the order.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import date
 from typing import Any
@@ -34,7 +34,7 @@ def record_new(services: Services, seen: Replacements, record: Replacement) -> R
     """
     found = services.ask(services.log.read)
     while True:
-        refuse_overlap(services, found, record.days, record.partitions, seen=len(seen.records))
+        refuse_overlap(services, found, frozenset(record.days), record.partitions, seen=len(seen.records))
         digest = found.digests[-1] if found.digests else None
         record = replace(record, n=len(found.records), previous_sha256=digest)
         if services.ask(lambda: services.log.append(record)):  # noqa: B023 - called at once
@@ -45,7 +45,7 @@ def record_new(services: Services, seen: Replacements, record: Replacement) -> R
 def refuse_overlap(
     services: Services,
     found: Replacements,
-    days: Iterable[date],
+    days: Collection[date],
     partitions: Iterable[int] | None,
     *,
     seen: int | None = None,
@@ -54,7 +54,6 @@ def refuse_overlap(
 
     A new erasure counts for all days that it was asked for: rows that the plan brings back have to know of it.
     """
-    days = tuple(days)
     for other in () if seen is None else found.records[seen:]:
         if other.touches(days, partitions) or other.erases(days, partitions):
             raise RefusedError(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from functools import partial
 
 from consumer.domain.batches import RawBatch, TransformedBatch, TransformOptions
-from consumer.domain.days import ONE_DAY, days_between, midnight
+from consumer.domain.days import ONE_DAY, DayRange, midnight
 from consumer.domain.errors import HaltError, HaltReason, RefusedError
 from consumer.domain.offsets import LogEnds, Span
 from consumer.replace.basis import Basis
@@ -105,15 +106,19 @@ class RecordedOffsets:
         """The days asked for of which the log has lost records."""
         return sorted({day for one in partitions for day in self._gone(one)})
 
-    def _gone(self, one: RecordedPartition) -> Iterator[date]:
+    def _gone(self, one: RecordedPartition) -> Iterable[date]:
         view, admin = one.view, self._services.admin
         if one.ends.low <= view.chain.records[0].start:
-            return
-        first = self._services.ask(lambda: admin.offset_at(view.partition, EPOCH))
-        for day in days_between(view.scope.first, view.scope.last):
-            if self._services.ask(partial(admin.offset_at, view.partition, self._since(day))) != first:
-                return  # nor are later days
-            yield day
+            return ()
+        oldest = self._services.ask(lambda: admin.offset_at(view.partition, EPOCH))
+
+        def held(number: int) -> bool:
+            since = self._since(view.scope.first + number * ONE_DAY)
+            return self._services.ask(lambda: admin.offset_at(view.partition, since)) != oldest
+
+        # Nor are days after one that is held: some questions will do for however many days are asked for.
+        count = bisect_left(range(len(DayRange(view.scope.first, view.scope.last))), True, key=held)  # noqa: FBT003
+        return (view.scope.first + number * ONE_DAY for number in range(count))
 
     # -- what becomes of them ----------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from datetime import date
 from pathlib import Path
 from typing import Literal
 
-from consumer.domain.days import days_between
+from consumer.domain.days import DayRange
 from consumer.domain.errors import RefusedError
 from consumer.domain.offsets import Span
 from consumer.replace.bodies import Bodies, remove_abandoned, working_folder
@@ -59,12 +59,12 @@ class Replay:
         """Finish what this command left half done, with the record's own settings; None if nothing was."""
         services = self._services
         remove_abandoned(services.folder)
-        days = list(days_between(self._scope.first, self._scope.last))
+        days = DayRange(self._scope.first, self._scope.last)
         for record in services.ask(services.log.read).touching(days, self._scope.partitions):
             if finished(services, record):
                 continue
             if record.kind is not ReplacementKind.REPLAY or not self._ours(record):
-                refuse_overlap(services, services.ask(services.log.read), record.days, record.partitions)
+                refuse_overlap(services, services.ask(services.log.read), frozenset(record.days), record.partitions)
             self._finish(record)
             return record
         return None
@@ -81,7 +81,7 @@ class Replay:
     def plan(self, *, skip_gone: bool = False) -> Plan:
         """The current rows against those of the current rules. Raises RefusedError and HaltError; writes nothing."""
         services, scope = self._services, self._scope
-        days = list(days_between(scope.first, scope.last))
+        days = DayRange(scope.first, scope.last)
         refuse_overlap(services, self._read_log(), days, scope.partitions)
         recorded = self._recorded
         partitions = recorded.partitions(scope)

@@ -8,7 +8,7 @@ from datetime import date
 from functools import cached_property
 from pathlib import Path
 
-from consumer.domain.days import days_between
+from consumer.domain.days import DayRange
 from consumer.domain.errors import RefusedError
 from consumer.replace.basis import erasures
 from consumer.replace.bodies import Bodies, remove_abandoned, working_folder
@@ -44,12 +44,12 @@ class Restatement:
         services = self._services
         remove_abandoned(services.folder)
         found = services.ask(services.log.read)
-        days = list(days_between(self._scope.first, self._scope.last))
+        days = DayRange(self._scope.first, self._scope.last)
         for record in found.touching(days, self._scope.partitions):
             if finished(services, record):
                 continue
             if (record.kind, record.erasure) != (self._kind, self._erasure):
-                refuse_overlap(services, found, record.days, record.partitions)
+                refuse_overlap(services, found, frozenset(record.days), record.partitions)
             self._rules = services.rules(record.settings)
             self._replacements = before = found.before(record.n)
             for one in record.objects:
@@ -65,7 +65,7 @@ class Restatement:
         """What would become of each object. Raises RefusedError and HaltError; writes nothing."""
         services, scope = self._services, self._scope
         self._replacements = services.ask(services.log.read)
-        refuse_overlap(services, self._replacements, days_between(scope.first, scope.last), scope.partitions)
+        refuse_overlap(services, self._replacements, DayRange(scope.first, scope.last), scope.partitions)
         chains = services.chains_in(scope)
         found: list[ObjectPlan] = []
         for view in views_of(services, scope, self._replacements, chains):

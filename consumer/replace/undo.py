@@ -105,7 +105,7 @@ class Undo:
             raise RefusedError(f"{name} is itself an undo: run the command that it undid again instead")
         if undone.kind is ReplacementKind.ERASE:
             raise RefusedError(f"{name} cannot be undone, even if the bucket keeps versions")
-        refuse_overlap(self._services, found, undone.days, undone.partitions)
+        refuse_overlap(self._services, found, frozenset(undone.days), undone.partitions)
         for later in _over(found, undone):
             if later.erases(undone.days, undone.partitions):
                 raise RefusedError(

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from consumer.domain.days import ONE_DAY, day_of_millis, days_between
+from consumer.domain.days import ONE_DAY, DayRange, day_of_millis
 from consumer.domain.json_fields import number_in
 from consumer.seal.chain import Chain
 from consumer.seal.record import ObjectEntry, Record, RecordKind
@@ -123,7 +123,7 @@ def plan_days(states: Sequence[PartitionState], held: Mapping[str, StoredContent
         for part in _parts(state, held):
             parts.setdefault(part.entry.day, []).append(part)
     first = min(_first_cutoff(state.published) for state in states)
-    days = {day for day in parts if day <= last} | set(days_between(first, last))
+    days = {day for day in parts if day <= last} | set(DayRange(first, last))
     reasons = _reasons(states)
     seals = {str(state.partition): state.published.head.n for state in states}
     digests = {str(state.partition): state.published.digests[-1] for state in states}

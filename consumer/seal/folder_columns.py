@@ -15,6 +15,7 @@ from datetime import date
 import orjson
 
 from consumer.domain import json_fields
+from consumer.domain.days import day_from
 from consumer.domain.errors import HaltError, HaltReason, TransientError, UnknownOutcomeError
 from consumer.seal.keys import SETTINGS_PREFIX, days_key, manifest_key, schema_key
 from consumer.seal.manifest import columns_from, listing_from
@@ -180,6 +181,6 @@ def _settings_columns(store: Store, stream: str) -> list[tuple[str, ...]]:
 def _published_columns(store: Store, stream: str) -> tuple[date | None, tuple[str, ...]]:
     """The oldest day listed, and the columns of the newest one."""
     stored = store.get(days_key(stream))
-    days = sorted(date.fromisoformat(day) for day in listing_from(stored)) if stored else []
+    days = sorted(day_from(day) for day in listing_from(stored)) if stored else []
     manifest = store.get(manifest_key(stream, days[-1])) if days else None
     return (days[0] if days else None), (columns_from(manifest) if manifest else ())

@@ -13,6 +13,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Literal, TypeVar
 
+from consumer.domain.days import day_from
 from consumer.settings.environment import FromEnvironment
 from consumer.streams.rules import Method
 
@@ -172,9 +173,9 @@ def oldest_day(value: object) -> int | date | None:
         value = int(value)
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _OLDEST_AGE:
         return value
-    if isinstance(value, str) and re.fullmatch(r"\d{4}-\d\d-\d\d", value, re.ASCII):
+    if isinstance(value, str):
         with suppress(ValueError):
-            value = date.fromisoformat(value)
+            value = day_from(value)
     if isinstance(value, date) and not isinstance(value, datetime):
         return value
     raise ValueError(f'is not a valid day; write an age in days up to {_OLDEST_AGE}, or a date such as "2026-01-01"')

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
+from consumer.domain.days import day_from
 from consumer.seal.day_plan import DAYS_LISTED
 from consumer.seal.keys import days_key, manifest_key, schema_key, success_key
 from consumer.seal.manifest_builder import listed_day
@@ -75,7 +76,7 @@ def _listing(stream: str, snapshot: StreamSnapshot, looks: Mapping[date, Manifes
         return _ListingCheck({})
     try:
         raw = parsed(stored.data)
-        entries = {date.fromisoformat(item["day"]): item for item in raw["days"]}
+        entries = {day_from(item["day"]): item for item in raw["days"]}
         whats = [unlike_written(stored), without_metadata(stored, keeps_metadata=snapshot.keeps_metadata)]
         whats.extend(_listing_problems(stream, raw, list(entries)))
         inside = {day: item for day, item in entries.items() if day in days}

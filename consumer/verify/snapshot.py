@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import date
 
 from consumer.domain.backoff import Ask
+from consumer.domain.days import day_from
 from consumer.domain.offsets import TopicPartition
 from consumer.seal.keys import days_key, manifest_key, replacement_prefix, schema_key, settings_key
 from consumer.store.port import ObjectInfo, Store, Stored
@@ -179,6 +180,6 @@ def _day_of(rest: str) -> date | None:
     """The day of a key below a stream's folder; None if it is not in a day's folder."""
     folder, slash, _ = rest.partition("/")
     try:
-        return date.fromisoformat(folder.removeprefix("dt=")) if slash and folder.startswith("dt=") else None
+        return day_from(folder.removeprefix("dt=")) if slash and folder.startswith("dt=") else None
     except ValueError:
         return None

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from consumer.domain.compression import Compression
-from consumer.domain.days import days_between
+from consumer.domain.days import DayRange
 from consumer.domain.offsets import TopicPartition
 from consumer.export.judges import RuleJudges
 from consumer.export.plan import ExportedDay
@@ -78,7 +78,7 @@ class Exporter:
             watcher=self.heard,
             rest=self.rest,
         )
-        days = tuple(days_between(first, last or first))
+        days = tuple(DayRange(first, last or first))
         return job.run(Order(days, columns, compression, force=force, hold=hold))
 
     def to_bucket(self) -> BucketTarget:

@@ -13,7 +13,7 @@ from consumer.commands.demo.data import MORNINGS
 from consumer.commands.demo.run import PATIENCE, DemoClock, DemoResult
 from consumer.commands.retry import RetryBudget
 from consumer.commands.wiring import patient_transformers, store_of, writer_name
-from consumer.domain.days import days_between
+from consumer.domain.days import DayRange
 from consumer.export.judges import RuleJudges
 from consumer.export.plan import ExportedDay
 from consumer.export.stream import Order, StreamExport
@@ -89,7 +89,7 @@ def _export(result: DemoResult) -> Any:
             watcher=_Silent(),
             rest=lambda: None,
         )
-        days = tuple(days_between(FIRST_DAY, LAST_DAY))
+        days = tuple(DayRange(FIRST_DAY, LAST_DAY))
         return job.run(Order(days, None, "none", force=False, hold=False)).facts
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
@@ -63,9 +63,9 @@ class Replacements:
         """By key, the entry of the newest replacement that lists it."""
         return {key: listed[-1] for key, listed in self.listed.items()}
 
-    def touching(self, days: Iterable[date], partitions: Iterable[int] | None) -> Iterator[Replacement]:
+    def touching(self, days: Container[date], partitions: Iterable[int] | None) -> Iterator[Replacement]:
         """The replacements that share a day and a partition with these, the newest first."""
-        days, numbers = set(days), None if partitions is None else set(partitions)
+        numbers = None if partitions is None else set(partitions)
         return (record for record in reversed(self.records) if record.touches(days, numbers))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime
 from enum import StrEnum
@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from consumer.domain import json_fields
+from consumer.domain.days import day_from
 from consumer.seal.keys import day_folder
 from consumer.seal.record import ObjectEntry, entry_from
 
@@ -128,9 +129,9 @@ class Replacement:
     undoes: int | None = None
     erasure: Erasure | None = None
 
-    def touches(self, days: Iterable[date], partitions: Iterable[int] | None) -> bool:
+    def touches(self, days: Container[date], partitions: Iterable[int] | None) -> bool:
         """Whether it shares a day and a partition with these; None: all partitions."""
-        return bool(set(self.days) & set(days)) and self._shares(partitions)
+        return any(day in days for day in self.days) and self._shares(partitions)
 
     def erases(self, days: Iterable[date], partitions: Iterable[int] | None) -> bool:
         """Whether it is an erasure that applies to rows of these days and partitions, whenever they are made."""
@@ -204,7 +205,7 @@ def _replacement(kind: ReplacementKind, raw: Mapping[str, Any]) -> Replacement:
         stream=json_fields.text(raw, "stream"),
         first=json_fields.day(raw, "from"),
         last=json_fields.day(raw, "to"),
-        days=tuple(date.fromisoformat(day) for day in _texts(raw, "days")),
+        days=tuple(day_from(day) for day in _texts(raw, "days")),
         partitions=None if partitions is None else tuple(_numbers(raw, "partitions")),
         settings=json_fields.text(raw, "settings"),
         previous_sha256=None if before is None else json_fields.text(raw, "previous_sha256"),

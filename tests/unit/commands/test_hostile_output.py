@@ -11,7 +11,6 @@ import pytest
 from consumer.commands import output
 from consumer.commands.arguments import partition_of
 from consumer.commands.output import print_json, print_table, say
-from consumer.commands.run import _through
 from consumer.domain.errors import UsageError
 from consumer.domain.redaction import MASK, visible, without_userinfo
 
@@ -43,12 +42,6 @@ def test_names_that_are_no_unicode_are_written_out(capsys: pytest.CaptureFixture
 def test_what_is_no_partition_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="TOPIC:PARTITION"):
         partition_of(text)
-
-
-@pytest.mark.parametrize(("day", "why"), [("1999-01-01", "too early"), ("9999-12-31", "not over yet")])
-def test_days_that_no_seal_can_close_are_refused(day: str, why: str) -> None:
-    with pytest.raises(UsageError, match=why):
-        _through(day, once=True)
 
 
 def test_commands_print_through_one_place() -> None:

@@ -6,7 +6,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -79,6 +79,26 @@ def test_it_gives_up_at_the_timeout(scene: Scene) -> None:
     with pytest.raises(GaveUpError, match=f"{DAY} is not published for {STREAM} after 0:00:12"):
         wait(scene, clock, minutes=0.2)
     assert clock.slept == [5, 5, 2]
+
+
+@pytest.mark.parametrize(("day", "minutes"), [(date(9999, 12, 31), 1e6), (date(2026, 11, 21), 1199)])
+def test_a_day_that_ends_after_the_timeout_is_not_waited_for(scene: Scene, day: date, minutes: float) -> None:
+    clock = Waits()
+    waiting = Waiting(day, [scene.outside], lambda: None, clock, clock.sleep)
+    with pytest.raises(GaveUpError, match=f"{day} ends after the timeout of .*: use a longer --timeout"):
+        waiting.until_published(timedelta(minutes=minutes))
+    assert clock.slept == []
+    scene.bucket.seal({}, cutoff=DAY, through=4, topic_id="another")
+    with pytest.raises(HaltError, match="topic_recreated"):
+        waiting.until_published(timedelta(minutes=minutes))
+
+
+def test_a_day_that_ends_before_the_timeout_is_waited_for(scene: Scene) -> None:
+    clock = Waits()
+    waiting = Waiting(date(2026, 11, 21), [scene.outside], lambda: None, clock, clock.sleep)
+    with pytest.raises(GaveUpError, match="2026-11-21 is not published for clicks after 20:00:00"):
+        waiting.until_published(timedelta(hours=20))
+    assert sum(clock.slept) == 20 * 3600
 
 
 def test_a_halt_ends_it(scene: Scene) -> None:

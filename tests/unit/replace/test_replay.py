@@ -6,11 +6,13 @@ import fcntl
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from consumer.domain.days import FIRST_DAY
 from consumer.domain.errors import HaltError, HaltReason, RefusedError, UsageError
 from consumer.domain.offsets import TopicPartition
 from consumer.replace.bodies import LOCK, working_folder
@@ -25,6 +27,7 @@ from consumer.store.port import BytesBody, Match
 from consumer.verify.findings import Problem
 from tests.builders.past import STREAM, TOPIC, Past, day, rules
 from tests.builders.rough import RoughStore
+from tests.fakes.kafka.admin import MemoryAdmin
 
 WRONG = rules(drop=("trial_started",))
 RIGHT = rules(drop=("subscription_paused",))
@@ -199,6 +202,30 @@ def test_days_that_kafka_lost_are_refused_or_left_out(tmp_path: Path) -> None:
     assert {found.day for found in plan.objects} == {day(3), day(4)}
     assert all(one.bodies()[key] == body for key, body in before.items() if f"dt={day(2)}" in key)
     assert one.verify().findings == ()
+
+
+def test_how_many_days_are_asked_for_costs_no_questions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who writes the first and the last day there is means: all."""
+    one = past(tmp_path)
+    one.cluster.existing(TopicPartition(TOPIC, 0)).delete_below(7)
+    asked: list[datetime] = []
+    search = MemoryAdmin.offset_at
+
+    def counted(admin: MemoryAdmin, partition: TopicPartition, instant: datetime) -> int | None:
+        asked.append(instant)
+        return search(admin, partition, instant)
+
+    monkeypatch.setattr(MemoryAdmin, "offset_at", counted)
+    work = one.work(0, 4)
+    work._scope = Scope(FIRST_DAY, date.max)
+    plan = work.plan(skip_gone=True)
+    assert plan.skipped[-3:] == (day(0), day(1), day(2))
+    assert {found.day for found in plan.objects} <= {day(3), day(4)}
+    assert len(asked) < 40
+    named = rf"has lost records of {FIRST_DAY} to {day(2)} \(.* days\) to retention"
+    work._scope = Scope(FIRST_DAY, date.max)
+    with pytest.raises(RefusedError, match=named):
+        work.plan()
 
 
 def test_a_pending_seal_is_waited_for(tmp_path: Path) -> None:
