@@ -258,7 +258,7 @@ def _worker() -> int:
 def _own(stack: ExitStack, server: ServerT) -> ServerT:
     """Start a server that ends with the test; its log stays with the test's files, its data does not."""
     stack.callback(rmtree, server.folder / "data", ignore_errors=True)
-    stack.callback(server.stop)
+    stack.callback(server.kill)
     _or_missing(server.start)
     return server
 

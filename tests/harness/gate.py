@@ -4,6 +4,7 @@ A worker that uses the gate stands still at that request, so that the test can d
 """
 
 import http.client
+import select
 import socket
 import threading
 import time
@@ -147,10 +148,28 @@ class Gate:
 
 
 class _Handler(BaseHTTPRequestHandler):
+    """One connection of a worker, with one of its own to the store."""
+
     protocol_version = "HTTP/1.1"
     timeout = 300
+    # An answer goes as one piece and at once: with its body behind its header each would wait 40 ms for an
+    # acknowledgement that the worker's system holds back.
+    wbufsize = -1
+    disable_nagle_algorithm = True
     gate: Gate
     upstream: str
+    _store: http.client.HTTPConnection | None = None
+
+    def handle_expect_100(self) -> bool:
+        goes_on = super().handle_expect_100()
+        self.wfile.flush()
+        return goes_on
+
+    def finish(self) -> None:
+        if self._store is not None:
+            self._store.close()
+        with suppress(OSError):  # the worker is gone
+            super().finish()
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
         """Say nothing."""
@@ -200,16 +219,21 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.shutdown(socket.SHUT_RDWR)
 
     def _forward(self, body: bytes) -> tuple[int, dict[str, str], bytes]:
-        connection = http.client.HTTPConnection(self.upstream, timeout=60)
-        try:
-            headers = {name: value for name, value in self.headers.items() if name.lower() != "expect"}
-            connection.request(self.command, self.path, body, headers)
-            answer = connection.getresponse()
-            data = answer.read()
-            kept = {name: value for name, value in answer.getheaders() if name.lower() != "transfer-encoding"}
-            return answer.status, kept, data
-        finally:
-            connection.close()
+        connection = self._connection()
+        headers = {name: value for name, value in self.headers.items() if name.lower() != "expect"}
+        connection.request(self.command, self.path, body, headers)
+        answer = connection.getresponse()
+        data = answer.read()
+        kept = {name: value for name, value in answer.getheaders() if name.lower() != "transfer-encoding"}
+        return answer.status, kept, data
+
+    def _connection(self) -> http.client.HTTPConnection:
+        """The one that is open, unless the store has ended it: nothing may be asked twice."""
+        if self._store is None:
+            self._store = http.client.HTTPConnection(self.upstream, timeout=60)
+        elif self._store.sock is not None and select.select([self._store.sock], [], [], 0)[0]:
+            self._store.close()  # the next request opens it again
+        return self._store
 
     def _send(self, status: int, headers: dict[str, str], body: bytes) -> None:
         self.send_response_only(status)

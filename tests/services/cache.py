@@ -25,6 +25,16 @@ def locked(path: Path) -> Iterator[None]:
         yield
 
 
+def is_locked(path: Path) -> bool:
+    """Whether some process holds this lock file."""
+    with path.open("a") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
 def once(name: str, fill: Callable[[Path], None]) -> Path:
     """The folder `name` (which holds the version), filled by the first who asks; a failed fill leaves nothing."""
     target = root() / name

@@ -219,6 +219,8 @@ class Kafka(Server):
 
     def is_ready(self) -> bool:
         """Whether the cluster lists it as a broker."""
+        if not ports.listens(self._ports["PLAINTEXT"]):
+            return False  # a client that is refused tries again ever more rarely
         admin = AdminClient({"bootstrap.servers": self.bootstrap_servers, **_QUIET})
         try:
             return self.node in admin.list_topics(timeout=1).brokers

@@ -36,3 +36,9 @@ def free() -> int:
             _SPOKEN_FOR.popleft().close()
         return port
     raise OSError(f"no free port on {HOST} in {_FIRST}-{_LAST}")
+
+
+def listens(port: int) -> bool:
+    """Whether somebody accepts connections there."""
+    with socket.socket() as probe:
+        return probe.connect_ex((HOST, port)) == 0

@@ -30,7 +30,6 @@ VARIABLE = "ADAPTY_SINK_TESTS_RUN"
 
 _ROOT = Path(__file__).parents[2]
 _WAIT_SECONDS = 1500  # the first run on a machine fetches and compiles
-_keepers: list[subprocess.Popen[bytes]] = []  # so that none is collected, with a warning, while it runs
 
 
 class Run:
@@ -79,7 +78,8 @@ def _obtain(kind: str, workers: int) -> dict[str, Any]:
     answer = folder / f"{kind}.json"
     with cache.locked(folder / f"{kind}.asking"):
         if not answer.exists():
-            _await(answer, _keeper(kind, folder, workers))
+            _start_keeper(kind, folder, workers)
+            _await(answer)
     said: dict[str, Any] = json.loads(answer.read_text())
     if "unavailable" in said:
         raise Unavailable(said["unavailable"])
@@ -88,24 +88,25 @@ def _obtain(kind: str, workers: int) -> dict[str, Any]:
     return said
 
 
-def _keeper(kind: str, folder: Path, workers: int) -> subprocess.Popen[bytes]:
+def _start_keeper(kind: str, folder: Path, workers: int) -> None:
+    """Start one that is no child of ours: it may outlive this process, which would be warned of it at its end."""
     with (folder / f"{kind}.keeper.log").open("wb") as log:
-        keeper = subprocess.Popen(
+        subprocess.run(
             [sys.executable, "-m", "tests.services.shared", kind, str(folder), str(workers)],
             cwd=_ROOT,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            check=False,  # its log says why
         )
-    _keepers.append(keeper)
-    return keeper
 
 
-def _await(answer: Path, keeper: subprocess.Popen[bytes]) -> None:
+def _await(answer: Path) -> None:
     until = time.monotonic() + _WAIT_SECONDS
     while not answer.exists():
-        if keeper.poll() is not None or time.monotonic() > until:
+        lives = cache.is_locked(answer.with_suffix(".alive")) and time.monotonic() < until
+        if not lives and not answer.exists():
             log = answer.with_suffix(".keeper.log").read_text(errors="replace")
             raise ServerError(f"no server by {answer.stem}'s keeper: {log[-4000:]}")
         time.sleep(0.02)
@@ -129,6 +130,8 @@ def _says(server: Server) -> dict[str, Any]:
 def _keep(kind: str, folder: Path, workers: int) -> None:
     """The keeper's side: start the server, say so, end it with the run."""
     with cache.locked(folder / f"{kind}.alive"):
+        if os.fork():
+            os._exit(0)  # who asked goes on; the lock is the child's as well
         server = _server(kind, folder / kind, workers)
         try:
             server.start()
@@ -140,7 +143,7 @@ def _keep(kind: str, folder: Path, workers: int) -> None:
         except ServerError as error:
             _say(folder, kind, {"error": str(error)})
         finally:
-            server.stop()
+            server.kill()
             rmtree(server.folder, ignore_errors=True)
 
 
