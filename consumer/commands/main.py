@@ -14,20 +14,22 @@ import typer
 
 from consumer import __version__
 from consumer.commands.parsing import Group, LoggedCommand, PrintingCommand, set_up_logs
-from consumer.commands.process import PROGRAM, Stop, exit_code_of
+from consumer.commands.process import PROGRAM, Stop, exit_code_of, open_standard_streams
 from consumer.commands.schema.names import EngineName, Other
 from consumer.commands.session import LogFormatName, LogLevelName, Session, session_of
 from consumer.domain.compression import Compression
 from consumer.domain.errors import UsageError
 from consumer.domain.redaction import hide
+from consumer.observe.log_stream import log_stream
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def main() -> NoReturn:
     """The console entry point."""
+    open_standard_streams()
     # a descriptor of our own: where native code is silenced (decode/stderr.py) no line of ours is lost
-    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1, errors="backslashreplace", closefd=False)
+    sys.stderr = log_stream(os.dup(2))
     sys.exit(run(sys.argv[1:]))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import select
@@ -20,6 +21,8 @@ from consumer.domain.errors import GaveUpError, HaltError, RefusedError, SinkErr
 from consumer.domain.redaction import visible, without_secrets
 
 PROGRAM = "adapty-sink"
+DISK_OUTAGES = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+"""A disk that takes no more, that of stdout among them: an outage, and no crash of ours."""
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -37,6 +40,21 @@ class SystemFailureError(Exception):
     def __init__(self, error: Exception) -> None:
         super().__init__(str(error))
         self.error = error
+
+
+def open_standard_streams() -> None:
+    """Give every standard stream that the caller closed (`2>&-`) a descriptor that goes nowhere.
+
+    Otherwise the next file that is opened gets its number, and what libraries write to stderr lands in the spool.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_RDWR), number)
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, mode, closefd=False))
 
 
 def exit_code_of(call: Callable[[], None], session: Session) -> int:
@@ -76,6 +94,9 @@ def _known(session: Session, error: SinkError) -> int:
 def _unexpected(session: Session, error: Exception) -> int:
     if isinstance(error, BrokenPipeError) and _stdout_is_gone():
         return ExitCode.NO_READER
+    if isinstance(error, OSError) and error.errno in DISK_OUTAGES:
+        where = f"{error.filename}: " if error.filename else ""
+        return _told(session, ExitCode.GAVE_UP, f"gave up: cannot write: {where}{error.strerror}")
     if session.debug:
         return _told(session, ExitCode.UNEXPECTED, f"unexpected error\n{crash.details(error)}")
     path = crash.write_details(error, session)

@@ -24,5 +24,5 @@ def rate_of(done: float, seconds: float) -> float:
 
 
 def time_left(done: float, total: float, rate: float) -> str:
-    """The time left behind a comma; "" while nothing is done."""
-    return f", {timedelta(seconds=round((total - done) / rate))} left" if rate else ""
+    """The time left behind a comma; "" while nothing is done, and if more is done than was planned."""
+    return f", {timedelta(seconds=round((total - done) / rate))} left" if rate and done <= total else ""

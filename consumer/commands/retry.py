@@ -15,6 +15,8 @@ from consumer.domain.errors import GaveUpError, PendingError, TransientError
 
 FIRST_WAIT = 0.5
 LONGEST_WAIT = 10.0
+LEAST_TRIES = 3
+"""Of a call that gets answers in between, but no result: an export that reads all and cannot write its file."""
 
 log = structlog.get_logger("outage")
 
@@ -32,14 +34,20 @@ class RetryBudget:
         self._told = ""
 
     def ask(self, call: Callable[[], T]) -> T:
-        """What `call` returns. Raises GaveUpError if no answer came for too long, and after `stop`."""
-        waits = pauses(FIRST_WAIT, LONGEST_WAIT)
+        """What `call` returns. Raises GaveUpError if no answer came for too long, and after `stop`.
+
+        A call may ask itself, and get answers: it is given up as well if it failed several times for that long.
+        """
+        waits, failed_at = pauses(FIRST_WAIT, LONGEST_WAIT), list[float]()
         while True:
             self.keep_on()
             try:
                 answer = call()
             except TransientError as error:
-                self._wait(error, next(waits))
+                now = self._clock.monotonic()
+                failed_at.append(now)
+                since = self._answered_at if len(failed_at) < LEAST_TRIES else min(self._answered_at, failed_at[0])
+                self._wait(error, next(waits), now - since)
             else:
                 self._answered_at = self._clock.monotonic()
                 return answer
@@ -53,8 +61,7 @@ class RetryBudget:
         """End every wait: the command is ending."""
         self._stopped.set()
 
-    def _wait(self, error: TransientError, seconds: float) -> None:
-        silent = self._clock.monotonic() - self._answered_at
+    def _wait(self, error: TransientError, seconds: float, silent: float) -> None:
         if silent >= self._limit:
             raise GaveUpError(f"{error} (for {silent:.0f} s, schedule.give_up_after)") from error
         if str(error) != self._told and not isinstance(error, PendingError):

@@ -17,6 +17,7 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from consumer.domain.redaction import MASK, is_secret_name, visible, without_secrets
+from consumer.observe.log_stream import lines_lost
 
 LONGEST_TEXT = 2000
 LONGEST_TRACE = 20_000
@@ -56,6 +57,7 @@ def set_up_logs(form: LogFormat, level: LogLevel, stream: TextIO | None = None) 
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="timestamp"),
             structlog.processors.format_exc_info,
             masked_event,
+            _losses_of(out),
             _json_line if as_json else _console_line(colors=out.isatty()),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
@@ -64,6 +66,16 @@ def set_up_logs(form: LogFormat, level: LogLevel, stream: TextIO | None = None) 
     )
     logging.basicConfig(handlers=[_Libraries()], level=max(number, _LIBRARIES_FROM), force=True)
     logging.captureWarnings(capture=True)
+
+
+def _losses_of(out: TextIO) -> Processor:
+    """Says in the next line that does get through how many before it did not."""
+
+    def with_losses(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        lost = lines_lost(out)
+        return {**event, "log_lines_lost": lost} if lost else event
+
+    return with_losses
 
 
 class _Libraries(logging.Handler):

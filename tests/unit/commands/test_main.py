@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -41,6 +42,7 @@ LIGHT = {
     "consumer.domain.compression",
     "consumer.domain.errors",
     "consumer.domain.redaction",
+    "consumer.observe.log_stream",
 }
 LIGHT_COMPLETION = {"consumer.commands.command_line", "consumer.commands.completion"}
 SETTINGS = f"""
@@ -360,6 +362,44 @@ def test_output_that_nobody_reads_is_no_crash() -> None:
         running.stdout.close()
         assert running.wait(timeout=20) == 141
         assert running.stderr.read() == b""
+
+
+def test_an_output_that_takes_no_more_is_an_outage(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    def full() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "out.csv")
+
+    assert main.run(["work"], {"work": full}) == 4
+    assert capsys.readouterr().err == "adapty-sink: gave up: cannot write: out.csv: No space left on device\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_log_that_cannot_be_written_stops_nothing() -> None:
+    """`run 2> sink.log` on a disk that is full: what is left of the disk's neighbours goes on."""
+    body = """
+    sys.stderr = main.log_stream(os.dup(2))
+    for number in range(10_000):
+        print("a line of the log", number, file=sys.stderr)
+    sys.stderr.flush()
+    print("done")
+    """
+    with Path("/dev/full").open("wb") as full, process(body, stdout=subprocess.PIPE, stderr=full) as running:
+        assert running.communicate(timeout=20)[0] == b"done\n"
+    assert running.returncode == 0
+
+
+def test_streams_that_the_caller_closed_go_nowhere() -> None:
+    """Else the first file opened gets the number of stderr, and libraries write their messages into it."""
+    body = """
+    for number in range(3):
+        os.close(number)
+    sys.stdin = sys.stdout = sys.stderr = None
+    main.open_standard_streams()
+    print("lost")
+    os._exit(3 if os.open("/dev/null", os.O_RDONLY) < 3 or sys.stdin.read() else 0)
+    """
+    with process(body, stdout=subprocess.PIPE) as running:
+        assert running.communicate(timeout=20)[0] == b""
+    assert running.returncode == 0
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from structlog.testing import capture_logs
 
-from consumer.commands.retry import RetryBudget
+from consumer.commands.retry import LEAST_TRIES, RetryBudget
 from consumer.domain.errors import GaveUpError, HaltError, HaltReason, PendingError, TransientError
 
 
@@ -58,6 +58,35 @@ def test_an_answer_begins_the_time_anew(monkeypatch: pytest.MonkeyPatch) -> None
 def test_an_outage_that_lasts_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(GaveUpError, match=r"down \(for 30 s, schedule\.give_up_after"):
         patience(10.0, monkeypatch).ask(failing(9, TransientError("down")))
+
+
+def test_a_call_that_gets_answers_and_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An export that reads everything, and finds no room for its file, again and again."""
+    asked, tries = patience(6.0, monkeypatch), list[int]()
+
+    def export() -> str:
+        tries.append(1)
+        for _ in range(5):
+            asked.ask(lambda: "a block")
+        raise TransientError("no space left")
+
+    with pytest.raises(GaveUpError, match="no space left"):
+        asked.ask(export)
+    assert len(tries) == LEAST_TRIES
+
+
+def test_a_call_that_takes_long_gets_more_than_one_try(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, left = patience(6.0, monkeypatch), [1, 1]
+
+    def export() -> str:
+        for _ in range(20):
+            asked.ask(lambda: "a block")
+        if left:
+            left.pop()
+            raise TransientError("cut off")
+        return "done"
+
+    assert asked.ask(export) == "done"
 
 
 def test_an_answer_under_way_is_no_outage(monkeypatch: pytest.MonkeyPatch) -> None:

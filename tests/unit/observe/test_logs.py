@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import logging
+import os
 import warnings
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
@@ -20,6 +22,7 @@ from consumer.domain.batches import RawBatch
 from consumer.domain.errors import HaltReason
 from consumer.domain.offsets import Span, TopicPartition
 from consumer.domain.redaction import MASK
+from consumer.observe.log_stream import log_stream
 from consumer.observe.logs import LONGEST_TEXT, LogFormat, LogLevel, masked_event, set_up_logs
 
 SECRET = "hunter2-very-secret"  # noqa: S105 - planted, to be looked for
@@ -66,6 +69,33 @@ def test_a_line_has_time_level_event_and_then_the_facts(out: io.StringIO) -> Non
         "rows": 5,
         "caught_up": True,
     }
+
+
+def test_lines_that_were_lost_are_counted_in_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that was full under the log for a while."""
+    reading, writing = os.pipe()
+    stream = log_stream(writing)
+    set_up_logs(LogFormat.JSON, LogLevel.INFO, stream)
+    log, write = structlog.get_logger(), os.write
+
+    def full(_descriptor: int, _data: object) -> int:
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    log.info("before")
+    monkeypatch.setattr("consumer.observe.log_stream.os.write", full)
+    for _ in range(3):
+        log.info("lost")
+    monkeypatch.setattr("consumer.observe.log_stream.os.write", write)
+    log.info("after")
+    log.info("later")
+    os.close(writing)
+    with os.fdopen(reading) as said:
+        found = [json.loads(line) for line in said]
+    assert [(line["event"], line.get("log_lines_lost")) for line in found] == [
+        ("before", None),
+        ("after", 3),
+        ("later", None),
+    ]
 
 
 def test_the_time_is_utc(out: io.StringIO) -> None:
