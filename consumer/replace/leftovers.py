@@ -8,7 +8,7 @@ from datetime import date
 from typing import Any
 
 from consumer.replace.services import Scope, Services
-from consumer.seal.keys import export_key, replacement_prefix
+from consumer.seal.keys import export_key, quarantine_folder, replacement_prefix
 
 _DAY = re.compile(r"/dt=(\d{4}-\d\d-\d\d)/")
 
@@ -30,7 +30,7 @@ class Leftovers:
 def leftovers_of(services: Services, scope: Scope) -> Leftovers:
     """Find what may still contain rows of these days."""
     kept = [key for key in _keys(services, replacement_prefix(services.stream)) if "/old/" in key]
-    quarantine = _keys(services, f"_quarantine/{services.stream}/")
+    quarantine = _keys(services, quarantine_folder(services.stream))
     newest = services.ask(services.log.read).newest
     heads = (services.ask(lambda: services.store.head(key)) for key in newest)  # noqa: B023 - called at once
     return Leftovers(

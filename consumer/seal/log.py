@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Iterable
 from datetime import date
 from typing import TypeVar
@@ -10,12 +9,11 @@ from typing import TypeVar
 import orjson
 
 from consumer.domain import json_fields
-from consumer.domain.compression import SUFFIXES
 from consumer.domain.days import ABSURD_DAYS
 from consumer.domain.errors import HaltError, HaltReason, TransientError, UnknownOutcomeError
 from consumer.domain.offsets import TopicPartition
 from consumer.seal.chain import Chain
-from consumer.seal.keys import chain_prefix, data_key, quarantine_key, record_key, settings_key
+from consumer.seal.keys import chain_prefix, object_keys, record_key, record_number, settings_key
 from consumer.seal.record import NewerRecordError, ObjectEntry, Reach, Record, RecordError, RecordKind, record_from
 from consumer.store.port import Absent, BytesBody, Store, Written
 from consumer.streams.rules import ROWS_VERSION, RowRules, rules_from_document
@@ -24,7 +22,6 @@ YEARS = range(2008, 2200)
 """The range of times at which a seal can have been decided: a wrong clock would create unlimited days."""
 MOST_OFFSET = 1 << 53
 """No log is as long."""
-_NAME = re.compile(r"(\d{8,})\.json")
 _T = TypeVar("_T")
 Fetch = Callable[[Iterable[Callable[[], _T]]], list[_T]]
 
@@ -107,9 +104,7 @@ def _wrong_object(record: Record, entry: ObjectEntry) -> str:
 
 def _keys(record: Record, entry: ObjectEntry) -> Collection[str]:
     """The keys that the object can have by the record's own facts: it is put there, and read from there."""
-    if entry.quarantine:
-        return (quarantine_key(entry.stream, entry.day, record.partition, record.through),)
-    return [data_key(entry.stream, entry.day, record.partition, record.through, packing) for packing in SUFFIXES]
+    return object_keys(entry.stream, entry.day, record.partition, record.through, quarantine=entry.quarantine)
 
 
 class SealLog:
@@ -141,10 +136,10 @@ class SealLog:
     def _numbers(self, after: str) -> list[int]:
         found = []
         for facts in self._store.list(chain_prefix(self.partition), after=after):
-            match = _NAME.fullmatch(facts.key.removeprefix(chain_prefix(self.partition)))
-            if match is None:
+            number = record_number(facts.key.removeprefix(chain_prefix(self.partition)))
+            if number is None:
                 raise _damaged(self.partition, f"contains {facts.key}, which is not a record")
-            found.append(int(match[1]))
+            found.append(number)
         return found
 
     def _getter(self, n: int) -> Callable[[], bytes]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
@@ -11,12 +10,11 @@ import orjson
 
 from consumer.domain import json_fields
 from consumer.domain.errors import HaltError, HaltReason
+from consumer.seal.keys import seal_of
 from consumer.store.port import Stored
 
 MOST = 1 << 53
 """No revision and no number of rows or bytes is as large: sums of them stay integers of 64 bits."""
-_NAME = re.compile(r"[A-Za-z0-9._-]+-[0-9]+-[0-9]{20}\.csv(\.gz|\.zst)?")
-"""What a data object is called in its day's folder (seal/keys)."""
 _T = TypeVar("_T")
 
 
@@ -75,8 +73,7 @@ def _objects(folder: str, raw: dict[str, Any]) -> list[dict[str, Any]]:
     found = list(json_fields.tables(raw, "objects"))
     for item in found:
         facts = {"rows": 0, "first_offset": None, "last_offset": None, **item}
-        name = json_fields.text(item, "key").removeprefix(folder)
-        if not _NAME.fullmatch(name):
+        if seal_of(json_fields.text(item, "key").removeprefix(folder)) is None:
             raise json_fields.FieldError(f"the object {item['key']!r:.300} is not in its folder")
         _number(facts, "rows")
         json_fields.whole_or_none(facts, "first_offset")

@@ -130,14 +130,15 @@ class Publisher:
     def _round(self, logs: Logs, ending: Ending | None) -> Published:
         listing = self._listing()
         self._manifests.begin_round()
-        seen = self._planned(self._states(logs), self._replacements.read())
+        states, replacements = self._states(logs), self._replacements.read()
+        seen = self._planned(states, replacements)
         stale = {plan.day for plan in seen if not self._listed(plan, listing)} | (
             ending.days if ending else frozenset()
         )
-        # against stale writers: first the ETags, then the chains, then the writes
+        # against stale writers: first the ETags, then the chains, then the writes; without writes one look is enough
         old = {day: self._store.get(manifest_key(self._stream, day)) for day in sorted(stale)}
-        states = self._states(logs)
-        replacements = self._replacements.read()
+        if stale:
+            states, replacements = self._states(logs), self._replacements.read()
         plans = self._planned(states, replacements)
         if stale and replacements.records:
             plans, by_log = self._as_it_lies(states, replacements, old), plans

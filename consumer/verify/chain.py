@@ -7,13 +7,12 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 
 from consumer.domain.batches import Counts
-from consumer.domain.compression import SUFFIXES
 from consumer.domain.days import ONE_DAY, midnight
 from consumer.domain.errors import HaltError, HaltReason
 from consumer.domain.offsets import Span, TopicPartition
 from consumer.seal.chain import Chain
 from consumer.seal.gap import moved
-from consumer.seal.keys import data_key, quarantine_key, record_key
+from consumer.seal.keys import object_keys, record_key
 from consumer.seal.log import parse_record
 from consumer.seal.record import ObjectEntry, Reach, Record, RecordKind, due_by
 from consumer.store.port import Stored
@@ -226,7 +225,8 @@ def _count_problems(record: Record, low: int) -> Iterator[str]:
 
 def _entry_problems(before: Chain, record: Record, entry: ObjectEntry) -> Iterator[str]:
     first, last = entry.first_offset, entry.last_offset
-    if entry.stream != record.stream or entry.key not in _keys(record, entry):
+    keys = object_keys(record.stream, entry.day, record.partition, record.through, quarantine=entry.quarantine)
+    if entry.stream != record.stream or entry.key not in keys:
         yield f"its object {entry.key} has the wrong key for rows of {entry.day}"
     if first is None or last is None or not record.start <= first <= last < record.through:
         yield f"its object {entry.key} has offsets {first} to {last}, outside {record.start} to {record.through}"
@@ -236,12 +236,6 @@ def _entry_problems(before: Chain, record: Record, entry: ObjectEntry) -> Iterat
     covering = before.covering(first) or record
     if not due_by(entry.day, record.cutoff, covering.sealed_at):
         yield f"its object {entry.key} has rows of a day that was not due at {record.cutoff}"
-
-
-def _keys(record: Record, entry: ObjectEntry) -> set[str]:
-    if entry.quarantine:
-        return {quarantine_key(record.stream, entry.day, record.partition, record.through)}
-    return {data_key(record.stream, entry.day, record.partition, record.through, kind) for kind in SUFFIXES}
 
 
 def _total_problems(totals: _Totals, record: Record) -> Iterator[str]:

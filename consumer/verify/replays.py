@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from hashlib import sha256
 
 from consumer.domain.errors import HaltError, HaltReason
-from consumer.seal.keys import replacement_prefix
+from consumer.seal.keys import record_number, replacement_prefix
 from consumer.seal.replacements.log import Listed, parse_replacement
 from consumer.seal.replacements.record import Replacement
 from consumer.store.port import Stored
@@ -16,7 +15,6 @@ from consumer.verify.documents import unlike_written
 from consumer.verify.findings import RESTORE, Finding, Problem
 
 RUN_AGAIN = "let it finish where it runs, or run the same command again, which finishes it"
-_NAME = re.compile(r"(\d{8,})\.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +39,7 @@ class ReplayLook:
 
 def replacement_number(stream: str, key: str) -> int | None:
     """The number of the record under this key; None for the old bodies next to the records."""
-    match = _NAME.fullmatch(key.removeprefix(replacement_prefix(stream)))
-    return int(match[1]) if match else None
+    return record_number(key.removeprefix(replacement_prefix(stream)))
 
 
 def check_replays(stream: str, stored: Iterable[Stored]) -> ReplayLook:

@@ -6,24 +6,32 @@ record that is read later. So a worker at work makes things look unfinished, but
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from datetime import date
 
 from consumer.domain.backoff import Ask
-from consumer.domain.days import day_from
 from consumer.domain.offsets import TopicPartition
-from consumer.seal.keys import days_key, manifest_key, replacement_prefix, schema_key, settings_key
+from consumer.seal.keys import (
+    chains_prefix,
+    day_of,
+    days_key,
+    manifest_key,
+    quarantine_folder,
+    record_key,
+    record_of,
+    replacement_prefix,
+    schema_key,
+    settings_key,
+    stream_folder,
+)
 from consumer.store.port import ObjectInfo, Store, Stored
 from consumer.verify.chain import ChainLook, check_chain
 from consumer.verify.columns import ColumnsLook, check_columns
 from consumer.verify.findings import Finding, Problem
 from consumer.verify.replays import ReplayLook, check_replays, replacement_number
 from consumer.verify.settings import SettingsLook, check_settings
-
-_RECORD = re.compile(r"(\d+)/(\d{8,})\.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +96,7 @@ class SnapshotReader:
     def look(self) -> StreamSnapshot:
         """Read everything but bodies."""
         listing = self.ask(lambda: self.store.get(days_key(self.stream)))
-        data, quarantine = self._folder(f"{self.stream}/"), self._folder(f"_quarantine/{self.stream}/")
+        data, quarantine = self._folder(stream_folder(self.stream)), self._folder(quarantine_folder(self.stream))
         manifests = self._manifests(data)
         replays = check_replays(self.stream, self._fixed(self._replacements()))
         chains, strangers = self._chains()
@@ -134,7 +142,7 @@ class SnapshotReader:
         by_day: dict[date, dict[str, ObjectInfo]] = {}
         elsewhere = []
         for facts in self._list(prefix):
-            day = _day_of(facts.key.removeprefix(prefix))
+            day = day_of(facts.key.removeprefix(prefix))
             if day is None:
                 elsewhere.append(facts.key)
             else:
@@ -154,32 +162,21 @@ class SnapshotReader:
         return [facts for facts in listed if replacement_number(self.stream, facts.key) is not None]
 
     def _chains(self) -> tuple[tuple[ChainLook, ...], tuple[Finding, ...]]:
-        prefix = f"_seals/{self.topic}/"
-        records: dict[int, list[int]] = {}
+        records: dict[TopicPartition, list[int]] = {}
         strangers, listed = [], []
-        for facts in self._list(prefix):
-            match = _RECORD.fullmatch(facts.key.removeprefix(prefix))
-            if match is None:
+        for facts in self._list(chains_prefix(self.topic)):
+            found = record_of(self.topic, facts.key)
+            if found is None:
                 todo = "move it out of the seal log: a worker halts at it"
                 strangers.append(Finding(facts.key, Problem.STRAY, "it is not a record of the seal log", todo))
                 continue
-            records.setdefault(int(match[1]), []).append(int(match[2]))
+            partition, number = found
+            records.setdefault(partition, []).append(number)
             listed.append(facts)
         stored = {one.facts.key: one for one in self._fixed(listed)}
-        looks = [self._chain(number, numbers, stored) for number, numbers in sorted(records.items())]
+        looks = [self._chain(partition, numbers, stored) for partition, numbers in sorted(records.items())]
         return tuple(looks), tuple(strangers)
 
-    def _chain(self, number: int, numbers: list[int], stored: Mapping[str, Stored]) -> ChainLook:
-        prefix = f"_seals/{self.topic}/{number}/"
-        found = [(n, stored[key]) for n in numbers if (key := f"{prefix}{n:08d}.json") in stored]
-        partition = TopicPartition(self.topic, number)
+    def _chain(self, partition: TopicPartition, numbers: list[int], stored: Mapping[str, Stored]) -> ChainLook:
+        found = [(n, stored[key]) for n in numbers if (key := record_key(partition, n)) in stored]
         return check_chain(partition, self.stream, found, keeps_metadata=self.store.keeps_metadata)
-
-
-def _day_of(rest: str) -> date | None:
-    """The day of a key below a stream's folder; None if it is not in a day's folder."""
-    folder, slash, _ = rest.partition("/")
-    try:
-        return day_from(folder.removeprefix("dt=")) if slash and folder.startswith("dt=") else None
-    except ValueError:
-        return None

@@ -11,6 +11,7 @@ from consumer.domain.backoff import Ask
 from consumer.domain.clock import Clock
 from consumer.domain.offsets import TopicPartition
 from consumer.seal.day_plan import PartitionState, StoredContent, plan_days
+from consumer.seal.keys import record_key
 from consumer.seal.record import Record
 from consumer.store.port import Store
 from consumer.verify.days import PUBLISHED_AFTER, check_days, strays
@@ -177,7 +178,7 @@ def _sealed(one: Wanted, unfinished: Mapping[int, Record]) -> bool:
 def _conflicts(snapshot: StreamSnapshot) -> list[Finding]:
     return [
         Finding(
-            f"_seals/{look.partition.topic}/{look.partition.partition}/{n:08d}.json",
+            record_key(look.partition, n),
             Problem.INCONSISTENT,
             what,
             RESTORE,
@@ -238,7 +239,7 @@ def _report(subject: VerifyTarget, found: Assessment, bodies: list[Inspected], n
         if now - seal.sealed_at < FINISHED_AFTER:
             pending.append(f"{what}, is under way")
         else:
-            key = f"_seals/{subject.topic}/{number}/{seal.n:08d}.json"
+            key = record_key(TopicPartition(subject.topic, number), seal.n)
             tally.findings.append(Finding(key, Problem.UNFINISHED, f"{what}, is not finished", START_WORKER))
     under_way = bool(pending) or (found.newest is not None and now - found.newest < PUBLISHED_AFTER)
     if under_way:

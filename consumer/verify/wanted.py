@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 
-from consumer.domain.compression import SUFFIXES
 from consumer.domain.offsets import TopicPartition
 from consumer.seal.chain import Chain
+from consumer.seal.keys import seal_of
 from consumer.seal.record import ObjectEntry, Record, RecordKind
 from consumer.seal.replacements.log import Listed
 from consumer.verify.chain import ChainLook
 from consumer.verify.findings import RESTORE, Finding, Problem
 from consumer.verify.replays import ReplayLook
-
-_ENDINGS = "|".join(re.escape(suffix) for suffix in SUFFIXES.values())
-_NAME = re.compile(rf".*/(?P<topic>[^/]+)-(?P<partition>\d+)-(?P<through>\d{{20}})\.csv(?:{_ENDINGS})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +103,9 @@ def _added(look: ChainLook, replaced: Mapping[str, Listed]) -> Iterator[Wanted]:
     """Objects that no seal has: a replay brought back rows that an old filter dropped."""
     named = {entry.key for record in look.records for entry in record.objects}
     for key, one in replaced.items():
-        name = _NAME.fullmatch(key)
-        if key in named or name is None:
-            continue
-        if (name["topic"], int(name["partition"])) == (look.partition.topic, look.partition.partition):
-            seal = next((record.n for record in look.records if record.through == int(name["through"])), -1)
+        partition, through = seal_of(key.rpartition("/")[2]) or (None, 0)
+        if key not in named and partition == look.partition:
+            seal = next((record.n for record in look.records if record.through == through), -1)
             yield _replaced(look, seal, one, None)
 
 

@@ -212,7 +212,7 @@ def _check_resume(partition: TopicPartition, bucket: MemoryStore, records: list[
 
 def _text(rows: list[Expected], columns: list[str], *, quarantine: bool) -> str:
     if quarantine:
-        return "".join(json.dumps({"offset": row.offset}) + "\n" for row in rows)
+        return "".join(json.dumps({"reason": "undecodable", "offset": row.offset}) + "\n" for row in rows)
     lines = [",".join(columns)]
     lines.extend(",".join(row.cells.get(name, "") for name in columns) for row in rows)
     return "\n".join(lines) + "\n"

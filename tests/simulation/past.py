@@ -281,12 +281,12 @@ class PastScript(Script):
 
     def freeze_command(self) -> None:
         """A command stands still in the midst of a day's objects, and a worker comes up beside it and publishes."""
-        if not self.operators.running:
-            self.replay()
-        for _ in range(300):
-            if not self.operators.running or words_in(self.world.bucket):
-                break
-            self.go(1, 0)
+        for begin in self.dice.sample([self.replay, self.rewrite, self.erase], k=3):
+            if not self.operators.running:
+                self.world.rules = self._rules()  # with the settings of before it would find nothing to replace
+                begin()
+            while self.operators.running and not words_in(self.world.bucket):
+                self.go(1, 0)
         self.go(self.dice.randint(0, 2), 0)
         for command in self.operators.running:
             command.process.frozen = True
@@ -319,6 +319,8 @@ class PastScript(Script):
     def quiet(self) -> None:
         """What commands left half done is finished by the same commands, whatever the settings are by now."""
         self._heal()
+        self.thaw_command()
+        self.freeze_command()
         self.thaw_command()
         for command in self.operators.running:
             if self.dice.random() < 0.5:

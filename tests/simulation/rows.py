@@ -154,7 +154,7 @@ class SimTransformer:
 
     def _line(self, offset: int, found: Verdict, how: TransformOptions) -> bytes:
         if found.cells is None:
-            return json.dumps({"offset": offset}).encode() + b"\n"
+            return json.dumps({"reason": "undecodable", "offset": offset}).encode() + b"\n"
         privacy = self._rules.privacy
         cells = [
             private(str(found.cells[name]), privacy.columns.get(name), privacy.key) if name in self.columns else ""

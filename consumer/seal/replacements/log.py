@@ -6,14 +6,13 @@ The rows of an object are those in the newest replacement that lists it, otherwi
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
 
 from consumer.domain.errors import HaltError, HaltReason, TransientError, UnknownOutcomeError
-from consumer.seal.keys import replacement_key, replacement_prefix
+from consumer.seal.keys import record_number, replacement_key, replacement_prefix
 from consumer.seal.replacements.record import (
     NewerReplacementError,
     NewObject,
@@ -22,8 +21,6 @@ from consumer.seal.replacements.record import (
     replacement_from,
 )
 from consumer.store.port import Absent, BytesBody, Store, Written
-
-_NAME = re.compile(r"(\d{8,})\.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +105,7 @@ class ReplacementLog:
             facts = next(iter(self._store.list(prefix, after=after)), None)
             if facts is None:
                 break
-            match = _NAME.fullmatch(facts.key.removeprefix(prefix))
-            if match is None or int(match[1]) != n:
+            if record_number(facts.key.removeprefix(prefix)) != n:
                 raise _damaged(replacement_key(self._stream, n), f"is missing, and {facts.key} comes after it")
             found = self._extended(found, n)
         self._known = found

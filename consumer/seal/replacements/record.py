@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime
@@ -13,14 +12,12 @@ import orjson
 
 from consumer.domain import json_fields
 from consumer.domain.days import day_from
-from consumer.seal.keys import day_folder
+from consumer.seal.keys import day_folder, seal_of
 from consumer.seal.record import ObjectEntry, entry_from
 
 REPLACEMENT_VERSION = 1
 
 
-_DATA = re.compile(r"[A-Za-z0-9._-]{1,249}-([0-9]+)-([0-9]{20})\.csv(?:\.gz|\.zst)?")
-"""What a data object is called in its day's folder."""
 MOST_DIGESTS = 200_000
 """Of one erasure: a record of more would be larger than what is read (store/document_sizes)."""
 CELLS, ROWS = "cells", "rows"
@@ -306,6 +303,6 @@ def _impossible_object(found: Replacement) -> str:
 def _through_of(one: NewObject) -> int | None:
     """The end of its seal by its key, if that is one that a seal gives: it is put there, and read from there."""
     folder = day_folder(one.entry.stream, one.entry.day)
-    name = _DATA.fullmatch(one.entry.key.removeprefix(folder)) if one.entry.key.startswith(folder) else None
-    through = int(name[2]) if name is not None and name[1] == str(one.partition) else 0
+    found = seal_of(one.entry.key.removeprefix(folder)) if one.entry.key.startswith(folder) else None
+    through = found[1] if found is not None and found[0].partition == one.partition else 0
     return through or None  # a seal that ends at 0 has no objects

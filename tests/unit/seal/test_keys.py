@@ -39,3 +39,47 @@ def test_data_objects(compression: Compression, ending: str) -> None:
 def test_records_sort_as_their_numbers() -> None:
     numbers = [0, 1, 9, 10, 99, 100, 9_999_999, 10_000_000]
     assert sorted(keys.record_key(PLACE, n) for n in numbers) == [keys.record_key(PLACE, n) for n in numbers]
+
+
+@pytest.mark.parametrize("compression", ["none", "gzip", "zstd"])
+def test_what_is_made_is_taken_apart(compression: Compression) -> None:
+    key = keys.data_key("events", DAY, PLACE, 5_230_011, compression)
+    assert keys.day_of(key.removeprefix(keys.stream_folder("events"))) == DAY
+    assert keys.seal_of(key.removeprefix(keys.day_folder("events", DAY))) == (PLACE, 5_230_011)
+    assert keys.record_of(PLACE.topic, keys.record_key(PLACE, 12)) == (PLACE, 12)
+    assert keys.record_number(keys.replacement_key("events", 3).removeprefix(keys.replacement_prefix("events"))) == 3
+
+
+def test_a_topic_may_look_like_the_rest_of_a_name() -> None:
+    odd = TopicPartition("a-1-00000000000000000009.csv", 2)
+    assert keys.seal_of("a-1-00000000000000000009.csv-2-00000000000000000007.csv") == (odd, 7)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "adapty.events-03-00000000000005230011.csv",
+        "adapty.events-3-5230011.csv",
+        "adapty.events-٣-00000000000005230011.csv",
+        "adapty.events-3-00000000000005230011.csv.bz2",
+        "adapty.events-3-00000000000005230011.csv\n",
+        "../adapty.events-3-00000000000005230011.csv",
+        "_manifest.json",
+    ],
+)
+def test_another_spelling_is_no_data_object(name: str) -> None:
+    assert keys.seal_of(name) is None
+
+
+@pytest.mark.parametrize(
+    "key", ["3/12.json", "03/00000012.json", "3/00000012.json.old", "x/00000012.json", "00000012.json"]
+)
+def test_another_spelling_is_no_record(key: str) -> None:
+    assert keys.record_of("adapty.events", keys.chains_prefix("adapty.events") + key) is None
+
+
+@pytest.mark.parametrize(
+    "rest", ["dt=20261121/x", "dt=2026-W47-6/x", "2026-11-21/x", "dt=2026-11-21", "dt=2026-02-30/x"]
+)
+def test_another_spelling_is_no_day(rest: str) -> None:
+    assert keys.day_of(rest) is None
