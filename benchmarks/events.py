@@ -108,15 +108,15 @@ class _Encoder:
     plan: Plan
 
     def body(self, record: Mapping[str, Any]) -> bytes:
-        head = self.plan.head if self.plan.format.value.endswith("-registry") else b""
-        if self.plan.format.value.startswith("json"):
+        head = self.plan.head if self.plan.format.has_schema_id else b""
+        if self.plan.format.is_json:
             return head + orjson.dumps({name: _plain(value) for name, value in record.items()})
         out = io.BytesIO()
         fastavro.schemaless_writer(out, SCHEMA, record)
         return head + out.getvalue()
 
     def time(self, instant: datetime) -> bytes:
-        if self.plan.format.value.startswith("json"):
+        if self.plan.format.is_json:
             return b'"%b"' % _plain(instant).encode()
         return _varint((instant - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1))
 

@@ -72,7 +72,7 @@ def _batch(values: Sequence[bytes], stamps: Sequence[int]) -> RawBatch:
 
 
 def _head(name: str, form: Format) -> bytes:
-    return b"\0" + IDS[name].to_bytes(4, "big") if form.value.endswith("-registry") else b""
+    return b"\0" + IDS[name].to_bytes(4, "big") if form.has_schema_id else b""
 
 
 def _usual(form: Format, bodies: Sequence[bytes]) -> None:
@@ -86,7 +86,7 @@ def _share(name: str, form: Format, rows: int) -> float:
     """The share of ordinary records of a stream that the native engine leaves; in JSON attributes are objects."""
     schema = KINDS[name].schema
     records = records_of(schema, rows)
-    if form.value.startswith("json"):
+    if form.is_json:
         attributes = {"attributes": {"plan": "gold", "visits": 12, "score": 0.75, "tags": ["a", "é"], "last": None}}
         values = [orjson.dumps({**as_json(record, schema), **attributes}) for record in records]
     else:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 
 from consumer.domain.compression import Compression
-from consumer.domain.json_fields import number_in
 from consumer.domain.offsets import Span, TopicPartition
 from consumer.replace.basis import Basis, basis_of, erasures
 from consumer.replace.services import Scope, Services
 from consumer.seal.chain import Chain
 from consumer.seal.day_plan import PartitionState
-from consumer.seal.keys import data_key
+from consumer.seal.keys import data_key, seal_of
 from consumer.seal.lossy import lossy_objects
 from consumer.seal.record import ObjectEntry, Record, RecordKind
 from consumer.seal.replacements.log import Listed, Replacements
@@ -29,9 +29,9 @@ class StoredObject:
     basis: Basis
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PartitionView:
-    """`objects` are those of the given days, by key. `added` is the ending of keys that do not exist yet."""
+    """`objects` are those of the given days, by key; `beyond` is how replaced objects of all other days were made."""
 
     partition: TopicPartition
     stream: str
@@ -39,6 +39,7 @@ class PartitionView:
     scope: Scope
     objects: Mapping[str, StoredObject]
     keys: Mapping[tuple[int, date], str]
+    beyond: Mapping[tuple[int, date], Basis]
     replacements: Replacements
     today: str
     compression: Compression
@@ -57,6 +58,19 @@ class PartitionView:
         """How the rows under this key were made, those included that were dropped."""
         known = self.objects.get(key)
         return known.basis if known else Basis()
+
+    @cached_property
+    def settings_beyond(self) -> frozenset[str | None]:
+        """The settings by which rows of days out of scope were made; None: the covering ones."""
+        return frozenset({None, *(basis.settings for basis in self.beyond.values())})
+
+    def stands_beyond(self, offset: int, day: date, settings: str | None) -> bool:
+        """Whether a row that has this day by these settings is in that day, or will be, and the day is out of scope."""
+        if day in self.scope:
+            return False
+        seal = self.chain.taker(offset, day)
+        basis = self.beyond.get((seal.n, day)) if seal is not None else None
+        return settings == (basis.settings if basis is not None else None)
 
     def basis_anew(self, day: date) -> Basis:
         """How rows of this day are made with the current rules: recorded erasures apply to all later rows."""
@@ -83,6 +97,7 @@ def _view(
     partition = chain.head.partition
     objects: dict[str, StoredObject] = {}
     keys: dict[tuple[int, date], str] = {}
+    beyond: dict[tuple[int, date], Basis] = {}
     for record in chain.records:
         for entry in record.objects:
             if not entry.quarantine and entry.day in scope:
@@ -91,10 +106,12 @@ def _view(
                 objects[entry.key] = _stored(record, lossy.get(entry.key, entry), listed, replacements)
     for key, listed in replacements.listed.items():
         newest = listed[-1].new
-        if key in objects or newest.entry.day not in scope or newest.partition != partition.partition:
+        if key in objects or newest.partition != partition.partition:
             continue
         seal = _seal_of(chain, key)
-        if seal is not None:
+        if seal is not None and newest.entry.day not in scope:
+            beyond[(seal.n, newest.entry.day)] = basis_of(listed, replacements)
+        elif seal is not None:
             keys[(seal.n, newest.entry.day)] = key
             objects[key] = _stored(seal, newest.entry, listed, replacements)
     return PartitionView(
@@ -104,6 +121,7 @@ def _view(
         scope,
         objects,
         keys,
+        beyond,
         replacements,
         services.today.digest,
         services.compression,
@@ -118,7 +136,6 @@ def _stored(record: Record, entry: ObjectEntry, listed: Sequence[Listed], replac
 
 
 def _seal_of(chain: Chain, key: str) -> Record | None:
-    name = key.rsplit("-", 1)[1].split(".", 1)[0].lstrip("0") or "0"
-    through = number_in(name)
+    _, through = seal_of(key.rpartition("/")[2]) or (None, None)
     seals = (record for record in chain.records if record.kind is RecordKind.SEAL)
     return next((record for record in seals if record.through == through), None)

@@ -105,6 +105,7 @@ class Planner:
     columns: tuple[str, ...]
     objects: dict[str, ObjectPlan] = field(default_factory=dict)
     crossing: set[date] = field(default_factory=set)
+    exchanged: set[tuple[date, date]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         for key, stored in self.view.objects.items():
@@ -142,6 +143,8 @@ class Planner:
             changed = zip(self.columns, self._cells(one.before.text), self._cells(one.after.text), strict=True)
             old.changed.update(name for name, left, right in changed if left != right)
             return
+        if old is not None and new is not None:
+            self.exchanged.add((old.day, new.day))
         if old is not None:
             old.removed[one.after.reason or OTHER_DAY] += 1
         if new is not None:
@@ -160,6 +163,8 @@ class Planner:
 class Plan:
     """All of a replay before it is done. `skipped` are days left out because Kafka has lost records of them.
 
+    `exchanged` are pairs of days of which a row leaves the one for the other: they are replaced by one record, so that
+    the row is in just one of them whenever the command ends, and whatever is undone.
     `columns` are those of new bodies; none where each object keeps its own.
     """
 
@@ -172,6 +177,7 @@ class Plan:
     heads: Mapping[int, int]
     skipped: tuple[date, ...] = ()
     kept_old: bool = True
+    exchanged: frozenset[tuple[date, date]] = frozenset()
     columns: tuple[str, ...] = ()
 
     @property
@@ -186,18 +192,27 @@ class Plan:
 
 
 def batches_of(plan: Plan, most_bytes: int) -> Iterator[tuple[date, ...]]:
-    """The days in batches of as many bytes of new bodies at most, one day at least."""
+    """The days in batches of as many bytes of new bodies at most, but one day, or days that exchange rows, at least."""
     sizes: Counter[date] = Counter()
     for one in plan.objects:
         sizes[one.day] += one.after.size
     batch: list[date] = []
-    for day in plan.days:
-        if batch and sum(sizes[other] for other in batch) + sizes[day] > most_bytes:
-            yield tuple(batch)
+    for days in _inseparable(plan):
+        if batch and sum(sizes[day] for day in (*batch, *days)) > most_bytes:
+            yield tuple(sorted(batch))
             batch = []
-        batch.append(day)
+        batch.extend(days)
     if batch:
-        yield tuple(batch)
+        yield tuple(sorted(batch))
+
+
+def _inseparable(plan: Plan) -> Iterator[set[date]]:
+    """The days of the plan in groups that exchange no rows, in the order of their first days."""
+    groups = {day: {day} for day in plan.days}
+    for one, other in plan.exchanged:
+        merged = groups[one] | groups[other]
+        groups.update(dict.fromkeys(merged, merged))
+    yield from (group for day, group in groups.items() if day == min(group))
 
 
 def refuse_other_rows(objects: Iterable[ObjectPlan]) -> None:

@@ -109,6 +109,7 @@ class Replay:
             heads={one.view.partition.partition: one.view.chain.head.n for one in partitions},
             skipped=tuple(gone),
             kept_old=self._keeps(changed),
+            exchanged=frozenset(pair for planner in planners for pair in planner.exchanged),
             columns=columns,
         )
 

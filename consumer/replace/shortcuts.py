@@ -45,6 +45,11 @@ def cells_alone(before: RowRules, after: RowRules) -> bool:
     return without(before) == without(after)
 
 
+def dated_alike(before: RowRules, after: RowRules) -> bool:
+    """Whether each record that has a row by both has it in the same day: they differ in filters and cells alone."""
+    return cells_alone(replace(before, filter=after.filter), after)
+
+
 def comings_and_goings(before: bytes, after: bytes) -> Change | None:
     """How many rows came and went between these texts, all others being as they were.
 

@@ -16,7 +16,7 @@ from consumer.domain.batches import DayRows, RawBatch, TransformedBatch, Transfo
 from consumer.domain.offsets import Span
 from consumer.replace.basis import Basis
 from consumer.replace.partition_view import PartitionView
-from consumer.replace.shortcuts import Change, cells_alone, comings_and_goings, one_filter, other_cells
+from consumer.replace.shortcuts import Change, cells_alone, comings_and_goings, dated_alike, one_filter, other_cells
 from consumer.seal.record import Record
 from consumer.streams.rules import RowRules
 
@@ -95,6 +95,8 @@ class Judge:
         reason, found = one_filter(old, new), dict[str, Change]()
         if reason is None and not cells_alone(old, new):
             return None
+        if reason and not all(dated_alike(self._rules(one or own), new) for one in self._view.settings_beyond):
+            return None  # a row that comes may be in another day now
         for key in pair.before.keys() | pair.after.keys():
             one, other = (rows[key].body if key in rows else b"" for rows in (pair.before, pair.after))
             change = comings_and_goings(one, other) if reason else other_cells(one, other, self._columns)
@@ -146,12 +148,22 @@ class Judge:
     def _verdict(self, work: _Batch, rows: Mapping[str, DayRows], *, anew: bool) -> Verdict:
         for one in rows.values():
             return Verdict(one.day, "", one.body)
+        if not anew and (day := self._beyond(work)) is not None:
+            return Verdict(day)
         for basis in self._bases(work, anew=anew):
             found = _no_row(work.made(basis))
             key = self._view.key(work.batch.span.start, found.day) if found.day is not None else None
             if key is None:
                 return found  # else it is a row by rules that its day does not follow
         return Verdict(None, OTHER_RULES)
+
+    def _beyond(self, work: _Batch) -> date | None:
+        """The day out of scope that has the record's row by its own rules, which a replay may have changed."""
+        for settings in self._view.settings_beyond:
+            for rows in work.made(Basis(settings)).days:
+                if not rows.quarantine and self._view.stands_beyond(work.batch.span.start, rows.day, settings):
+                    return rows.day
+        return None
 
 
 def view_days(view: PartitionView, record: Record) -> Iterator[date]:

@@ -33,6 +33,16 @@ class Format(StrEnum):
     JSON = "json"
     JSON_REGISTRY = "json-registry"
 
+    @property
+    def has_schema_id(self) -> bool:
+        """Five bytes, with the id of a schema in a registry, come before the record."""
+        return self in {Format.AVRO_REGISTRY, Format.JSON_REGISTRY}
+
+    @property
+    def is_json(self) -> bool:
+        """The record is JSON text; otherwise it is Avro."""
+        return self in {Format.JSON, Format.JSON_REGISTRY}
+
 
 class LineBreaks(StrEnum):
     """Handling of CR, LF and CRLF inside cells: kept, or each replaced by one space."""

@@ -99,7 +99,7 @@ class Stream:
             assert plain(exact.transform(batch, how)) == plain(found)
 
     def _hostile(self, chance: random.Random) -> bytes:
-        if not self.rules.format.value.endswith("-registry"):
+        if not self.rules.format.has_schema_id:
             return mutate(chance, self.bodies)
         if chance.random() < 0.1:
             return mutate(chance, [wire(1, body) for body in self.bodies])
@@ -118,13 +118,10 @@ def streams() -> dict[str, Target]:
             write = AvroText(rules.schema)
             found[f"{kind} {form.value}"] = Stream(
                 rules,
-                [
-                    orjson.dumps(as_json(record, rules.schema)) if form.value.startswith("json") else write(record)
-                    for record in records
-                ],
+                [orjson.dumps(as_json(record, rules.schema)) if form.is_json else write(record) for record in records],
             )
         own = custom(NESTED, "at", form)
-        body = JSON_OF_EACH if form.value.startswith("json") else AvroText(own.schema)(ONE_OF_EACH)
+        body = JSON_OF_EACH if form.is_json else AvroText(own.schema)(ONE_OF_EACH)
         found[f"own {form.value}"] = Stream(own, [body])
     return found
 

@@ -256,7 +256,7 @@ def written(kind: str, form: Format, chance: random.Random) -> list[bytes]:
     records = (
         own_records(BATCH, chance) if kind == "own" else records_of(SCHEMAS[kind], BATCH, chance.randrange(1 << 30))
     )
-    if form.value.startswith("json"):
+    if form.is_json:
         records = [as_json(record, SCHEMAS[kind]) for record in records]
         names = [
             *(field["name"] for field in schema),
@@ -283,7 +283,7 @@ def written(kind: str, form: Format, chance: random.Random) -> list[bytes]:
 
 def headed(values: Sequence[bytes], form: Format, chance: random.Random) -> list[bytes]:
     """With schema ids where the format has them; some unknown, some of no schema of ours."""
-    if not form.value.endswith("-registry"):
+    if not form.has_schema_id:
         return list(values)
     return [wire(chance.choices((1, 2, 3, 4), (90, 5, 3, 2))[0], value) for value in values]
 

@@ -281,11 +281,14 @@ class PastScript(Script):
 
     def freeze_command(self) -> None:
         """A command stands still in the midst of a day's objects, and a worker comes up beside it and publishes."""
+        self.thaw_command()
         for begin in self.dice.sample([self.replay, self.rewrite, self.erase], k=3):
             if not self.operators.running:
                 self.world.rules = self._rules()  # with the settings of before it would find nothing to replace
                 begin()
-            while self.operators.running and not words_in(self.world.bucket):
+            for _ in range(1_000):
+                if not self.operators.running or words_in(self.world.bucket):
+                    break
                 self.go(1, 0)
         self.go(self.dice.randint(0, 2), 0)
         for command in self.operators.running:

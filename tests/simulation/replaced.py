@@ -110,7 +110,7 @@ class ReplacementWatch:
 
     def _told(self, bucket: MemoryStore, key: str) -> None:
         """The revision grows by one, or the word comes; without the word just what lies there is listed, whole."""
-        day = key.split("dt=")[1][:10]
+        day = _day_of(key)
         said, place = _manifest(bucket, day), (id(bucket), key)
         assert said is not None
         before = self._revisions.get(place, 0)
@@ -128,6 +128,10 @@ class ReplacementWatch:
             facts = bucket.head(item["key"])
             if facts is not None and facts.metadata["sha256"] != item["sha256"]:
                 raise Violation(f"{key} lists a body of {item['key']} that does not lie there")
+
+
+def _day_of(key: str) -> str:
+    return key.split("dt=")[1][:10]
 
 
 def _overlap(one: Told, other: Told) -> bool:
@@ -218,6 +222,14 @@ class Folder:
         n, place = first_taker(self.chain, entry.offset, day, cover), self.partition
         return None if n is None else f"sim/dt={day}/{place.topic}-{place.partition}-{self.chain[n].through:020d}.csv"
 
+    def erased(self, said: Verdict, day: date) -> bool:
+        """Whether an erasure of this day takes the row out, and with it a row that comes to the day later."""
+        assert said.cells is not None
+        erasures = [one for one in self.replacements if one["kind"] == "erase"]
+        about = [one for one in erasures if _about(one, str(day), self.partition.partition)]
+        columns, row = columns_of(self.bucket), {name: str(cell) for name, cell in said.cells.items()}
+        return any(_treatment(self.bucket, one, columns)(row) is None for one in about)
+
     def text(self, key: str) -> str:
         """What a replaced object has to be, to the byte."""
         one, basis = self.listed[key], self.basis(key)
@@ -269,7 +281,7 @@ def check_replaced(bucket: MemoryStore, cluster: Cluster) -> int:
             raise Violation(f"replacement {record['n']} is half done: {half}")
     for facts in bucket.list("sim/"):
         if facts.key.endswith("_manifest.json"):
-            _check_manifest(bucket, facts.key.split("dt=")[1][:10])
+            _check_manifest(bucket, _day_of(facts.key))
     return sum(_check_partition(Folder(bucket, cluster, partition)) for partition in cluster.partitions())
 
 
@@ -330,5 +342,7 @@ def _check_dropped(folder: Folder, entry: Entry, said: Mapping[str | None, Verdi
             if key is None:
                 break
             return  # a filter dropped it
+        if folder.erased(now, day):
+            return
         day = now.day
     raise Violation(f"{folder.partition}@{entry.offset} is a row of no day: it left {sorted(seen)}")

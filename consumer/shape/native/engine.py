@@ -43,8 +43,8 @@ MOST_HEADERS = 16
 _NESTED = frozenset({"array", "map", "record"})
 _FILTERS = (EVENT_TYPE, PROFILE, HISTORICAL, ENVIRONMENT)
 """Those that the extension knows, in the order in which it counts them; rules with another one are not its own."""
-_WITH_IDS = frozenset({Format.AVRO_REGISTRY, Format.JSON_REGISTRY})
-_JSON = frozenset({Format.JSON, Format.JSON_REGISTRY})
+_FORMATS = frozenset({Format.AVRO, Format.AVRO_REGISTRY, Format.JSON, Format.JSON_REGISTRY})
+"""Those that the extension reads."""
 _RULES = frozenset(
     {"stream", "kind", "topic", "format", "schema", "time_field", "writer_schema", "day_by", "filter", "version"}
     | {"send_user_attributes", "send_integration_ids", "event_names", "line_breaks", "oldest_day", "privacy"}
@@ -74,7 +74,7 @@ def supports(rules: RowRules, columns: Sequence[Column], filters: Filters) -> bo
     inputs = [name for column in columns for name in column.inputs]
     return (
         rules.version == ROWS_VERSION
-        and (rules.format in _JSON or rules.format in {Format.AVRO, Format.AVRO_REGISTRY})
+        and rules.format in _FORMATS
         and _at_default(rules, _RULES)
         and _at_default(rules.filter, _FILTER_FIELDS)
         and _at_default(rules.privacy, _PRIVACY_FIELDS)
@@ -141,7 +141,7 @@ class NativeEngine:
         time = self._columns[self._positions[rules.time_field]]
         install = filters.install
         inputs = None
-        if rules.format in _JSON:
+        if rules.format.is_json:
             inputs = [
                 (name, number, self._kinds[number], rank)
                 for number, column in enumerate(self._columns)
@@ -165,7 +165,7 @@ class NativeEngine:
             "environments": list(filters.environments),
             "listed": list(kind_of(rules.kind).event_types),
             "normal_types": rules.kind != CUSTOM,
-            "head": HEAD if rules.format in _WITH_IDS else 0,
+            "head": HEAD if rules.format.has_schema_id else 0,
             "inputs": inputs,
             "defaults": [(self._positions[name], text) for name, text in self._defaults.items()],
         }
@@ -219,7 +219,7 @@ class NativeEngine:
         """Bytes of rows that the batch becomes at most."""
         size = batch.sizes.values
         fixed = len(self._columns) + WIDEST_TIME * len(self._methods)  # commas and hashes
-        if self._format in _JSON:
+        if self._format.is_json:
             return len(batch) * fixed + OUTPUT_OF_JSON * size
         widest = max((ready.widest.get(number, 0) for number in writers), default=0)
         of_a_byte = OUTPUT_OF_TEXT if widest < NESTED else OUTPUT_OF_JSON

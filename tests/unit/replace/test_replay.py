@@ -24,6 +24,7 @@ from consumer.seal.replacements.log import ReplacementLog
 from consumer.spool.mark import MARK, claim
 from consumer.store.folder import FolderStore
 from consumer.store.port import BytesBody, Match
+from consumer.streams.rules import RowRules
 from consumer.verify.findings import Problem
 from tests.builders.past import STREAM, TOPIC, Past, day, rules
 from tests.builders.rough import RoughStore
@@ -185,6 +186,33 @@ def test_rows_that_cross_the_border_are_refused(tmp_path: Path) -> None:
     one.today = rules(schema=schema)
     again, _ = one.replay(1, 1)
     assert dict(again.objects[0].removed) == {"quarantine no_time": 1}
+
+
+def test_a_row_that_an_earlier_replay_gave_to_another_day_does_not_come_twice(tmp_path: Path) -> None:
+    """Its covering rules give it no day, those of the first replay one out of the second one's scope."""
+    schema = rules().schema
+
+    def named(alias: str) -> RowRules:
+        return rules(schema=schema.replace('"event_datetime"', f'"event_datetime","aliases":["{alias}"]', 1))
+
+    one = Past(RoughStore(), tmp_path, rules())
+    one.produce(1)
+    one.produce_raw(2, f'{{"profile_id":"p","happened":"{day(1)}T12:00:00Z","noted":"{day(2)}T12:00:00Z"}}'.encode())
+    one.produce(2)
+    one.seal(2)
+    one.publish()
+    one.today = named("happened")
+    plan, _ = one.replay(1, 1)
+    assert dict(plan.objects[0].added) == {"quarantine no_time": 1}
+    one.today = named("noted")
+    with pytest.raises(RefusedError, match=f"--from {day(1)} --to {day(2)} instead"):
+        one.work(2, 2).plan()
+    plan, _ = one.replay(1, 2)
+    assert [(dict(found.removed), dict(found.added)) for found in plan.objects] == [
+        ({"other_day": 1}, {}),
+        ({}, {"other_day": 1}),
+    ]
+    assert one.verify().findings == ()
 
 
 # Refusals
