@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from itertools import chain
 from typing import Any
 
 from consumer.domain.batches import DayRows, RawBatch
@@ -208,11 +209,12 @@ def batches_of(plan: Plan, most_bytes: int) -> Iterator[tuple[date, ...]]:
 
 def _inseparable(plan: Plan) -> Iterator[set[date]]:
     """The days of the plan in groups that exchange no rows, in the order of their first days."""
-    groups = {day: {day} for day in plan.days}
+    groups = {day: {day} for day in (*plan.days, *chain.from_iterable(plan.exchanged))}
     for one, other in plan.exchanged:
         merged = groups[one] | groups[other]
         groups.update(dict.fromkeys(merged, merged))
-    yield from (group for day, group in groups.items() if day == min(group))
+    days = set(plan.days)  # a day may give and get rows of the same text, and stay as it is
+    yield from (group & days for day, group in sorted(groups.items()) if day == min(group) and group & days)
 
 
 def refuse_other_rows(objects: Iterable[ObjectPlan]) -> None:

@@ -191,7 +191,15 @@ class Publisher:
         if entry is not None:
             return (entry["rows"], entry["complete"]) == (plan.rows, plan.complete)
         beyond = len(listing.entries) >= DAYS_LISTED and plan.day.isoformat() < min(listing.entries)
-        return beyond and plan.day in self._settled
+        return beyond and (plan.day in self._settled or self._stands(plan))
+
+    def _stands(self, plan: DayPlan) -> bool:
+        """Whether a day too old for the list is published with these rows; `_SUCCESS` is the last that is written."""
+        if self._store.head(success_key(self._stream, plan.day)) is None:
+            return False
+        stored = self._store.get(manifest_key(self._stream, plan.day))
+        said = manifest_from(stored) if stored is not None else {}
+        return (said.get("rows"), said.get("complete")) == (plan.rows, plan.complete)
 
     def _listing(self) -> _StoredListing:
         stored = self._store.get(days_key(self._stream))

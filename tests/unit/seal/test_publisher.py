@@ -774,11 +774,21 @@ def test_days_beyond_the_list_are_looked_at_once_by_each_worker() -> None:
     assert asked == []
     fresh = bucket.worker()
     fresh.publish(bucket.logs)
-    # and the newest day, which says the columns of a folder that has no list of them yet
-    assert asked == [manifest_key("s", day(number)) for number in (-10, -2, -1, 399)]
+    assert asked == [manifest_key("s", day(number)) for number in (-10, -2, -1)]
     asked.clear()
     fresh.publish(bucket.logs)
     assert asked == []
+
+
+@pytest.mark.parametrize("gone", [manifest_key("s", day(-2)), success_key("s", day(-2))])
+def test_a_day_beyond_the_list_that_was_half_published_is_published(gone: str) -> None:
+    bucket = Bucket()
+    bucket.seal(cutoff=day(-2), rows={-2: 1})
+    bucket.seal(cutoff=day(399), sealed_at=at(399))
+    bucket.publish()
+    bucket.store.delete(gone)
+    bucket.worker().publish(bucket.logs)
+    assert bucket.store.head(gone) is not None
 
 
 def test_late_rows_of_a_day_in_the_list_move_nothing_in_it() -> None:
