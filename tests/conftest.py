@@ -5,6 +5,8 @@ that is rough takes its own (`own_kafka`, `own_minio`, ...) or goes through a pr
 `proxied_minio`).
 """
 
+import atexit
+import gc
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -110,6 +112,12 @@ def pytest_make_parametrize_id(val: object) -> str | None:
     if isinstance(val, bytes) and not (val.isascii() and val.decode().isprintable()):
         return f"{len(val)}-bytes"
     return None
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Have the garbage collector pass over what stays to the end: modules, and thousands of tests."""
+    gc.freeze()
+    atexit.register(gc.unfreeze)  # what ends with the process finds its own
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -41,7 +41,7 @@ IDLE_SECONDS = 10.0
 SWEEP_SECONDS = 5.0
 """Seconds between these checks."""
 GLANCE_SECONDS = 0.2
-"""How often the end is looked for."""
+"""The longest wait for a client, after which a check is not late."""
 CLOSE_SECONDS = 2
 """How long an end waits for answers under way."""
 
@@ -183,6 +183,7 @@ class HttpServer:
         """Stop listening and close what is open, once nothing uses it any more."""
         self._closing.set()
         if self._thread.is_alive():
+            self._server.pull_trigger()
             self._thread.join(CLOSE_SECONDS)
         self._dispatcher.shutdown(cancel_pending=True, timeout=CLOSE_SECONDS)
         close_all(self._map, ignore_all=True)

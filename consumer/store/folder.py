@@ -304,7 +304,7 @@ class FolderStore:
             if name.endswith("/"):
                 if _may_hold(key, prefix, after):
                     yield from self._walk(key, prefix, after, (*above, place))
-            elif key.startswith(prefix) and key > after and (of_file := _status(Path(entry.path))):
+            elif key.startswith(prefix) and key > after and (of_file := _status(entry)):
                 yield _facts(key, of_file)
 
 
@@ -341,7 +341,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _status(path: Path) -> os.stat_result | None:
+def _status(path: Path | os.DirEntry[str]) -> os.stat_result | None:
     try:
         status = path.stat()
     except OSError as error:

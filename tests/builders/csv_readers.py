@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 import duckdb
@@ -46,12 +47,18 @@ def with_pyarrow(text: bytes, _: Path) -> Cells:
 def with_duckdb(text: bytes, folder: Path) -> Cells:
     path = folder / "rows.csv"
     path.write_bytes(text)
-    with duckdb.connect() as connection:
+    with _duckdb().cursor() as connection:
         return connection.execute(
             "select * from read_csv(?, header=true, all_varchar=true, delim=',', quote='\"', escape='\"',"
             " new_line='\\n', max_line_size=10000000, parallel=false)",
             [str(path)],
         ).fetchall()
+
+
+@cache
+def _duckdb() -> duckdb.DuckDBPyConnection:
+    """A base in memory takes longer to open than a few rows to read."""
+    return duckdb.connect()
 
 
 READERS: Mapping[str, Callable[[bytes, Path], Cells]] = {

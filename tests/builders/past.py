@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
@@ -45,6 +44,7 @@ from consumer.verify.snapshot import Days
 from consumer.verify.stream import VerifyContext, VerifyTarget, verify_stream
 from tests.builders.outside import at_once
 from tests.builders.sealed import StoppedClock
+from tests.fakes.executor import InlineExecutor
 from tests.fakes.kafka.admin import MemoryAdmin, MemoryCluster
 from tests.fakes.kafka.range_reader import MemoryRangeReader
 
@@ -325,7 +325,6 @@ class Past:
         return {item["day"]: item["revision"] for item in json.loads(stored.data)["days"]}
 
     def verify(self) -> Report:
-        with ThreadPoolExecutor(1) as pool:
-            context = VerifyContext(at_once, pool, StoppedClock(self.now), lambda: None)
-            target = VerifyTarget(STREAM, TOPIC, self._columns(self.today.digest), self.store)
-            return verify_stream(target, Days(), context)
+        context = VerifyContext(at_once, InlineExecutor(), StoppedClock(self.now), lambda: None)
+        target = VerifyTarget(STREAM, TOPIC, self._columns(self.today.digest), self.store)
+        return verify_stream(target, Days(), context)

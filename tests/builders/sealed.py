@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
@@ -31,6 +30,7 @@ from consumer.streams.rules import Format, RowRules
 from consumer.verify.findings import Report
 from consumer.verify.snapshot import Days
 from consumer.verify.stream import VerifyContext, VerifyTarget, verify_stream
+from tests.fakes.executor import InlineExecutor
 from tests.fakes.store import MemoryStore
 
 STREAM, TOPIC, GROUP = "clicks", "t", "g"
@@ -255,9 +255,8 @@ class Bucket:
 
     def verify(self, now: datetime | None = None, days: Days | None = None) -> Report:
         """What verification says, without waiting between looks."""
-        with ThreadPoolExecutor(1) as pool:
-            ways = VerifyContext(lambda call: call(), pool, StoppedClock(now or self.now), lambda: None)
-            return verify_stream(VerifyTarget(STREAM, TOPIC, COLUMNS, self.store), days or Days(), ways)
+        ways = VerifyContext(lambda call: call(), InlineExecutor(), StoppedClock(now or self.now), lambda: None)
+        return verify_stream(VerifyTarget(STREAM, TOPIC, COLUMNS, self.store), days or Days(), ways)
 
     # -- other hands -------------------------------------------------------------------------------------------------
 

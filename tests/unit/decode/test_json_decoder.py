@@ -17,6 +17,7 @@ from consumer.decode.json_text import compact
 from consumer.decode.values import DayNumber, Numeral, Stamp, TimeOfDay, label
 from consumer.domain.errors import BadRecordError
 from consumer.streams.columns import Column, ColumnKind
+from tests.builders.nested import nested
 
 TEXT = Column("a", ColumnKind.TEXT, ("a", "b"))
 NUMBER = Column("n", ColumnKind.REAL, ("n",))
@@ -24,12 +25,7 @@ OBJECT = Column("o", ColumnKind.JSON, ("o",))
 OBJECTS = Objects([TEXT, NUMBER, OBJECT], {"a", "b", "n", "o", "off"})
 
 
-@given(
-    st.recursive(
-        st.none() | st.booleans() | st.floats(allow_nan=False) | st.text(),
-        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-    )
-)
+@given(nested(st.none() | st.booleans() | st.floats(allow_nan=False) | st.text()))
 @settings(deadline=None)
 def test_json_is_read_as_python_reads_it(value: Any) -> None:
     for text in (json.dumps(value), json.dumps(value, ensure_ascii=False)):

@@ -73,7 +73,7 @@ class Served:
 def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
     times, metrics = Times(), declare()
     board = SnapshotHolder(times.at)
-    monkeypatch.setattr(http, "SWEEP_SECONDS", 1.0)
+    monkeypatch.setattr(http, "SWEEP_SECONDS", 0.0)  # at every turn
     server = HttpServer((HOST, 0), Site(board, metrics.registry, times, lambda: times.polled))
     server.start()
     yield Served(board, times, metrics, server.port)
@@ -253,6 +253,7 @@ def test_strangers_hold_neither_threads_nor_memory_nor_the_door_for_long(
 ) -> None:
     """More connections than are let in, each half a request, with a byte now and then."""
     monkeypatch.setattr(http, "IDLE_SECONDS", 0.2)
+    monkeypatch.setattr(http, "GLANCE_SECONDS", 0.05)
     before = threading.active_count()
     with ExitStack() as stack:
         rude = [

@@ -24,6 +24,7 @@ from consumer.domain.offsets import Span, TopicPartition
 from consumer.domain.redaction import MASK
 from consumer.observe.log_stream import log_stream
 from consumer.observe.logs import LONGEST_TEXT, LogFormat, LogLevel, masked_event, set_up_logs
+from tests.builders.nested import nested
 
 SECRET = "hunter2-very-secret"  # noqa: S105 - planted, to be looked for
 
@@ -284,10 +285,10 @@ def test_a_second_set_up_replaces_the_first(out: io.StringIO) -> None:
 
 
 plain = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary() | st.dates()
-nested = st.recursive(plain, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=10)
+names = st.text(min_size=1).filter(lambda name: name not in {"event", "level", "timestamp"})
 
 
-@given(st.dictionaries(st.text(min_size=1).filter(lambda name: name not in {"event", "level", "timestamp"}), nested))
+@given(st.dictionaries(names, nested(plain)))
 @settings(deadline=None)
 def test_any_event_becomes_one_line_of_json(facts: dict[str, Any]) -> None:
     event = masked_event(None, "info", {"event": "fact", **facts})

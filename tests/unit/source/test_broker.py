@@ -18,7 +18,10 @@ def nowhere() -> KafkaSettings:
     return KafkaSettings(bootstrap_servers="127.0.0.1:9", group_id="group")
 
 
-def test_a_commit_is_waited_for_no_longer_once_the_program_ends(nowhere: KafkaSettings) -> None:
+def test_a_commit_is_waited_for_no_longer_once_the_program_ends(
+    nowhere: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("consumer.source.broker.CLOSE_SECONDS", 0.1)  # the client waits for brokers that are not there
     broker = KafkaBroker(nowhere)
     (lease,) = broker._inbox.assign([TopicPartition("t", 0)])
     broker.subscribe(["t"])

@@ -81,12 +81,12 @@ def test_the_client_asks_again_before_a_token_ends(monkeypatch: pytest.MonkeyPat
         made.append(time.time())
         if len(made) > 1:
             again.set()
-        return "token", time.time() + 3
+        return "token", time.time() + 2
 
     monkeypatch.setattr(iam_tokens, "sign", short)
     client = AdminClient({**admin_config(settings("test-renewal")), "log_level": 0})
     assert again.wait(20)
-    assert made[1] - made[0] < 3.5
+    assert made[1] - made[0] < 2.5
     assert token_trouble(settings("test-renewal")) == ""
     assert client is not None
 

@@ -17,7 +17,12 @@ from tests.harness.record_batches import batch, produce, record
 
 LARGE = bytes(9 << 20)
 """More than `receive.message.max.bytes` below lets a zstd batch unpack to."""
-OPTIONS: dict[str, Any] = {"receive.message.max.bytes": (8 << 20) + 512, "group.protocol": "consumer"}
+OPTIONS: dict[str, Any] = {
+    "receive.message.max.bytes": (8 << 20) + 512,
+    "group.protocol": "consumer",
+    "fetch.error.backoff.ms": 20,  # an error is met many times on the way
+    "fetch.wait.max.ms": 20,
+}
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +65,10 @@ def events(broker: KafkaBroker, partition: TopicPartition, start: int, *, until:
     pytest.fail(f"no {until.__name__} came: {found}")
 
 
-def test_what_unpacks_to_too_much_is_told_and_what_lies_around_it_is_read(cluster: Producer) -> None:
+def test_what_unpacks_to_too_much_is_told_and_what_lies_around_it_is_read(
+    cluster: Producer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("consumer.source.reader.HOLD_SECONDS", 0.1)
     partition = TopicPartition("tight", 0)
     servers = address(cluster, "tight")
     for values in ([b"one"], [LARGE, b"beside it", b"beside it, too"], [b"two"]):
