@@ -402,27 +402,42 @@ def test_streams_that_the_caller_closed_go_nowhere() -> None:
     assert running.returncode == 0
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [["--help"], ["--version"], [], *([name, "--help"] for name in main.COMMANDS), ["completion", "bash"]],
-    ids=" ".join,
-)
-def test_what_only_prints_loads_nothing_heavy(arguments: list[str]) -> None:
-    """Every module that is no part of Python, of typer or light by our own doing. Not a time: machines differ."""
-    code = f"""
-import sys
+PRINTING = ("--help", "--version", "", *(f"{name} --help" for name in main.COMMANDS), "completion bash")
+LOADED = f"""
+import json, os, sys
+sys.path.insert(0, {str(ROOT)!r})
 from consumer.commands import main
-main.run({arguments})
-tops = {{name.partition(".")[0] for name in sys.modules}} - set(sys.stdlib_module_names)
-print("loaded:", sorted(name for name in tops if not name.startswith("_")))
-print("ours:", sorted(name for name in sys.modules if name.startswith("consumer.") and name.count(".") > 1))
+for arguments in {PRINTING!r}:
+    if (child := os.fork()) == 0:
+        main.run(arguments.split())
+        tops = {{name.partition(".")[0] for name in sys.modules}} - set(sys.stdlib_module_names)
+        loaded = sorted(name for name in tops if not name.startswith("_"))
+        ours = sorted(name for name in sys.modules if name.startswith("consumer.") and name.count(".") > 1)
+        print("\\nloaded:" + json.dumps([arguments, loaded, ours]), flush=True)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0, arguments
 """
-    command = [sys.executable, "-I", "-c", f"sys=__import__('sys'); sys.path.insert(0, {str(ROOT)!r})\n{code}"]
+
+
+@pytest.fixture(scope="module")
+def loaded() -> dict[str, tuple[list[str], list[str]]]:
+    """The modules after each of these commands: others' and our own.
+
+    One process loads the command line, and a fork of it runs each command: only the first start is dear.
+    """
     plain = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+    command = [sys.executable, "-I", "-c", LOADED]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=plain)
-    *_, loaded, ours = done.stdout.splitlines()
-    assert loaded == "loaded: ['annotated_doc', 'consumer', 'shellingham', 'typer']"
-    assert ours.removeprefix("ours: ") in {str(sorted(LIGHT)), str(sorted(LIGHT | LIGHT_COMPLETION))}
+    told = [line.removeprefix("loaded:") for line in done.stdout.splitlines() if line.startswith("loaded:")]
+    return {arguments: (others, ours) for arguments, others, ours in map(json.loads, told)}
+
+
+@pytest.mark.parametrize("arguments", PRINTING)
+def test_what_only_prints_loads_nothing_heavy(arguments: str, loaded: dict[str, tuple[list[str], list[str]]]) -> None:
+    """Every module that is no part of Python, of typer or light by our own doing. Not a time: machines differ."""
+    others, ours = loaded[arguments]
+    assert others == ["annotated_doc", "consumer", "shellingham", "typer"]
+    assert ours in (sorted(LIGHT), sorted(LIGHT | LIGHT_COMPLETION))
 
 
 def test_the_entry_point_ends_with_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
