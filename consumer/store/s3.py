@@ -32,7 +32,7 @@ from consumer.store.port import (
     Stored,
     Written,
 )
-from consumer.store.s3_bucket import S3Bucket, condition_headers
+from consumer.store.s3_bucket import S3Bucket, answered, condition_headers
 from consumer.store.s3_clients import MIB, MOST_PART, MOST_PARTS, S3Options
 from consumer.store.s3_errors import MissingKeyError, OtherBytesError, UnmetError
 from consumer.store.s3_multipart import copy_parts, send_parts
@@ -93,9 +93,11 @@ class S3Store:
 
     def _put_small(self, key: str, body: Body, about: Mapping[str, Any]) -> str:
         data = b"".join(blocks(body, max(body.size, 1)))  # one block: it is not copied
-        return self._bucket.call(s3_errors.PUT, key, lambda client: client.put_object(Body=held_back(data), **about))[
-            "ETag"
-        ]
+        return self._put(key, {"Body": held_back(data), **about})
+
+    def _put(self, key: str, what: Mapping[str, Any], *, bound: bool = False) -> str:
+        answer = self._bucket.call(s3_errors.PUT, key, lambda client: client.put_object(**what), bound=bound)
+        return str(answered(answer, "ETag", s3_errors.PUT, self._bucket.where(key)))
 
     def _put_large(self, key: str, body: Body, about: Mapping[str, Any]) -> str:
         """From the disk, without a copy in memory.
@@ -106,15 +108,11 @@ class S3Store:
         """
         if not self.sends_checksums():
             with BodyReader(body, checked=True) as reader:
-                plain: dict[str, Any] = {"Body": reader, **about}
-                return self._bucket.call(s3_errors.PUT, key, lambda client: client.put_object(**plain))["ETag"]
+                return self._put(key, {"Body": reader, **about})
         checksum = b64encode(bytes.fromhex(body.sha256)).decode()
         try:
             with BodyReader(body, checked=False) as reader:
-                sent: dict[str, Any] = {"Body": reader, "ChecksumSHA256": checksum, **about}
-                return self._bucket.call(s3_errors.PUT, key, lambda client: client.put_object(**sent), bound=True)[
-                    "ETag"
-                ]
+                return self._put(key, {"Body": reader, "ChecksumSHA256": checksum, **about}, bound=True)
         except OtherBytesError:
             for _ in blocks(body, MIB):  # raises where the disk is to blame
                 pass
@@ -195,10 +193,11 @@ class S3Store:
         """The object whole, or None."""
 
         def read(client: S3Client) -> Stored:
-            answer = client.get_object(**self._bucket.at(key))
-            refuse_unread(key, self._bucket.where(key), answer["ContentLength"])
+            answer, where = client.get_object(**self._bucket.at(key)), self._bucket.where(key)
+            refuse_unread(key, where, answered(answer, "ContentLength", s3_errors.GET, where))
+            etag = answered(answer, "ETag", s3_errors.GET, where)
             data = answer["Body"].read()
-            return Stored(ObjectInfo(key, len(data), answer["ETag"], _metadata(answer["Metadata"])), data)
+            return Stored(ObjectInfo(key, len(data), etag, _metadata(answer["Metadata"])), data)
 
         try:
             return self._bucket.call(s3_errors.GET, key, read)
@@ -212,8 +211,10 @@ class S3Store:
         except MissingKeyError:
             self._page("", "", limit=1)  # HEAD cannot tell a missing object from a missing bucket; this can
             return None
-        metadata = _metadata(answer["Metadata"])
-        return ObjectInfo(key, answer["ContentLength"], answer["ETag"], metadata, _version(answer.get("VersionId")))
+        size, etag = (
+            answered(answer, name, s3_errors.HEAD, self._bucket.where(key)) for name in ("ContentLength", "ETag")
+        )
+        return ObjectInfo(key, size, etag, _metadata(answer["Metadata"]), _version(answer.get("VersionId")))
 
     def open(self, key: str, *, version_id: str = "") -> BinaryIO | None:
         """The object as a stream, or None. Its reads raise TransientError."""
@@ -242,18 +243,30 @@ class S3Store:
         return True
 
     def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
-        """Objects in key order, page by page."""
+        """Objects in key order, page by page. Raises HaltError for a store that lists in another order.
+
+        What is listed behind a later key would be missed by whoever continues after the last one, and a chain without
+        its newest record would be continued from an older one.
+        """
         last, token = after, ""
         while True:
             page = self._page(prefix, after, token)
             for item in page.get("Contents", []):
-                key = item["Key"].removeprefix(self._bucket.prefix)
-                if key > last:  # a store may ignore StartAfter; a console's folder marker is skipped
-                    yield ObjectInfo(key, item["Size"], item["ETag"])
-                    last = key
+                found = _listed(item, self._bucket)
+                if found.key > last:
+                    yield found
+                    last = found.key
+                elif found.key > after:  # a store may ignore StartAfter; a console's folder marker is skipped
+                    raise HaltError(
+                        HaltReason.UNSAFE_STORE,
+                        f"{self.location}: {found.key} is listed after {last}: the store does not list keys in order,"
+                        " or lists some twice. Use another store",
+                    )
             if not page["IsTruncated"]:
                 return
-            token = page["NextContinuationToken"]
+            before, token = token, answered(page, "NextContinuationToken", s3_errors.LIST, self.location)
+            if token == before:
+                raise TransientError(f"{self.location}: the store lists the same page over and over")
 
     def now(self) -> datetime:
         """The `Date` of an answer to the cheapest list; whole seconds."""
@@ -276,7 +289,11 @@ class S3Store:
             place["ContinuationToken"] = token
         elif after:
             place["StartAfter"] = self._bucket.prefix + after
-        return self._bucket.call(s3_errors.LIST, prefix, lambda client: client.list_objects_v2(**place))
+        page = self._bucket.call(s3_errors.LIST, prefix, lambda client: client.list_objects_v2(**place))
+        answered(
+            page, "IsTruncated", s3_errors.LIST, self.location
+        )  # else any page of a proxy is a folder without keys
+        return page
 
 
 class _ObjectReader(io.RawIOBase):
@@ -300,6 +317,11 @@ class _ObjectReader(io.RawIOBase):
     def close(self) -> None:
         self._body.close()
         super().close()
+
+
+def _listed(item: Mapping[str, Any], bucket: S3Bucket) -> ObjectInfo:
+    key, size, etag = (answered(item, name, s3_errors.LIST, bucket.where("")) for name in ("Key", "Size", "ETag"))
+    return ObjectInfo(key.removeprefix(bucket.prefix), size, etag)
 
 
 def _version(said: str | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from consumer.domain.errors import TransientError, UnknownOutcomeError
 from consumer.store import s3_errors
 from consumer.store.compression import content_type
 from consumer.store.port import Absent, Condition
@@ -56,6 +57,19 @@ class S3Bucket:
             "StorageClass": self.options.storage_class,
         }
         return self.at(key) | {name: value for name, value in wanted.items() if value}
+
+
+def answered(answer: Mapping[str, Any], name: str, call: Call, where: str) -> Any:
+    """A field of a response that says it was a success.
+
+    Raises TransientError if it is not there, UnknownOutcomeError for a write. Proxies and young stores answer so.
+    """
+    value = answer.get(name)
+    if value is not None and value != "":
+        return value
+    if call.writes:
+        raise UnknownOutcomeError(f"{where}: the response to {call.name} has no {name}, so it may have taken effect")
+    raise TransientError(f"{where}: the response to {call.name} has no {name}")
 
 
 def condition_headers(condition: Condition) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import botocore.credentials
 import botocore.session
 from boto3.session import Session
 from botocore.config import Config
+from botocore.exceptions import ClientError
 
 from consumer.domain.errors import UsageError
 from consumer.store.body_reader import BodyReader, InBlocks
@@ -139,7 +140,15 @@ def _connect(options: S3Options) -> Clients:
         client.meta.events.register("before-send.s3.PutObject", _send_blocks)
     clients.once.meta.events.register("before-send.s3.PutObject", _leave)
     clients.once.meta.events.register("before-send.s3.CompleteMultipartUpload", _cross)
+    if options.endpoint_url:
+        for client in (clients.once, clients.again, clients.bound):
+            client.meta.events.register("before-call.s3.HeadBucket", _no_other_region)
     return clients
+
+
+def _no_other_region(**_: object) -> None:
+    """Boto asks where the bucket is after a redirect, and after that of this request too, up to Python's recursion."""
+    raise ClientError({"Error": {}, "ResponseMetadata": {"HTTPHeaders": {}}}, "HeadBucket")  # type: ignore[typeddict-item]
 
 
 def _send_blocks(request: AWSPreparedRequest, **_: object) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import urlsplit
 
 import urllib3.exceptions
 from botocore.exceptions import (
@@ -71,6 +72,8 @@ HTTP_NOT_FOUND, HTTP_CONFLICT, HTTP_BAD = 404, 409, 400
 UNMET: Final = frozenset({412, 304})
 """A condition did not hold. 304 is for a reader's condition; one store also answers a writer's with it."""
 HTTP_UNKNOWN_CALL = 501
+REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+REDIRECT_ADVICE: Final = "Set destination.endpoint_url and region to those of the store itself"
 
 
 class MissingKeyError(SinkError):
@@ -168,6 +171,8 @@ def _failed(error: ClientError, call: Call, where: str) -> SinkError:
             " workers could overwrite each other: use another store. If it lacks encryption or the storage class, leave"
             " these settings empty",
         )
+    if status in REDIRECTS:
+        return TransientError(f"{where}: {call.name} was redirected{_target(error)}: {said}. {REDIRECT_ADVICE}")
     if call.writes and status in LOST_STATUS:
         return UnknownOutcomeError(f"{where}: {call.name} failed and may have taken effect: {said}")
     if status == HTTP_CONFLICT:
@@ -193,6 +198,12 @@ def _refused(error: ClientError, call: Call, where: str) -> TransientError:
         f"{where}: {call.name} was refused: {_said(error)}. Allow {call.permission}, with aws:kms also the use of"
         " the key, or fix the credentials: they are read again with each attempt, those in the settings only at start"
     )
+
+
+def _target(error: ClientError) -> str:
+    """The host that a redirect leads to: the rest of the address may be secret."""
+    given = urlsplit(error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("location", ""))
+    return f" to {given.scheme}://{given.netloc.rpartition('@')[2]}" if given.netloc else ""
 
 
 def _of_sts(error: ClientError) -> bool:

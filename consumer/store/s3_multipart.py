@@ -10,7 +10,7 @@ import structlog
 from consumer.domain.errors import HaltError, TransientError, UsageError
 from consumer.store import s3_errors
 from consumer.store.port import Condition, ObjectInfo
-from consumer.store.s3_bucket import S3Bucket, condition_headers
+from consumer.store.s3_bucket import S3Bucket, answered, condition_headers
 from consumer.store.s3_clients import MIB, MOST_PARTS
 
 if TYPE_CHECKING:
@@ -52,14 +52,14 @@ def _joined(
 ) -> str:
     create = bucket.about(key, metadata)
     created = bucket.call(s3_errors.CREATE, key, lambda client: client.create_multipart_upload(**create))
-    upload = {"UploadId": created["UploadId"], **bucket.at(key)}
+    upload = {"UploadId": answered(created, "UploadId", s3_errors.CREATE, bucket.where(key)), **bucket.at(key)}
     try:
         finish: dict[str, Any] = {"MultipartUpload": {"Parts": make_parts(upload)}, **upload, **(condition or {})}
         answer = bucket.call(s3_errors.COMPLETE, key, lambda client: client.complete_multipart_upload(**finish))
     except BaseException:
         _abort(bucket, key, upload)
         raise
-    return answer["ETag"]
+    return str(answered(answer, "ETag", s3_errors.COMPLETE, bucket.where(key)))
 
 
 def _sent(
@@ -73,7 +73,7 @@ def _sent(
 
 def _part(bucket: S3Bucket, key: str, about: Mapping[str, Any]) -> CompletedPartTypeDef:
     answer = bucket.call(s3_errors.PART, key, lambda client: client.upload_part(**about))
-    return {"PartNumber": about["PartNumber"], "ETag": answer["ETag"]}
+    return {"PartNumber": about["PartNumber"], "ETag": answered(answer, "ETag", s3_errors.PART, bucket.where(key))}
 
 
 def _copied(bucket: S3Bucket, key: str, source: ObjectInfo, about: Mapping[str, Any]) -> Iterator[CompletedPartTypeDef]:
@@ -84,7 +84,8 @@ def _copied(bucket: S3Bucket, key: str, source: ObjectInfo, about: Mapping[str, 
 
 def _part_copied(bucket: S3Bucket, key: str, about: Mapping[str, Any]) -> CompletedPartTypeDef:
     answer = bucket.call(s3_errors.PART_COPY, key, lambda client: client.upload_part_copy(**about))
-    return {"PartNumber": about["PartNumber"], "ETag": answer["CopyPartResult"]["ETag"]}
+    copied = answer.get("CopyPartResult", {})
+    return {"PartNumber": about["PartNumber"], "ETag": answered(copied, "ETag", s3_errors.PART_COPY, bucket.where(key))}
 
 
 def _abort(bucket: S3Bucket, key: str, upload: Upload) -> None:
