@@ -35,7 +35,7 @@ from consumer.source.range_reader import KafkaRangeReader
 from consumer.spool.disk import Disk
 from consumer.spool.local import LocalDisk
 from consumer.store.compression import remove_leftovers
-from consumer.store.conditional_writes.probe import require_safe
+from consumer.store.conditional_writes.probe import OncePerFolder
 from consumer.store.factory import open_store
 from consumer.store.port import Store, StreamingStore
 from consumer.store.s3_clients import PART, S3Options
@@ -219,7 +219,7 @@ def replace_services_of(settings: Settings, stream: StreamSettings, ask: Ask, po
 
 def worker_of(settings: Settings, ports: Ports, listener: Listener, *, through: date | None = None) -> Worker:
     """The worker of these settings over these ports."""
-    schedule = Schedule(settings.schedule.seal_at, through)
+    schedule, prove = Schedule(settings.schedule.seal_at, through), OncePerFolder()
     contexts = {
         stream.name: StreamContext(
             config=stream_config(settings, stream),
@@ -233,7 +233,7 @@ def worker_of(settings: Settings, ports: Ports, listener: Listener, *, through: 
             make_transformer=transformer_factory(ports.registry, settings.privacy.key_bytes()),
             listener=listener,
             bodies=ObjectBodies(ports.disk, ports.scratch, omit_values=settings.quarantine.value == "omit"),
-            prove=require_safe,
+            prove=prove,
         )
         for stream in settings.streams
     }

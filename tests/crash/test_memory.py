@@ -57,6 +57,7 @@ def peak(sink: Sink) -> int:
 
 def test_a_large_backlog_within_512_mib(world: World, limited: Callable[[Sink], bool]) -> None:
     """Four partitions, 40,000 rows and 16 messages of 5 MiB. The first worker is told to end while it reads."""
+    world.spools = world.home  # what lies in memory would count
     stream = world.add("events", partitions=4, config={"max.message.bytes": str(MESSAGE)})
     rows = [stream.maker.mixed(DAYS[n % 3]) for n in range(SMALL)]
     large = [stream.maker.row(DAYS[n % 2], fat=MESSAGE - 8000) for n in range(LARGE)]

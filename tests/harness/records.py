@@ -6,7 +6,7 @@ The values come from pools of (what the producer sends, the cell that it must be
 import io
 import json
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -352,6 +352,11 @@ def _with_more(encode: Callable[[dict[str, Any]], bytes]) -> Callable[[dict[str,
     return lambda values: encode({**values, "added_map": {"k": "v"}, "added_kind": "B", "added_list": [1, 2]})
 
 
+_MIXTURES: dict[Hashable, tuple[list[Made], int, Any]] = {}
+"""What `Maker.mixture` made last, by all that decides it; with the maker's state after it."""
+_KEPT_MIXTURES = 16
+
+
 class Maker:
     """Makes the records of one stream. `now` is where record timestamps end."""
 
@@ -360,6 +365,7 @@ class Maker:
         self.form = form
         self.rng = random.Random(f"{kind} {form} {seed}")
         self._label = f"{kind[:4]}{form[-4:]}{seed}"
+        self._origin = (kind, form, seed, tuple(ids))
         self._count = 0
         if form == "json":
             self.writers = [json_writer(self.kind, self.rng)]
@@ -383,6 +389,18 @@ class Maker:
         if dice < 0.20 and self.kind.drops:
             return self.row(day, tuple(self.rng.sample(self.kind.drops, self.rng.randint(1, len(self.kind.drops)))))
         return self.row(day)
+
+    def mixture(self, days: Sequence[date], count: int) -> list[Made]:
+        """So many mixed records, each of one of these days. Tests that begin alike share what was made once."""
+        state = (*self._origin, tuple(days), count, self._count, self.rng.getstate())
+        if state not in _MIXTURES:
+            made = [self.mixed(self.rng.choice(days)) for _ in range(count)]
+            _MIXTURES[state] = made, self._count, self.rng.getstate()
+            if len(_MIXTURES) > _KEPT_MIXTURES:
+                _MIXTURES.pop(next(iter(_MIXTURES)))
+        made, self._count, after = _MIXTURES[state]
+        self.rng.setstate(after)
+        return made
 
     def tombstone(self, day: date) -> Made:
         """A record without a value."""

@@ -14,16 +14,18 @@ from tests.harness.forkserver import start
 from tests.services import http
 
 POLL_SECONDS = 0.02
+STATUS_SECONDS = 0.1
+"""Between two looks at a worker's page, which costs the worker some time and changes once a second."""
 OK = 200
 TAIL = 6000
 
 
-def await_true(holds: Callable[[], object], seconds: float, what: str) -> None:
+def await_true(holds: Callable[[], object], seconds: float, what: str, pause: float = POLL_SECONDS) -> None:
     """Wait until `holds`; AssertionError naming `what` if it does not within `seconds`."""
     until = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < until, f"not within {seconds} s: {what}"
-        time.sleep(POLL_SECONDS)
+        time.sleep(pause)
 
 
 class Sink:

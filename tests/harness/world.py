@@ -1,10 +1,12 @@
 """One group, its topics, its folder in a bucket: what a test of the whole program plays in."""
 
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 from uuid import uuid4
 
@@ -14,12 +16,13 @@ from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 
 from consumer.source.errors import NO_COORDINATOR
 from tests.harness import records
-from tests.harness.bucket import PROOF, Folder
+from tests.harness.bucket import Folder
 from tests.harness.ledger import Ledger
 from tests.harness.oracle import Findings, TransformedBatch, identity, judge, today, unsealed
 from tests.harness.records import Form, Maker
-from tests.harness.sink import Sink, await_true
+from tests.harness.sink import STATUS_SECONDS, Sink, await_true
 from tests.harness.toml import merged, toml
+from tests.services import shared
 from tests.services.kafka import KafkaAddress, unique_topic
 from tests.services.s3 import S3Address
 
@@ -87,9 +90,13 @@ class World:
     ledger: Ledger = field(init=False)
     _stack: ExitStack = field(default_factory=ExitStack)
     _started: int = 0
+    spools: Path = field(init=False)
+    """Where its spools lie: in memory if possible. They end with the world."""
 
     def __post_init__(self) -> None:
         self.home.mkdir(parents=True, exist_ok=True)
+        synced = shared.synced_folder()
+        self.spools = self.home if synced is None else Path(tempfile.mkdtemp(prefix="spools-", dir=synced))
         self.ledger = Ledger(self.kafka.bootstrap_servers)
         self.endpoint = self.endpoint or self.store.endpoint_url
         self.bootstrap = self.bootstrap or self.kafka.bootstrap_servers
@@ -102,12 +109,7 @@ class World:
 
     def prove(self) -> None:
         """Say in the folder that the store's conditional writes were tried, so that no worker races for seconds."""
-        place = f"s3://{self.bucket}/{self.prefix}?endpoint={self.endpoint}"
-        now = self.store.client().list_buckets()["ResponseMetadata"]["HTTPHeaders"]["date"]
-        from email.utils import parsedate_to_datetime  # noqa: PLC0415 - here alone
-
-        said = {"version": 1, "store": place, "checked_at": parsedate_to_datetime(now).isoformat()}
-        self.folder.put(PROOF, orjson.dumps(said))
+        self.folder.prove(self.endpoint)
 
     def add(
         self,
@@ -141,16 +143,14 @@ class World:
 
     def fill(self, stream: Stream, days: Sequence[date], count: int) -> None:
         """Mixed records of these days, over all partitions."""
-        self.ledger.send_all(
-            (stream.topic, n % stream.partitions, stream.maker.mixed(stream.maker.rng.choice(days)))
-            for n in range(count)
-        )
+        made = stream.maker.mixture(days, count)
+        self.ledger.send_all((stream.topic, n % stream.partitions, each) for n, each in enumerate(made))
 
     # -- running -------------------------------------------------------------------------------------------------------
 
     def spool(self, worker: str = "a") -> Path:
         """Where a worker keeps its rows."""
-        return self.home / f"spool-{worker}"
+        return self.spools / f"spool-{worker}"
 
     def settings(self, worker: str = "a", over: Mapping[str, Any] | None = None) -> Path:
         """Write the settings file of a worker."""
@@ -208,11 +208,13 @@ class World:
             ends = {place: max(sent.offset for sent in log) for place, log in self.ledger.sent.items() if log}
             return all(at.get(place, 0) > end for place, end in ends.items())
 
-        await_true(all_read, seconds, "all is read")
+        await_true(all_read, seconds, "all is read", STATUS_SECONDS)
 
     def close(self) -> None:
         """End all processes."""
         self._stack.close()
+        if self.spools != self.home:
+            rmtree(self.spools, ignore_errors=True)
 
     # -- judging -------------------------------------------------------------------------------------------------------
 

@@ -8,13 +8,15 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import IO, Any, ClassVar, Self
 
 from confluent_kafka import Producer
 
+from tests.harness import forkserver
+from tests.harness.bucket import Folder
 from tests.services import http, ports
 from tests.services.kafka import KafkaAddress
-from tests.services.process import Server
+from tests.services.process import Process, Server
 from tests.services.s3 import S3Address
 
 SCHEMA = {
@@ -48,6 +50,7 @@ class Worker(Server):
     ) -> None:
         super().__init__(folder)
         self._port = ports.free()
+        self._destination = Folder(store, bucket, "folder")
         (folder / "clicks.avsc").write_text(json.dumps(SCHEMA))
         (folder / "sink.toml").write_text(
             f"""
@@ -86,6 +89,14 @@ format = "json"
         """The command that a deployment runs."""
         program = str(Path(sys.executable).with_name("adapty-sink"))
         return [program, "--config", str(self.folder / "sink.toml"), "--log-format", "json", "run"]
+
+    def start(self) -> Self:
+        """Start it, where conditional writes were tried before: these tests look at what comes after the races."""
+        self._destination.prove(self._destination.address.endpoint_url)
+        return super().start()
+
+    def _launch(self, command: list[str], env: Mapping[str, str], log: IO[bytes]) -> Process:
+        return forkserver.start(command[1:], env, log, log)
 
     def is_ready(self) -> bool:
         """Whether it answers at all."""

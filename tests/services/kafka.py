@@ -27,8 +27,9 @@ _QUIET = {"log_level": 0, "socket.connection.setup.timeout.ms": 1000}  # a broke
 
 STEADY = ("-Xmx1g", "-Xms256m", "-XX:+UseG1GC")
 """Of a JVM that is measured: it takes its time to compile well."""
-_LARGE = ("-Xmx1g", "-Xms256m", *fetch.QUICK_JAVA)
-_SMALL = ("-Xmx256m", *fetch.QUICK_JAVA)
+_TERSE = ("-XX:-UsePerfData", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn")
+_LARGE = ("-Xmx1g", "-Xms256m", *fetch.QUICK_JAVA, *_TERSE)
+_SMALL = ("-Xmx256m", *fetch.QUICK_JAVA, *_TERSE)
 _FEATURES = "bootstrap.checkpoint"
 """The file of a new broker's folder that says which features the release has."""
 _CLASSES = "classes.jsa"
@@ -72,6 +73,7 @@ _FAST = {
     "log.retention.check.interval.ms": "500",
     "log.segment.delete.delay.ms": "100",
     "log.cleaner.backoff.ms": "500",
+    "metadata.max.idle.interval.ms": "10000",  # else it writes, and reads, a record of nothing twice a second
     "num.network.threads": "2",
     "num.io.threads": "4",
 }

@@ -5,9 +5,10 @@ import signal
 import subprocess
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import IO, ClassVar, Protocol, Self
 
 from tests.services.errors import ServerError
 
@@ -23,6 +24,20 @@ def _guard(group: int) -> subprocess.Popen[bytes]:
     )
 
 
+class Process(Protocol):
+    """What a server needs of its process: `subprocess.Popen`, or its like."""
+
+    @property
+    def pid(self) -> int:
+        """Its number."""
+
+    def poll(self) -> int | None:
+        """Its exit code, None while it runs."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Its exit code once it has ended. Raises subprocess.TimeoutExpired."""
+
+
 class Server(ABC):
     """One server on loopback, in its own folder and its own process group; ports and data survive a stop."""
 
@@ -34,7 +49,7 @@ class Server(ABC):
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.log = folder / f"{self.name}.log"
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Process | None = None
         self._guard: subprocess.Popen[bytes] | None = None
 
     @abstractmethod
@@ -66,15 +81,7 @@ class Server(ABC):
             raise ServerError(f"{self.name} was started already")
         command = self.command()
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                command,
-                cwd=self.folder,
-                env={**os.environ, **self._temporary(), **self.environment()},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+            self._process = self._launch(command, {**os.environ, **self._temporary(), **self.environment()}, log)
         self._guard = _guard(self.pid)
         try:
             self.await_ready()
@@ -82,6 +89,18 @@ class Server(ABC):
             self.kill()
             raise
         return self
+
+    def _launch(self, command: list[str], env: Mapping[str, str], log: IO[bytes]) -> Process:
+        """Execute it in a session of its own."""
+        return subprocess.Popen(
+            command,
+            cwd=self.folder,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
 
     def await_ready(self) -> None:
         """Wait until it is ready, for `start_seconds` at most."""

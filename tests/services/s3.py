@@ -73,10 +73,10 @@ def _client(address: S3Address) -> "S3Client":
 class S3Server(Server):
     """What the stores have in common: one port, one user, one folder of data."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, data: Path | None = None) -> None:
         super().__init__(folder)
         self._port = ports.free()
-        self.data = folder / "data"
+        self.data = data or folder / "data"
         self.data.mkdir(exist_ok=True)
 
     @property
@@ -139,6 +139,7 @@ class MinIO(S3Server):
             "MINIO_BROWSER": "off",
             "MINIO_UPDATE": "off",
             "MINIO_CONFIG_ENV_FILE": "",
+            "GOGC": "400",  # it has little, and makes much garbage
         }
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from shutil import rmtree
 from typing import Any
 
-from tests.services import cache
+from tests.services import cache, memory
 from tests.services.errors import ServerError, Unavailable
 from tests.services.kafka import Detour, Kafka, KafkaAddress
 from tests.services.process import Server
@@ -29,6 +29,7 @@ VARIABLE = "ADAPTY_SINK_TESTS_RUN"
 """Names the folder of the run that this process belongs to."""
 
 _ROOT = Path(__file__).parents[2]
+_MEMORY_ROOM = 2 * memory.GIB  # more than the store and all spools of a run take together
 _WAIT_SECONDS = 1500  # the first run on a machine fetches and compiles
 
 
@@ -39,6 +40,11 @@ class Run:
         self.folder = Path(tempfile.mkdtemp(prefix="adapty-sink-run-"))
         self._lock = (self.folder / "owner.lock").open("w")
         fcntl.flock(self._lock, fcntl.LOCK_EX)
+        in_memory = memory.folder("adapty-sink-run-", _MEMORY_ROOM)
+        if in_memory is not None:
+            (self.folder / "synced").symlink_to(in_memory)
+        else:
+            (self.folder / "synced").mkdir()
         os.environ[VARIABLE] = str(self.folder)
 
     def end(self) -> None:
@@ -48,7 +54,13 @@ class Run:
             with cache.locked(alive):
                 pass
         os.environ.pop(VARIABLE, None)
+        rmtree((self.folder / "synced").resolve(), ignore_errors=True)
         rmtree(self.folder, ignore_errors=True)
+
+
+def synced_folder() -> Path | None:
+    """Where this run's files lie that are synced again and again: in memory if possible. None outside of a run."""
+    return Path(os.environ[VARIABLE], "synced").resolve() if VARIABLE in os.environ else None
 
 
 def kafka(workers: int = 1) -> KafkaAddress:
@@ -115,7 +127,9 @@ def _await(answer: Path) -> None:
 def _server(kind: str, folder: Path, workers: int) -> Server:
     if kind == "kafka":
         return Kafka(folder, detours=workers)
-    others: dict[str, Callable[[Path], Server]] = {"minio": MinIO, "registry": Registry, "toxiproxy": Toxiproxy}
+    if kind == "minio":
+        return MinIO(folder, folder.parent.joinpath("synced").resolve() / "minio")
+    others: dict[str, Callable[[Path], Server]] = {"registry": Registry, "toxiproxy": Toxiproxy}
     return others[kind](folder)
 
 
@@ -145,6 +159,7 @@ def _keep(kind: str, folder: Path, workers: int) -> None:
         finally:
             server.kill()
             rmtree(server.folder, ignore_errors=True)
+            rmtree(folder.joinpath("synced").resolve() / kind, ignore_errors=True)
 
 
 def _say(folder: Path, kind: str, what: dict[str, Any]) -> None:

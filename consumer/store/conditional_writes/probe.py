@@ -109,6 +109,18 @@ def require_safe(store: Store) -> None:
         raise HaltError(HaltReason.UNSAFE_STORE, f"{store.location}: {found}. To do: {findings[0].remedy}")
 
 
+class OncePerFolder:
+    """`require_safe` for stores that may share a folder: of those one runs the races, the others find its proof."""
+
+    def __init__(self) -> None:
+        self._locks: dict[str, threading.Lock] = {}
+
+    def __call__(self, store: Store) -> None:
+        """See `require_safe`. Any thread may call it."""
+        with self._locks.setdefault(store.location, threading.Lock()):
+            require_safe(store)
+
+
 def conditional_writes(store: Store, *, races: int = 20, writers: int = 32) -> list[Violation]:
     """All checks, the races among them; leaves some small objects below `_checks/`, and a proof if all held.
 

@@ -160,7 +160,7 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
         broker, MemoryAdmin(cluster, admin), MemoryDisk(), times, stores, None, tmp_path,
     )  # fmt: skip
     monkeypatch.setattr("consumer.commands.wiring.ThreadExecutor", lambda *_, **__: HangingExecutor())
-    monkeypatch.setattr("consumer.commands.wiring.require_safe", lambda _: None)
+    monkeypatch.setattr("consumer.commands.wiring.OncePerFolder", lambda: lambda _: None)
     metrics = declare()
     worker = worker_of(settings, ports, TelemetryListener(metrics, {CLICKS: "clicks", SHOPS: "shops"}))
     stats: list[SourceStats] = []

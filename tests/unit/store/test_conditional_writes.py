@@ -3,13 +3,14 @@
 import json
 import threading
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from consumer.domain.errors import HaltError, HaltReason, TransientError, UnknownOutcomeError
 from consumer.store.conditional_writes.barrier import cross
-from consumer.store.conditional_writes.probe import PROOF, conditional_writes, require_safe
+from consumer.store.conditional_writes.probe import PROOF, OncePerFolder, conditional_writes, require_safe
 from consumer.store.port import Absent, Body, BytesBody, Condition, Match, Refused, Written
 from tests.fakes.store import MemoryStore
 
@@ -168,6 +169,14 @@ def test_a_proof_spares_the_races_for_a_month() -> None:
     again = store.puts
     require_safe(store)
     assert store.puts < again + 5
+
+
+def test_streams_that_share_a_folder_race_once() -> None:
+    alone, store, prove = OddStore(), OddStore(), OncePerFolder()
+    require_safe(alone)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(prove, [store] * 4))
+    assert store.puts < alone.puts + 3 * 5
 
 
 @pytest.mark.parametrize("proof", [b"", b"[]", b"{}", b'{"store": "memory://", "checked_at": "soon"}'])
