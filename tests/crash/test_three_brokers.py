@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import _or_missing
 from tests.harness.gate import Gate, Stop, gate, puts
 from tests.harness.oracle import today
-from tests.harness.sink import Sink, await_true
+from tests.harness.sink import STATUS_SECONDS, Sink, await_true
 from tests.harness.world import Stream, World
 from tests.services.kafka import KafkaCluster
 from tests.services.s3 import S3Address
@@ -69,7 +69,7 @@ class Site:
             found = [p for p in self.sink.status()["partitions"] if p["topic"] == self.read.topic]
             return max((p["position"] or 0 for p in found), default=0)
 
-        await_true(lambda: at() > end, SECONDS, f"{self.world.protocol}: offset {end} is read")
+        await_true(lambda: at() > end, SECONDS, f"{self.world.protocol}: offset {end} is read", STATUS_SECONDS)
 
 
 @pytest.mark.timeout(600)

@@ -59,7 +59,7 @@ _FAST = {
     "group.coordinator.rebalance.protocols": "classic,consumer",
     "group.consumer.min.session.timeout.ms": "500",
     "group.consumer.min.heartbeat.interval.ms": "100",
-    "group.consumer.session.timeout.ms": "6000",
+    "group.consumer.session.timeout.ms": "3000",
     "group.consumer.heartbeat.interval.ms": "300",
     "offsets.topic.num.partitions": "4",
     "offsets.topic.replication.factor": "1",

@@ -139,7 +139,8 @@ class MinIO(S3Server):
             "MINIO_BROWSER": "off",
             "MINIO_UPDATE": "off",
             "MINIO_CONFIG_ENV_FILE": "",
-            "GOGC": "400",  # it has little, and makes much garbage
+            "GOGC": "200",  # it makes much garbage
+            "GOMEMLIMIT": "768MiB",
         }
 
 
