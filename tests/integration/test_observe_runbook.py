@@ -61,6 +61,7 @@ def test_another_bucket_with_the_seal_log(
     after = started.enter_context(Worker(tmp_path / "after", kafka.bootstrap_servers, minio, new, name))
     until(lambda: partition(after)["position"] == 25, "it reads on")
     until(lambda: partition(after)["last_cutoff"], "it knows what is sealed")
+    until(lambda: partition(after)["committed"] is not None, "it has looked at the commit")
     assert partition(after)["committed"] == committed == 20
     assert contents(minio, new) == before, "nothing is written twice"
 
