@@ -58,8 +58,8 @@ def _manifest(folder: str, raw: dict[str, Any]) -> dict[str, Any]:
     _require_entry(raw)
     if "replaying" in raw:
         json_fields.whole(raw, "replaying")
-    if not isinstance(raw["why"], list):
-        raise json_fields.FieldError("why is not a list")
+    _texts(raw, "why")
+    _texts(raw, "columns")
     for item in _objects(folder, raw):
         json_fields.text(item, "sha256")
         _number(item, "bytes")
@@ -78,19 +78,35 @@ def _objects(folder: str, raw: dict[str, Any]) -> list[dict[str, Any]]:
         _number(facts, "rows")
         json_fields.whole_or_none(facts, "first_offset")
         json_fields.whole_or_none(facts, "last_offset")
+        _optional(item)
     return found
 
 
+def _optional(item: dict[str, Any]) -> None:
+    if "columns" in item:
+        _texts(item, "columns")
+    if "replay" in item:
+        json_fields.whole(item, "replay")
+    for name in ("etag", "version_id"):
+        if name in item:
+            json_fields.text(item, name)
+
+
+def _texts(raw: dict[str, Any], name: str) -> tuple[str, ...]:
+    if not isinstance(raw[name], list) or not all(isinstance(one, str) for one in raw[name]):
+        raise json_fields.FieldError(f"{name} is not a list of texts")
+    return tuple(raw[name])
+
+
 def _columns(raw: dict[str, Any]) -> tuple[str, ...]:
-    if not isinstance(raw["columns"], list) or not all(isinstance(name, str) for name in raw["columns"]):
-        raise json_fields.FieldError("columns is not a list of names")
-    return tuple(raw["columns"])
+    return _texts(raw, "columns")
 
 
 def _listing(raw: dict[str, Any]) -> dict[str, dict[str, Any]]:
     found = {}
     for item in json_fields.tables(raw, "days"):
         _require_entry(item)
+        json_fields.whole_or_none({"replay": None, **item}, "replay")
         found[json_fields.day(item, "day").isoformat()] = item
     return found
 

@@ -276,12 +276,15 @@ def _impossible(found: Replacement) -> str:
     """What no release can have written; "" if nothing is wrong."""
     if (found.previous_sha256 is None) != (found.n == 0):
         return f"replacement {found.n} has previous_sha256 {found.previous_sha256}"
-    if (found.undoes is not None) != (found.kind is ReplacementKind.UNDO) or (found.undoes or 0) > found.n:
+    if (found.undoes is not None) != (found.kind is ReplacementKind.UNDO) or (
+        found.undoes is not None and found.undoes >= found.n
+    ):
         return f"it is of kind {found.kind} and undoes {found.undoes}"
     if (found.erasure is not None) != (found.kind is ReplacementKind.ERASE):
         return f"it is of kind {found.kind}, and has an erasure or lacks one"
-    if not found.first <= found.last or list(found.days) != sorted(set(found.days)):
-        return "its days are not in order"
+    days = list(found.days)
+    if not days or days != sorted(set(days)) or not found.first <= days[0] <= days[-1] <= found.last:
+        return f"its days are not in order, not from {found.first} to {found.last}, or none"
     if len({one.entry.key for one in found.objects}) != len(found.objects):
         return "it lists an object twice"
     return _impossible_object(found)

@@ -88,3 +88,37 @@ def test_the_word_of_a_replacement_is_its_number(word: object) -> None:
 def test_what_is_nested_without_end_or_no_document_at_all(text: bytes, how: Any) -> None:
     _, found = written()
     refused(Stored(found.facts, text), how)
+
+
+@pytest.mark.parametrize("name", ["why", "columns"])
+@pytest.mark.parametrize("value", [None, "gap", [1], [None], [["gap"]], {"gap": 1}, 7])
+def test_what_commands_print_or_count_is_text(name: str, value: object) -> None:
+    _, found = written()
+    raw = orjson.loads(found.data)
+    refused(Stored(found.facts, orjson.dumps({**raw, name: value})))
+    del raw[name]
+    refused(Stored(found.facts, orjson.dumps(raw)))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("columns", "abc"), ("columns", [1]), ("replay", "1"), ("replay", -1), ("etag", 7), ("version_id", None)],
+)
+def test_what_an_object_need_not_have_is_of_its_kind(name: str, value: object) -> None:
+    _, found = written()
+    raw = orjson.loads(found.data)
+    raw["objects"][0][name] = value
+    refused(Stored(found.facts, orjson.dumps(raw)))
+
+
+@pytest.mark.parametrize(
+    "entry", [{"day": "20260301"}, {"day": "2026-W09"}, {"day": None}, {"replay": "1"}, {"replay": -1}, {"rows": 1.5}]
+)
+def test_the_list_of_days_is_of_its_kind(entry: dict[str, object]) -> None:
+    store = three_days(MemoryStore()).store
+    found = store.get(days_key(STREAM))
+    assert found is not None
+    raw = orjson.loads(found.data)
+    assert listing_from(found)
+    raw["days"][0].update(entry)
+    refused(Stored(found.facts, orjson.dumps(raw)), listing_from)
