@@ -92,7 +92,6 @@ KEYS = [
         {"kind": ReplacementKind.UNDO, "undoes": 0},
         {"kind": ReplacementKind.UNDO, "undoes": 1, "n": 1, "previous_sha256": "x"},
         {"kind": ReplacementKind.ERASE},
-        {"days": (), "objects": ()},
         {"first": day(1), "last": day(3)},
         {"days": (day(1), day(0)), "first": day(0), "last": day(1)},
         {"first": day(4)},
@@ -116,6 +115,8 @@ def test_what_no_release_of_ours_wrote(changes: dict[str, Any]) -> None:
     ("name", "value"),
     [
         ("days", [20260301]),
+        ("days", ["20260301"]),
+        ("days", []),
         ("partitions", [0.5]),
         ("partitions", [True]),
         ("partitions", ["0"]),
