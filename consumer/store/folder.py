@@ -71,7 +71,7 @@ class FolderStore:
         metadata: Mapping[str, str] | None = None,  # noqa: ARG002 - a folder keeps none
     ) -> Written | Refused:
         """Write a temporary file, make it durable, then let it appear under its name at once."""
-        refuse_unwritten(key, str(self._path(key)), body.size)
+        refuse_unwritten(key, f"{self._root}/{key}", body.size)
         return self._put(key, lambda: blocks(body, BLOCK), condition)
 
     def put_stream(
@@ -109,7 +109,7 @@ class FolderStore:
             return None
         with self._outage(f"read {key}"), reader:
             facts = _facts(key, os.fstat(reader.fileno()))
-            refuse_unread(key, str(self._path(key)), facts.size)
+            refuse_unread(key, f"{self._root}/{key}", facts.size)
             return Stored(facts, reader.read())
 
     def head(self, key: str) -> ObjectInfo | None:

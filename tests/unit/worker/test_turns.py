@@ -315,7 +315,7 @@ def test_days_that_leave_a_spool_of_many_files() -> None:
 
 def test_what_waits_in_the_worker_is_what_one_poll_gave(monkeypatch: pytest.MonkeyPatch) -> None:
     """Brokers send faster than records are judged: what nobody asked for yet takes no memory here."""
-    world = filled([orjson.dumps({"at": NOON})] * 40_000)
+    world = filled([orjson.dumps({"at": NOON})] * 20_000)
     member = HostileMember(world, custom([AT], "at"), MemoryRegistry()).start()
     member.broker.batch = 5_000  # half a second of judging, more than a turn
     given = 0
@@ -329,7 +329,7 @@ def test_what_waits_in_the_worker_is_what_one_poll_gave(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(member.broker, "poll", poll)
     most = taken = 0
-    while taken < 40_000:
+    while taken < 20_000:
         member.turn()
         taken = sum(partition.intake.position for partition in member.worker.partitions.values())
         most = max(most, given - taken)
