@@ -22,7 +22,6 @@ from tests.harness.sink import OK, Sink
 from tests.services.kafka import KafkaAddress, unique_topic
 from tests.services.s3 import S3Address
 
-pytestmark = pytest.mark.xdist_group("compose")  # they share what one run of the generator made
 ROOT = Path(__file__).parents[2]
 ROWS = 40
 

@@ -28,7 +28,6 @@ from consumer.commands.wiring import store_of
 from consumer.observe.metrics import declare
 from consumer.streams.kinds import KINDS
 
-pytestmark = pytest.mark.xdist_group("demo")  # they share two runs of it
 COMMAND = Path(sys.executable).with_name("adapty-sink")
 LAST_SEALED, LATE = date(2024, 7, 17), date(2024, 7, 16)
 

@@ -23,7 +23,6 @@ from tests.integration.observed import SCHEMA, clicks, noon, send
 from tests.services.certificates import Authority
 from tests.services.kafka import SECURE_LISTENERS, Kafka, secure_properties, unique_topic
 
-pytestmark = pytest.mark.xdist_group("kafka_tls")  # they share a broker
 PASSWORD = "correct-horse-9f3b"  # noqa: S105 - of a broker that lives for this test
 WRONG = "wrong-battery-2c7d"
 TOPIC_CONFIG = {"retention.ms": "604800000", "message.timestamp.after.max.ms": "3600000"}

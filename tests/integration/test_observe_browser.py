@@ -17,7 +17,6 @@ from tests.builders.snapshots import snapshot
 from tests.services.chromium import Page, browser
 from tests.services.ports import HOST
 
-pytestmark = pytest.mark.xdist_group("browser")  # they share a browser
 DESK, PHONE = (1280, 900), (360, 740)
 STATES = ("complete", "revised", "incomplete", "pending", "halted")
 READABLE = 4.5

@@ -15,7 +15,6 @@ from tests.integration.observed import Worker, clicks, noon, send, until
 from tests.services.kafka import KafkaAddress, unique_topic
 from tests.services.s3 import S3Address, unique_bucket
 
-pytestmark = pytest.mark.xdist_group("pages")  # they share a worker
 HTML = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 OPEN = "application/openmetrics-text; version=1.0.0"
 SILENT = {"adapty_sink_halted", "adapty_sink_paused", "adapty_sink_rows_filtered"}
