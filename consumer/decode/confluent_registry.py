@@ -25,8 +25,11 @@ from consumer.domain.errors import TransientError
 from consumer.domain.redaction import MASK, is_secret_name
 
 NOT_FOUND = 404
-SPEAK_OF_SCHEMAS = frozenset({40401, 40402, 40403})
-"""`error_code` of an unknown subject, version or schema. Any other 404 is not about a schema."""
+SPEAK_OF_SCHEMAS = (40401, 40402, 40403)
+"""`error_code` of an unknown subject, version or schema. Any other 404 is not about a schema.
+
+No set, which could not be asked about a list: the code is whatever JSON the answer has.
+"""
 LONGEST_ANSWER = 500
 """Characters of an answer that a message repeats."""
 MOST_REFERENCES = 1_000

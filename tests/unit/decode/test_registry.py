@@ -138,6 +138,8 @@ def test_only_a_registry_says_that_it_knows_no_such_schema(
         [],
         b"",
         {"error_code": "40403"},
+        {"error_code": [40403]},
+        {"error_code": {"code": 40403}},
     ],
 )
 def test_any_other_404_is_an_outage(server: Server, registry: ConfluentRegistry, body: Any) -> None:
