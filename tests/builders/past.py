@@ -47,6 +47,7 @@ from tests.builders.sealed import StoppedClock
 from tests.fakes.executor import InlineExecutor
 from tests.fakes.kafka.admin import MemoryAdmin, MemoryCluster
 from tests.fakes.kafka.range_reader import MemoryRangeReader
+from tests.fakes.store import MemoryStore
 
 TOPIC, STREAM = "adapty.events", "events"
 FIRST = date(2026, 3, 1)
@@ -105,6 +106,12 @@ class Past:
     def __post_init__(self) -> None:
         if self.cluster.topic(TOPIC) is None:
             self.cluster.create_topic(TOPIC, self.partitions)
+
+    def copied(self, store: MemoryStore, folder: Path) -> Past:
+        """The same past in another store in memory: to seal its days takes longer."""
+        assert isinstance(self.store, MemoryStore)
+        store.fill(self.store)
+        return replace(self, store=store, folder=folder, cluster=self.cluster.copy())
 
     @property
     def topic_id(self) -> str:

@@ -8,6 +8,7 @@ crash, an outage (before), an outcome that is unknown (after).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import datetime
 from threading import RLock
@@ -59,6 +60,13 @@ class MemoryCluster:
         self._groups: dict[str, MemoryGroup] = {}
         self._topics_made = 0
         self._members_made = 0
+
+    def copy(self) -> MemoryCluster:
+        """Another cluster with the same topics and records, without the groups."""
+        other = MemoryCluster()
+        other._topics, other._partitions = deepcopy(self._topics), dict(self._partitions)
+        other._topics_made = self._topics_made
+        return other
 
     def create_topic(self, name: str, partitions: int = 1, settings: Mapping[str, str] | None = None) -> str:
         """Make a topic; returns its id. A name that was deleted gets another id."""

@@ -87,7 +87,17 @@ class Watch(RoughStore):
         return [orjson.loads(self._objects[key].data) for key in keys if "/old/" not in key]
 
 
-def past(tmp_path: Path, partitions: int = 2) -> Past:
+def past(tmp_path: Path) -> Past:
+    """Made once, and copied: each step of a replay begins with one."""
+    if not MADE:
+        MADE.append(_made(tmp_path))
+    return MADE[0].copied(Watch(), tmp_path)
+
+
+MADE: list[Past] = []
+
+
+def _made(tmp_path: Path, partitions: int = 2) -> Past:
     one = Past(Watch(), tmp_path, WRONG, partitions=partitions)
     for number in range(2):
         for partition in range(partitions):
@@ -217,6 +227,7 @@ BROKEN = [
 def test_a_broken_protocol_is_noticed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: Callable[[pytest.MonkeyPatch], None]
 ) -> None:
+    past(tmp_path)  # made whole, for the tests after this one
     broken(monkeypatch)
     with pytest.raises((AssertionError, RefusedError)):
         whatever_happens(tmp_path, late_rows, 30)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date, datetime
 from pathlib import Path
@@ -23,7 +23,7 @@ from consumer.seal.keys import kept_key
 from consumer.seal.replacements.log import ReplacementLog
 from consumer.spool.mark import MARK, claim
 from consumer.store.folder import FolderStore
-from consumer.store.port import BytesBody, Match
+from consumer.store.port import BytesBody, Match, Store
 from consumer.streams.rules import RowRules
 from consumer.verify.findings import Problem
 from tests.builders.past import STREAM, TOPIC, Past, day, rules
@@ -37,12 +37,23 @@ RIGHT = rules(drop=("subscription_paused",))
 def past(
     tmp_path: Path, *, folder: bool = False, versioned: bool = False, wrong: bool = True, days: int = 5, **more: Any
 ) -> Past:
-    """Days sealed under the wrong filter, or the right one from the start."""
+    """Days sealed under the wrong filter, or the right one from the start. In memory they are made once, and copied."""
     (tmp_path / "t").mkdir(exist_ok=True)
     rough = RoughStore()
     rough.versioned = versioned
-    store = FolderStore(tmp_path / "out") if folder else rough
-    found = Past(store, tmp_path / "t", WRONG if wrong else RIGHT, **more)
+    if folder or versioned:
+        return _made(FolderStore(tmp_path / "out") if folder else rough, tmp_path / "t", wrong, days, more)
+    known = (wrong, days, *sorted(more.items()))
+    if known not in MADE:
+        MADE[known] = _made(RoughStore(), tmp_path / "t", wrong, days, more)
+    return MADE[known].copied(rough, tmp_path / "t")
+
+
+MADE: dict[object, Past] = {}
+
+
+def _made(store: Store, folder: Path, wrong: bool, days: int, more: Mapping[str, Any]) -> Past:
+    found = Past(store, folder, WRONG if wrong else RIGHT, **more)
     for partition in range(found.partitions):
         found.days(range(days), partition=partition)
     found.today = RIGHT
