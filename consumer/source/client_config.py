@@ -104,6 +104,10 @@ def admin_config(settings: KafkaSettings) -> dict[str, Any]:
     return {
         "client.id": CONSUMER_DEFAULTS["client.id"],
         "log_level": 0,  # what fails is raised, each time
+        # Else a question to the group's coordinator whose broker is away makes librdkafka connect as fast as it can,
+        # whatever the backoff: each failure has the question looked at again, and that asks for a connection at once.
+        # Not sparse means a connection to each broker, kept, with the backoff between attempts.
+        "enable.sparse.connections": False,
         **options,
         **_iam(settings),
         "bootstrap.servers": settings.bootstrap_servers,

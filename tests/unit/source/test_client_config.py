@@ -65,6 +65,12 @@ def test_the_admin_client_gets_security_and_no_consumer_settings() -> None:
     AdminClient(config)
 
 
+def test_the_admin_client_keeps_a_connection_to_each_broker() -> None:
+    """Else it storms a coordinator that is away (docs/reliability.md), whatever the backoff. Users may override it."""
+    assert admin_config(settings())["enable.sparse.connections"] is False
+    assert admin_config(settings(enable_sparse_connections="true"))["enable.sparse.connections"] == "true"
+
+
 def test_the_admin_client_checks_certificates_as_the_options_say() -> None:
     """`enable.` is no mark of consumer settings: without this one, only the worker would trust such a broker."""
     config = admin_config(settings(security_protocol="ssl", enable_ssl_certificate_verification="false"))
