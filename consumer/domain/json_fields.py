@@ -50,6 +50,14 @@ def day(raw: Mapping[str, Any], name: str) -> date:
     return day_from(text(raw, name))
 
 
+def texts(raw: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    """A list of texts. Raises FieldError."""
+    value = raw[name]
+    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        raise FieldError(f"{name} is not a list of texts")
+    return tuple(value)
+
+
 def table(raw: object, name: str) -> dict[str, Any]:
     """An object. Raises FieldError."""
     if not isinstance(raw, dict):

@@ -58,8 +58,8 @@ def _manifest(folder: str, raw: dict[str, Any]) -> dict[str, Any]:
     _require_entry(raw)
     if "replaying" in raw:
         json_fields.whole(raw, "replaying")
-    _texts(raw, "why")
-    _texts(raw, "columns")
+    json_fields.texts(raw, "why")
+    json_fields.texts(raw, "columns")
     for item in _objects(folder, raw):
         json_fields.text(item, "sha256")
         _number(item, "bytes")
@@ -84,7 +84,7 @@ def _objects(folder: str, raw: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _optional(item: dict[str, Any]) -> None:
     if "columns" in item:
-        _texts(item, "columns")
+        json_fields.texts(item, "columns")
     if "replay" in item:
         json_fields.whole(item, "replay")
     for name in ("etag", "version_id"):
@@ -92,14 +92,8 @@ def _optional(item: dict[str, Any]) -> None:
             json_fields.text(item, name)
 
 
-def _texts(raw: dict[str, Any], name: str) -> tuple[str, ...]:
-    if not isinstance(raw[name], list) or not all(isinstance(one, str) for one in raw[name]):
-        raise json_fields.FieldError(f"{name} is not a list of texts")
-    return tuple(raw[name])
-
-
 def _columns(raw: dict[str, Any]) -> tuple[str, ...]:
-    return _texts(raw, "columns")
+    return json_fields.texts(raw, "columns")
 
 
 def _listing(raw: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -202,7 +202,7 @@ def _replacement(kind: ReplacementKind, raw: Mapping[str, Any]) -> Replacement:
         stream=json_fields.text(raw, "stream"),
         first=json_fields.day(raw, "from"),
         last=json_fields.day(raw, "to"),
-        days=tuple(day_from(day) for day in _texts(raw, "days")),
+        days=tuple(day_from(day) for day in json_fields.texts(raw, "days")),
         partitions=None if partitions is None else tuple(_numbers(raw, "partitions")),
         settings=json_fields.text(raw, "settings"),
         previous_sha256=None if before is None else json_fields.text(raw, "previous_sha256"),
@@ -221,13 +221,6 @@ def _list(raw: Mapping[str, Any], name: str) -> list[Any]:
     if not isinstance(raw[name], list):
         raise json_fields.FieldError(f"{name} is not a list")
     return list(raw[name])
-
-
-def _texts(raw: Mapping[str, Any], name: str) -> list[str]:
-    found = _list(raw, name)
-    if not all(isinstance(one, str) for one in found):
-        raise json_fields.FieldError(f"{name} is not a list of texts")
-    return found
 
 
 def _numbers(raw: Mapping[str, Any], name: str) -> list[int]:
@@ -260,8 +253,8 @@ def _erasure(raw: object) -> Erasure:
         mode=json_fields.text(found, "mode"),
         key=json_fields.text(found, "key"),
         fingerprint=json_fields.text(found, "fingerprint"),
-        digests=frozenset(_texts(found, "digests")),
-        personal=tuple(_texts(found, "personal")),
+        digests=frozenset(json_fields.texts(found, "digests")),
+        personal=json_fields.texts(found, "personal"),
     )
 
 
