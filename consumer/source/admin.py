@@ -6,16 +6,18 @@ import concurrent.futures
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from datetime import datetime
 from functools import cached_property
 from itertools import islice
 from struct import unpack_from
 from threading import Lock
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from confluent_kafka import (
+    OFFSET_BEGINNING,
+    OFFSET_END,
     Consumer,
-    IsolationLevel,
     KafkaError,
     KafkaException,
     TopicCollection,
@@ -24,7 +26,6 @@ from confluent_kafka import TopicPartition as Place
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # exported there, but not in the way mypy wants it
     AdminClient,
     ConfigResource,
-    OffsetSpec,
     ResourceType,
 )
 
@@ -49,13 +50,19 @@ STABLE = "Stable"
 _NO_ANSWER = frozenset(
     {KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN}  # noqa: SLF001 - public constants
 )
-_MOVING = NO_COORDINATOR | {
-    KafkaError.NOT_LEADER_FOR_PARTITION,
-    KafkaError.LEADER_NOT_AVAILABLE,
-    KafkaError.UNKNOWN_LEADER_EPOCH,
-    KafkaError.FENCED_LEADER_EPOCH,
-}
+_LEADERLESS = frozenset({KafkaError.LEADER_NOT_AVAILABLE, KafkaError._UNKNOWN_PARTITION})  # noqa: SLF001 - as above
+"""No leader is known of a partition, or of none that was asked about."""
+_MOVING = (
+    NO_COORDINATOR
+    | _LEADERLESS
+    | {
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
+        KafkaError.FENCED_LEADER_EPOCH,
+    }
+)
 """A leader or a coordinator that is about to settle down elsewhere: the client library leaves these to us."""
+_COMMITTED, _UNCOMMITTED = "read_committed", "read_uncommitted"
 
 T = TypeVar("T")
 
@@ -69,7 +76,8 @@ class KafkaAdmin:
         self._seconds = seconds
         self._met = LastError(lambda: token_trouble(settings))
         self._asking = Lock()
-        self._bystanders: dict[str, Consumer] = {}
+        self._making = Lock()
+        self._bystanders: dict[tuple[str, str], Consumer] = {}
 
     @cached_property
     def _admin(self) -> AdminClient:
@@ -95,10 +103,8 @@ class KafkaAdmin:
     def offset_at(self, partition: TopicPartition, instant: datetime) -> int | None:
         """The offset of the first record stamped at or after `instant`; None if there is none."""
         # Uncommitted, so that a record of an open transaction counts: what follows it must not be passed over.
-        spec = OffsetSpec.for_timestamp(millis_from(instant))
-        offset = _settled(
-            lambda: self._offsets([partition], self._list([partition], spec, IsolationLevel.READ_UNCOMMITTED))
-        )[partition]
+        at = millis_from(instant)
+        offset = _settled(lambda: self._offsets([partition], at, _UNCOMMITTED))[partition]
         return offset if offset >= 0 else None
 
     def unowned(self, group: str, topics: Sequence[str]) -> set[TopicPartition]:
@@ -132,22 +138,52 @@ class KafkaAdmin:
         return TopicFacts(name, str(found.topic_id), len(found.partitions), settings)
 
     def _ends(self, wanted: Sequence[TopicPartition]) -> dict[TopicPartition, LogEnds]:
-        specs = (
-            (OffsetSpec.earliest(), IsolationLevel.READ_UNCOMMITTED),  # type: ignore[no-untyped-call]
-            (OffsetSpec.latest(), IsolationLevel.READ_COMMITTED),  # type: ignore[no-untyped-call]
-            (OffsetSpec.latest(), IsolationLevel.READ_UNCOMMITTED),  # type: ignore[no-untyped-call]
-        )
-        # Asked all at once. An answer about the end may be the older one: the end is never below the stable end.
-        asked = [self._list(wanted, spec, isolation) for spec, isolation in specs]
-        low, stable, high = [self._offsets(wanted, answers) for answers in asked]
+        low = self._offsets(wanted, OFFSET_BEGINNING, _UNCOMMITTED)
+        stable = self._offsets(wanted, OFFSET_END, _COMMITTED)
+        high = self._offsets(wanted, OFFSET_END, _UNCOMMITTED)
+        # A leader that has just taken over may tell an older end: the end is never below the stable end.
         return {p: LogEnds(low[p], stable[p], max(stable[p], high[p])) for p in wanted}
+
+    def _offsets(self, wanted: Sequence[TopicPartition], at: int, isolation: str) -> dict[TopicPartition, int]:
+        """The offset of the first record stamped at or after `at`, in milliseconds; or an end of the log (OFFSET_...).
+
+        The admin client's own call for offsets ends the process now and then (SIGSEGV in rd_kafka_ListOffsets,
+        librdkafka 2.16): until it knows the leaders it continues, in the caller's thread, with a request that the
+        library's own thread may have answered and freed by then. A consumer's call waits in the caller's thread.
+        """
+        if not wanted:
+            return {}
+        bystander = self._bystander(self._settings.group_id, isolation)
+        asked = [Place(p.topic, p.partition, at) for p in wanted]
+        try:
+            answers = bystander.offsets_for_times(asked, timeout=self._seconds)
+        except KafkaException as error:
+            raise self._no_offset(wanted[0], cause(error), bystander) from error
+        finally:
+            bystander.poll(0)  # what the client met meanwhile must not pile up
+        found: dict[TopicPartition, int] = {}
+        for place in answers:
+            partition = TopicPartition(place.topic, place.partition)
+            if place.error is not None:
+                raise self._no_offset(partition, place.error, bystander)
+            if place.offset == at:  # as it was asked
+                raise TransientError(f"ends of {partition}: no answer")
+            found[partition] = place.offset
+        return found
+
+    def _no_offset(self, partition: TopicPartition, error: KafkaError, bystander: Consumer) -> _RefusedError:
+        if error.code() in _LEADERLESS:
+            with suppress(KafkaException):  # else the client remembers for minutes that there was no leader
+                bystander.list_topics(partition.topic, timeout=self._seconds)
+        return _RefusedError(f"ends of {partition}", error, self._why(error, bystander))
 
     def _committed(self, group: str, wanted: Sequence[TopicPartition]) -> dict[TopicPartition, Commit | None]:
         what = f"committed offsets of {group}"
         if not self._asking.acquire(timeout=self._seconds):  # calls of one client are queued
             raise TransientError(f"{what}: no answer in {self._seconds:.0f} s")
         try:
-            answer = self._bystander(group).committed(list(map(_place, wanted)), timeout=self._seconds)
+            bystander = self._bystander(group, _UNCOMMITTED)
+            answer = bystander.committed(list(map(_place, wanted)), timeout=self._seconds)
         except KafkaException as error:
             raise _RefusedError(what, cause(error)) from error
         finally:
@@ -160,19 +196,27 @@ class KafkaAdmin:
                 found[TopicPartition(place.topic, place.partition)] = Commit(place.offset, place.metadata or "")
         return found
 
-    def _bystander(self, group: str) -> Consumer:
+    def _bystander(self, group: str, isolation: str) -> Consumer:
         """A client that names the group and never joins it.
 
-        The admin client's own call for offsets ends the process (SIGSEGV in rd_kafka_handle_OffsetFetch, librdkafka
-        2.16) where the answer is NOT_COORDINATOR: as with any broker that is restarted.
+        The admin client's own call for committed offsets ends the process (SIGSEGV in rd_kafka_handle_OffsetFetch,
+        librdkafka 2.16) where the answer is NOT_COORDINATOR: as with any broker that is restarted.
         """
-        if group not in self._bystanders:
-            own = {"group.id": group, "enable.auto.commit": False, "isolation.level": "read_uncommitted"}
-            try:
-                self._bystanders[group] = Consumer({**self._config, **own})
-            except KafkaException as error:
-                raise UsageError(f"kafka.options: {cause(error).str()}") from error
-        return self._bystanders[group]
+        with self._making:
+            if (group, isolation) not in self._bystanders:
+                own = {
+                    "group.id": group,
+                    "enable.auto.commit": False,
+                    "isolation.level": isolation,
+                    # it fetches nothing, but librdkafka holds the default against the user's sizes
+                    "fetch.max.bytes": consumer_config(self._settings, static=False)["fetch.max.bytes"],
+                }
+                try:
+                    made = Consumer({**self._config, **own, "error_cb": self._met})
+                except KafkaException as error:
+                    raise UsageError(f"kafka.options: {cause(error).str()}") from error
+                self._bystanders[group, isolation] = made
+            return self._bystanders[group, isolation]
 
     def _unowned(self, group: str, topics: list[str]) -> set[TopicPartition]:
         members = self._members(group)
@@ -204,32 +248,19 @@ class KafkaAdmin:
         entries = self._answer(f"settings of topic {name}", asked)
         return {key: entry.value for key, entry in entries.items() if entry.value is not None}
 
-    def _list(
-        self, wanted: Iterable[TopicPartition], spec: OffsetSpec, isolation: IsolationLevel
-    ) -> dict[Place, Future[Any]]:
-        request = {_place(p): spec for p in wanted}
-        if not request:
-            return {}
-        return self._admin.list_offsets(request, isolation_level=isolation, request_timeout=self._seconds)
-
-    def _offsets(
-        self, wanted: Iterable[TopicPartition], answers: Mapping[Place, Future[Any]]
-    ) -> dict[TopicPartition, int]:
-        return {p: self._answer(f"ends of {p}", answers[_place(p)]).offset for p in wanted}
-
     def _answer(self, what: str, asked: Future[T]) -> T:
         try:
             return asked.result(self._seconds + _GRACE_SECONDS)
         except KafkaException as error:
-            raise _RefusedError(what, cause(error), self._why(cause(error))) from error
+            raise _RefusedError(what, cause(error), self._why(cause(error), self._admin)) from error
         except concurrent.futures.TimeoutError:
-            raise TransientError(f"{what}: no answer in {self._seconds:.0f} s{self._why(None)}") from None
+            raise TransientError(f"{what}: no answer in {self._seconds:.0f} s{self._why(None, self._admin)}") from None
         finally:
             self._admin.poll(0)  # what the client met meanwhile must not pile up
 
-    def _why(self, error: KafkaError | None) -> str:
-        """The client's last error, if an answer says no more than that there was none."""
-        self._admin.poll(0)
+    def _why(self, error: KafkaError | None, client: AdminClient | Consumer) -> str:
+        """The last error that was met, if an answer says no more than that there was none."""
+        client.poll(0)
         return self._met.lately() if error is None or error.code() in _NO_ANSWER else ""
 
 

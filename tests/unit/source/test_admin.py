@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
+from datetime import UTC, datetime
 from struct import pack
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, KafkaError, KafkaException
 from confluent_kafka import TopicPartition as Place
 
 from consumer.domain.errors import TransientError
@@ -21,78 +22,111 @@ ONE = TopicPartition("topic", 0)
 
 
 class MadeUpAdmin:
-    """Answers from a script: an offset or an error."""
-
-    def __init__(self, *answers: object) -> None:
-        self.answers = list(answers)
-        self.asked = 0
+    """A client for the questions about topics and groups. It has no `list_offsets`: nothing may call that."""
 
     def poll(self, _timeout: float) -> None:
         """What it met: nothing."""
 
-    def list_offsets(self, request: dict[Place, Any], **_how: object) -> dict[Place, Future[Any]]:
-        return {place: self._answer(lambda offset: SimpleNamespace(offset=offset)) for place in request}
 
-    def _answer(self, make: Any) -> Future[Any]:
+class MadeUpBystander:
+    """A consumer that answers with one place, an error, or, where it is asked for offsets, from a script."""
+
+    def __init__(self, *answers: object) -> None:
+        self.answers = list(answers)
+        self.asked = 0
+        self.looked_up: list[str] = []
+
+    def poll(self, _timeout: float) -> None:
+        """What it met: nothing."""
+
+    def committed(self, _places: list[Place], timeout: float) -> list[object]:
+        assert timeout > 0
+        if isinstance(self.answers[0], KafkaError):
+            raise KafkaException(self.answers[0])
+        return self.answers
+
+    def offsets_for_times(self, places: list[Place], timeout: float) -> list[object]:
+        """An error, for the whole question or in the place; an offset; or None: the place as it was asked."""
+        assert timeout > 0
         self.asked += 1
-        future: Future[Any] = Future()
         answer = self.answers.pop(0)
         if isinstance(answer, KafkaError):
-            future.set_exception(KafkaException(answer))
-        elif answer is not None:
-            future.set_result(make(answer))
-        return future
+            raise KafkaException(answer)
+        (asked,) = places
+        own = asked.offset if answer is None else answer
+        error = answer[0] if isinstance(answer, tuple) else None
+        return [SimpleNamespace(topic=asked.topic, partition=asked.partition, offset=own, error=error)]
+
+    def list_topics(self, topic: str, timeout: float) -> None:
+        assert timeout > 0
+        self.looked_up.append(topic)
+        raise KafkaException(KafkaError(KafkaError._TRANSPORT))
 
 
-def view(admin: MadeUpAdmin, monkeypatch: pytest.MonkeyPatch) -> KafkaAdmin:
-    monkeypatch.setattr(logview, "AdminClient", lambda _config: admin)
+def view(monkeypatch: pytest.MonkeyPatch, bystander: MadeUpBystander, admin: MadeUpAdmin | None = None) -> KafkaAdmin:
+    monkeypatch.setattr(logview, "AdminClient", lambda _config: admin or MadeUpAdmin())
+    monkeypatch.setattr(logview, "Consumer", lambda _config: bystander)
     monkeypatch.setattr(logview, "_FIRST_PAUSE", 0.0)
     monkeypatch.setattr(logview, "_REPEATS", 2)
-    monkeypatch.setattr(logview, "_GRACE_SECONDS", 0.0)
     return KafkaAdmin(KafkaSettings(bootstrap_servers="localhost:9092"), seconds=0.01)
 
 
 def test_the_end_is_never_below_the_stable_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    admin = MadeUpAdmin(3, 12, 10)
-    assert view(admin, monkeypatch).ends([ONE]) == {ONE: LogEnds(3, 12, 12)}
+    assert view(monkeypatch, MadeUpBystander(3, 12, 10)).ends([ONE]) == {ONE: LogEnds(3, 12, 12)}
 
 
 def test_a_leader_that_moves_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
     moving = KafkaError(KafkaError.NOT_LEADER_FOR_PARTITION)
-    admin = MadeUpAdmin(moving, 1, 1, 0, 10, 10)
-    assert view(admin, monkeypatch).ends([ONE]) == {ONE: LogEnds(0, 10, 10)}
+    bystander = MadeUpBystander(1, (moving,), 0, 10, 10)
+    assert view(monkeypatch, bystander).ends([ONE]) == {ONE: LogEnds(0, 10, 10)}
+    assert bystander.looked_up == []
 
 
-def test_a_leader_that_never_settles_is_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
-    admin = MadeUpAdmin(*[KafkaError(KafkaError.LEADER_NOT_AVAILABLE)] * 9)
+@pytest.mark.parametrize("code", [KafkaError.LEADER_NOT_AVAILABLE, KafkaError._UNKNOWN_PARTITION])
+def test_a_leader_that_never_settles_is_an_outage(code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    bystander = MadeUpBystander(*[KafkaError(code), (KafkaError(code),)] * 2)
     with pytest.raises(TransientError, match="topic:0"):
-        view(admin, monkeypatch).ends([ONE])
-    assert admin.asked == 9
+        view(monkeypatch, bystander).ends([ONE])
+    assert bystander.asked == 3
+    assert bystander.looked_up == ["topic"] * 3  # else the client would repeat what it remembers
 
 
 def test_another_refusal_is_an_outage_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    admin = MadeUpAdmin(*[KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)] * 3)
+    bystander = MadeUpBystander(KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED))
     with pytest.raises(TransientError, match="AUTHORIZATION"):
-        view(admin, monkeypatch).ends([ONE])
-    assert admin.asked == 3
+        view(monkeypatch, bystander).ends([ONE])
+    assert bystander.asked == 1
 
 
 def test_no_answer_is_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(TransientError, match="no answer"):
-        view(MadeUpAdmin(None, 1, 1), monkeypatch).ends([ONE])
+    with pytest.raises(TransientError, match="topic:0: no answer"):
+        view(monkeypatch, MadeUpBystander(None, 1, 1)).ends([ONE])
+    noon = datetime(2026, 11, 26, 12, tzinfo=UTC)
+    with pytest.raises(TransientError, match="topic:0: no answer"):
+        view(monkeypatch, MadeUpBystander(None)).offset_at(ONE, noon)
+    assert view(monkeypatch, MadeUpBystander(-1)).offset_at(ONE, noon) is None
 
 
-class MadeUpBystander:
-    """A consumer that answers with one place, an error, or not before it may."""
+def test_open_transactions_count_only_where_they_should(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked_for: list[tuple[str, int]] = []
 
-    def __init__(self, answer: object) -> None:
-        self.answer = answer
+    class Bystander(MadeUpBystander):
+        def __init__(self, config: dict[str, str]) -> None:
+            super().__init__(1, 1)
+            self.isolation = config["isolation.level"]
 
-    def committed(self, _places: list[Place], timeout: float) -> list[object]:
-        assert timeout > 0
-        if isinstance(self.answer, KafkaError):
-            raise KafkaException(self.answer)
-        return [self.answer]
+        def offsets_for_times(self, places: list[Place], timeout: float) -> list[object]:
+            asked_for.append((self.isolation, places[0].offset))
+            return super().offsets_for_times(places, timeout)
+
+    asked = view(monkeypatch, MadeUpBystander())
+    monkeypatch.setattr(logview, "Consumer", Bystander)
+    asked.ends([ONE])
+    assert sorted(asked_for) == [
+        ("read_committed", OFFSET_END),
+        ("read_uncommitted", OFFSET_BEGINNING),
+        ("read_uncommitted", OFFSET_END),
+    ]
 
 
 def committed(answer: object, monkeypatch: pytest.MonkeyPatch) -> dict[TopicPartition, Commit | None]:
@@ -102,8 +136,8 @@ def committed(answer: object, monkeypatch: pytest.MonkeyPatch) -> dict[TopicPart
         made.append(config)
         return MadeUpBystander(answer)
 
+    asked = view(monkeypatch, MadeUpBystander())
     monkeypatch.setattr(logview, "Consumer", make)
-    asked = view(MadeUpAdmin(), monkeypatch)
     try:
         asked.committed("group", [ONE])
         return asked.committed("group", [ONE])
@@ -124,7 +158,7 @@ def test_an_error_in_the_answer_is_an_outage(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_who_stands_in_line_too_long_has_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = view(MadeUpAdmin(), monkeypatch)
+    asked = view(monkeypatch, MadeUpBystander())
     with asked._asking, pytest.raises(TransientError, match="committed offsets of group: no answer"):
         asked.committed("group", [ONE])
 
@@ -132,11 +166,11 @@ def test_who_stands_in_line_too_long_has_an_outage(monkeypatch: pytest.MonkeyPat
 def test_where_no_answer_came_the_client_says_what_it_met(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[dict[str, Any]] = []
 
-    def make(config: dict[str, Any]) -> MadeUpAdmin:
+    def make(config: dict[str, Any]) -> MadeUpBystander:
         made.append(config)
-        return MadeUpAdmin(*[KafkaError(KafkaError._TIMED_OUT)] * 6)
+        return MadeUpBystander(*[KafkaError(KafkaError._TIMED_OUT)] * 2)
 
-    monkeypatch.setattr(logview, "AdminClient", make)
+    monkeypatch.setattr(logview, "Consumer", make)
     asked = KafkaAdmin(KafkaSettings(bootstrap_servers="localhost:9092"), seconds=0.01)
     with pytest.raises(TransientError, match=r"security\.protocol or sasl\.mechanism in kafka\.options"):
         asked.ends([ONE])
@@ -165,7 +199,6 @@ class GroupAdmin(MadeUpAdmin):
     """Knows one group of one topic with three partitions."""
 
     def __init__(self, state: str, *members: bytes) -> None:
-        super().__init__()
         self._group = SimpleNamespace(state=state, members=[SimpleNamespace(assignment=each) for each in members])
 
     def list_groups(self, group: str, timeout: float) -> list[Any]:
@@ -190,5 +223,5 @@ class GroupAdmin(MadeUpAdmin):
 def test_partitions_that_are_nobodys(
     state: str, members: list[bytes], unowned: set[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = view(GroupAdmin(state, *members), monkeypatch).unowned("group", ["t"])
+    found = view(monkeypatch, MadeUpBystander(), GroupAdmin(state, *members)).unowned("group", ["t"])
     assert found == {TopicPartition("t", number) for number in unowned}
