@@ -97,8 +97,7 @@ def _ask_duckdb(statements: str) -> tuple[tuple[str, ...], tuple[tuple[str, ...]
     """The heads and rows of the last statement's answer; no rows at all (None) where DuckDB is not installed."""
     if importlib.util.find_spec("duckdb") is None:
         return (), None
-    # one thread is enough for a few thousand rows, and none is left behind that the end of the program could trip over
-    with importlib.import_module("duckdb").connect(config={"threads": 1}) as connection:
+    with importlib.import_module("duckdb").connect() as connection:
         result = connection.execute(statements)
         heads = tuple(column[0] for column in result.description)
         return heads, tuple(tuple("" if cell is None else str(cell) for cell in row) for row in result.fetchall())
