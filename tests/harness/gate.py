@@ -3,7 +3,6 @@
 A worker that uses the gate stands still at that request, so that the test can do what it likes at that very moment.
 """
 
-import http.client
 import select
 import socket
 import threading
@@ -13,9 +12,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from email.utils import format_datetime, parsedate_to_datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Literal
+from typing import BinaryIO, Literal
 from urllib.parse import unquote
+
+from tests.services import ports
 
 ERROR = '<?xml version="1.0"?><Error><Code>{code}</Code><Message>made by a test</Message></Error>'
 CHUNK = 64 * 1024
@@ -147,131 +147,206 @@ class Gate:
         return None
 
 
-class _Handler(BaseHTTPRequestHandler):
-    """One connection of a worker, with one of its own to the store."""
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """The first line of a request or an answer, its other lines as they came, and their values by lower-case name."""
 
-    protocol_version = "HTTP/1.1"
-    timeout = 300
-    # An answer goes as one piece and at once: with its body behind its header each would wait 40 ms for an
-    # acknowledgement that the worker's system holds back.
-    wbufsize = -1
-    disable_nagle_algorithm = True
-    gate: Gate
-    upstream: str
-    _store: http.client.HTTPConnection | None = None
+    first: bytes
+    lines: list[bytes]
+    values: dict[bytes, bytes]
 
-    def handle_expect_100(self) -> bool:
-        goes_on = super().handle_expect_100()
-        self.wfile.flush()
-        return goes_on
+    def value(self, name: bytes, default: str = "") -> str:
+        """What it says there."""
+        return self.values[name].decode() if name in self.values else default
 
-    def finish(self) -> None:
-        if self._store is not None:
-            self._store.close()
-        with suppress(OSError):  # the worker is gone
-            super().finish()
+    @property
+    def status(self) -> int:
+        """Of an answer."""
+        return int(self.first.split(None, 2)[1])
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
-        """Say nothing."""
+    def without(self, *names: bytes) -> list[bytes]:
+        """The other lines."""
+        return [line for line in self.lines if line.partition(b":")[0].lower() not in names]
 
-    def handle_any(self) -> None:
-        path = unquote(self.path)
-        fault = self.gate.take(self.command, path, self.headers.get("User-Agent", ""))
-        self.close_connection = self.close_connection or isinstance(fault, Lose | Cut)
+
+def _read_head(stream: BinaryIO) -> _Head | None:
+    """Up to the empty line; None where the connection ends before it."""
+    first, lines = stream.readline(), []
+    while (line := stream.readline()) != b"\r\n":
+        if not line:
+            return None
+        lines.append(line)
+    parts = [line.partition(b":") for line in lines]
+    return _Head(first, lines, {name.lower(): value.strip() for name, _, value in parts})
+
+
+def _read_exactly(stream: BinaryIO, size: int) -> bytes:
+    found = stream.read(size)
+    if len(found) < size:
+        raise ConnectionError("the connection ended in the midst of a body")
+    return found
+
+
+def _read_answer(stream: BinaryIO, answer: _Head, method: str) -> bytes:
+    """The body that comes with this head."""
+    if method == "HEAD" or answer.status in {204, 304}:
+        return b""
+    if answer.value(b"transfer-encoding") != "chunked":
+        return _read_exactly(stream, int(answer.value(b"content-length", "0")))
+    pieces = []
+    while size := int(stream.readline().partition(b";")[0] or b"0", 16):
+        pieces.append(_read_exactly(stream, size))
+        _read_exactly(stream, 2)
+    _read_exactly(stream, 2)
+    return b"".join(pieces)
+
+
+class _Connection:
+    """One connection of a worker, with one of its own to the store.
+
+    It reads of HTTP what it must and passes on the rest as it came: tests send tens of thousands of requests.
+    """
+
+    def __init__(self, worker: socket.socket, made: Gate, upstream: tuple[str, int]) -> None:
+        worker.settimeout(300)
+        # What is said goes as one piece and at once: with its body behind its head it would wait 40 ms for an
+        # acknowledgement that the other's system holds back.
+        worker.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._worker = worker
+        self._requests = worker.makefile("rb")
+        self._gate = made
+        self._upstream = upstream
+        self._store: socket.socket | None = None
+        self._answers: BinaryIO = self._requests
+
+    def serve(self) -> None:
+        """Until one of both is gone."""
         try:
-            self._go(path, fault)
-        except (OSError, http.client.HTTPException):
-            self.close_connection = True  # the worker is gone, or the store is
-        if isinstance(fault, Stop):
-            fault.done.set()
+            with suppress(OSError):
+                while (request := _read_head(self._requests)) is not None and self._serve(request):
+                    pass
+        finally:
+            self._leave_store()
+            self._requests.close()
+            self._worker.close()
 
-    do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = handle_any  # noqa: N815 - as the base class finds them
+    def _serve(self, request: _Head) -> bool:
+        """Whether the connection goes on."""
+        method, target, _ = request.first.decode().split()
+        fault = self._gate.take(method, unquote(target), request.value(b"user-agent"))
+        try:
+            return self._go(request, method, unquote(target), fault) and request.value(b"connection").lower() != "close"
+        finally:
+            if isinstance(fault, Stop):
+                fault.done.set()
 
-    def _go(self, path: str, fault: Fault | None) -> None:
-        size = int(self.headers.get("Content-Length", "0"))
+    def _go(self, request: _Head, method: str, path: str, fault: Fault | None) -> bool:
+        size = int(request.value(b"content-length", "0"))
+        if request.value(b"expect").lower() == "100-continue":
+            self._worker.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
         if isinstance(fault, Cut):
-            self.rfile.read(min(size, fault.after))
-            self._abort()
-            return
-        body = self.rfile.read(size)
+            self._requests.read(min(size, fault.after))
+            return self._abort()
+        body = self._requests.read(size)
         if isinstance(fault, Answer):
-            self.gate.seen.append((self.command, path, fault.status))
-            self._send(fault.status, {}, ERROR.format(code=fault.code).encode())
-            return
-        if isinstance(fault, Delay):
-            time.sleep(fault.seconds)
-        if isinstance(fault, Stop) and fault.where == "before" and not fault.hold(path):
-            self._abort()
-            return
-        status, headers, answer = self._forward(body)
-        self.gate.seen.append((self.command, path, status))
-        if isinstance(fault, Stop) and fault.where == "after" and not fault.hold(path):
-            self._abort()
-            return
-        if isinstance(fault, Redate) and "Date" in headers:
-            headers["Date"] = format_datetime(parsedate_to_datetime(headers["Date"]) + fault.by, usegmt=True)
-        if not isinstance(fault, Lose):
-            self._send(status, headers, answer)
+            self._gate.seen.append((method, path, fault.status))
+            said = ERROR.format(code=fault.code).encode()
+            self._send(method, f"HTTP/1.1 {fault.status} {fault.code}\r\n".encode(), [], said)
+            return True
+        # Half a body is from a worker that died: the store would wait for the rest, and lock the object meanwhile.
+        if not _goes_on(fault, "before", path) or len(body) < size:
+            return self._abort()
+        answer, said = self._forward(request, method, body)
+        self._gate.seen.append((method, path, answer.status))
+        if not _goes_on(fault, "after", path):
+            return self._abort()
+        if isinstance(fault, Lose):
+            return False
+        lines = answer.without(b"transfer-encoding", *([] if method == "HEAD" else [b"content-length"]))
+        self._send(method, answer.first, [_redated(line, fault) for line in lines], said)
+        return True
 
-    def _abort(self) -> None:
-        self.close_connection = True
+    def _abort(self) -> bool:
+        """End the connection, whatever it has sent."""
         with suppress(OSError):
-            self.connection.shutdown(socket.SHUT_RDWR)
+            self._worker.shutdown(socket.SHUT_RDWR)
+        return False
 
-    def _forward(self, body: bytes) -> tuple[int, dict[str, str], bytes]:
-        connection = self._connection()
-        headers = {name: value for name, value in self.headers.items() if name.lower() != "expect"}
-        connection.request(self.command, self.path, body, headers)
-        answer = connection.getresponse()
-        data = answer.read()
-        kept = {name: value for name, value in answer.getheaders() if name.lower() != "transfer-encoding"}
-        return answer.status, kept, data
+    def _forward(self, request: _Head, method: str, body: bytes) -> tuple[_Head, bytes]:
+        store = self._connected()
+        head = b"".join([request.first, *request.without(b"expect"), b"\r\n"])
+        store.sendall(head + body if len(body) < CHUNK else head)
+        if len(body) >= CHUNK:
+            store.sendall(body)
+        answer = _read_head(self._answers)
+        if answer is None:
+            raise ConnectionError("the store has ended the connection")
+        return answer, _read_answer(self._answers, answer, method)
 
-    def _connection(self) -> http.client.HTTPConnection:
-        """The one that is open, unless the store has ended it: nothing may be asked twice."""
+    def _connected(self) -> socket.socket:
+        """The connection that is open, unless the store has ended it: nothing may be asked twice."""
+        if self._store is not None and select.select([self._store], [], [], 0)[0]:
+            self._leave_store()
         if self._store is None:
-            self._store = http.client.HTTPConnection(self.upstream, timeout=60)
-        elif self._store.sock is not None and select.select([self._store.sock], [], [], 0)[0]:
-            self._store.close()  # the next request opens it again
+            self._store = socket.create_connection(self._upstream, timeout=60)
+            self._store.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._answers = self._store.makefile("rb")
         return self._store
 
-    def _send(self, status: int, headers: dict[str, str], body: bytes) -> None:
-        self.send_response_only(status)
-        for name, value in ({"Content-Length": str(len(body))} | headers).items():
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
+    def _leave_store(self) -> None:
+        if self._store is not None:
+            self._answers.close()
+            self._store.close()
+            self._store = None
+
+    def _send(self, method: str, first: bytes, lines: list[bytes], body: bytes) -> None:
+        if method != "HEAD":
+            lines = [*lines, b"Content-Length: %d\r\n" % len(body)]
+        self._worker.sendall(b"".join([first, *lines, b"\r\n", b"" if method == "HEAD" else body]))
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-    request_queue_size = 128
+def _goes_on(fault: Fault | None, where: Where, path: str) -> bool:
+    """Whether a request goes on from here, once it may."""
+    if isinstance(fault, Delay) and where == "before":
+        time.sleep(fault.seconds)
+    return not isinstance(fault, Stop) or fault.where != where or fault.hold(path)
 
-    def handle_error(self, request: object, client_address: object) -> None:
-        """A killed worker's connection breaks off: no news."""
+
+def _redated(line: bytes, fault: Fault | None) -> bytes:
+    """A line of an answer's head as it is passed on."""
+    name, _, value = line.partition(b":")
+    if not isinstance(fault, Redate) or name.lower() != b"date":
+        return line
+    shown = parsedate_to_datetime(value.decode().strip()) + fault.by
+    return f"Date: {format_datetime(shown, usegmt=True)}\r\n".encode()
 
 
 @contextmanager
 def gate(upstream: str) -> Iterator[Gate]:
     """A gate on a free port before host:port."""
+    host, _, port = upstream.rpartition(":")
+    ended = threading.Event()
+    with socket.create_server((ports.HOST, 0), backlog=128) as listener:
+        own = listener.getsockname()
+        made = Gate(f"http://{own[0]}:{own[1]}")
 
-    class Handler(_Handler):
-        pass
+        def accept() -> None:
+            while True:
+                worker, _ = listener.accept()
+                if ended.is_set():
+                    worker.close()
+                    return
+                threading.Thread(target=_Connection(worker, made, (host, int(port))).serve, daemon=True).start()
 
-    server = _Server(("127.0.0.1", 0), Handler)
-    made = Gate(f"http://127.0.0.1:{server.server_port}")
-    Handler.gate, Handler.upstream = made, upstream
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
-        yield made
-    finally:
-        made.clear()
-        server.shutdown()
-        thread.join()
-        server.server_close()
+        thread = threading.Thread(target=accept, daemon=True)
+        thread.start()
+        try:
+            yield made
+        finally:
+            made.clear()
+            ended.set()
+            socket.create_connection(own).close()  # so that it looks
+            thread.join()
 
 
 # What to ask for
