@@ -18,8 +18,10 @@ from typing import BinaryIO
 from consumer.domain.errors import UsageError
 from consumer.spool.mark import PARTITION, claim
 
-OPEN_FILES = 64
-"""Maximum number of open append handles, whatever the number of days in a backlog."""
+OPEN_FILES = 256
+"""Maximum number of open append handles, whatever the number of days in a backlog: a quarter of what a process may
+usually open."""
+_APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND
 KEPT_ASIDE = 1
 """How many set-aside spools stay for a look: they take room."""
 _ASIDE = re.compile(r"[0-9]{8}T[0-9]{12}")
@@ -98,12 +100,15 @@ class LocalDisk:
         if name in self._handles:
             self._handles.move_to_end(name)
             return self._handles[name]
-        path = self._root / name
-        path.parent.mkdir(exist_ok=True, mode=0o700)
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        self._handles[name] = handle
-        if len(self._handles) > OPEN_FILES:
+        if len(self._handles) >= OPEN_FILES:
             os.close(self._handles.popitem(last=False)[1])
+        path = f"{self._root}/{name}"
+        try:
+            handle = os.open(path, _APPEND, 0o600)
+        except FileNotFoundError:  # the partition's first file
+            Path(path).parent.mkdir(exist_ok=True, mode=0o700)
+            handle = os.open(path, _APPEND, 0o600)
+        self._handles[name] = handle
         return handle
 
     def _release(self, name: str) -> None:

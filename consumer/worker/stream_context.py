@@ -27,6 +27,7 @@ from consumer.store.port import Store
 from consumer.streams.rules import RowRules
 from consumer.worker.events import Listener
 from consumer.worker.object_bodies import ObjectBodies
+from consumer.worker.shared_call import SharedCall
 
 TransformerFactory = Callable[[RowRules], RowTransformer]
 
@@ -66,11 +67,14 @@ class StreamContext:
     jitter: Jitter = random.random
     _proven: bool = False
     _proving: Lock = field(default_factory=Lock)
+    _topic: SharedCall[TopicFacts] = field(init=False)
     _rules: dict[str, RowRules] = field(default_factory=dict)
     _transformers: dict[str, RowTransformer] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._rules[self.config.rules.digest] = self.config.rules
+        # the answer names every partition of the topic: asked by each for itself its cost would grow with their square
+        self._topic = SharedCall(lambda: topic_facts(self.admin, self.config.rules.topic, self.config.name))
 
     @property
     def today(self) -> str:
@@ -94,7 +98,7 @@ class StreamContext:
 
     def ask_topic(self) -> TopicFacts:
         """The topic's facts. Raises HaltError if it is missing or compacted."""
-        return topic_facts(self.admin, self.config.rules.topic, self.config.name)
+        return self._topic()
 
     def ask_ends(self, partition: TopicPartition) -> LogEnds:
         """Where the partition's log begins and ends now."""
