@@ -166,7 +166,7 @@ class KafkaAdmin:
             partition = TopicPartition(place.topic, place.partition)
             if place.error is not None:
                 raise self._no_offset(partition, place.error, bystander)
-            if place.offset == at:  # as it was asked
+            if place.offset == at and at:  # as it was asked; of 1970 on, offset 0 is an answer like any other
                 raise TransientError(f"ends of {partition}: no answer")
             found[partition] = place.offset
         return found

@@ -101,6 +101,7 @@ def test_offset_at_an_instant(world: World) -> None:
         world.send(place, b"v", timestamp=millis(NOON + timedelta(minutes=minutes)))
     for minutes, offset in ((-60, 0), (0, 0), (1, 1), (10, 1), (11, 3), (20, 3)):
         assert admin.offset_at(place, NOON + timedelta(minutes=minutes)) == offset
+    assert admin.offset_at(place, datetime(1970, 1, 1, tzinfo=UTC)) == 0
     assert admin.offset_at(place, NOON + timedelta(minutes=10, microseconds=1)) == 3
     assert admin.offset_at(place, NOON + timedelta(minutes=20, microseconds=1)) is None
 
