@@ -32,8 +32,29 @@ def test_promtool_finds_nothing_wrong(program: Callable[[str], Path]) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_the_rules_pass_their_unit_tests(program: Callable[[str], Path]) -> None:
-    done = subprocess.run([program("promtool"), "test", "rules", *TESTS], capture_output=True, text=True, check=False)
+def with_its_own_rules(file: Path, into: Path) -> Path:
+    """A copy of unit tests beside a copy of the rules that has those only whose alerts they are about.
+
+    All rules over days, minute by minute, take seven times as long. No rule depends on another: each is an alert.
+    """
+    asked = {
+        case["alertname"] for test in yaml.safe_load(file.read_text())["tests"] for case in test["alert_rule_test"]
+    }
+    groups = yaml.safe_load(RULES.read_text())["groups"]
+    for group in groups:
+        group["rules"] = [rule for rule in group["rules"] if rule["alert"] in asked]
+    into.mkdir()
+    (into / RULES.name).write_text(yaml.safe_dump({"groups": groups}))
+    copy = into / file.name
+    text = file.read_text()
+    assert text.count(f"[../{RULES.name}]") == 1
+    copy.write_text(text.replace(f"[../{RULES.name}]", f"[{RULES.name}]"))
+    return copy
+
+
+def test_the_rules_pass_their_unit_tests(program: Callable[[str], Path], tmp_path: Path) -> None:
+    tests = [with_its_own_rules(file, tmp_path / file.stem) for file in TESTS]
+    done = subprocess.run([program("promtool"), "test", "rules", *tests], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -19,7 +19,7 @@ from consumer.settings.model import KafkaSettings
 from consumer.source.acls import foreign_assignor, may_join_group, may_read_topic
 from tests.conftest import BucketFactory, KafkaFactory
 from tests.harness.world import World, closing
-from tests.integration.commands import command
+from tests.integration.commands import command, few_races
 from tests.services.kafka import KafkaAddress
 from tests.services.policy import policy_for, session
 from tests.services.s3 import S3Address, VersityGW
@@ -54,7 +54,7 @@ def test_a_good_world(world: World) -> None:
     assert {key.split("/")[0] for key in world.folder.listing()} == {"_checks"}
 
 
-def test_a_poor_world(world: World) -> None:
+def test_a_poor_world(world: World, tmp_path: Path) -> None:
     world.add("events", "events", "avro", config={"retention.ms": "3600000", "retention.bytes": "100000"})
     over: dict[str, Any] = {
         "streams": {
@@ -65,7 +65,8 @@ def test_a_poor_world(world: World) -> None:
         "schema_registry": {"url": "http://127.0.0.1:1"},
     }
     over["streams"]["ua"] = {"kind": "ua_events", "topic": "nowhere-too", "format": "avro-registry"}
-    ended = command(world.settings(over=over), "check", "--json", env={"KUBERNETES_SERVICE_HOST": "10.0.0.1"})
+    env = {"KUBERNETES_SERVICE_HOST": "10.0.0.1", **few_races(tmp_path)}
+    ended = command(world.settings(over=over), "check", "--json", env=env)
     assert ended.code == 1
     failed, warned = bad(ended.document), bad(ended.document, "warning")
     assert set(failed) == {"retention", "exists", "room", "reachable"}
@@ -116,11 +117,12 @@ def test_a_permission_that_is_missing_is_named(world: World, tmp_path: Path, wit
     assert without in bad(ended.document)[check]
 
 
-def test_a_seal_log_that_does_not_go_with_the_settings(world: World) -> None:
+def test_a_seal_log_that_does_not_go_with_the_settings(world: World, tmp_path: Path) -> None:
+    env = few_races(tmp_path)
     stream = world.add("events", "events", "avro", config=FINE)
     world.once().done()
-    assert command(world.settings(), "check").code == 0
-    ended = command(world.settings("b", over={"streams": {"events": {"day_by": "record"}}}), "check", "--json")
+    assert command(world.settings(), "check", env=env).code == 0
+    ended = command(world.settings("b", over={"streams": {"events": {"day_by": "record"}}}), "check", "--json", env=env)
     assert ended.code == 1
     assert bad(ended.document) == {"seal log": f"{stream.topic}:0 halts: settings_conflict"}
 

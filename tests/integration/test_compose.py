@@ -18,6 +18,7 @@ from confluent_kafka.schema_registry import SchemaRegistryClient
 
 from consumer.streams.kinds import KINDS
 from tests.conftest import BucketFactory
+from tests.harness.bucket import Folder
 from tests.harness.sink import OK, Sink
 from tests.services.kafka import KafkaAddress, unique_topic
 from tests.services.s3 import S3Address
@@ -89,7 +90,7 @@ def test_the_generator_sends_one_day(name: str, generated: dict[str, list[bytes]
 def test_the_worker_exports_yesterday(
     prefix: str, kafka: KafkaAddress, registry: str, minio: S3Address, bucket: BucketFactory, tmp_path: Path
 ) -> None:
-    """With the file's own settings, but for where the servers are."""
+    """With the file's own settings, but for where the servers are. Conditional writes were tried before."""
     made, text = bucket(), (ROOT / "deploy/compose/sink.toml").read_text()
     for there, here in {
         "kafka:9092": kafka.bootstrap_servers,
@@ -105,6 +106,7 @@ def test_the_worker_exports_yesterday(
         text = text.replace(there, here)
     settings = tmp_path / "sink.toml"
     settings.write_text(text)
+    Folder(minio, made, "com.sample-app").prove(minio.endpoint_url)
     keys = {"MINIO_ROOT_USER": minio.access_key, "MINIO_ROOT_PASSWORD": minio.secret_key, "HOSTNAME": "worker"}
     worker = Sink(settings, tmp_path / "log", "run", env=keys)
     try:

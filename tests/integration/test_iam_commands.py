@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import BucketFactory
 from tests.harness.world import World, closing
-from tests.integration.commands import Ended, command
+from tests.integration.commands import Ended, command, few_races
 from tests.integration.observed import send
 from tests.services.kafka import KafkaAddress
 from tests.services.policy import policy_for, session
@@ -33,7 +33,7 @@ def test_every_command_works_with_exactly_the_published_policy(world: World, tmp
     stream = world.add("events", "events", "json", config=CONFIG)
     place = f"{stream.topic}:0"
     nothing = {"AWS_CONFIG_FILE": str(tmp_path / "none"), "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "none")}
-    env = session(world.store, policy_for(world.bucket)) | nothing
+    env = session(world.store, policy_for(world.bucket)) | nothing | few_races(tmp_path)
 
     def run(*arguments: str) -> Ended:
         return command(world.settings(), *arguments, env=env)
