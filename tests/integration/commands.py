@@ -47,15 +47,14 @@ def command(settings: Path, *arguments: str, env: Mapping[str, str] | None = Non
 
 
 def few_races(folder: Path) -> dict[str, str]:
-    """The environment of a program that races for a store's conditional writes five times, not forty-five.
+    """The environment of a `check` that races for a store's conditional writes nine times, not forty-five.
 
-    For tests of something else: 1,400 requests take longer than all the rest of them.
+    For tests of something else: its 1,900 requests take longer than all the rest of them.
     """
     few = folder / "few-races"
     few.mkdir()
     (few / "sitecustomize.py").write_text(
-        "from consumer.store.conditional_writes.probe import conditional_writes\n"
-        "conditional_writes.__kwdefaults__['races'] = 2\n"
+        "from consumer.commands.check.store import store_lines\nstore_lines.__kwdefaults__['races'] = 4\n"
     )
     return {"PYTHONPATH": str(few)}
 

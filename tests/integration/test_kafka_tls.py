@@ -27,7 +27,7 @@ PASSWORD = "correct-horse-9f3b"  # noqa: S105 - of a broker that lives for this 
 WRONG = "wrong-battery-2c7d"
 TOPIC_CONFIG = {"retention.ms": "604800000", "message.timestamp.after.max.ms": "3600000"}
 Options = Mapping[str, str | bool]
-SPARING = {"enable.sparse.connections": True, "reconnect.backoff.ms": "500"}
+SPARING: Options = {"enable.sparse.connections": True, "reconnect.backoff.ms": "500"}
 """Else a question to a broker that ends each connection has librdkafka try hundreds of times a second."""
 
 
