@@ -39,6 +39,16 @@ class Chain:
         return self.records[-1].reach if self.records else Reach(None, 0)
 
     @property
+    def cutoff(self) -> date | None:
+        """The last closed day of `reach`."""
+        return self.records[-1].cutoff if self.records else None
+
+    @property
+    def through(self) -> int:
+        """The NEXT offset to process of `reach`."""
+        return self.records[-1].through if self.records else 0
+
+    @property
     def last_seal(self) -> Record | None:
         """The newest record of kind seal: the only one that can be unfinished."""
         return next((record for record in reversed(self.records) if record.kind is RecordKind.SEAL), None)
@@ -115,4 +125,4 @@ class Chain:
 
     def took(self, day: date, covering: Record | None) -> bool:
         """Whether a row of `day` at an offset covered by `covering` is already in an object."""
-        return covering is not None and due_by(day, self.reach.cutoff, covering.sealed_at)
+        return covering is not None and due_by(day, self.cutoff, covering.sealed_at)

@@ -44,7 +44,7 @@ class Schedule:
 def cutoff_to_close(chain: Chain, schedule: Schedule, now: datetime) -> date | None:
     """The cutoff that the next seal should have, or None while everything due is closed."""
     wanted = schedule.cutoff(now)
-    reached = chain.reach.cutoff
+    reached = chain.cutoff
     if reached is None or wanted > reached:
         return wanted
     return wanted if wanted == reached and not chain.head.caught_up else None
@@ -242,5 +242,5 @@ def next_seal(chain: Chain, schedule: Schedule, now: datetime) -> datetime:
     """When the next seal of this chain is due; in the past where it is overdue."""
     cutoff = cutoff_to_close(chain, schedule, now)
     if cutoff is None:
-        cutoff = max(schedule.cutoff(now), chain.reach.cutoff or date.min) + ONE_DAY
+        cutoff = max(schedule.cutoff(now), chain.cutoff or date.min) + ONE_DAY
     return due_at(cutoff, schedule.seal_at)

@@ -282,6 +282,8 @@ class PartitionSpool:
         The checkpoint comes first: after a crash it must not name files that are gone. A full disk refuses it until
         they are: then a crash finds an invalid spool, which is better than no room.
         """
+        if not (self._leaving or self._gone or self._shelf):
+            return False
         if self._leaving:
             with suppress(SpoolFullError):
                 if not self.checkpoint(SWEPT):

@@ -18,12 +18,14 @@ every read and write is limited; a test compares the two.
 
 def most_bytes(key: str) -> int | None:
     """The size limit of a document; None for keys that are not documents: data, old bodies."""
-    parts = key.split("/")
-    name = parts[-1]
-    if not name.endswith(".json") or (parts[0] == "_replays" and parts[3:4] == ["old"]):
+    if not key.endswith(".json") or (key.startswith("_replays/") and key.split("/")[3:4] == ["old"]):
         return None
-    known = _BY_NAME.get(name)
-    return known or next((most for folder, most in _BY_FOLDER.items() if key.startswith(folder)), None)
+    if known := _BY_NAME.get(key.rpartition("/")[2]):
+        return known
+    for folder, most in _BY_FOLDER.items():
+        if key.startswith(folder):
+            return most
+    return None
 
 
 def refuse_unread(key: str, where: str, size: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -72,6 +72,11 @@ def tight(limits: Limits, room: DiskUsage, *, held: bool) -> bool:
     slack = RELIEF if held else 1.0
     floor = limits.min_free_bytes if not held else limits.min_free_bytes / RELIEF
     return room.refused or room.used > limits.max_bytes * slack or room.free < floor
+
+
+def reads_on(limits: Limits, room: DiskUsage, files: Iterable[int], *, held: bool) -> bool:
+    """Whether every partition just reads: there is room, and none has too many days (`files` are their numbers)."""
+    return not tight(limits, room, held=held) and all(number <= MOST_FILES for number in files)
 
 
 def plan_backpressure(

@@ -20,7 +20,7 @@ from consumer.source.port import Assigned, Broker, EndReached, Event, OutOfRange
 from consumer.spool.checkpoint import is_name
 from consumer.spool.disk import Disk
 from consumer.spool.files import SWEPT
-from consumer.worker.backpressure import Action, DiskUsage, Limits, PartitionUsage, plan_backpressure
+from consumer.worker.backpressure import Action, DiskUsage, Limits, PartitionUsage, plan_backpressure, reads_on
 from consumer.worker.coroutines import Runner, Sleep, Steps, with_backoff
 from consumer.worker.events import PartitionLeft, Rebalanced, SpoolMeasured
 from consumer.worker.executor import Executor
@@ -266,14 +266,15 @@ class Worker:
             self._disk.free_bytes(),
             any(partition.intake.full for partition in partitions),
         )
-        plan = plan_backpressure(
-            self.limits, room, [_usage(index, partition) for index, partition in enumerate(partitions)], held=self._held
-        )
+        plan: Mapping[int, Action] = {}  # all read: what each of many partitions uses need not be added up
+        if not reads_on(self.limits, room, (partition.spool.days for partition in partitions), held=self._held):
+            usages = [_usage(index, partition) for index, partition in enumerate(partitions)]
+            plan = plan_backpressure(self.limits, room, usages, held=self._held)
         self._held = any(action is not Action.READ for action in plan.values())
         if self._held:
             self._remove_strays(partitions)
-        for index, action in plan.items():
-            _apply(partitions[index], action)
+        for index, partition in enumerate(partitions):
+            _apply(partition, plan.get(index, Action.READ))
         self._listener(SpoolMeasured(room.used, room.free, self._held))
 
     def _remove_strays(self, partitions: Sequence[Partition]) -> None:
@@ -313,16 +314,16 @@ def _usage(index: int, partition: Partition) -> PartitionUsage:
         open=partition.spool.size - due if partition.phase.recovered else 0,
         closing=partition.phase.recovered and partition.cutoff_due() is not None,
         sealing=partition.phase.makes_room,
-        needed=partition.phase.activity is Activity.REBUILDING
-        or partition.intake.position < partition.chain.reach.through,
+        needed=partition.phase.activity is Activity.REBUILDING or partition.intake.position < partition.chain.through,
         files=partition.spool.days,
     )
 
 
 def _apply(partition: Partition, action: Action) -> None:
-    cutoff: date | None = partition.cutoff_due() or partition.chain.reach.cutoff
     if action is Action.SPILL:
         partition.request_spill()
-    if action is Action.DROP and cutoff is not None:
-        partition.intake.make_room(cutoff)
+    if action is Action.DROP:
+        cutoff: date | None = partition.cutoff_due() or partition.chain.cutoff
+        if cutoff is not None:
+            partition.intake.make_room(cutoff)
     partition.intake.hold(held=action in {Action.HOLD, Action.SPILL})

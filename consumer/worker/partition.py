@@ -59,7 +59,7 @@ class Partition:
 
     def spill_cutoff(self) -> date:
         """The cutoff that a spill would have now."""
-        due, reached = self.context.schedule.cutoff(self.context.clock.now()), self.chain.reach.cutoff
+        due, reached = self.context.schedule.cutoff(self.context.clock.now()), self.chain.cutoff
         return due if reached is None else max(due, reached)
 
     def bytes_to_spill(self) -> int:

@@ -65,6 +65,7 @@ class StreamContext:
     bodies: ObjectBodies
     prove: Callable[[Store], None] = lambda _: None
     jitter: Jitter = random.random
+    _today: str = field(default="", init=False)
     _proven: bool = False
     _proving: Lock = field(default_factory=Lock)
     _topic: SharedCall[TopicFacts] = field(init=False)
@@ -72,14 +73,15 @@ class StreamContext:
     _transformers: dict[str, RowTransformer] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._rules[self.config.rules.digest] = self.config.rules
+        self._today = self.config.rules.digest
+        self._rules[self._today] = self.config.rules
         # the answer names every partition of the topic: asked by each for itself its cost would grow with their square
         self._topic = SharedCall(lambda: topic_facts(self.admin, self.config.rules.topic, self.config.name))
 
     @property
     def today(self) -> str:
         """The digest of today's row rules."""
-        return self.config.rules.digest
+        return self._today
 
     def log(self, partition: TopicPartition) -> SealLog:
         """The seal log of one partition."""

@@ -15,7 +15,8 @@ from tests.fakes.kafka.group import MemoryGroup
 from tests.fakes.kafka.log import MemoryLog, Outcome, Transaction
 from tests.simulation.hub import Hub, Process, SkewedClock
 
-MOST_RECORDS = 6
+BATCHES = range(1, 7)
+"""How many records a poll delivers of a partition at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +127,7 @@ class SimBroker(MemoryBroker):
         self._hub, self._process = hub, process
 
     def poll(self, timeout: float, *, records: bool = True) -> list[Event]:
-        self.batch = self._hub.random.randint(1, MOST_RECORDS)
+        self.batch = self._hub.random.choice(BATCHES)
         if self._hub.random.random() < 0.01:
             self.refuse_commits()
         try:

@@ -83,13 +83,17 @@ class Hub:
 
     def turn(self) -> bool:
         """Run one task to its next point; with none ready, move time on to the next sleeper. False: nobody is left."""
-        tasks = [task for task in self.tasks if not task.process.frozen]
-        if not tasks:
-            return False
-        ready = [task for task in tasks if not task.waiting or task.wake_at <= self.seconds]
+        ready: list[Task] = []
+        sleepers: list[Task] = []
+        now = self.seconds
+        for task in self.tasks:
+            if not task.process.frozen:
+                (sleepers if task.waiting and task.wake_at > now else ready).append(task)
         if not ready:
-            self.seconds = min(task.wake_at for task in tasks)
-            ready = [task for task in tasks if task.wake_at <= self.seconds]
+            if not sleepers:
+                return False
+            self.seconds = min(task.wake_at for task in sleepers)
+            ready = [task for task in sleepers if task.wake_at <= self.seconds]
         self.seconds += 0.001
         self._run(ready[0] if len(ready) == 1 else self.random.choice(ready))
         return True

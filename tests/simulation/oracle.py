@@ -8,7 +8,6 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
-from itertools import count, takewhile
 from typing import Any
 
 from consumer.domain.offsets import Commit, TopicPartition
@@ -32,6 +31,11 @@ _parsed = lru_cache(2_000)(record_from)
 _rules = lru_cache(200)(rules_from_document)
 
 
+@lru_cache(2_000)
+def _record_key(partition: TopicPartition, n: int) -> str:
+    return f"_seals/{partition.topic}/{partition.partition}/{n:08d}.json"
+
+
 @lru_cache(200)
 def _column_names(schema: str) -> frozenset[str]:
     return frozenset(item["name"] for item in json.loads(schema)["fields"])
@@ -39,8 +43,10 @@ def _column_names(schema: str) -> frozenset[str]:
 
 def records_of(bucket: MemoryStore, partition: TopicPartition) -> list[Record]:
     """The chain, read without the code under test: as far as no number is missing."""
-    found = (bucket.get(f"_seals/{partition.topic}/{partition.partition}/{n:08d}.json") for n in count())
-    return [_parsed(stored.data) for stored in takewhile(lambda stored: stored is not None, found) if stored]
+    records: list[Record] = []
+    while (stored := bucket.get(_record_key(partition, len(records)))) is not None:
+        records.append(_parsed(stored.data))
+    return records
 
 
 def rules_of(bucket: MemoryStore, digest: str) -> RowRules:
@@ -175,11 +181,10 @@ def _check_partition(
     bucket: MemoryStore, partition: TopicPartition, records: list[Record], entries: list[Entry]
 ) -> int:
     wanted: dict[tuple[int, date, bool], list[Expected]] = {}
-    count = 0
-    for row in expected_rows(bucket, records, entries):
+    expected = list(expected_rows(bucket, records, entries))
+    for row in expected:
         wanted.setdefault((row.seal, row.day, row.quarantine), []).append(row)
-        count += 1
-    _check_resume(partition, bucket, records, entries)
+    _check_resume(partition, records, expected)
     named = {(record.n, entry.day, entry.quarantine): entry for record in records for entry in record.objects}
     replaced = replaced_keys(bucket)  # what these hold is looked at elsewhere
     for place, rows in wanted.items():
@@ -199,12 +204,12 @@ def _check_partition(
                 f"{partition}: {entry.key} of seal {n} holds other rows:\n{stored.data.decode()}\nexpected offsets"
                 f" {[row.offset for row in rows]}\n{_text(rows, columns, quarantine=quarantine)}"
             )
-    return count
+    return len(expected)
 
 
-def _check_resume(partition: TopicPartition, bucket: MemoryStore, records: list[Record], entries: list[Entry]) -> None:
+def _check_resume(partition: TopicPartition, records: list[Record], expected: list[Expected]) -> None:
     """No row below the resume offset waits for a later seal: else the commit would lose it."""
-    for row in expected_rows(bucket, records, entries):
+    for row in expected:
         for record in records[: row.seal]:
             if record.kind is RecordKind.SEAL and record.through > row.offset and record.resume > row.offset:
                 raise Violation(f"{partition}: seal {record.n} resumes beyond {row.offset}, taken by seal {row.seal}")
@@ -234,7 +239,8 @@ def _check_strays(bucket: MemoryStore, cluster: Cluster) -> None:
 
 def _check_manifests(bucket: MemoryStore, cluster: Cluster) -> None:
     """After all is quiet each day up to the smallest cutoff is published with just its objects."""
-    chains = [records_of(bucket, partition) for partition in cluster.partitions()]
+    partitions = cluster.partitions()
+    chains = [records_of(bucket, partition) for partition in partitions]
     if not all(chains):
         return
     objects = _data_keys(bucket, chains)
@@ -244,8 +250,9 @@ def _check_manifests(bucket: MemoryStore, cluster: Cluster) -> None:
     days.update(first + timedelta(days=n) for n in range((last - first).days + 1))
     for day in days:
         _check_published(bucket, day, objects.get(day, set()))
+    taken = [_taken(bucket, cluster, partition, chain) for partition, chain in zip(partitions, chains, strict=True)]
     for day in days:
-        _check_complete(bucket, cluster, chains, day)
+        _check_complete(bucket, cluster, chains, taken, day)
     for facts in bucket.list("sim/"):
         if facts.key.endswith("_SUCCESS") and date.fromisoformat(facts.key.split("dt=")[1][:10]) not in days:
             raise Violation(f"{facts.key} was published too early")
@@ -269,20 +276,28 @@ def _check_published(bucket: MemoryStore, day: date, objects: set[str]) -> None:
         raise Violation(f"the manifest of {day} lists {listed}, not {objects}")
 
 
-def _check_complete(bucket: MemoryStore, cluster: Cluster, chains: list[list[Record]], day: date) -> None:
+def _taken(bucket: MemoryStore, cluster: Cluster, partition: TopicPartition, records: list[Record]) -> set[int]:
+    """The offsets of rows that are in the bucket."""
+    entries = cluster.history(partition).entries
+    return {row.offset for row in expected_rows(bucket, records, entries) if _stands(bucket, records, row)}
+
+
+def _check_complete(
+    bucket: MemoryStore, cluster: Cluster, chains: list[list[Record]], taken: list[set[int]], day: date
+) -> None:
     """No day that lost a row in a gap calls itself complete."""
     stored = bucket.get(f"sim/dt={day}/_manifest.json")
     assert stored is not None
     said = json.loads(stored.data)
     if not said["complete"]:
         return
-    for partition, records in zip(cluster.partitions(), chains, strict=True):
-        entries = cluster.history(partition).entries
-        taken = {row.offset for row in expected_rows(bucket, records, entries) if _stands(bucket, records, row)}
-        for entry in entries:
+    for partition, records, there in zip(cluster.partitions(), chains, taken, strict=True):
+        if all(record.lost is None for record in records):
+            continue
+        for entry in cluster.history(partition).entries:
             gap = gap_of(records, entry.offset)
             lost = gap is not None and _may_lack(gap, records, day) and not entry.hidden and _plain(entry) == day
-            if lost and entry.offset not in taken:
+            if lost and entry.offset not in there:
                 raise Violation(f"{day} calls itself complete without {partition}@{entry.offset}, lost in a gap")
 
 
@@ -376,6 +391,7 @@ class Watch:
         self, bucket: MemoryStore, partition: TopicPartition, records: list[Record], day: date, before: datetime
     ) -> None:
         lost = [record.lost for record in records if record.lost is not None]
+        rules = {record.settings: rules_of(bucket, record.settings) for record in records}
         history = self._cluster.history(partition)
         for entry in history.entries:
             if (
@@ -392,8 +408,7 @@ class Watch:
                 if _plain(entry) == day:
                     raise Violation(f"{day} was published before {partition}@{entry.offset} was sealed")
                 continue
-            rules, unknown = rules_of(bucket, cover.settings), unknown_by(cover, entry.offset)
-            said = verdict(rules, entry.value, entry.timestamp, unknown)
+            said = verdict(rules[cover.settings], entry.value, entry.timestamp, unknown_by(cover, entry.offset))
             if isinstance(said, Verdict) and said.day == day and first_taker(records, entry.offset, day, cover) is None:
                 raise Violation(f"{day} was published without {partition}@{entry.offset}")
 
@@ -408,7 +423,7 @@ def _plain(entry: Entry) -> date | None:
 
 
 def _identity(bucket: MemoryStore, partition: TopicPartition) -> str:
-    first = bucket.get(f"_seals/{partition.topic}/{partition.partition}/{0:08d}.json")
+    first = bucket.get(_record_key(partition, 0))
     return hashlib.sha256(first.data).hexdigest()[:16] if first else ""
 
 

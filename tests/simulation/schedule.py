@@ -63,6 +63,7 @@ class Script:
         self.serial = 0
         self.heard = 0
         self.newest_schema = 0
+        self.commits_seen: object = None
         watch = Watch(world.cluster)
         world.watchers.append(watch.wrote)
         self.actions: list[tuple[int, Callable[[], None]]] = [
@@ -118,11 +119,20 @@ class Script:
             if not world.hub.turn():
                 world.hub.seconds = max(world.hub.seconds, end)
                 return
-            self._see_errors()
-            self._end_transactions()
-            for bucket in world.buckets[-1:]:
-                if turns % 16 == 0 and not world.commits_moved:
-                    check_commits(bucket, world.cluster)
+            if len(world.events) > self.heard:
+                self._see_errors()
+            if self.transactions:
+                self._end_transactions()
+            if turns % 16 == 0 and not world.commits_moved:
+                self._check_commits()
+
+    def _check_commits(self) -> None:
+        """Unless bucket, commits and partitions are as they were when they were last found in order."""
+        bucket, cluster = self.world.bucket, self.world.cluster
+        seen = (bucket, bucket.version, dict(cluster.commits), len(cluster.histories))
+        if seen != self.commits_seen:
+            check_commits(bucket, cluster)
+            self.commits_seen = seen
 
     def _see_errors(self) -> None:
         """A worker survives an error that nobody foresaw; a schedule must not. The oracle's word is one as well."""

@@ -13,6 +13,7 @@ from consumer.domain.errors import LeaseLostError, UsageError
 from consumer.domain.offsets import Commit, Lease, Span, TopicPartition
 from consumer.source.port import Assigned, EndReached, Event, OutOfRange, Records, Revoked, Unreadable
 from tests.fakes.kafka.admin import Hooks, MemoryCluster, NoHooks
+from tests.fakes.kafka.group import NO_CHANGE
 from tests.fakes.kafka.log import StoredRecord
 
 BATCH = 500
@@ -76,7 +77,8 @@ class MemoryBroker:
             events = self._events(records=records)
         if not events and self._real_time:
             self._bell.wait(timeout)
-        self._bell.clear()
+        if self._real_time:
+            self._bell.clear()
         self._alive_at = self._clock.monotonic()
         self._hooks.after("poll")
         return events
@@ -182,6 +184,8 @@ class MemoryBroker:
             self._join()
             replaced = []
         change = self._group.follow(self.member_id)
+        if change is NO_CHANGE and not replaced:
+            return events
         events += self._revoke(replaced, change.gives_up, lost=False)
         stays = {lease.partition for lease in replaced} - change.gives_up
         if gets := sorted(stays | change.gets):
@@ -203,6 +207,8 @@ class MemoryBroker:
         if not log.low <= start <= log.high:
             reading.position = None
             return [OutOfRange(reading.lease, f"offset {start} is not in [{log.low}, {log.high}]")]
+        if start == reading.end_told == log.lso and start not in log.unreadable:
+            return []  # at the end still
         found, reading.position = log.read(start, self.batch)
         events: list[Event] = [Records(reading.lease, _batch(reading.lease.partition, start, found))] if found else []
         if reading.position in log.unreadable:

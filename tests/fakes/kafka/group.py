@@ -27,8 +27,11 @@ class Membership:
 class Change:
     """What a member learns when it polls."""
 
-    gives_up: frozenset[TopicPartition]
-    gets: frozenset[TopicPartition]
+    gives_up: frozenset[TopicPartition] = frozenset()
+    gets: frozenset[TopicPartition] = frozenset()
+
+
+NO_CHANGE = Change()
 
 
 class MemoryGroup:
@@ -41,9 +44,17 @@ class MemoryGroup:
         self._holder: dict[TopicPartition, str] = {}
         self.committed: dict[TopicPartition, Commit] = {}
         self.generation = 0
+        self._up_to_date: set[str] = set()
+        self._unowned: dict[tuple[str, ...], frozenset[TopicPartition]] = {}
+
+    def _changed(self) -> None:
+        """Answers of before are not to be given again."""
+        self._up_to_date.clear()
+        self._unowned.clear()
 
     def join(self, member_id: str, topics: Iterable[str], instance_id: str | None = None) -> None:
         """Add a member. A static one takes over what its instance was assigned, without a rebalance."""
+        self._changed()
         former = self._of_instance(instance_id) if instance_id else None
         self._members[member_id] = Membership(frozenset(topics), instance_id)
         if former is None:
@@ -55,12 +66,14 @@ class MemoryGroup:
 
     def leave(self, member_id: str) -> None:
         """Remove a member; what it held is free."""
+        self._changed()
         if self._members.pop(member_id, None) is not None:
             self._holder = {p: m for p, m in self._holder.items() if m != member_id}
             self.rebalance()
 
     def stop(self, member_id: str) -> None:
         """A member's client ends. A static one keeps its place."""
+        self._changed()
         member = self._members.get(member_id)
         if member is not None and member.instance_id is not None:
             member.alive = False
@@ -83,6 +96,8 @@ class MemoryGroup:
 
     def follow(self, member_id: str) -> Change:
         """The member polls: it gives up what is to move, and gets what nobody holds any more."""
+        if member_id in self._up_to_date:
+            return NO_CHANGE
         held = {p for p, m in self._holder.items() if m == member_id}
         mine = {p for p, m in self._target.items() if m == member_id}
         gives_up = held - mine
@@ -92,15 +107,21 @@ class MemoryGroup:
         self._holder.update(dict.fromkeys(gets, member_id))
         if gives_up:
             self.generation += 1
+        if gives_up or gets:
+            self._changed()
+        else:
+            self._up_to_date.add(member_id)
         return Change(frozenset(gives_up), frozenset(gets))
 
     def notice(self) -> None:
         """Topics changed: members that live notice."""
+        self._changed()
         if any(member.alive for member in self._members.values()):
             self.rebalance()
 
     def rebalance(self) -> None:
         """Share out anew: everyone keeps what it has as far as that is fair."""
+        self._changed()
         self.generation += 1
         existing = [
             TopicPartition(topic, n) for topic in sorted(self._partitions) for n in range(self._partitions[topic])
@@ -110,6 +131,12 @@ class MemoryGroup:
 
     def unowned(self, topics: Iterable[str]) -> set[TopicPartition]:
         """Partitions that nobody is assigned; empty without members and while a rebalance is under way."""
+        asked = tuple(topics)
+        if asked not in self._unowned:
+            self._unowned[asked] = frozenset(self._find_unowned(asked))
+        return set(self._unowned[asked])
+
+    def _find_unowned(self, topics: Iterable[str]) -> set[TopicPartition]:
         if not self._members or any(self._holder.get(p, m) != m for p, m in self._target.items()):
             return set()
         wanted = {TopicPartition(topic, n) for topic in topics for n in range(self._partitions.get(topic, 0))}
