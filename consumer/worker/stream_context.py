@@ -49,7 +49,7 @@ class StreamConfig:
 class StreamContext:
     """What the partitions of one stream work with. Methods named `ask_*` may wait: call them on the executor.
 
-    `jitter` spreads what is tried again.
+    `jitter` spreads what is tried again, `share` makes one call of those that threads make at the same time.
     """
 
     config: StreamConfig
@@ -65,10 +65,11 @@ class StreamContext:
     bodies: ObjectBodies
     prove: Callable[[Store], None] = lambda _: None
     jitter: Jitter = random.random
+    share: Callable[[Callable[[], TopicFacts]], Callable[[], TopicFacts]] = SharedCall
     _today: str = field(default="", init=False)
     _proven: bool = False
     _proving: Lock = field(default_factory=Lock)
-    _topic: SharedCall[TopicFacts] = field(init=False)
+    _topic: Callable[[], TopicFacts] = field(init=False)
     _rules: dict[str, RowRules] = field(default_factory=dict)
     _transformers: dict[str, RowTransformer] = field(default_factory=dict)
 
@@ -76,7 +77,7 @@ class StreamContext:
         self._today = self.config.rules.digest
         self._rules[self._today] = self.config.rules
         # the answer names every partition of the topic: asked by each for itself its cost would grow with their square
-        self._topic = SharedCall(lambda: topic_facts(self.admin, self.config.rules.topic, self.config.name))
+        self._topic = self.share(lambda: topic_facts(self.admin, self.config.rules.topic, self.config.name))
 
     @property
     def today(self) -> str:

@@ -259,6 +259,7 @@ class World:
             listener=self.hear,
             bodies=ObjectBodies(disk, Path("/nowhere")),
             jitter=self.backoff.random,
+            share=lambda call: call,  # tasks are no threads: one that waited for a lock would wait for itself
         )
 
     def _worker(self, machine: Machine, process: Process) -> Worker:
