@@ -23,6 +23,7 @@ from consumer.domain.errors import HaltError, RefusedError, UsageError
 from consumer.domain.location import object_url
 from consumer.replace.compare import compare
 from consumer.replace.services import Scope, Services
+from consumer.seal.keys import day_within
 from consumer.settings.model import Settings, StreamSettings
 from consumer.streams.columns import column_names
 from consumer.verify.findings import RESTORE_OBJECT, Finding, Problem, Report, once
@@ -114,7 +115,8 @@ def compare_rows(services: Services, report: Report, days: Days) -> Report:
         finding = Finding("", Problem.ROWS, error.message, "rows were not compared with Kafka: see the message")
         return replace(report, findings=once([*report.findings, finding]))
     findings = [
-        Finding(key, Problem.ROWS, what, RESTORE_OBJECT.format(day=_day_of(key))) for key, what in found.other.items()
+        Finding(key, Problem.ROWS, what, RESTORE_OBJECT.format(day=day_within(key)))
+        for key, what in found.other.items()
     ]
     if found.gone:
         what = (
@@ -122,10 +124,6 @@ def compare_rows(services: Services, report: Report, days: Days) -> Report:
         )
         findings.append(Finding("", Problem.ROWS, what, "nothing: retention deleted them first", note=True))
     return replace(report, findings=once([*report.findings, *findings]))
-
-
-def _day_of(key: str) -> str:
-    return key.split("/dt=", 1)[1][:10]
 
 
 # -- telling ---------------------------------------------------------------------------------------------------------

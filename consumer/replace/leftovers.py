@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import asdict, dataclass
-from datetime import date
 from typing import Any
 
 from consumer.replace.services import Scope, Services
-from consumer.seal.keys import export_key, quarantine_folder, replacement_prefix
-
-_DAY = re.compile(r"/dt=(\d{4}-\d\d-\d\d)/")
+from consumer.seal.keys import day_within, export_key, quarantine_folder, replacement_prefix
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,5 +42,5 @@ def _keys(services: Services, prefix: str) -> list[str]:
 
 
 def _inside(key: str, scope: Scope) -> bool:
-    found = _DAY.search(key)
-    return found is not None and date.fromisoformat(found[1]) in scope
+    day = day_within(key)
+    return day is not None and day in scope

@@ -46,6 +46,12 @@ def day_of(rest: str) -> date | None:
         return None
 
 
+def day_within(key: str) -> date | None:
+    """The day of a data or quarantine object by its whole key, or by that of a kept body; None if it is in no day's."""
+    _, slash, rest = key.partition("/dt=")
+    return day_of(f"dt={rest}") if slash else None
+
+
 def data_key(stream: str, day: date, partition: TopicPartition, through: int, compression: Compression) -> str:
     """The data object of one seal of one partition for one day."""
     name = f"{partition.topic}-{partition.partition}-{through:020d}.csv{SUFFIXES[compression]}"

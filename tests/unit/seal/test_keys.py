@@ -45,6 +45,10 @@ def test_records_sort_as_their_numbers() -> None:
 def test_what_is_made_is_taken_apart(compression: Compression) -> None:
     key = keys.data_key("events", DAY, PLACE, 5_230_011, compression)
     assert keys.day_of(key.removeprefix(keys.stream_folder("events"))) == DAY
+    quarantine = keys.quarantine_key("events", DAY, PLACE, 5_230_011)
+    for whole in (key, quarantine, keys.kept_key("events", 3, key), keys.kept_key("events", 3, quarantine)):
+        assert keys.day_within(whole) == DAY
+    assert keys.day_within(keys.days_key("events")) is None
     assert keys.seal_of(key.removeprefix(keys.day_folder("events", DAY))) == (PLACE, 5_230_011)
     assert keys.record_of(PLACE.topic, keys.record_key(PLACE, 12)) == (PLACE, 12)
     assert keys.record_number(keys.replacement_key("events", 3).removeprefix(keys.replacement_prefix("events"))) == 3
