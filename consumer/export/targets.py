@@ -195,8 +195,7 @@ def sidecar_from(data: bytes, where: str) -> Sidecar:
             json_fields.whole(ends, "to")
         json_fields.text(raw, "settings")
         json_fields.whole(raw, "bytes")
-        if not isinstance(raw["columns"], list):
-            raise json_fields.FieldError("columns is not a list")
+        json_fields.texts(raw, "columns")
     except (KeyError, ValueError) as error:
         raise UsageError(f"{where} was not written by an export ({error}): move it away") from error
     return raw

@@ -131,10 +131,9 @@ def _basis_from(raw: Mapping[str, Any]) -> SpoolBasis:
         json_fields.text(raw, name)
     json_fields.whole(raw, "builds_on", least=-1)
     json_fields.whole(raw, "start")
-    columns = raw.get("columns", [])  # older releases wrote none: such a spool fits no folder that has any
-    if not isinstance(columns, list) or not all(isinstance(name, str) for name in columns):
-        raise json_fields.FieldError("columns is not a list of names")
-    return SpoolBasis(**{**raw, "columns": tuple(columns)})
+    # older releases wrote no columns: such a spool fits no folder that has any
+    columns = json_fields.texts(raw, "columns") if "columns" in raw else ()
+    return SpoolBasis(**{**raw, "columns": columns})
 
 
 def _progress_from(raw: Mapping[str, Any]) -> ReadProgress:
