@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from base64 import b64decode, b64encode
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from datetime import date
 
 import orjson
 
@@ -76,15 +77,20 @@ def _base64(data: bytes | None) -> str | None:
     return None if data is None else b64encode(data).decode()
 
 
-def quarantine_days(batch: RawBatch, how: TransformOptions, reasons: Mapping[int, str]) -> list[DayRows]:
-    """The quarantined records, by the UTC day of their timestamps."""
-    by_day: dict[int, list[int]] = {}
-    days = {place: day_of_millis(batch.timestamps[place]) for place in reasons}
-    for place in sorted(reasons):
-        by_day.setdefault(days[place].toordinal(), []).append(place)
+def places_by_day(batch: RawBatch, places: Iterable[int]) -> dict[date, list[int]]:
+    """Places of a batch in order, by the UTC day of their records' timestamps."""
+    by_day: dict[date, list[int]] = {}
+    for place in sorted(places):
+        by_day.setdefault(day_of_millis(batch.timestamps[place]), []).append(place)
+    return by_day
+
+
+def quarantine_days(
+    batch: RawBatch, how: TransformOptions, by_day: Mapping[date, list[int]], reasons: Mapping[int, str]
+) -> list[DayRows]:
+    """The quarantined records of each day."""
     found = []
-    for places in by_day.values():
-        day = days[places[0]]
+    for day, places in by_day.items():
         wanted = how.wanted(day, True)  # noqa: FBT003 - the shape of `Wanted`
         body = b"".join(quarantine_line(batch, place, reasons[place]) for place in places) if wanted else b""
         first, last = batch.offsets[places[0]], batch.offsets[places[-1]]

@@ -23,7 +23,6 @@ from consumer.decode.decoders import Decoders, Split, decoders_for
 from consumer.decode.primitives import EMPTY_VALUE
 from consumer.decode.registry import Registry
 from consumer.domain.batches import Counts, DayRows, RawBatch, RowTransformer, TransformedBatch, TransformOptions
-from consumer.domain.days import day_of_millis
 from consumer.domain.errors import BadRecordError, HaltError, HaltReason
 from consumer.shape.bounds import ORDINARY, UNBOUNDED, Bounds
 from consumer.shape.engine import Engine, EngineResult
@@ -32,7 +31,7 @@ from consumer.shape.filters import filters_of
 from consumer.shape.native import extension
 from consumer.shape.native.engine import NativeEngine, supports
 from consumer.shape.privacy import key_of
-from consumer.shape.quarantine import quarantine_days, too_large
+from consumer.shape.quarantine import places_by_day, quarantine_days, too_large
 from consumer.shape.row_day import to_date
 from consumer.streams.columns import columns_of
 from consumer.streams.rules import ROWS_VERSION, RowRules
@@ -126,9 +125,9 @@ class StreamTransformer:
         bare = [place for place, value in enumerate(batch.values) if not value] if batch.sizes.bare else []
         empty = [place for place in bare if batch.values[place] is not None]
         quarantined = dict.fromkeys(empty, EMPTY_VALUE) | split.refused | found.quarantined | rows.quarantined
-        bad_days = {day_of_millis(batch.timestamps[place]) for place in quarantined}
+        bad_days = places_by_day(batch, quarantined)
         self._bounds.check_days(batch, len(found.days.keys() | rows.days.keys()) + len(bad_days))
-        days = [*_days(batch, how, found, rows), *quarantine_days(batch, how, quarantined)]
+        days = [*_days(batch, how, found, rows), *quarantine_days(batch, how, bad_days, quarantined)]
         return _transformed_batch(batch, split, found, rows, days, exact_path, tombstones=len(bare) - len(empty))
 
     def _one_by_one(self, batch: RawBatch, how: TransformOptions, places: Iterable[int]) -> _ExactRows:
