@@ -21,7 +21,7 @@ LOCK = "lock"
 
 @contextmanager
 def working_folder(spool: Path) -> Iterator[Path]:
-    """A folder below the spool directory, deleted at the end. Leftovers of crashed runs are deleted first.
+    """A folder below the spool directory, deleted at the end; `remove_abandoned` deletes those of crashed runs.
 
     A worker may use the same spool directory. Raises TransientError if the disk fails, UsageError if the directory has
     files that are not the sink's.
@@ -29,7 +29,6 @@ def working_folder(spool: Path) -> Iterator[Path]:
     with local_disk(f"write into {spool}"):
         spool.mkdir(parents=True, exist_ok=True, mode=0o700)
         claim(spool)
-        remove_abandoned(spool)
         folder, lock = _locked_folder(spool)
     try:
         yield folder

@@ -349,9 +349,6 @@ def test_a_working_folder_is_gone_afterwards_and_no_stranger_to_a_worker(tmp_pat
         (one / "rows").touch()
         assert (one / "rows").exists(), "another process is at work there"
     assert {path.name for path in spool.iterdir()} == {MARK}
-    (spool / "replacement-abcdefgh").mkdir()
-    with working_folder(spool):
-        assert not (spool / "replacement-abcdefgh").exists(), "left by a crash"
 
 
 def test_what_a_crash_left_on_the_disk_goes_even_where_nothing_else_was_left(tmp_path: Path) -> None:
