@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 
 from consumer.domain.offsets import Span
@@ -17,6 +17,12 @@ class Chain:
 
     records: tuple[Record, ...] = ()
     digests: tuple[str, ...] = ()
+    gaps: tuple[Span, ...] = field(init=False, repr=False, compare=False)
+    """The offsets that were given up, by their beginnings."""
+
+    def __post_init__(self) -> None:
+        lost = sorted((one.lost for one in self.records if one.lost is not None), key=lambda span: span.start)
+        object.__setattr__(self, "gaps", tuple(lost))
 
     @property
     def empty(self) -> bool:
@@ -98,11 +104,6 @@ class Chain:
             end = span.end if record is None else min(span.end, record.through)
             yield Span(at, end), record
             at = end
-
-    @property
-    def gaps(self) -> list[Span]:
-        """The offsets that were given up, by their beginnings."""
-        return sorted((record.lost for record in self.records if record.lost is not None), key=lambda lost: lost.start)
 
     def outside_gaps(self, span: Span) -> Iterator[Span]:
         """What is left of `span` without the offsets that were given up."""
