@@ -20,7 +20,7 @@ from consumer.seal.publisher import Publisher
 from consumer.seal.replacements.log import ReplacementLog
 from consumer.source.port import ClusterAdmin, RangeReader
 from consumer.store.port import Store
-from consumer.streams.columns import columns_of
+from consumer.streams.columns import column_names
 from consumer.streams.rules import RowRules
 
 SETTINGS_PREFIX = settings_key("").removesuffix(".json")
@@ -96,7 +96,7 @@ class Services:
 
     def columns(self, digest: str) -> tuple[str, ...]:
         """The CSV columns that the rules of this digest name, without regard to the folder's list."""
-        return tuple(column.name for column in columns_of(self.rules(digest)))
+        return column_names(self.rules(digest))
 
     def key_names(self) -> set[str]:
         """The names of keys that cells of the folder may be hashed with: configured ones, and those in its settings."""
