@@ -17,9 +17,9 @@ from consumer.commands.schema.table import (
     text_columns,
     typed_view,
 )
+from consumer.domain.compression import SUFFIXES, Compression, compression_of
 
 CASTS = casts("extract(day FROM last_day((substr({}, 1, 7) || '-01')::date))", "replace({}, 'T', ' ')")
-PACKED = {".csv": "", ".gz": " GZIP", ".zst": " ZSTD"}
 
 
 def ddl(target: DataSource) -> list[str]:
@@ -46,7 +46,7 @@ def load(target: DataSource, day: DayToLoad) -> list[str]:
         "BEGIN;",
         f"DELETE FROM {raw} WHERE dt = DATE '{day.day}';",
         f"CREATE TEMP TABLE {stage} (\n  {text_columns(target, 'varchar(65535)')}\n);",
-        *(line for end in PACKED for line in _copy(target, day, stage, end)),
+        *(line for compression in SUFFIXES for line in _copy(target, day, stage, compression)),
         *loads_nothing(day),
         f"INSERT INTO {raw} ({names}, dt) SELECT {names}, DATE '{day.day}' FROM {stage};",
         f"DROP TABLE {stage};",
@@ -54,23 +54,35 @@ def load(target: DataSource, day: DayToLoad) -> list[str]:
     ]
 
 
-def _copy(target: DataSource, day: DayToLoad, stage: str, end: str) -> list[str]:
+def _copy(target: DataSource, day: DayToLoad, stage: str, compression: Compression) -> list[str]:
     """One COPY takes objects of one compression."""
     entries = [
         {"url": target.where(item.key), "mandatory": True, "meta": {"content_length": item.size}}
         for item in day.objects
-        if item.key.endswith(end)
+        if compression_of(item.key) == compression
     ]
     if not entries:
         return []
+    end = SUFFIXES[compression] or ".csv"
     place = target.where(f"exports/manifests/{target.stream}-{day.day}{end}.json")
     return [
         *comment(f"save this as {place}:", json.dumps({"entries": entries})),
         (
             f"COPY {stage} FROM {literal(place)} IAM_ROLE default MANIFEST FORMAT AS CSV QUOTE AS '\"'"
-            f" IGNOREHEADER 1 NULL AS '' FILLRECORD{PACKED[end]};"
+            f" IGNOREHEADER 1 NULL AS '' FILLRECORD{_packed(compression)};"
         ),
     ]
+
+
+def _packed(compression: Compression) -> str:
+    """What COPY needs to know of it."""
+    match compression:
+        case "none":
+            return ""
+        case "gzip":
+            return " GZIP"
+        case "zstd":
+            return " ZSTD"
 
 
 ENGINE = Dialect(ddl, load)
