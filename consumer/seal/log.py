@@ -10,12 +10,13 @@ import orjson
 
 from consumer.domain import json_fields
 from consumer.domain.days import ABSURD_DAYS
-from consumer.domain.errors import HaltError, HaltReason, TransientError, UnknownOutcomeError
+from consumer.domain.errors import HaltError, HaltReason
 from consumer.domain.offsets import TopicPartition
+from consumer.seal.append import put_first
 from consumer.seal.chain import Chain
 from consumer.seal.keys import chain_prefix, object_keys, record_key, record_number, settings_key
 from consumer.seal.record import NewerRecordError, ObjectEntry, Reach, Record, RecordError, RecordKind, record_from
-from consumer.store.port import Absent, BytesBody, Store, Written
+from consumer.store.port import Absent, BytesBody, Store
 from consumer.streams.rules import ROWS_VERSION, RowRules, rules_from_document
 
 YEARS = range(2008, 2200)
@@ -165,7 +166,7 @@ class SealLog:
     def append(self, record: Record) -> bool:
         """Put the record under its number: True if it is ours, False if another worker decided first.
 
-        Raises TransientError; an unknown outcome is read back here.
+        Raises TransientError, and HaltError for a record that no reader would accept.
         """
         data = record.document()
         if what := _impossible(record):  # by a wrong clock, say: nobody would read it again, nor what follows it
@@ -173,18 +174,7 @@ class SealLog:
                 HaltReason.CHAIN_DAMAGED,
                 f"seal {record.n} of {self.partition} was not written, as no reader would accept it: {what}",
             )
-        key = record_key(self.partition, record.n)
-        body = BytesBody(data)
-        try:
-            outcome = self._store.put(key, body, condition=Absent(), metadata={"sha256": body.sha256})
-        except UnknownOutcomeError:
-            outcome = None
-        if isinstance(outcome, Written):
-            return True
-        stored = self._store.get(key)
-        if stored is None:
-            raise TransientError(f"{key}: the write got no response and had no effect")
-        return stored.data == data
+        return put_first(self._store, record_key(self.partition, record.n), data)
 
 
 def put_rules(store: Store, rules: RowRules) -> None:

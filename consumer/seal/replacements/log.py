@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
 
-from consumer.domain.errors import HaltError, HaltReason, TransientError, UnknownOutcomeError
+from consumer.domain.errors import HaltError, HaltReason
+from consumer.seal.append import put_first
 from consumer.seal.keys import record_number, replacement_key, replacement_prefix
 from consumer.seal.replacements.record import (
     NewerReplacementError,
@@ -20,7 +21,7 @@ from consumer.seal.replacements.record import (
     ReplacementError,
     replacement_from,
 )
-from consumer.store.port import Absent, BytesBody, Store, Written
+from consumer.store.port import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,17 +125,6 @@ class ReplacementLog:
     def append(self, record: Replacement) -> bool:
         """Put the record under its number: True if it is ours, False if another process was first.
 
-        Raises TransientError; an unknown outcome is read back here.
+        Raises TransientError.
         """
-        data, key = record.document(), replacement_key(self._stream, record.n)
-        body = BytesBody(data)
-        try:
-            outcome = self._store.put(key, body, condition=Absent(), metadata={"sha256": body.sha256})
-        except UnknownOutcomeError:
-            outcome = None
-        if isinstance(outcome, Written):
-            return True
-        stored = self._store.get(key)
-        if stored is None:
-            raise TransientError(f"{key}: the write got no response and had no effect")
-        return stored.data == data
+        return put_first(self._store, replacement_key(self._stream, record.n), record.document())
