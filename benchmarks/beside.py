@@ -19,13 +19,9 @@ from benchmarks.events import Event, Plan, events
 from benchmarks.measure import Cost, measure, peak_of
 from benchmarks.task import Task
 
-MORE = """
-[spool]
-directory = "{folder}/spool"
-max_bytes = "{limit}"
-
+PRIVACY = """
 [streams.events.privacy]
-columns = {{ ip_address = "truncate_ip" }}
+columns = { ip_address = "truncate_ip" }
 """
 """What the settings say by now: another privacy rule, which changes every row that has an address."""
 LOOK_SECONDS = 0.05
@@ -45,11 +41,7 @@ class Beside:
 
 def replay_beside(task: Task, first: date, last: date, *, limit: str, rate: int) -> Beside:
     """Replay these days under another privacy rule beside a worker, while so many records a second come in."""
-    command = sink.command(task)
-    settings = Path(task.folder) / "sink.toml"
-    text = settings.read_text().replace(f'[spool]\ndirectory = "{task.folder}/spool"\n', "")
-    settings.write_text(text + MORE.format(folder=task.folder, limit=limit))
-    program = command[:3]
+    program = sink.command(task, spool=f'max_bytes = "{limit}"\n', more=PRIVACY)[:3]
     words = ["replay", "--from", str(first), "--to", str(last), "--yes"]
     with _worker([*program, "run"], task.home / "worker.log") as worker, _producing(task, rate) as produced:
         with _watching(task.home / "spool") as sizes:

@@ -28,7 +28,7 @@ addressing_style = "path"
 
 [spool]
 directory = "{folder}/spool"
-
+{spool}
 [http]
 listen = ""
 
@@ -42,9 +42,9 @@ url = "{registry}"
 """
 
 
-def settings(task: Task) -> str:
-    """The settings file's text."""
-    return (SETTINGS + (REGISTRY if task.registry else "")).format(
+def settings(task: Task, *, spool: str = "", more: str = "") -> str:
+    """The settings file's text. `spool` are further lines of its table [spool], `more` are further tables."""
+    text = (SETTINGS + (REGISTRY if task.registry else "")).format(
         brokers=task.brokers,
         group=task.group,
         bucket=task.bucket,
@@ -53,16 +53,18 @@ def settings(task: Task) -> str:
         access_key=task.access_key,
         secret_key=task.secret_key,
         folder=task.folder,
+        spool=spool,
         topic=task.topic,
         format=task.format,
         registry=task.registry,
     )
+    return text + more
 
 
-def command(task: Task) -> list[str]:
-    """The command line; writes the settings that it names."""
+def command(task: Task, *, spool: str = "", more: str = "") -> list[str]:
+    """The command line; writes the settings that it names, with `spool` and `more` as in `settings`."""
     path = task.home / "sink.toml"
-    path.write_text(settings(task))
+    path.write_text(settings(task, spool=spool, more=more))
     program = str(Path(sys.executable).with_name("adapty-sink"))
     return [program, "--config", str(path), "--log-format", "json", "run", "--once", "--through", task.through]
 
