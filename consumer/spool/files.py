@@ -13,10 +13,9 @@ from consumer.domain.batches import DayRows
 from consumer.domain.errors import SinkError, TransientError
 from consumer.domain.offsets import TopicPartition
 from consumer.spool.checkpoint import Checkpoint, ReadProgress, SpoolBasis, SpoolFile, is_name, read
+from consumer.spool.departure import SWEPT, Departure
 from consumer.spool.disk import Disk
 
-SWEPT = 16
-"""Files that are removed or set aside at a time: a file system may take milliseconds for each."""
 LOOKED_AT = 256
 """Files that a restore compares with the checkpoint at a time."""
 BLOCK = 1 << 19
@@ -66,10 +65,8 @@ class PartitionSpool:
         self._files: dict[tuple[date, bool], SpoolFile] = {}
         self._digests: dict[str, Running] = {}
         self._touched: set[str] = set()
-        self._gone: list[str] = []
+        self._departure = Departure(disk)
         self._leaving = False
-        self._aside: list[str] = []
-        self._shelf = ""
         self._reserved: set[str] = set()
         self._sequence = 0
         self._dirty = self._syncing = self._restoring = False
@@ -143,9 +140,10 @@ class PartitionSpool:
             if place % LOOKED_AT == 0:
                 yield
         known = {file.name for file in found.files}
-        self._gone = [name for name in self._names() if name not in known]
-        self._reserved = set(self._gone)
-        self._remove_some()
+        gone = [name for name in self._names() if name not in known]
+        self._reserved = set(gone)
+        self._departure.remove(gone)
+        self._departure.remove_some()
         self._files = {(file.day, file.quarantine): file for file in found.files}
         self._sequence, self.basis, self.progress = found.sequence, found.basis, found.progress
 
@@ -166,7 +164,7 @@ class PartitionSpool:
 
     def _names(self) -> list[str]:
         """The files of this spool, less those that are to be set aside; other files are left alone."""
-        waiting = set(self._aside)
+        waiting = set(self._departure.aside)
         return [name for name in self._disk.names(self._key) if is_name(self._key, name) and name not in waiting]
 
     def _leave(self, *, aside: bool) -> None:
@@ -175,21 +173,21 @@ class PartitionSpool:
             with suppress(OSError):  # a disk full to the last page takes not even this before files are gone
                 self._disk.save(self._key, None)
             names = self._names()
-            self._reserved = {*names, *self._aside}
+            self._reserved = {*names, *self._departure.aside}
             if aside and names:
-                self._shelf = self._disk.new_shelf()
-                self._aside += names
+                self._departure.set_aside(names)
             else:
-                self._gone = names
-            self._set_some_aside()
-            self._remove_some()
+                self._departure.remove(names)
+            self._departure.set_some_aside()
+            self._departure.remove_some()
             self._disk.save(self._key, None)
         except OSError as error:
             raise SpoolFullError(f"the spool cannot be emptied: {error.strerror or error}") from error
 
     def _forget(self) -> None:
-        """Hold nothing. What is to be set aside stays to be."""
-        self._files, self._digests, self._touched, self._gone = {}, {}, set(), []
+        """Hold nothing. What was to be removed is looked for again, what is to be set aside stays to be."""
+        self._files, self._digests, self._touched = {}, {}, set()
+        self._departure.forget_removals()
         self._dirty = self._syncing = self._leaving = False
         self.basis, self.progress = None, ReadProgress(0)
 
@@ -273,7 +271,7 @@ class PartitionSpool:
 
     def _part_with(self, gone: Sequence[SpoolFile]) -> None:
         self._dirty = self._leaving = True
-        self._gone += [file.name for file in gone]
+        self._departure.remove(file.name for file in gone)
         self.sweep()
 
     def sweep(self) -> bool:
@@ -282,7 +280,7 @@ class PartitionSpool:
         The checkpoint comes first: after a crash it must not name files that are gone. A full disk refuses it until
         they are: then a crash finds an invalid spool, which is better than no room.
         """
-        if not (self._leaving or self._gone or self._shelf):
+        if not (self._leaving or self._departure.pending):
             return False
         if self._leaving:
             with suppress(SpoolFullError):
@@ -290,28 +288,10 @@ class PartitionSpool:
                     return True
             self._leaving = False
         with suppress(OSError):  # a file that cannot be moved now is not in the checkpoint: `restore` removes it
-            self._set_some_aside()
+            self._departure.set_some_aside()
         with suppress(OSError):
-            self._remove_some()
-        return bool(self._gone or self._shelf)
-
-    def _remove_some(self) -> None:
-        now = self._gone[:SWEPT]
-        del self._gone[:SWEPT]
-        self._disk.remove(now)
-
-    def _set_some_aside(self) -> None:
-        """Move some files; once all are moved, delete some of those that were set aside before."""
-        if not self._shelf:
-            return
-        now = self._aside[:SWEPT]
-        del self._aside[:SWEPT]
-        if now:
-            self._disk.set_aside(now, self._shelf)
-            return
-        shelf, self._shelf = self._shelf, ""  # what cannot be deleted stays: no endless retries
-        if self._disk.clear_shelves(SWEPT):
-            self._shelf = shelf
+            self._departure.remove_some()
+        return self._departure.pending
 
     def _let_go(self, file: SpoolFile) -> None:
         del self._files[(file.day, file.quarantine)]

@@ -18,8 +18,8 @@ from consumer.domain.errors import GraceError, TransientError
 from consumer.domain.offsets import Lease, TopicPartition
 from consumer.source.port import Assigned, Broker, EndReached, Event, OutOfRange, Records, Revoked, Unreadable
 from consumer.spool.checkpoint import is_name
+from consumer.spool.departure import SWEPT
 from consumer.spool.disk import Disk
-from consumer.spool.files import SWEPT
 from consumer.worker.backpressure import Action, DiskUsage, Limits, PartitionUsage, plan_backpressure, reads_on
 from consumer.worker.coroutines import Runner, Sleep, Steps, with_backoff
 from consumer.worker.events import PartitionLeft, Rebalanced, SpoolMeasured

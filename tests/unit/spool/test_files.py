@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 
 from consumer.domain.batches import Counts, DayRows
 from consumer.spool.checkpoint import ReadProgress, SpoolBasis, SpoolFile, opened_text, sealed_text
-from consumer.spool.files import LOOKED_AT, SWEPT, PartitionSpool, SpoolDamagedError, SpoolFullError
+from consumer.spool.departure import SWEPT
+from consumer.spool.files import LOOKED_AT, PartitionSpool, SpoolDamagedError, SpoolFullError
 from tests.builders.chains import ONE, TWO, day, day_rows, restored
 from tests.builders.rough import RoughDisk, fails
 from tests.fakes.disk import MemoryDisk

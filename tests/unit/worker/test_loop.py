@@ -12,7 +12,7 @@ import pytest
 from consumer.domain.errors import HaltError, HaltReason, TransientError
 from consumer.domain.offsets import Lease, TopicPartition
 from consumer.source.port import EndReached, Event, OutOfRange
-from consumer.spool.files import SWEPT
+from consumer.spool.departure import SWEPT
 from consumer.worker import backpressure
 from consumer.worker.backpressure import Limits
 from consumer.worker.events import DaysPublished, PartitionLeft, PublishingHalted, Rebalanced, SpoolMeasured
