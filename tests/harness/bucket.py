@@ -7,16 +7,30 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from functools import cache
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
+import urllib3
 import zstandard
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 
 from tests.services.s3 import S3Address
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+META = "x-amz-meta-"
 PROOF = "_checks/conditional-writes.json"
+
+
+@cache
+def _connections() -> urllib3.PoolManager:
+    """To all stores, for all threads."""
+    return urllib3.PoolManager(maxsize=16, timeout=10, retries=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,5 +126,14 @@ class Folder:
         self.client.delete_object(Bucket=self.bucket, Key=f"{self.prefix}/{key}")
 
     def _read(self, client: "S3Client", key: str) -> Object:
+        """Most of what a client's own call costs is not the request: judges read thousands of objects."""
+        url = f"{self.address.endpoint_url}{quote(f'/{self.bucket}/{self.prefix}/{key}', safe='/-_.~')}"
+        request = AWSRequest("GET", url)
+        keys = Credentials(self.address.access_key, self.address.secret_key)
+        S3SigV4Auth(keys, "s3", self.address.region).add_auth(request)
+        found = _connections().request("GET", url, headers=dict(request.headers.items()), decode_content=False)
+        if found.status == HTTPStatus.OK:
+            metadata = {k.lower().removeprefix(META): v for k, v in found.headers.items() if k.lower().startswith(META)}
+            return Object(key, found.data, metadata)
         answer = client.get_object(Bucket=self.bucket, Key=f"{self.prefix}/{key}")
         return Object(key, answer["Body"].read(), answer["Metadata"])
