@@ -20,6 +20,7 @@ from uuid import uuid4
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.harness.forkserver import read_models_once
 from tests.services import fetch, shared
 from tests.services.errors import Unavailable
 from tests.services.kafka import Kafka, KafkaAddress, unique_topic
@@ -157,6 +158,7 @@ def kafka() -> KafkaAddress:
 @pytest.fixture(scope="session")
 def minio() -> S3Address:
     """An S3 store for all tests: S3_ENDPOINT_URL with its AWS keys, or this run's MinIO."""
+    read_models_once()  # each test makes clients of its own
     return _GIVEN_STORE or _or_missing(shared.minio)
 
 

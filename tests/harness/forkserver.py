@@ -218,7 +218,7 @@ def load() -> None:
 
 def read_models_once() -> None:
     """Let all sessions of boto share what it reads of its own files: most of what an S3 client costs to make."""
-    import boto3  # noqa: PLC0415 - by the server alone
+    import boto3  # noqa: PLC0415 - by who makes clients
     import botocore.loaders  # noqa: PLC0415
     import botocore.session  # noqa: PLC0415
 
