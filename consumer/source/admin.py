@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from datetime import datetime
-from functools import cached_property
 from itertools import islice
 from struct import unpack_from
 from threading import Lock
@@ -34,9 +33,10 @@ from consumer.domain.clock import SystemClock
 from consumer.domain.errors import TransientError, UsageError
 from consumer.domain.offsets import Commit, LogEnds, Span, TopicPartition
 from consumer.settings.model import KafkaSettings
-from consumer.source.client_config import admin_config, consumer_config, token_trouble
-from consumer.source.errors import NO_COORDINATOR, NOTHING_SAID, cause
+from consumer.source.client_config import consumer_config, token_trouble
+from consumer.source.errors import NO_COORDINATOR, LastError, cause
 from consumer.source.port import TopicFacts, millis_from
+from consumer.source.question_clients import QuestionClients
 from consumer.source.unreadable import unreadable_span
 
 ANSWER_SECONDS = 5.0
@@ -44,7 +44,9 @@ ANSWER_SECONDS = 5.0
 _GRACE_SECONDS = 1.0
 _FIRST_PAUSE, _LONGEST_PAUSE, _REPEATS = 0.2, 2.0, 5
 """A cluster without any group yet takes seconds to choose its first coordinator."""
-LATELY_SECONDS = 60.0
+RENEWAL_SECONDS = 60.0
+"""Clients that had no answer for that long begin anew, with the addresses of the settings: all brokers that they know
+may have been replaced. librdkafka's own way of doing that pauses for nothing (see `client_config.admin_config`)."""
 STABLE = "Stable"
 """State of a group whose members all know their assignment."""
 _NO_ANSWER = frozenset(
@@ -72,39 +74,37 @@ class KafkaAdmin:
 
     def __init__(self, settings: KafkaSettings, *, seconds: float = ANSWER_SECONDS) -> None:
         self._settings = settings
-        self._config = admin_config(settings)
         self._seconds = seconds
         self._met = LastError(lambda: token_trouble(settings))
         self._asking = Lock()
-        self._making = Lock()
-        self._bystanders: dict[tuple[str, str], Consumer] = {}
+        self._renewing = Lock()
+        self._clients = QuestionClients(settings, self._met)
+        self._retired: QuestionClients | None = None
+        self._answered_at = time.monotonic()
 
-    @cached_property
+    @property
     def _admin(self) -> AdminClient:
-        try:
-            return AdminClient({**self._config, "error_cb": self._met})  # type: ignore[dict-item]  # a callback, too
-        except KafkaException as error:
-            raise UsageError(f"kafka.options: {cause(error).str()}") from error
+        return self._clients.admin
 
     def topic(self, name: str) -> TopicFacts | None:
         """The topic's facts, or None if it does not exist."""
-        return _settled(lambda: self._topic(name))
+        return self._ask(lambda: self._topic(name))
 
     def ends(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, LogEnds]:
         """Where each partition's log begins and ends now."""
         wanted = list(partitions)
-        return _settled(lambda: self._ends(wanted))
+        return self._ask(lambda: self._ends(wanted))
 
     def committed(self, group: str, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, Commit | None]:
         """What the group has committed; None if nothing is, or it expired."""
         wanted = list(partitions)
-        return _settled(lambda: self._committed(group, wanted)) if wanted else {}
+        return self._ask(lambda: self._committed(group, wanted)) if wanted else {}
 
     def offset_at(self, partition: TopicPartition, instant: datetime) -> int | None:
         """The offset of the first record stamped at or after `instant`; None if there is none."""
         # Uncommitted, so that a record of an open transaction counts: what follows it must not be passed over.
         at = millis_from(instant)
-        offset = _settled(lambda: self._offsets([partition], at, _UNCOMMITTED))[partition]
+        offset = self._ask(lambda: self._offsets([partition], at, _UNCOMMITTED))[partition]
         return offset if offset >= 0 else None
 
     def unowned(self, group: str, topics: Sequence[str]) -> set[TopicPartition]:
@@ -112,7 +112,7 @@ class KafkaAdmin:
 
         Empty with the newer group protocol, whose brokers assign new partitions themselves.
         """
-        return _settled(lambda: self._unowned(group, list(topics)))
+        return self._ask(lambda: self._unowned(group, list(topics)))
 
     def unreadable(self, partition: TopicPartition, offset: int) -> Span | None:
         """The offsets from `offset` on that the client cannot read, up to the first that it can; None: it can."""
@@ -125,6 +125,22 @@ class KafkaAdmin:
             return unreadable_span(consumer, partition, offset, high, SystemClock())
         finally:
             consumer.close()
+
+    def _ask(self, question: Callable[[], T]) -> T:
+        """Ask, again while leaders move. Clients that had no answer for long are replaced before the next question.
+
+        The old ones stay until the next renewal: other threads may still wait for them.
+        """
+        try:
+            answer = _settled(question)
+        except TransientError:
+            with self._renewing:
+                if time.monotonic() - self._answered_at >= RENEWAL_SECONDS:
+                    self._answered_at = time.monotonic()
+                    self._retired, self._clients = self._clients, QuestionClients(self._settings, self._met)
+            raise
+        self._answered_at = time.monotonic()
+        return answer
 
     def _topic(self, name: str) -> TopicFacts | None:
         asked = self._admin.describe_topics(TopicCollection([name]), request_timeout=self._seconds)[name]
@@ -153,7 +169,7 @@ class KafkaAdmin:
         """
         if not wanted:
             return {}
-        bystander = self._bystander(self._settings.group_id, isolation)
+        bystander = self._clients.bystander(self._settings.group_id, isolation)
         asked = [Place(p.topic, p.partition, at) for p in wanted]
         try:
             answers = bystander.offsets_for_times(asked, timeout=self._seconds)
@@ -182,7 +198,7 @@ class KafkaAdmin:
         if not self._asking.acquire(timeout=self._seconds):  # calls of one client are queued
             raise TransientError(f"{what}: no answer in {self._seconds:.0f} s")
         try:
-            bystander = self._bystander(group, _UNCOMMITTED)
+            bystander = self._clients.bystander(group, _UNCOMMITTED)
             answer = bystander.committed(list(map(_place, wanted)), timeout=self._seconds)
         except KafkaException as error:
             raise _RefusedError(what, cause(error)) from error
@@ -195,28 +211,6 @@ class KafkaAdmin:
             if place.offset >= 0:
                 found[TopicPartition(place.topic, place.partition)] = Commit(place.offset, place.metadata or "")
         return found
-
-    def _bystander(self, group: str, isolation: str) -> Consumer:
-        """A client that names the group and never joins it.
-
-        The admin client's own call for committed offsets ends the process (SIGSEGV in rd_kafka_handle_OffsetFetch,
-        librdkafka 2.16) where the answer is NOT_COORDINATOR: as with any broker that is restarted.
-        """
-        with self._making:
-            if (group, isolation) not in self._bystanders:
-                own = {
-                    "group.id": group,
-                    "enable.auto.commit": False,
-                    "isolation.level": isolation,
-                    # it fetches nothing, but librdkafka holds the default against the user's sizes
-                    "fetch.max.bytes": consumer_config(self._settings, static=False)["fetch.max.bytes"],
-                }
-                try:
-                    made = Consumer({**self._config, **own, "error_cb": self._met})
-                except KafkaException as error:
-                    raise UsageError(f"kafka.options: {cause(error).str()}") from error
-                self._bystanders[group, isolation] = made
-            return self._bystanders[group, isolation]
 
     def _unowned(self, group: str, topics: list[str]) -> set[TopicPartition]:
         members = self._members(group)
@@ -262,30 +256,6 @@ class KafkaAdmin:
         """The last error that was met, if an answer says no more than that there was none."""
         client.poll(0)
         return self._met.lately() if error is None or error.code() in _NO_ANSWER else ""
-
-
-class LastError:
-    """A client's `error_cb` for librdkafka: remembers the last informative error.
-
-    `cause` adds a reason that the client does not know: why there is no token.
-    """
-
-    def __init__(self, cause: Callable[[], str] = str) -> None:
-        self._cause = cause
-        self._error: KafkaError | None = None
-        self._at = 0.0
-
-    def __call__(self, error: KafkaError) -> None:
-        if error.code() != KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - a public constant
-            self._error, self._at = error, time.monotonic()
-
-    def lately(self) -> str:
-        """The error behind a semicolon, where there was one of late."""
-        if known := self._cause():
-            return known
-        if self._error is None or time.monotonic() - self._at > LATELY_SECONDS:
-            return NOTHING_SAID
-        return f"; {self._error.str()}"
 
 
 class _RefusedError(TransientError):

@@ -106,8 +106,11 @@ def admin_config(settings: KafkaSettings) -> dict[str, Any]:
         "log_level": 0,  # what fails is raised, each time
         # Else a question to the group's coordinator whose broker is away makes librdkafka connect as fast as it can,
         # whatever the backoff: each failure has the question looked at again, and that asks for a connection at once.
-        # Not sparse means a connection to each broker, kept, with the backoff between attempts.
+        # Not sparse means a connection to each broker, kept, with the backoff between attempts. But when all brokers
+        # are down librdkafka begins anew at once, and forgets the backoff: hundreds of attempts a second where
+        # connections are accepted and closed, so that `admin.RENEWAL_SECONDS` does it instead.
         "enable.sparse.connections": False,
+        "metadata.recovery.strategy": "none",
         **options,
         **_iam(settings),
         "bootstrap.servers": settings.bootstrap_servers,

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from enum import Enum, auto
 
 from confluent_kafka import KafkaError, KafkaException
 
 from consumer.domain.errors import LeaseLostError, SinkError, TransientError, UnknownOutcomeError
 
+LATELY_SECONDS = 60.0
+"""How long the last error that a client met explains why there is no answer."""
 END = KafkaError._PARTITION_EOF  # noqa: SLF001 - a public constant of librdkafka
 """No error: the reader is at the end of the log."""
 LOST_PLACE = frozenset(
@@ -126,3 +130,27 @@ def outage(what: str, error: KafkaError) -> TransientError:
     """An error to wait out, with the way out where one is known."""
     way_out = f": {FOREIGN_MEMBERS}" if error.code() == KafkaError.INCONSISTENT_GROUP_PROTOCOL else ""
     return TransientError(f"{what}: {error.str()} ({error.name()}){way_out}")
+
+
+class LastError:
+    """A client's `error_cb` for librdkafka: remembers the last informative error.
+
+    `cause` adds a reason that the client does not know: why there is no token.
+    """
+
+    def __init__(self, cause: Callable[[], str] = str) -> None:
+        self._cause = cause
+        self._error: KafkaError | None = None
+        self._at = 0.0
+
+    def __call__(self, error: KafkaError) -> None:
+        if error.code() != KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - a public constant
+            self._error, self._at = error, time.monotonic()
+
+    def lately(self) -> str:
+        """The error behind a semicolon, where there was one of late."""
+        if known := self._cause():
+            return known
+        if self._error is None or time.monotonic() - self._at > LATELY_SECONDS:
+            return NOTHING_SAID
+        return f"; {self._error.str()}"

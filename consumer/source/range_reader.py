@@ -15,8 +15,8 @@ from consumer.domain.errors import HaltError, HaltReason, TransientError, UsageE
 from consumer.domain.offsets import Span, TopicPartition
 from consumer.settings.model import KafkaSettings
 from consumer.source import errors as kafka_errors
-from consumer.source.admin import LastError
 from consumer.source.client_config import consumer_config, token_trouble
+from consumer.source.errors import LastError
 from consumer.source.health import CalmLog
 from consumer.source.partition_queue import MERGE_BYTES, MERGE_RECORDS, merged, next_call
 from consumer.source.record_columns import Columns, Trouble, runs

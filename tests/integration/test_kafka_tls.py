@@ -27,8 +27,6 @@ PASSWORD = "correct-horse-9f3b"  # noqa: S105 - of a broker that lives for this 
 WRONG = "wrong-battery-2c7d"
 TOPIC_CONFIG = {"retention.ms": "604800000", "message.timestamp.after.max.ms": "3600000"}
 Options = Mapping[str, str | bool]
-SPARING: Options = {"enable.sparse.connections": True, "reconnect.backoff.ms": "500"}
-"""Else a question to a broker that ends each connection has librdkafka try hundreds of times a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +150,7 @@ BAD = ("wrong password", "untrusted broker", "no client certificate", "untrusted
 @pytest.mark.parametrize("name", [*BAD, "no TLS", "TLS without a password"])
 def test_what_is_wrong_is_said(site: Site, tmp_path: Path, name: str) -> None:
     listener, options, words = bad(site, name)
-    path = settings(tmp_path / "bad", site, listener, {**SPARING, **options}, unique_topic("never"))
+    path = settings(tmp_path / "bad", site, listener, options, unique_topic("never"))
     checked = run(path, "check", "--json")
     assert checked.code == 1
     line = next(line for line in checked.document["checks"] if line["check"] == "reachable")

@@ -16,6 +16,7 @@ from consumer.domain.errors import TransientError
 from consumer.domain.offsets import Commit, LogEnds, TopicPartition
 from consumer.settings.model import KafkaSettings
 from consumer.source import admin as logview
+from consumer.source import question_clients
 from consumer.source.admin import KafkaAdmin
 
 ONE = TopicPartition("topic", 0)
@@ -64,8 +65,8 @@ class MadeUpBystander:
 
 
 def view(monkeypatch: pytest.MonkeyPatch, bystander: MadeUpBystander, admin: MadeUpAdmin | None = None) -> KafkaAdmin:
-    monkeypatch.setattr(logview, "AdminClient", lambda _config: admin or MadeUpAdmin())
-    monkeypatch.setattr(logview, "Consumer", lambda _config: bystander)
+    monkeypatch.setattr(question_clients, "AdminClient", lambda _config: admin or MadeUpAdmin())
+    monkeypatch.setattr(question_clients, "Consumer", lambda _config: bystander)
     monkeypatch.setattr(logview, "_FIRST_PAUSE", 0.0)
     monkeypatch.setattr(logview, "_REPEATS", 2)
     return KafkaAdmin(KafkaSettings(bootstrap_servers="localhost:9092"), seconds=0.01)
@@ -120,7 +121,7 @@ def test_open_transactions_count_only_where_they_should(monkeypatch: pytest.Monk
             return super().offsets_for_times(places, timeout)
 
     asked = view(monkeypatch, MadeUpBystander())
-    monkeypatch.setattr(logview, "Consumer", Bystander)
+    monkeypatch.setattr(question_clients, "Consumer", Bystander)
     asked.ends([ONE])
     assert sorted(asked_for) == [
         ("read_committed", OFFSET_END),
@@ -137,7 +138,7 @@ def committed(answer: object, monkeypatch: pytest.MonkeyPatch) -> dict[TopicPart
         return MadeUpBystander(answer)
 
     asked = view(monkeypatch, MadeUpBystander())
-    monkeypatch.setattr(logview, "Consumer", make)
+    monkeypatch.setattr(question_clients, "Consumer", make)
     try:
         asked.committed("group", [ONE])
         return asked.committed("group", [ONE])
@@ -170,7 +171,7 @@ def test_where_no_answer_came_the_client_says_what_it_met(monkeypatch: pytest.Mo
         made.append(config)
         return MadeUpBystander(*[KafkaError(KafkaError._TIMED_OUT)] * 2)
 
-    monkeypatch.setattr(logview, "Consumer", make)
+    monkeypatch.setattr(question_clients, "Consumer", make)
     asked = KafkaAdmin(KafkaSettings(bootstrap_servers="localhost:9092"), seconds=0.01)
     with pytest.raises(TransientError, match=r"security\.protocol or sasl\.mechanism in kafka\.options"):
         asked.ends([ONE])
@@ -178,6 +179,33 @@ def test_where_no_answer_came_the_client_says_what_it_met(monkeypatch: pytest.Mo
     made[0]["error_cb"](KafkaError(KafkaError._ALL_BROKERS_DOWN))
     with pytest.raises(TransientError, match=r"; wrong password$"):
         asked.ends([ONE])
+
+
+def test_clients_without_an_answer_for_a_minute_are_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[MadeUpBystander] = []
+    now, noon = [1000.0], datetime(2026, 11, 26, 12, tzinfo=UTC)
+
+    def make(_config: dict[str, Any]) -> MadeUpBystander:
+        made.append(MadeUpBystander(*[KafkaError(KafkaError._ALL_BROKERS_DOWN)] * 9))
+        return made[-1]
+
+    def fails(at: float) -> int:
+        now[0] = at
+        with pytest.raises(TransientError):
+            asked.offset_at(ONE, noon)
+        return len(made)
+
+    monkeypatch.setattr(question_clients, "Consumer", make)
+    monkeypatch.setattr(logview.time, "monotonic", lambda: now[0])
+    asked = KafkaAdmin(KafkaSettings(bootstrap_servers="localhost:9092"), seconds=0.01)
+    assert fails(1059.0) == 1
+    assert fails(1060.0) == 1, "the question that finds no answer is not asked again"
+    assert fails(1061.0) == 2
+    assert fails(1119.0) == 2, "new clients get their time, too"
+    made[-1].answers = [7]
+    assert asked.offset_at(ONE, noon) == 7
+    made[-1].answers = [KafkaError(KafkaError._ALL_BROKERS_DOWN)] * 9
+    assert fails(1178.0) == 2, "there was an answer 59 seconds ago"
 
 
 # Who owns what

@@ -68,6 +68,9 @@ def test_the_admin_client_gets_security_and_no_consumer_settings() -> None:
 def test_the_admin_client_keeps_a_connection_to_each_broker() -> None:
     """Else it storms a coordinator that is away (docs/reliability.md), whatever the backoff. Users may override it."""
     assert admin_config(settings())["enable.sparse.connections"] is False
+    assert admin_config(settings())["metadata.recovery.strategy"] == "none", (
+        "it would storm brokers that end connections"
+    )
     assert admin_config(settings(enable_sparse_connections="true"))["enable.sparse.connections"] == "true"
 
 
