@@ -196,7 +196,7 @@ def test_clients_without_an_answer_for_a_minute_are_made_anew(monkeypatch: pytes
         return len(made)
 
     monkeypatch.setattr(question_clients, "Consumer", make)
-    monkeypatch.setattr(logview.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("consumer.source.admin.time.monotonic", lambda: now[0])
     asked = KafkaAdmin(KafkaSettings(bootstrap_servers="localhost:9092"), seconds=0.01)
     assert fails(1059.0) == 1
     assert fails(1060.0) == 1, "the question that finds no answer is not asked again"
