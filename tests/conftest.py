@@ -32,6 +32,8 @@ from tests.services.toxiproxy import Proxy, ToxiproxyAddress
 _RUN = pytest.StashKey[shared.Run]()
 _COMPUTING = {"unit", "fuzz", "simulation"}
 """The folders whose tests wait for nobody: each further worker only imports the same once more."""
+_LONGEST = "test_three_brokers.py"
+"""One test that waits for a minute: begun last it would be waited for with idle cores."""
 _SPARE_DETOURS = 2  # for workers that replace crashed ones
 _GIVEN_STORE = (  # taken at once: tests take the keys out of the environment
     S3Address(os.environ["S3_ENDPOINT_URL"], os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"])
@@ -92,6 +94,11 @@ class ProxiedStore:
     direct: S3Address
     address: S3Address
     proxy: Proxy
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest test first; all others in their order."""
+    items.sort(key=lambda item: item.path.name != _LONGEST)
 
 
 def pytest_configure(config: pytest.Config) -> None:
