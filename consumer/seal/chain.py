@@ -42,7 +42,7 @@ class Chain:
     @property
     def reach(self) -> Reach:
         """How far the chain has come."""
-        return self.records[-1].reach if self.records else Reach(None, 0)
+        return Reach(self.cutoff, self.through)
 
     @property
     def cutoff(self) -> date | None:

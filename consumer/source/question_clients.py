@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from collections.abc import Callable
 from threading import Lock
+from typing import Any, TypeVar
 
 from confluent_kafka import Consumer, KafkaException
 from confluent_kafka.admin import AdminClient
@@ -13,24 +14,26 @@ from consumer.settings.model import KafkaSettings
 from consumer.source.client_config import admin_config, consumer_config
 from consumer.source.errors import LastError, cause
 
+T = TypeVar("T")
+
 
 class QuestionClients:
     """Made when first needed; any thread may use them. Raises UsageError for options that librdkafka refuses."""
 
     def __init__(self, settings: KafkaSettings, met: LastError) -> None:
         self._settings = settings
-        self._config = admin_config(settings)
-        self._met = met
+        self._config = {**admin_config(settings), "error_cb": met}
         self._making = Lock()
+        self._admin: AdminClient | None = None
         self._bystanders: dict[tuple[str, str], Consumer] = {}
 
-    @cached_property
+    @property
     def admin(self) -> AdminClient:
         """The client that asks about topics and groups."""
-        try:
-            return AdminClient({**self._config, "error_cb": self._met})  # type: ignore[dict-item]  # a callback, too
-        except KafkaException as error:
-            raise UsageError(f"kafka.options: {cause(error).str()}") from error
+        with self._making:
+            if self._admin is None:
+                self._admin = _made(AdminClient, self._config)
+            return self._admin
 
     def bystander(self, group: str, isolation: str) -> Consumer:
         """A client that names the group and never joins it.
@@ -47,9 +50,12 @@ class QuestionClients:
                     # it fetches nothing, but librdkafka holds the default against the user's sizes
                     "fetch.max.bytes": consumer_config(self._settings, static=False)["fetch.max.bytes"],
                 }
-                try:
-                    made = Consumer({**self._config, **own, "error_cb": self._met})
-                except KafkaException as error:
-                    raise UsageError(f"kafka.options: {cause(error).str()}") from error
-                self._bystanders[group, isolation] = made
+                self._bystanders[group, isolation] = _made(Consumer, {**self._config, **own})
             return self._bystanders[group, isolation]
+
+
+def _made(client: Callable[[dict[str, Any]], T], config: dict[str, Any]) -> T:
+    try:
+        return client(config)
+    except KafkaException as error:
+        raise UsageError(f"kafka.options: {cause(error).str()}") from error

@@ -66,7 +66,8 @@ class StreamContext:
     prove: Callable[[Store], None] = lambda _: None
     jitter: Jitter = random.random
     share: Callable[[Callable[[], TopicFacts]], Callable[[], TopicFacts]] = SharedCall
-    _today: str = field(default="", init=False)
+    today: str = field(init=False)
+    """The digest of today's row rules."""
     _proven: bool = False
     _proving: Lock = field(default_factory=Lock)
     _topic: Callable[[], TopicFacts] = field(init=False)
@@ -74,15 +75,10 @@ class StreamContext:
     _transformers: dict[str, RowTransformer] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._today = self.config.rules.digest
-        self._rules[self._today] = self.config.rules
+        self.today = self.config.rules.digest
+        self._rules[self.today] = self.config.rules
         # the answer names every partition of the topic: asked by each for itself its cost would grow with their square
         self._topic = self.share(lambda: topic_facts(self.admin, self.config.rules.topic, self.config.name))
-
-    @property
-    def today(self) -> str:
-        """The digest of today's row rules."""
-        return self._today
 
     def log(self, partition: TopicPartition) -> SealLog:
         """The seal log of one partition."""
