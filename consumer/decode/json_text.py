@@ -6,15 +6,15 @@ A number that came as JSON is written as it was, digit by digit.
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
 import orjson
 
 from consumer.decode.values import DayNumber, Numeral, Stamp, TimeOfDay
+from consumer.domain.days import EPOCH
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EXPONENT = re.compile(r"[0-9]e\+?[0-9]")
 """What a double of 1e16 or more looks like in orjson's text; such a one may have been an integer with more digits."""
 

@@ -15,7 +15,7 @@ ABSURD_DAYS = timedelta(days=2)
 resume offset."""
 MOST_NAMED = 31
 """Days that a message names one by one."""
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
@@ -46,7 +46,7 @@ def day_of_millis(millis: int) -> date:
     if millis < 0:
         return FIRST_DAY
     try:
-        return (_EPOCH + timedelta(milliseconds=millis)).date()
+        return (EPOCH + timedelta(milliseconds=millis)).date()
     except OverflowError:
         return FIRST_DAY
 

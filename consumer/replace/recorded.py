@@ -5,11 +5,11 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from functools import partial
 
 from consumer.domain.batches import RawBatch, TransformedBatch, TransformOptions
-from consumer.domain.days import ONE_DAY, DayRange, midnight
+from consumer.domain.days import EPOCH, ONE_DAY, DayRange, midnight
 from consumer.domain.errors import HaltError, HaltReason, RefusedError
 from consumer.domain.offsets import LogEnds, Span
 from consumer.replace.basis import Basis
@@ -26,7 +26,6 @@ from consumer.shape.privacy import key_of
 from consumer.streams.rules import DayBy
 
 _Recorded = tuple["RecordedPartition", RawBatch, Record]
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)

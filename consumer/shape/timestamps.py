@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from consumer.decode.json_text import EPOCH
 from consumer.decode.values import DayNumber, Numeral, Stamp, Value
+from consumer.domain.days import EPOCH
 from consumer.streams.columns import Reading, Unit
 
 DAY_MICROS = 86_400_000_000

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Protocol, Self
 
 from consumer.domain.batches import RawBatch
+from consumer.domain.days import EPOCH
 from consumer.domain.offsets import Commit, Lease, LogEnds, Span, TopicPartition
 
 
@@ -187,7 +188,7 @@ class RangeReader(Protocol):
 
 def millis_from(instant: datetime) -> int:
     """The first millisecond, since 1970, at or after `instant`: what `offset_at` compares record timestamps with."""
-    return -((datetime(1970, 1, 1, tzinfo=UTC) - instant) // timedelta(milliseconds=1))
+    return -((EPOCH - instant) // timedelta(milliseconds=1))
 
 
 def begin_at(admin: ClusterAdmin, partition: TopicPartition, ends: LogEnds, begin: str | datetime) -> int:
